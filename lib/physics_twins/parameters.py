@@ -95,9 +95,7 @@ def field(
     extra = {"unit": unit, "logarithmic": logarithmic, "folded": folded, "input_file": input_file}
     if ge is None and le is None:
         return Field(default, description=help, json_schema_extra=extra)
-    return Field(
-        default, ge=ge, le=le, allow_inf_nan=False, description=help, json_schema_extra=extra
-    )
+    return Field(default, ge=ge, le=le, allow_inf_nan=False, description=help, json_schema_extra=extra)
 
 
 class Parameters(BaseModel):
@@ -210,9 +208,7 @@ _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 def _description(model: type[Parameters], name: str) -> FieldDescription:
     info = model.model_fields[name]
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-    limits = {
-        key: getattr(m, key) for m in info.metadata for key in ("ge", "le") if hasattr(m, key)
-    }
+    limits = {key: getattr(m, key) for m in info.metadata for key in ("ge", "le") if hasattr(m, key)}
     choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
     return FieldDescription(
         name=name,
