@@ -1,0 +1,1 @@
+"""The pulsar twin: dispersed pulses seen by a radio telescope, with noise and interference."""

@@ -1,0 +1,191 @@
+"""Prepare spectra for a search: normalise each channel, find interference and remove it.
+
+Three kinds of interference are found, each by what sets it apart from a dispersed pulse: a channel
+that is always disturbed, a burst in a few channels that its neighbours do not see, and an impulse that
+most of the band sees in the same instant.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, median_filter, uniform_filter1d
+
+BASELINE_S = 0.5  # the running mean that is removed; far longer than any pulse that is searched
+CELL_SPECTRA = (16, 128)  # lengths over which narrow-band bursts are looked for
+CELL_SIGMA = 6.0
+IMPULSE_WIDTHS = (1, 4, 16)
+IMPULSE_SIGMA = 6.0
+CHANNEL_SIGMA = 6.0
+N_SUBBANDS = 16
+# A Gaussian cut at three standard deviations keeps this fraction of its standard deviation.
+CLIPPED_STD = 0.98658
+SIGMA_PER_MAD = 1.4826
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """Normalised spectra and what was removed from them.
+
+    Attributes:
+        data: Mean 0, standard deviation 1 in each channel, 0 where removed; shape (channel, time).
+        bad_channel: Channels that were removed whole, shape (channel,).
+        narrowband: Samples removed as narrow-band bursts, shape (channel, time).
+        broadband: Spectra removed as broad-band impulses, shape (time,).
+    """
+
+    data: NDArray[np.float32]
+    bad_channel: NDArray[np.bool_]
+    narrowband: NDArray[np.bool_]
+    broadband: NDArray[np.bool_]
+
+
+def clean(spectra: NDArray[Any], sampling_s: float) -> Cleaned:
+    """Normalise spectra and remove interference.
+
+    Args:
+        spectra: Counts, shape (time, channel).
+        sampling_s: Time from one spectrum to the next.
+    """
+    data = np.ascontiguousarray(spectra.T, dtype=np.float32)  # (channel, time)
+    dead = _normalise(data)
+    n_window = max(16, round(BASELINE_S / sampling_s))
+    broadband = _impulses(data, ~dead, n_window)
+    data[:, broadband] = 0
+    narrowband = np.zeros(data.shape, dtype=bool)
+    for n_spectra in CELL_SPECTRA:
+        if data.shape[1] >= 4 * n_spectra:
+            narrowband |= _bursts(data, n_spectra, ~dead)
+    # The baseline comes last: strong interference in it would be spread over half a second.
+    std = _remove_baseline(data, narrowband, broadband, n_window)
+    bad_channel = dead | _disturbed(data, std, ~dead) | (narrowband.mean(axis=1) > 0.5)
+    data[bad_channel] = 0
+    return Cleaned(data, bad_channel, narrowband, broadband)
+
+
+@numba.njit(cache=True, nogil=True)
+def _normalise(data):  # pragma: no cover
+    """Bring each channel to mean 0 and standard deviation 1 in place, by its core within 3 sigma.
+
+    Returns which channels are constant.
+    """
+    n_channels, n_time = data.shape
+    dead = np.zeros(n_channels, np.bool_)
+    for c in range(n_channels):
+        row = data[c]
+        low, high = -np.inf, np.inf
+        mean, std = 0.0, 0.0
+        for iteration in range(4):
+            total, square, n = 0.0, 0.0, 0
+            for t in range(n_time):
+                value = row[t] - row[0]
+                if low <= value <= high:
+                    total += value
+                    square += value * value
+                    n += 1
+            mean = total / n
+            std = np.sqrt(max(square / n - mean * mean, 0.0))
+            if iteration > 0:
+                std /= CLIPPED_STD
+            if std <= 1e-6 * (abs(mean + row[0]) + 1e-30):
+                break
+            low, high = mean - 3 * std, mean + 3 * std
+        if std <= 1e-6 * (abs(mean + row[0]) + 1e-30):
+            dead[c] = True
+            row[:] = 0
+            continue
+        offset = mean + row[0]
+        for t in range(n_time):
+            row[t] = (row[t] - offset) / std
+    return dead
+
+
+@numba.njit(cache=True, nogil=True)
+def _remove_baseline(data, narrowband, broadband, n_window):  # pragma: no cover
+    """Subtract each channel's running mean of clean samples cut at 3 sigma; set the others to 0.
+
+    Returns the standard deviation of each channel's clean samples.
+    """
+    n_channels, n_time = data.shape
+    std = np.zeros(n_channels)
+    half = n_window // 2
+    total, count = np.zeros(n_time + 1), np.zeros(n_time + 1)
+    for c in range(n_channels):
+        row = data[c]
+        for t in range(n_time):
+            clean = not (narrowband[c, t] or broadband[t])
+            total[t + 1] = total[t] + (min(max(row[t], -3.0), 3.0) if clean else 0.0)
+            count[t + 1] = count[t] + clean
+        for t in range(n_time):
+            start, stop = max(0, t - half), min(n_time, t + half + 1)
+            if narrowband[c, t] or broadband[t]:
+                row[t] = 0.0
+            else:
+                row[t] -= (total[stop] - total[start]) / (count[stop] - count[start])
+                std[c] += row[t] * row[t]
+        std[c] = np.sqrt(std[c] / max(count[n_time], 1.0))
+    return std
+
+
+def _disturbed(
+    data: NDArray[np.float32], std: NDArray[np.float64], alive: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return the channels whose outliers or slow variations stand out from the other channels."""
+    disturbed = np.zeros(len(data), dtype=bool)
+    n_cells = data.shape[1] // CELL_SPECTRA[0]
+    slow = _cell_means(data, CELL_SPECTRA[0]).std(axis=1) if n_cells >= 4 else np.ones(len(data))
+    for statistic in (std, slow):
+        centre, sigma = _robust(statistic[alive])
+        # Where all channels are alike the spread is tiny; a tenth is no disturbance.
+        disturbed |= statistic > centre + max(CHANNEL_SIGMA * sigma, 0.1 * centre)
+    return disturbed & alive
+
+
+def _bursts(data: NDArray[np.float32], n_spectra: int, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the samples of narrow-band bursts: cells that stand out from the channels around them."""
+    cells = _cell_means(data, n_spectra) * np.float32(np.sqrt(n_spectra))
+    # Pulses and impulses reach the neighbouring channels too; their median is taken away.
+    cells[good] -= median_filter(cells[good], size=(11, 1), mode="nearest")
+    _, sigma = _robust(cells[good])
+    level = np.abs(cells) / max(sigma, 1.0)
+    high = level > CELL_SIGMA
+    # A burst's ends and sidebands lie below the threshold, next to what lies above it.
+    beside = np.asarray(binary_dilation(high, np.ones((3, 3))), dtype=bool)
+    high |= beside & (level > CELL_SIGMA / 2)
+    flagged = np.zeros(data.shape, dtype=bool)
+    flagged[:, : cells.shape[1] * n_spectra] = np.repeat(high, n_spectra, axis=1)
+    return flagged
+
+
+def _impulses(data: NDArray[np.float32], good: NDArray[np.bool_], n_window: int) -> NDArray[np.bool_]:
+    """Return the spectra in which most subbands rise together.
+
+    The statistic is the median over subbands: a dispersed pulse is in one or two of them at a time,
+    and so is a transmitter, while an impulse is in all.
+    """
+    flagged = np.zeros(data.shape[1], dtype=bool)
+    parts = [part for part in np.array_split(np.flatnonzero(good), N_SUBBANDS) if len(part)]
+    if len(parts) < N_SUBBANDS // 2:
+        return flagged
+    series = np.stack([data[part].sum(axis=0) / np.sqrt(len(part)) for part in parts])
+    series -= uniform_filter1d(np.clip(series, -3, 3), n_window, axis=1)
+    for width in IMPULSE_WIDTHS:
+        common = np.median(uniform_filter1d(series, width, axis=1), axis=0)
+        centre, sigma = _robust(common)
+        hit = np.abs(common - centre) > IMPULSE_SIGMA * sigma
+        flagged |= binary_dilation(hit, np.ones(2 * (width // 2) + 3))
+    return flagged
+
+
+def _cell_means(data: NDArray[np.float32], n_spectra: int) -> NDArray[np.float32]:
+    """Return means over cells of `n_spectra`, shape (channel, cell); a rest at the end is left out."""
+    n_cells = data.shape[1] // n_spectra
+    return data[:, : n_cells * n_spectra].reshape(len(data), n_cells, n_spectra).mean(axis=2)
+
+
+def _robust(values: NDArray[Any]) -> tuple[float, float]:
+    """Return median and standard deviation, the latter from the median absolute deviation."""
+    centre = np.median(values)
+    return float(centre), float(SIGMA_PER_MAD * np.median(np.abs(values - centre)))

@@ -1,0 +1,93 @@
+"""Compare what a search found with what a simulation put in."""
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.ism import dispersion_delay
+
+
+def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
+    """Match the candidates labelled `pulse` with the pulses of a simulated observation.
+
+    A candidate matches a pulse where its track meets the pulse's inside the band, within its own
+    width. Only pulses whose whole track lies inside the observation count as to be found; the others
+    may be found, and then count neither way.
+
+    Args:
+        observation: From `simulate`.
+        result: From `infer` on it.
+
+    Returns:
+        For each pulse `pulse_snr_ideal`, `complete`, and of the candidate that matches it `snr`,
+        `dm_error_pc_cm3` and `time_error_s`, not a number where none does (pulse). For each
+        candidate `matched`: the number of the pulse, or -1 for a false alarm or another label
+        (candidate). `n_false`: candidates labelled `pulse` that match none.
+    """
+    dm_pc_cm3 = float(observation.attrs["dm_pc_cm3"])
+    frequency_mhz = observation["frequency"].values
+    delay_s_per_dm = float(
+        dispersion_delay(frequency_mhz.min(), 1.0, reference_mhz=frequency_mhz.max())
+    )
+    pulse_time_s = observation["pulse_time_s"].values
+    matched = _match(result, pulse_time_s, dm_pc_cm3, delay_s_per_dm)
+    found = {name: np.full(len(pulse_time_s), np.nan) for name in ("snr", "dm", "time")}
+    for n in np.flatnonzero(matched >= 0)[::-1]:  # the strongest last, so that it counts
+        pulse = matched[n]
+        found["snr"][pulse] = result["snr"].values[n]
+        found["dm"][pulse] = result["dm_pc_cm3"].values[n] - dm_pc_cm3
+        found["time"][pulse] = result["time_s"].values[n] - pulse_time_s[pulse]
+    last_s = pulse_time_s + dm_pc_cm3 * delay_s_per_dm
+    n_false = int(((matched < 0) & (result["label"].values == "pulse")).sum())
+    return xr.Dataset(
+        {
+            "pulse_snr_ideal": observation["pulse_snr_ideal"],
+            "complete": ("pulse", last_s <= observation["time"].values[-1], {"units": "1"}),
+            "snr": ("pulse", found["snr"], {"units": "1"}),
+            "dm_error_pc_cm3": ("pulse", found["dm"], {"units": "pc cm-3"}),
+            "time_error_s": ("pulse", found["time"], {"units": "s"}),
+            "matched": ("candidate", matched, {"units": "1"}),
+            "n_false": ((), n_false, {"units": "1"}),
+        }
+    )
+
+
+def true_frames(observation: xr.Dataset, frame_spectra: int, *, sigma_min: float = 0.1) -> xr.Dataset:
+    """Return which frames of a simulated observation really hold what.
+
+    Args:
+        observation: From `simulate`.
+        frame_spectra: Spectra in a frame.
+        sigma_min: Flux density from which a sample counts, in standard deviations of the noise.
+
+    Returns:
+        `frame_pulse`, `frame_nbrfi`, `frame_bbrfi`, shape (frame,), as `infer` returns them.
+    """
+    n_frames = observation.sizes["time"] // frame_spectra
+    floor_jy = sigma_min * observation.attrs["noise_sigma_jy"]
+    names = {"frame_pulse": "pulses", "frame_nbrfi": "narrowband", "frame_bbrfi": "broadband"}
+    frames = {}
+    for name, component in names.items():
+        loud = (observation[component].values > floor_jy)[: n_frames * frame_spectra].any(axis=1)
+        frames[name] = ("frame", loud.reshape(n_frames, -1).any(axis=1), {"units": "1"})
+    return xr.Dataset(frames)
+
+
+def _match(
+    result: xr.Dataset, pulse_time_s: NDArray[np.float64], dm_pc_cm3: float, delay_s_per_dm: float
+) -> NDArray[np.int64]:
+    """Return for each candidate the pulse it is of, -1 for none, shape (candidate,)."""
+    matched = np.full(result.sizes["candidate"], -1)
+    for n in range(len(matched)):
+        if result["label"].values[n] != "pulse" or not len(pulse_time_s):
+            continue
+        early_s = result["time_s"].values[n] - pulse_time_s  # at the highest channel
+        dm_error = result["dm_pc_cm3"].values[n] - dm_pc_cm3
+        late_s = early_s + dm_error * delay_s_per_dm  # at the lowest
+        nearest_s = np.where(
+            np.sign(early_s) != np.sign(late_s), 0, np.minimum(abs(early_s), abs(late_s))
+        )
+        best = int(nearest_s.argmin())
+        if nearest_s[best] <= result["width_s"].values[n]:
+            matched[n] = best
+    return matched

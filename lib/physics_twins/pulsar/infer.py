@@ -1,0 +1,256 @@
+"""Search an observation, simulated or recorded, block by block, and label its frames."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from physics_twins.pulsar.cleaning import clean
+from physics_twins.pulsar.dedispersion import dm_trials
+from physics_twins.pulsar.files import FilterbankReader
+from physics_twins.pulsar.parameters import SearchParameters
+from physics_twins.pulsar.search import (
+    Band,
+    Candidate,
+    boxcar_widths,
+    classify,
+    find_events,
+    refine_dm,
+    strongest_first,
+)
+
+# A frame holds interference when this many of its samples were removed as such.
+NARROWBAND_FRACTION = 1e-3  # 32 samples in two of 256 channels, in a frame of 256 spectra
+
+
+@dataclass(frozen=True)
+class Block:
+    """Part of an observation that is cleaned and searched at once.
+
+    Attributes:
+        start: First spectrum.
+        n_core: Spectra in which pulses that arrive belong to this block.
+        n_read: Spectra read; beyond the core lies what a dispersed pulse needs to cross the band.
+    """
+
+    start: int
+    n_core: int
+    n_read: int
+
+
+def infer(
+    search: SearchParameters, data: xr.Dataset | str | os.PathLike[str], *, client: Any = None
+) -> xr.Dataset:
+    """Search an observation for dispersed pulses.
+
+    Args:
+        search: Range and thresholds.
+        data: A dataset with `data` (time, frequency), or the path of a `.fil` file, which is
+            streamed.
+        client: A Dask client that shares the blocks; None works here. Its workers must see the file.
+
+    Returns:
+        For each candidate, strongest first: `dm_pc_cm3`, `time_s` (arrival at the highest channel),
+        `snr`, `width_s`, `label`, `probability` (candidate). For each frame: `frame_start_s` and
+        whether it holds a pulse, `frame_pulse`, narrow-band, `frame_nbrfi`, or broad-band
+        interference, `frame_bbrfi` (frame). For each channel: how much of it was removed,
+        `removed_fraction` (frequency).
+    """
+    source = data if isinstance(data, xr.Dataset) else FilterbankReader(data)
+    try:
+        band = _band(source)
+        n_spectra = source.sizes["time"] if isinstance(source, xr.Dataset) else source.n_spectra
+        blocks = list(split_blocks(n_spectra, band, search))
+        results = _search_all(source, blocks, search, client)
+        parts = list(tqdm(results, total=len(blocks), desc="search", unit="block"))
+    finally:
+        source.close()
+    candidates = merge([c for part in parts for c in part.candidates], band)
+    return _result(candidates, parts, blocks, band, search)
+
+
+def candidate_table(result: xr.Dataset) -> pd.DataFrame:
+    """Return the candidates as the table that is written to `candidates.csv`."""
+    names = ["dm_pc_cm3", "time_s", "snr", "width_s", "label", "probability"]
+    return pd.DataFrame({name: result[name].values for name in names})
+
+
+def split_blocks(n_spectra: int, band: Band, search: SearchParameters) -> Iterator[Block]:
+    """Yield blocks that cover an observation; a rest shorter than half a block joins the last."""
+    reach_s = search.dm_max_pc_cm3 * band.delay_s_per_dm + 2e-3 * search.width_max_ms
+    overlap = int(np.ceil(reach_s / band.sampling_s))
+    # Frames of all blocks together have equal lengths.
+    n_frames = max(1, round(search.block_s / band.sampling_s / search.frame_spectra))
+    length = max(n_frames, -(-overlap // search.frame_spectra)) * search.frame_spectra
+    start = 0
+    while start < n_spectra:
+        last = n_spectra - start < length + max(length // 2, overlap)
+        n_core = n_spectra - start if last else length
+        yield Block(start, n_core, min(n_core + overlap, n_spectra - start))
+        start += n_core
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """What was found in one block; times count from the start of the observation."""
+
+    candidates: list[Candidate]
+    removed_fraction: NDArray[np.float64]
+    frame_nbrfi: NDArray[np.bool_]
+    frame_bbrfi: NDArray[np.bool_]
+
+
+def search_block(
+    spectra: NDArray[Any], band: Band, block: Block, search: SearchParameters
+) -> BlockResult:
+    """Clean and search one block.
+
+    Args:
+        spectra: Counts, shape (time, channel), the highest frequency first.
+        band: The receiver.
+        block: Where the spectra lie in the observation.
+        search: Range and thresholds.
+    """
+    cleaned = clean(spectra, band.sampling_s)
+    trials = dm_trials(
+        band.frequency_mhz,
+        sampling_s=band.sampling_s,
+        dm_min_pc_cm3=search.dm_min_pc_cm3,
+        dm_max_pc_cm3=search.dm_max_pc_cm3,
+        loss=search.dm_loss,
+    )
+    widths = boxcar_widths(search.width_max_ms * 1e-3, band.sampling_s)
+    events = find_events(cleaned, band, trials, widths, search.snr_min)
+    events = events[events[:, 1] < block.n_core]
+    dm, width_s = trials[events[:, 0].astype(int)], events[:, 2] * band.sampling_s
+    groups = strongest_first(
+        dm, events[:, 1] * band.sampling_s, width_s, events[:, 3], band.delay_s_per_dm
+    )
+    candidates = []
+    for trial, centre, width, snr in events[[group[0] for group in groups]]:
+        step = np.gradient(trials)[int(trial)] if len(trials) > 1 else 1.0
+        # Wide pulses blur over many trials: the parabola must span the width of the peak.
+        step = max(step, width * band.sampling_s / band.delay_s_per_dm / 3)
+        best_dm, best_centre = refine_dm(cleaned, band, trials[int(trial)], centre, int(width), step)
+        n_trials = block.n_core * len(trials) / width
+        label, probability = classify(cleaned, band, best_dm, best_centre, int(width), n_trials)
+        time_s = (block.start + best_centre) * band.sampling_s
+        candidates.append(Candidate(best_dm, time_s, snr, width * band.sampling_s, label, probability))
+    good = ~cleaned.bad_channel
+    core = slice(0, block.n_core)
+    return BlockResult(
+        candidates,
+        np.where(good, cleaned.narrowband[:, core].mean(axis=1), 1.0),
+        _frames(cleaned.narrowband[good, core].mean(axis=0), search.frame_spectra)
+        > NARROWBAND_FRACTION,
+        _frames(cleaned.broadband[core], search.frame_spectra) > 0,
+    )
+
+
+def search_file_block(path: str, block: Block, search: SearchParameters) -> BlockResult:
+    """Search one block of a file; a Dask worker calls this."""
+    with FilterbankReader(path) as file:
+        return search_block(_read(file, block), _band(file), block, search)
+
+
+def merge(candidates: list[Candidate], band: Band) -> list[Candidate]:
+    """Return the candidates of all blocks, strongest first, each event once."""
+    if not candidates:
+        return []
+    column = {name: np.array([getattr(c, name) for c in candidates]) for name in _NUMBERS}
+    groups = strongest_first(
+        column["dm_pc_cm3"], column["time_s"], column["width_s"], column["snr"], band.delay_s_per_dm
+    )
+    return [candidates[group[0]] for group in groups]
+
+
+_NUMBERS = {"dm_pc_cm3": "pc cm-3", "time_s": "s", "snr": "1", "width_s": "s"}
+
+
+def _search_all(
+    source: FilterbankReader | xr.Dataset, blocks: list[Block], search: SearchParameters, client: Any
+) -> Iterator[BlockResult]:
+    """Yield the result of each block in order."""
+    band = _band(source)
+    if client is None:
+        for block in blocks:
+            yield search_block(_read(source, block), band, block, search)
+        return
+    if isinstance(source, FilterbankReader):
+        path = str(source.path.resolve())
+        futures = [client.submit(search_file_block, path, block, search) for block in blocks]
+    else:
+        futures = [client.submit(search_block, _read(source, b), band, b, search) for b in blocks]
+    for future in futures:
+        yield future.result()
+
+
+def _band(source: FilterbankReader | xr.Dataset) -> Band:
+    if isinstance(source, FilterbankReader):
+        frequency_mhz, sampling_s = source.header.frequency_mhz, source.header.sampling_time_s
+    else:
+        frequency_mhz = source["frequency"].values.astype(float)
+        sampling_s = float(source.attrs["sampling_time_s"])
+    return Band(np.sort(frequency_mhz)[::-1], sampling_s)
+
+
+def _read(source: FilterbankReader | xr.Dataset, block: Block) -> NDArray[Any]:
+    """Return a block's spectra, shape (time, channel), the highest frequency first."""
+    if isinstance(source, FilterbankReader):
+        frequency_mhz = source.header.frequency_mhz
+        spectra = source.read(block.start, block.n_read)
+    else:
+        frequency_mhz = source["frequency"].values
+        spectra = source["data"].values[block.start : block.start + block.n_read]
+    return spectra if frequency_mhz[0] >= frequency_mhz[-1] else spectra[:, ::-1]
+
+
+def _frames(values: NDArray[Any], frame_spectra: int) -> NDArray[np.float64]:
+    """Return the mean over each complete frame."""
+    n_frames = len(values) // frame_spectra
+    return values[: n_frames * frame_spectra].reshape(n_frames, frame_spectra).mean(axis=1)
+
+
+def _result(
+    candidates: list[Candidate],
+    parts: list[BlockResult],
+    blocks: list[Block],
+    band: Band,
+    search: SearchParameters,
+) -> xr.Dataset:
+    frame_s = search.frame_spectra * band.sampling_s
+    nbrfi = np.concatenate([part.frame_nbrfi for part in parts])
+    start_s = np.arange(len(nbrfi)) * frame_s
+    pulse = np.zeros(len(nbrfi), dtype=bool)
+    for c in candidates:
+        if c.label == "pulse":
+            end_s = c.time_s + c.dm_pc_cm3 * band.delay_s_per_dm + c.width_s / 2
+            pulse |= (start_s + frame_s > c.time_s - c.width_s / 2) & (start_s < end_s)
+    removed = np.average(
+        [part.removed_fraction for part in parts], axis=0, weights=[b.n_core for b in blocks]
+    )
+    numbers = {
+        name: ("candidate", np.array([getattr(c, name) for c in candidates]), {"units": units})
+        for name, units in (_NUMBERS | {"probability": "1"}).items()
+    }
+    return xr.Dataset(
+        numbers
+        | {
+            "label": ("candidate", np.array([c.label for c in candidates], dtype=str), {"units": "1"}),
+            "frame_pulse": ("frame", pulse, {"units": "1"}),
+            "frame_nbrfi": ("frame", nbrfi, {"units": "1"}),
+            "frame_bbrfi": ("frame", np.concatenate([p.frame_bbrfi for p in parts]), {"units": "1"}),
+            "removed_fraction": ("frequency", removed, {"units": "1"}),
+        },
+        coords={
+            "frame_start_s": ("frame", start_s, {"units": "s"}),
+            "frequency": ("frequency", band.frequency_mhz, {"units": "MHz"}),
+        },
+        attrs=search.to_attributes() | {"sampling_time_s": band.sampling_s},
+    )
