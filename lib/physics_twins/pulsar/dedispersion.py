@@ -30,7 +30,7 @@ def dm_trials(
     >>> trials = dm_trials(np.linspace(1530, 1210, 256), sampling_s=102.4e-6,
     ...                    dm_min_pc_cm3=5, dm_max_pc_cm3=100, loss=0.03)
     >>> len(trials), round(trials[1] - trials[0], 3), round(trials[-1] - trials[-2], 3)
-    (372, 0.083, 0.417)
+    (678, 0.072, 0.288)
     """
     lowest_mhz, highest_mhz = frequency_mhz.min(), frequency_mhz.max()
     channel_width_mhz = (highest_mhz - lowest_mhz) / max(1, len(frequency_mhz) - 1)
