@@ -11,7 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, median_filter, uniform_filter1d
+from scipy.ndimage import binary_dilation, maximum_filter, median_filter, uniform_filter1d
 
 BASELINE_S = 0.5  # the running mean that is removed; far longer than any pulse that is searched
 CELL_SPECTRA = (16, 128)  # lengths over which narrow-band bursts are looked for
@@ -146,14 +146,17 @@ def _disturbed(
 def _bursts(data: NDArray[np.float32], n_spectra: int, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the samples of narrow-band bursts: cells that stand out from the channels around them."""
     cells = _cell_means(data, n_spectra) * np.float32(np.sqrt(n_spectra))
-    # Pulses and impulses reach the neighbouring channels too; their median is taken away.
-    cells[good] -= median_filter(cells[good], size=(11, 1), mode="nearest")
     _, sigma = _robust(cells[good])
-    level = np.abs(cells) / max(sigma, 1.0)
-    high = level > CELL_SIGMA
+    cells /= max(sigma, 1.0)
+    # Pulses and impulses reach the neighbouring channels too, a dispersed pulse a little earlier or
+    # later; what these see is taken away.
+    nearby = maximum_filter(cells[good], size=(1, 3), mode="nearest")
+    excess = np.zeros_like(cells)
+    excess[good] = cells[good] - median_filter(nearby, size=(11, 1), mode="nearest").clip(0)
+    high = (excess > CELL_SIGMA) | (cells < -CELL_SIGMA)
     # A burst's ends and sidebands lie below the threshold, next to what lies above it.
     beside = np.asarray(binary_dilation(high, np.ones((3, 3))), dtype=bool)
-    high |= beside & (level > CELL_SIGMA / 2)
+    high |= beside & (excess > CELL_SIGMA / 2)
     flagged = np.zeros(data.shape, dtype=bool)
     flagged[:, : cells.shape[1] * n_spectra] = np.repeat(high, n_spectra, axis=1)
     return flagged

@@ -9,7 +9,7 @@ import io
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -168,7 +168,7 @@ class FilterbankWriter:
             FilterbankError: The header describes no file that can be written.
         """
         self.path = Path(path)
-        self.header = replace(header, others=_without_counts(header.others))
+        self.header = header
         _check(self.header, self.path)
         self._part = self.path.with_name(self.path.name + ".part")
         self._file = self._part.open("wb")
@@ -304,7 +304,7 @@ def _header(keywords: dict[str, Any], path: Path) -> FilterbankHeader:
         raise FilterbankError(f"{path}: nifs = {found}: only files with one IF can be read")
     if keywords.get("signed", 0):
         raise FilterbankError(f"{path}: signed = 1: only unsigned samples can be read")
-    own = {*_NEEDED, "tstart", "source_name"}
+    own = {*_NEEDED, "tstart", "source_name", "nifs", "nsamples"}
     header = FilterbankHeader(
         n_channels=keywords["nchans"],
         n_bits=keywords["nbits"],
@@ -383,11 +383,6 @@ def _header_bytes(header: FilterbankHeader, path: Path) -> bytes:
 def _text_bytes(text: str) -> bytes:
     raw = text.encode("latin-1", errors="replace")
     return struct.pack("<i", len(raw)) + raw
-
-
-def _without_counts(others: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], ...]:
-    """Leave out what the writer states itself, and a count that a stream cannot know."""
-    return tuple((name, value) for name, value in others if name not in ("nsamples", "nifs"))
 
 
 def _unpack(samples: NDArray[Any], n_bits: int) -> NDArray[Any]:

@@ -2,12 +2,15 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erf, erfcx
+from scipy.special import erf, erfcx, ndtr
 
 # Lorimer & Kramer, Handbook of Pulsar Astronomy: delay = K * dm / frequency^2.
 DISPERSION_MHZ2_CM3_S_PER_PC = 4148.808
 # Standard deviation of a Gaussian over its full width at half maximum.
 SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
+
+# A scattering tail shorter than this, in standard deviations of the pulse, shows in no sample.
+MIN_TAIL_SIGMA = 0.1
 
 
 def dispersion_delay(
@@ -79,8 +82,7 @@ def pulse_profile(
     gauss = np.exp(-0.5 * (x / sigma_s) ** 2) / (sigma_s * np.sqrt(2 * np.pi))
     if not scattering_s.any():
         return gauss
-    # Below a tenth of sigma the tail changes nothing that a sample could show, and erfcx loses digits.
-    tail = tau_s > 0.1 * sigma_s
+    tail = tau_s > MIN_TAIL_SIGMA * sigma_s
     safe_tau_s = np.where(tail, tau_s, sigma_s)
     # Exponentially modified Gaussian; erfcx stays finite where exp times erfc would not.
     z = (sigma_s / safe_tau_s - x / sigma_s) / np.sqrt(2)
@@ -89,6 +91,29 @@ def pulse_profile(
         late = np.exp(np.minimum(decay, 700.0)) * (1 - erf(z)) / (2 * safe_tau_s)
         early = np.exp(-0.5 * (x / sigma_s) ** 2) * erfcx(np.maximum(z, 0)) / (2 * safe_tau_s)
     return np.where(tail, np.where(z > 0, early, late), gauss)
+
+
+def pulse_cumulative(
+    time_s: ArrayLike, width_s: ArrayLike, scattering_s: ArrayLike
+) -> NDArray[np.float64]:
+    """Return the part of the pulse of `pulse_profile` that has arrived by a time, 0 to 1.
+
+    The difference between the two ends of a sample is what that sample receives.
+
+    >>> pulse_cumulative([-0.01, 0.0, 0.01], 0.001, 0.0).round(3)
+    array([0. , 0.5, 1. ])
+    """
+    x, sigma_s, tau_s = np.broadcast_arrays(
+        np.asarray(time_s, dtype=float),
+        np.asarray(width_s, dtype=float) * SIGMA_PER_FWHM,
+        np.asarray(scattering_s, dtype=float),
+    )
+    gauss = ndtr(x / sigma_s)
+    tail = tau_s > MIN_TAIL_SIGMA * sigma_s
+    if not tail.any():
+        return gauss
+    # Exponentially modified Gaussian: its distribution is the Gaussian's less tau times the density.
+    return np.where(tail, gauss - tau_s * pulse_profile(time_s, width_s, scattering_s), gauss)
 
 
 def snr_ratio_at_dm_error(

@@ -9,7 +9,7 @@ from physics_twins.pulsar.interference import broadband, narrowband
 from physics_twins.pulsar.ism import (
     channel_smearing,
     dispersion_delay,
-    pulse_profile,
+    pulse_cumulative,
     scattering_time,
 )
 from physics_twins.pulsar.parameters import ObservationParameters
@@ -162,19 +162,22 @@ def _render_pulses(
     channel_width_mhz = parameters.bandwidth_mhz / parameters.n_channels
     delay_s = dispersion_delay(frequency_mhz, parameters.dm_pc_cm3, reference_mhz=frequency_mhz[0])
     smear_s = channel_smearing(frequency_mhz, parameters.dm_pc_cm3, channel_width_mhz=channel_width_mhz)
-    # Smearing and the sampling interval act as boxes; their variances add to the Gaussian's.
-    box_s = np.sqrt((smear_s**2 + sampling_s**2) * 8 * np.log(2) / 12)
+    # Smearing acts as a box; its variance adds to the Gaussian's.
+    box_s = smear_s * np.sqrt(8 * np.log(2) / 12)
     width_s = np.hypot(parameters.width_ms * 1e-3, box_s)
     tau_s = scattering_time(frequency_mhz, parameters.scattering_ms * 1e-3)
-    before = int(np.ceil(2.5 * width_s.max() / sampling_s))
-    after = int(np.ceil((2.5 * width_s.max() + 8 * tau_s.max()) / sampling_s))
-    window = np.arange(-before, after + 1)
+    before = int(np.ceil(2.5 * width_s.max() / sampling_s)) + 1
+    after = int(np.ceil((2.5 * width_s.max() + 8 * tau_s.max()) / sampling_s)) + 1
+    edges = np.arange(-before, after + 2) - 0.5
     pulses = np.zeros(shape, dtype=np.float32)
     snr_ideal = np.zeros(len(pulse_time_s))
     for n, (time_s, fluence) in enumerate(zip(pulse_time_s, fluence_jy_ms, strict=True)):
         arrival_s = time_s + delay_s  # (frequency,)
-        row = np.rint(arrival_s / sampling_s).astype(int) + window[:, None]  # (window, frequency)
-        flux_jy = fluence * 1e-3 * pulse_profile(row * sampling_s - arrival_s, width_s, tau_s)
+        first = np.rint(arrival_s / sampling_s)
+        edge_s = (first + edges[:, None]) * sampling_s - arrival_s  # (window + 1, frequency)
+        received = np.diff(pulse_cumulative(edge_s, width_s, tau_s), axis=0)
+        flux_jy = fluence * 1e-3 / sampling_s * received  # (window, frequency)
+        row = first.astype(int) + np.arange(-before, after + 1)[:, None]
         inside = (row >= 0) & (row < shape[0])
         column = np.broadcast_to(np.arange(shape[1]), row.shape)
         pulses[row[inside], column[inside]] += flux_jy[inside].astype(np.float32)

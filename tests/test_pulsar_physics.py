@@ -1,0 +1,221 @@
+"""The interstellar medium, the receiver and the simulation."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from physics_twins.parameters import ParameterError
+from physics_twins.pulsar.dedispersion import dedisperse, dm_trials
+from physics_twins.pulsar.interference import broadband, narrowband
+from physics_twins.pulsar.ism import (
+    channel_smearing,
+    dispersion_delay,
+    pulse_cumulative,
+    pulse_profile,
+    scattering_time,
+    snr_ratio_at_dm_error,
+)
+from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
+from physics_twins.pulsar.receiver import bandpass, digitise, noise_sigma_jy
+from physics_twins.pulsar.simulate import simulate, simulate_pulse
+
+SHORT = ObservationParameters(duration_s=0.6, n_channels=64)
+QUIET = SHORT.replace(carrier_rate_hz=0.0, impulse_rate_hz=0.0)
+
+
+def test_half_the_frequency_is_delayed_four_times_as_long():
+    high, low = dispersion_delay([700.0, 350.0], 50.0, reference_mhz=np.inf)
+    assert low == pytest.approx(4 * high)
+
+
+def test_the_crab_sweeps_the_effelsberg_band_in_60_ms():
+    # 59.9 ms over 1210-1530 MHz at DM 56.7: the figure that makes a 26 ms frame too short.
+    assert dispersion_delay(1210.0, 56.7, reference_mhz=1530.0) == pytest.approx(0.0602, abs=5e-4)
+
+
+def test_a_frequency_that_is_not_positive_is_refused():
+    with pytest.raises(ValueError, match="frequency_mhz must be positive"):
+        dispersion_delay([0.0, 100.0], 50.0, reference_mhz=100.0)
+
+
+def test_smearing_adds_up_to_the_sweep_of_the_band():
+    frequency_mhz = np.linspace(1529.375, 1210.625, 256)
+    smear_s = channel_smearing(frequency_mhz, 56.7, channel_width_mhz=1.25)
+    assert smear_s.sum() == pytest.approx(dispersion_delay(1210.0, 56.7, reference_mhz=1530.0))
+
+
+@pytest.mark.parametrize("tau_s", [0.0, 1e-5, 1e-4, 5e-4, 5e-3])
+def test_a_profile_has_unit_area_and_is_delayed_by_its_tail(tau_s):
+    time_s = np.linspace(-0.05, 0.2, 500_001)
+    profile = pulse_profile(time_s, 1e-3, tau_s)
+    step_s = time_s[1] - time_s[0]
+    assert (profile >= 0).all()
+    assert profile.sum() * step_s == pytest.approx(1, rel=1e-6)
+    arrived = pulse_cumulative(time_s, 1e-3, tau_s)
+    np.testing.assert_allclose(arrived, np.cumsum(profile) * step_s, atol=1e-3)
+    if tau_s > 1e-4:  # below, the tail is left out because no sample could show it
+        assert (profile * time_s).sum() * step_s == pytest.approx(tau_s, rel=1e-4)
+
+
+def test_scattering_agrees_with_a_convolution_done_numerically():
+    step_s = 1e-6
+    time_s = np.arange(-0.01, 0.03, step_s)
+    gauss = pulse_profile(time_s, 1e-3, 0.0)
+    tail = np.exp(-np.arange(0, 0.02, step_s) / 1e-3) / 1e-3
+    expected = np.convolve(gauss, tail)[: len(time_s)] * step_s
+    np.testing.assert_allclose(pulse_profile(time_s, 1e-3, 1e-3), expected, atol=2e-3 * expected.max())
+
+
+def test_scattering_falls_with_the_fourth_power():
+    low, high = scattering_time([1000.0, 2000.0], 0.001)
+    assert low == pytest.approx(16 * high)
+
+
+def test_the_loss_at_a_wrong_dm_is_the_published_one():
+    # Cordes & McLaughlin 2003: zeta = 6.91e-3 dDM B_MHz / (W_ms nu_GHz^3); the ratio at zeta = 1.
+    delay_s = float(dispersion_delay(1399.5, 1.0, reference_mhz=1400.5))
+    dm_error = 1.0 / (6.91e-3 * 1 / (1.0 * 1.4**3))
+    assert snr_ratio_at_dm_error(dm_error, 1e-3, delay_s) == pytest.approx(0.7468, abs=1e-3)
+
+
+def test_trials_lose_no_more_than_promised():
+    frequency_mhz = np.linspace(1530, 1210, 256)
+    trials = dm_trials(frequency_mhz, sampling_s=1e-4, dm_min_pc_cm3=0, dm_max_pc_cm3=500, loss=0.05)
+    band_delay_s = float(dispersion_delay(1210.0, 1.0, reference_mhz=1530.0))
+    smear_s = channel_smearing([1370.0], trials[:-1], channel_width_mhz=1.25)
+    kept = snr_ratio_at_dm_error(np.diff(trials) / 2, np.hypot(1e-4, smear_s), band_delay_s)
+    assert (kept > 0.949).all()
+    assert (kept < 0.955).all()
+    assert trials[-1] >= 500
+
+
+def test_dedispersion_agrees_with_plain_shifting_and_adding():
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(8, 300)).astype(np.float32)
+    delays = np.array([0, 1, 3, 7, 12, 20, 31, 45], dtype=np.int32)
+    good = np.array([1, 1, 0, 1, 1, 1, 1, 1], dtype=bool)
+    series, present = dedisperse(data, delays, good)
+    expected = sum(data[c, delays[c] : delays[c] + 250] for c in range(8) if good[c]) / np.sqrt(7)
+    np.testing.assert_allclose(series[:250], expected, rtol=1e-4, atol=1e-5)
+    assert (present[:255] == 7).all()
+    assert present[256] == 6
+    assert series[299] == pytest.approx(data[0, 299])
+
+
+def test_noise_follows_the_radiometer_equation():
+    observation = simulate(QUIET.replace(fluence_jy_ms=0.0), seed=1)
+    noise = observation["noise"].values
+    expected = noise_sigma_jy(21.0, 1.5, channel_width_mhz=5.0, sampling_s=102.4e-6)
+    # The relative error of a standard deviation is 1 / sqrt(2 n).
+    assert noise.std() == pytest.approx(expected, rel=5 / np.sqrt(2 * noise.size))
+    assert expected == pytest.approx(14 / np.sqrt(2 * 5e6 * 102.4e-6))
+
+
+def test_the_components_add_up_to_the_data():
+    observation = simulate(SHORT.replace(n_bits=32), seed=2)
+    total = sum(observation[name] for name in ("pulses", "noise", "narrowband", "broadband"))
+    expected = total / observation.attrs["noise_sigma_jy"] * observation["bandpass"]
+    np.testing.assert_allclose(observation["data"], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_bits", [2, 4, 8, 16])
+def test_digitising_keeps_level_and_scale(n_bits):
+    rng = np.random.default_rng(0)
+    flux_jy = rng.normal(size=(20000, 4)).astype(np.float32)
+    counts = digitise(flux_jy, np.ones(4), 1.0, n_bits)
+    assert counts.max() < 2**n_bits
+    # Efficiency: correlation of counts and flux, 1 without quantising (Max 1960: 0.94 with 2 bits).
+    correlation = np.corrcoef(counts.ravel(), flux_jy.ravel())[0, 1]
+    assert correlation > {2: 0.93, 4: 0.99, 8: 0.999, 16: 0.9999}[n_bits]
+
+
+def test_one_bit_tells_the_sign():
+    flux_jy = np.array([[-1.0, 2.0], [0.5, -3.0]], dtype=np.float32)
+    assert digitise(flux_jy, np.ones(2), 1.0, 1).tolist() == [[0, 1], [1, 0]]
+
+
+def test_a_bright_signal_saturates_instead_of_wrapping():
+    counts = digitise(np.array([[1e6, -1e6]], dtype=np.float32), np.ones(2), 1.0, 8)
+    assert counts.tolist() == [[255, 0]]
+
+
+def test_pulses_carry_their_fluence_in_every_channel():
+    one_pulse = QUIET.replace(energy_scatter=0.0, period_s=1.0, fluence_jy_ms=2.0, duration_s=1.0)
+    observation = simulate(one_pulse, seed=1)
+    per_channel = observation["pulses"].values.sum(axis=0) * observation.attrs["sampling_time_s"] * 1e3
+    assert observation["pulse_time_s"].values[0] < 0.9  # the sweep ends inside
+    np.testing.assert_allclose(per_channel, 2.0, rtol=1e-3)
+
+
+def test_the_ideal_snr_is_what_a_matched_filter_finds():
+    parameters = QUIET.replace(fluence_jy_ms=1.0, n_bits=32, bandpass_ripple=0.0)
+    snr = []
+    for seed in range(40):
+        observation = simulate_pulse(parameters, seed=seed)
+        template = observation["pulses"].values
+        received = observation["pulses"].values + observation["noise"].values
+        sigma_jy = observation.attrs["noise_sigma_jy"]
+        snr.append((received * template).sum() / np.sqrt((template**2).sum()) / sigma_jy)
+    ideal = float(observation["pulse_snr_ideal"].values[0])
+    assert np.mean(snr) == pytest.approx(ideal, abs=5 / np.sqrt(40))
+
+
+def test_one_seed_gives_one_observation():
+    first, again, other = (simulate(SHORT, seed=seed) for seed in (5, 5, 6))
+    xr.testing.assert_identical(first, again)
+    assert not first["data"].equals(other["data"])
+
+
+def test_switching_interference_off_leaves_noise_and_pulses_alone():
+    with_rfi, without = simulate(SHORT, seed=5), simulate(QUIET, seed=5)
+    xr.testing.assert_identical(with_rfi["pulses"], without["pulses"])
+    xr.testing.assert_identical(with_rfi["noise"], without["noise"])
+    assert not without["narrowband"].any()
+    assert not without["broadband"].any()
+
+
+def test_every_variable_has_units_and_the_parameters_are_kept():
+    observation = simulate(SHORT, seed=1)
+    for name in [*observation.data_vars, *observation.coords]:
+        assert "units" in observation[name].attrs, name
+    assert observation.attrs["dm_pc_cm3"] == SHORT.dm_pc_cm3
+    assert observation.attrs["seed"] == 1
+
+
+def test_transmitters_are_narrow_and_impulses_broad():
+    rng = np.random.default_rng(1)
+    options = {"sampling_s": 1e-3, "rate_hz": 3.0, "flux_jy": 1.0, "rng": rng}
+    carriers, impulses = narrowband((2000, 128), **options), broadband((2000, 128), **options)
+    assert 0 < ((carriers > 0).sum(axis=1)).max() <= 16
+    assert set((impulses > 0).sum(axis=1)) == {0, 128}
+
+
+def test_the_bandpass_rolls_off_and_stays_positive():
+    gain = bandpass(np.linspace(1530, 1210, 256), 0.9, np.random.default_rng(1))
+    assert (gain > 0).all()
+    assert gain[0] < 0.7 * gain.max()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"dm_pc_cm3": 0.0},
+        {"dm_pc_cm3": 3000.0},
+        {"scattering_ms": 50.0},
+        {"width_ms": 0.05, "dm_pc_cm3": 1.0},
+        {"width_ms": 200.0},
+    ],
+)
+def test_a_preview_holds_its_whole_pulse(changes):
+    parameters = ObservationParameters(carrier_rate_hz=0.0, impulse_rate_hz=0.0).replace(**changes)
+    observation = simulate_pulse(parameters, seed=1)
+    assert observation.sizes["time"] <= 513
+    received_ms = observation["pulses"].values.sum(axis=0) * observation.attrs["sampling_time_s"] * 1e3
+    np.testing.assert_allclose(received_ms, parameters.fluence_jy_ms, rtol=0.05)
+
+
+def test_bands_and_ranges_that_contradict_themselves_are_refused():
+    with pytest.raises(ParameterError, match="bandwidth_mhz = 900 MHz reaches below 0 MHz"):
+        ObservationParameters(centre_frequency_mhz=400.0, bandwidth_mhz=900.0)
+    with pytest.raises(ParameterError, match="dm_min_pc_cm3 = 50 pc cm-3 must be below"):
+        SearchParameters(dm_min_pc_cm3=50.0, dm_max_pc_cm3=20.0)

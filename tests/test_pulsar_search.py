@@ -1,0 +1,203 @@
+"""The search: cleaning, candidates, labels, blocks, real files."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from physics_twins.datasets import find_data_file
+from physics_twins.pulsar.cleaning import clean
+from physics_twins.pulsar.evaluate import evaluate, true_frames
+from physics_twins.pulsar.files import write_dataset
+from physics_twins.pulsar.infer import candidate_table, infer, split_blocks
+from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
+from physics_twins.pulsar.search import Band, boxcar_widths, strongest_first
+from physics_twins.pulsar.simulate import simulate
+
+OBSERVATION = ObservationParameters(n_channels=64, duration_s=2.0)
+SEARCH = SearchParameters(dm_min_pc_cm3=30.0, dm_max_pc_cm3=80.0, dm_loss=0.1)
+BAND = Band(np.linspace(1527.5, 1212.5, 64), 102.4e-6)
+
+
+@pytest.fixture(scope="module")
+def observation() -> xr.Dataset:
+    return simulate(OBSERVATION, seed=11)
+
+
+@pytest.fixture(scope="module")
+def result(observation) -> xr.Dataset:
+    return infer(SEARCH, observation)
+
+
+def real_file(name: str) -> str:
+    try:
+        return str(find_data_file(name))
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
+def test_every_pulse_above_ideal_snr_9_is_found_and_none_invented(observation, result):
+    scores = evaluate(observation, result)
+    sought = scores.where(scores["complete"] & (scores["pulse_snr_ideal"] >= 9), drop=True)
+    assert sought.sizes["pulse"] >= 5
+    assert np.isfinite(sought["snr"]).all()
+    assert np.abs(sought["dm_error_pc_cm3"]).max() < 1
+    assert np.abs(sought["time_error_s"]).max() < 1e-3
+    assert int(scores["n_false"]) == 0
+
+
+def test_a_boxcar_finds_the_snr_that_theory_gives_it():
+    # The best boxcar keeps 0.943 of a Gaussian pulse's matched-filter S/N, DM and width trials a little less.
+    quiet = OBSERVATION.replace(carrier_rate_hz=0.0, impulse_rate_hz=0.0, fluence_jy_ms=2.0)
+    ratio = []
+    for seed in (1, 2, 3):
+        observation = simulate(quiet, seed=seed)
+        scores = evaluate(observation, infer(SEARCH, observation))
+        ratio.extend((scores["snr"] / scores["pulse_snr_ideal"]).values[scores["complete"].values])
+    assert np.mean(ratio) == pytest.approx(0.93, abs=0.03)
+
+
+def test_interference_does_not_cost_snr(observation, result):
+    quiet = simulate(OBSERVATION.replace(carrier_rate_hz=0.0, impulse_rate_hz=0.0), seed=11)
+    with_rfi, without = evaluate(observation, result), evaluate(quiet, infer(SEARCH, quiet))
+    both = np.isfinite(with_rfi["snr"]) & np.isfinite(without["snr"])
+    ratio = (with_rfi["snr"] / without["snr"]).values[both.values]
+    assert len(ratio) >= 5
+    assert ratio.mean() > 0.93
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_is_found_in_interference_without_pulses(seed):
+    storm = OBSERVATION.replace(
+        fluence_jy_ms=0.0, carrier_rate_hz=5.0, impulse_rate_hz=10.0, impulse_jy=20.0, carrier_jy=20.0
+    )
+    result = infer(SEARCH, simulate(storm, seed=seed))
+    assert "pulse" not in result["label"].values
+
+
+def test_an_impulse_that_is_left_in_is_labelled_broadband(observation):
+    # With a lowest DM near zero an impulse too weak to be removed becomes a candidate.
+    quiet = OBSERVATION.replace(fluence_jy_ms=0.0, carrier_rate_hz=0.0, impulse_rate_hz=0.0)
+    observation = simulate(quiet.replace(n_bits=32), seed=4)
+    observation["data"][5000:5012] += 0.3
+    search = SearchParameters(dm_min_pc_cm3=0.5, dm_max_pc_cm3=20.0, snr_min=5.5)
+    table = candidate_table(infer(search, observation))
+    assert len(table) >= 1
+    assert table["label"].iloc[0] == "bbrfi"
+    assert table["time_s"].iloc[0] == pytest.approx(5005.5 * 102.4e-6, abs=2e-3)
+
+
+def test_frames_are_labelled_by_what_they_hold(observation, result):
+    truth = true_frames(observation, SEARCH.frame_spectra)
+    for name in ("frame_pulse", "frame_bbrfi", "frame_nbrfi"):
+        held, labelled = truth[name].values, result[name].values[: truth.sizes["frame"]]
+        assert labelled[held].mean() > 0.7, name
+        assert labelled[~held].mean() < 0.15, name
+
+
+def test_blocks_cover_every_spectrum_once():
+    search = SEARCH.replace(block_s=0.5)
+    for n_spectra in (1, 100, 5000, 10000, 123_457):
+        blocks = list(split_blocks(n_spectra, BAND, search))
+        assert blocks[0].start == 0
+        assert sum(b.n_core for b in blocks) == n_spectra
+        assert all(a.start + a.n_core == b.start for a, b in zip(blocks, blocks[1:], strict=False))
+        assert all(b.start + b.n_read <= n_spectra for b in blocks)
+        assert all(b.n_core % search.frame_spectra == 0 for b in blocks[:-1])
+
+
+def test_a_search_in_blocks_finds_what_a_search_of_the_whole_finds(observation, result):
+    in_blocks = infer(SEARCH.replace(block_s=0.4), observation)
+    scores, whole = evaluate(observation, in_blocks), evaluate(observation, result)
+    bright = whole["snr"].values > 8
+    assert np.isfinite(scores["snr"].values[bright]).all()
+    assert int(scores["n_false"]) == 0
+    np.testing.assert_allclose(scores["snr"].values[bright], whole["snr"].values[bright], rtol=0.15)
+
+
+def test_a_file_gives_the_same_candidates_as_its_dataset(observation, result, tmp_path):
+    write_dataset(observation, tmp_path / "a.fil")
+    xr.testing.assert_equal(infer(SEARCH, tmp_path / "a.fil"), result)
+
+
+def test_the_order_of_the_channels_does_not_matter(observation, result, tmp_path):
+    write_dataset(observation.isel(frequency=slice(None, None, -1)), tmp_path / "a.fil")
+    xr.testing.assert_allclose(infer(SEARCH, tmp_path / "a.fil"), result)
+
+
+def test_a_client_gives_the_same_result(observation, result, tmp_path):
+    from physics_twins.clusters import connect
+
+    write_dataset(observation, tmp_path / "a.fil")
+    with connect("threads") as client:
+        for data in (observation, tmp_path / "a.fil"):
+            xr.testing.assert_equal(infer(SEARCH, data, client=client), result)
+
+
+def test_an_observation_shorter_than_the_sweep_gives_no_candidate_and_no_error():
+    observation = simulate(OBSERVATION.replace(duration_s=0.05), seed=1)
+    result = infer(SearchParameters(dm_max_pc_cm3=3000.0, dm_min_pc_cm3=2000.0), observation)
+    assert result.sizes["candidate"] == 0
+
+
+def test_a_constant_file_gives_no_candidate_and_no_error(observation):
+    flat = observation.assign(data=observation["data"] * 0 + 7)
+    assert infer(SEARCH, flat).sizes["candidate"] == 0
+
+
+def test_dead_and_disturbed_channels_are_removed(observation):
+    data = observation["data"].values.astype(np.float32)
+    rng = np.random.default_rng(0)
+    data[:, 5] = 3
+    data[:, 20] += 20 * np.repeat(rng.normal(size=len(data) // 50 + 1), 50)[: len(data)]
+    cleaned = clean(data, 102.4e-6)
+    assert cleaned.bad_channel[5]
+    assert cleaned.bad_channel[20]
+    assert cleaned.bad_channel.sum() <= 4
+
+
+def test_clean_noise_is_left_alone():
+    quiet = OBSERVATION.replace(fluence_jy_ms=0.0, carrier_rate_hz=0.0, impulse_rate_hz=0.0)
+    cleaned = clean(simulate(quiet, seed=3)["data"].values, 102.4e-6)
+    assert not cleaned.bad_channel.any()
+    assert cleaned.narrowband.mean() < 1e-3
+    assert not cleaned.broadband.any()
+    np.testing.assert_allclose(cleaned.data.std(axis=1), 1, atol=0.02)
+
+
+def test_widths_grow_by_at_most_a_half():
+    widths = boxcar_widths(0.05, 1e-4)
+    assert widths[0] == 1
+    assert widths[-1] <= 500
+    assert (widths[3:] / widths[2:-1] <= 1.5).all()
+
+
+def test_a_weaker_detection_of_the_same_pulse_joins_the_stronger():
+    delay = BAND.delay_s_per_dm
+    # The same pulse at a DM too high by 5: it seems to start earlier, and is weaker.
+    dm = np.array([56.8, 61.8, 56.8])
+    time_s = np.array([1.0, 1.0 - 2.5 * delay, 1.5])
+    groups = strongest_first(dm, time_s, np.full(3, 1e-3), np.array([20.0, 8.0, 9.0]), delay)
+    assert [list(group) for group in groups] == [[0, 1], [2]]
+
+
+def test_a_weak_impulse_does_not_hide_a_pulse_whose_track_it_crosses():
+    delay = BAND.delay_s_per_dm
+    dm, time_s = np.array([0.5, 56.8]), np.array([1.02, 1.0])
+    groups = strongest_first(dm, time_s, np.full(2, 1e-3), np.array([12.0, 10.0]), delay)
+    assert len(groups) == 2
+
+
+def test_the_real_burst_is_found_and_nothing_else():
+    result = infer(SearchParameters(dm_max_pc_cm3=600.0), real_file("pulsar/askap_frb_28.fil"))
+    table = candidate_table(result)
+    bright = table[(table["label"] == "pulse") & (table["snr"] > 8)]
+    assert len(bright) == 1
+    assert bright["snr"].iloc[0] >= 15
+    assert bright["dm_pc_cm3"].iloc[0] == pytest.approx(475.5, abs=2)
+    assert bright["time_s"].iloc[0] == pytest.approx(2.028, abs=0.005)
+    assert bright["probability"].iloc[0] > 0.99
+
+
+def test_real_interference_is_not_taken_for_a_pulse():
+    result = infer(SearchParameters(dm_max_pc_cm3=100.0), real_file("pulsar/parkes_8bit_1.fil"))
+    assert "pulse" not in result["label"].values
