@@ -16,6 +16,9 @@ from scipy.ndimage import binary_dilation, maximum_filter, median_filter, unifor
 BASELINE_S = 0.5  # the running mean that is removed; far longer than any pulse that is searched
 CELL_SPECTRA = (16, 128)  # lengths over which narrow-band bursts are looked for
 CELL_SIGMA = 6.0
+# A burst is compared with so many channels around it, half of which must be free of it, and with so
+# many cells, over which a dispersed pulse drifts from one end of them to the other.
+NEARBY_CHANNELS, NEARBY_CELLS = 21, 5
 IMPULSE_WIDTHS = (1, 4, 16)
 IMPULSE_SIGMA = 6.0
 CHANNEL_SIGMA = 6.0
@@ -150,9 +153,11 @@ def _bursts(data: NDArray[np.float32], n_spectra: int, good: NDArray[np.bool_]) 
     cells /= max(sigma, 1.0)
     # Pulses and impulses reach the neighbouring channels too, a dispersed pulse a little earlier or
     # later; what these see is taken away.
-    nearby = maximum_filter(cells[good], size=(1, 3), mode="nearest")
+    nearby = maximum_filter(cells[good], size=(1, NEARBY_CELLS), mode="nearest")
     excess = np.zeros_like(cells)
-    excess[good] = cells[good] - median_filter(nearby, size=(11, 1), mode="nearest").clip(0)
+    excess[good] = cells[good] - median_filter(nearby, size=(NEARBY_CHANNELS, 1), mode="nearest").clip(
+        0
+    )
     high = (excess > CELL_SIGMA) | (cells < -CELL_SIGMA)
     # A burst's ends and sidebands lie below the threshold, next to what lies above it.
     beside = np.asarray(binary_dilation(high, np.ones((3, 3))), dtype=bool)

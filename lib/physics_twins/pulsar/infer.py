@@ -65,8 +65,7 @@ def infer(
     source = data if isinstance(data, xr.Dataset) else FilterbankReader(data)
     try:
         band = _band(source)
-        n_spectra = source.sizes["time"] if isinstance(source, xr.Dataset) else source.n_spectra
-        blocks = list(split_blocks(n_spectra, band, search))
+        blocks = list(split_blocks(_n_spectra(source), band, search))
         results = _search_all(source, blocks, search, client)
         parts = list(tqdm(results, total=len(blocks), desc="search", unit="block"))
     finally:
@@ -79,6 +78,28 @@ def candidate_table(result: xr.Dataset) -> pd.DataFrame:
     """Return the candidates as the table that is written to `candidates.csv`."""
     names = ["dm_pc_cm3", "time_s", "snr", "width_s", "label", "probability"]
     return pd.DataFrame({name: result[name].values for name in names})
+
+
+def excerpt(data: xr.Dataset | str | os.PathLike[str], start_s: float, duration_s: float) -> xr.Dataset:
+    """Return part of an observation, cut at its ends, the highest frequency first.
+
+    Args:
+        data: As for `infer`; of a file only this part is read.
+        start_s: From the start of the observation.
+        duration_s: Length.
+    """
+    source = data if isinstance(data, xr.Dataset) else FilterbankReader(data)
+    try:
+        sampling_s, n_spectra = _band(source).sampling_s, _n_spectra(source)
+        start = min(max(0, round(start_s / sampling_s)), n_spectra)
+        stop = min(n_spectra, start + max(1, round(duration_s / sampling_s)))
+        if isinstance(source, xr.Dataset):
+            part = source.isel(time=slice(start, stop))
+        else:
+            part = source.dataset(start, stop - start)
+    finally:
+        source.close()
+    return part.sortby("frequency", ascending=False)
 
 
 def split_blocks(n_spectra: int, band: Band, search: SearchParameters) -> Iterator[Block]:
@@ -200,6 +221,10 @@ def _band(source: FilterbankReader | xr.Dataset) -> Band:
     return Band(np.sort(frequency_mhz)[::-1], sampling_s)
 
 
+def _n_spectra(source: FilterbankReader | xr.Dataset) -> int:
+    return source.sizes["time"] if isinstance(source, xr.Dataset) else source.n_spectra
+
+
 def _read(source: FilterbankReader | xr.Dataset, block: Block) -> NDArray[Any]:
     """Return a block's spectra, shape (time, channel), the highest frequency first."""
     if isinstance(source, FilterbankReader):
@@ -252,5 +277,6 @@ def _result(
             "frame_start_s": ("frame", start_s, {"units": "s"}),
             "frequency": ("frequency", band.frequency_mhz, {"units": "MHz"}),
         },
-        attrs=search.to_attributes() | {"sampling_time_s": band.sampling_s},
+        attrs=search.to_attributes()
+        | {"sampling_time_s": band.sampling_s, "delay_s_per_dm": band.delay_s_per_dm},
     )

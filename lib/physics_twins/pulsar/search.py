@@ -220,17 +220,16 @@ def classify(
     Returns:
         One of `LABELS`, and the probability of that explanation among the four.
     """
-    on_track = _subband_snr(cleaned, band, dm_pc_cm3, centre, width)
+    on_track, capped = _subband_snr(cleaned, band, dm_pc_cm3, centre, width)
     if len(on_track) < 3:
         return "none", 0.5
     sweep = int(dm_pc_cm3 * band.delay_s_per_dm / band.sampling_s)
     at_once = _strongest_impulse(cleaned, band, int(centre), sweep, width)
-    strongest = np.abs(on_track).argmax()
     gains = np.array(
         [
             np.log(n_trials),
-            _common_gain(on_track),
-            on_track[strongest] ** 2 / 2 - np.log(len(on_track)),
+            _common_gain(capped),
+            np.square(on_track).max() / 2 - np.log(len(on_track)),
             _common_gain(at_once),
         ]
     )
@@ -248,19 +247,30 @@ def _common_gain(snr: NDArray[np.float64]) -> float:
 
 def _subband_snr(
     cleaned: Cleaned, band: Band, dm_pc_cm3: float, centre: float, width: int
-) -> NDArray[np.float64]:
-    """Return the S/N of a boxcar in each subband along a track, shape (subband,)."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the S/N of a boxcar in each subband along a track, as it is and capped, (subband,).
+
+    Capped: no channel counts for more than three standard deviations above three times the median
+    channel, so that a few channels cannot make a signal that the others do not see.
+    """
     delays = delay_samples(band.frequency_mhz, np.array([dm_pc_cm3]), band.sampling_s)[0]
+    good = np.flatnonzero(~cleaned.bad_channel)
     start = int(np.ceil(centre - (width - 1) / 2))
-    snr = []
-    for channels in _subbands(cleaned):
-        rows = delays[channels, None] + np.arange(start, start + width)  # (channel, width)
-        inside = (rows >= 0) & (rows < cleaned.data.shape[1])
-        values = cleaned.data[channels[:, None], rows.clip(0, cleaned.data.shape[1] - 1)]
-        used = inside & (values != 0)
-        if used.sum() >= 0.25 * used.size:
-            snr.append(values[used].sum() / np.sqrt(used.sum()))
-    return np.array(snr)
+    rows = delays[good, None] + np.arange(start, start + width)  # (channel, width)
+    inside = (rows >= 0) & (rows < cleaned.data.shape[1])
+    values = cleaned.data[good[:, None], rows.clip(0, cleaned.data.shape[1] - 1)]
+    used = inside & (values != 0)
+    n_used = used.sum(axis=1)
+    channel_snr = np.where(used, values, 0).sum(axis=1) / np.sqrt(n_used.clip(1))
+    present = np.flatnonzero(n_used)
+    cap = 3 + 3 * max(0.0, float(np.median(channel_snr[present]))) if len(present) else 0.0
+    parts = [p for p in np.array_split(present, N_SUBBANDS) if len(p)]
+    weights = np.sqrt(n_used)
+    found = [
+        [(snr[p] * weights[p]).sum() / np.sqrt(n_used[p].sum()) for p in parts]
+        for snr in (channel_snr, channel_snr.clip(-cap, cap))
+    ]
+    return np.array(found[0]), np.array(found[1])
 
 
 def _strongest_impulse(
