@@ -27,6 +27,9 @@ from physics_twins.pulsar.search import (
 
 # A frame holds interference when this many of its samples were removed as such.
 NARROWBAND_FRACTION = 1e-3  # 32 samples in two of 256 channels, in a frame of 256 spectra
+# What a block holds at most, so that memory does not grow with the number of channels: a block needs
+# about ten bytes a sample.
+MAX_BLOCK_SAMPLES = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,9 @@ def split_blocks(n_spectra: int, band: Band, search: SearchParameters) -> Iterat
     """Yield blocks that cover an observation; a rest shorter than half a block joins the last."""
     reach_s = search.dm_max_pc_cm3 * band.delay_s_per_dm + 2e-3 * search.width_max_ms
     overlap = int(np.ceil(reach_s / band.sampling_s))
+    n_wanted = min(search.block_s / band.sampling_s, MAX_BLOCK_SAMPLES / len(band.frequency_mhz))
     # Frames of all blocks together have equal lengths.
-    n_frames = max(1, round(search.block_s / band.sampling_s / search.frame_spectra))
+    n_frames = max(1, round(n_wanted / search.frame_spectra))
     length = max(n_frames, -(-overlap // search.frame_spectra)) * search.frame_spectra
     start = 0
     while start < n_spectra:

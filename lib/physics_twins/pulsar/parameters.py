@@ -87,7 +87,7 @@ class SearchParameters(Parameters):
         256, ge=16, le=65536, folded=True, help="Spectra in a frame that gets a label"
     )
     block_s: float = field(
-        4.0, ge=0.1, le=600, unit="s", folded=True, help="Length that is cleaned and searched at once"
+        4.0, ge=0.1, le=600, unit="s", folded=True, help="Longest part cleaned and searched at once"
     )
 
     @model_validator(mode="after")
