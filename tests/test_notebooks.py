@@ -120,6 +120,16 @@ def test_a_failed_notebook_keeps_its_output_and_tells_cell_and_error(failed):
     assert "before" in (failed.folder / "report.html").read_text()
 
 
+def test_a_kernel_that_dies_fails_the_run_and_keeps_what_it_wrote(project, tmp_path):
+    code = ("print('half a line', end='')", "import os\nos._exit(3)")
+    lines = []
+    run = notebooks.run(write_notebook(tmp_path / "die.ipynb", *code), progress=lines.append)
+    assert run.status == "failed"
+    assert run.provenance["error"] == "DeadKernelError: Kernel died"
+    assert "  half a line" in lines
+    assert "half a line" in (run.folder / "die.ipynb").read_text()
+
+
 def test_a_failed_run_is_tried_again_in_a_new_folder(failed, monkeypatch):
     monkeypatch.setattr("physics_twins.execution.execute", lambda *_: None)
     again = notebooks.run("pendulum/2_break")
@@ -179,6 +189,20 @@ def test_notebooks_are_listed_from_any_folder_of_the_project(project, monkeypatc
     monkeypatch.chdir(project / "notebooks" / "pendulum")
     ours = [name for name, path in notebooks.available().items() if path.is_relative_to(project)]
     assert ours == ["pendulum/1_simulate", "pendulum/2_break"]
+
+
+def test_an_installed_package_brings_its_notebooks_along(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("physics_twins.provenance.PACKAGE", project)
+    path = notebooks.find(NAME)
+    assert path == project / "notebooks" / "pendulum" / "1_simulate.ipynb"
+
+
+def test_the_copies_that_jupyterlab_keeps_are_not_listed(project):
+    hidden = project / "notebooks" / ".ipynb_checkpoints" / "1_simulate-checkpoint.ipynb"
+    hidden.parent.mkdir()
+    hidden.touch()
+    assert all("checkpoint" not in name for name in notebooks.available())
 
 
 def test_an_unknown_notebook_suggests_the_nearest():

@@ -72,7 +72,7 @@ def run(
     """Run a notebook with checked parameters; a run that has finished before is found, not repeated."""
     from physics_twins import notebooks
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # told below, in one line
     values = {**_read_parameters(parameters), **dict(map(_setting, settings or []))}
     try:
         done = notebooks.run(

@@ -50,7 +50,7 @@ def execute(source: Path, values: Mapping[str, Any], run: Run, progress: Callabl
     except Exception as failure:  # a kernel that died or did not start, a full disk: all end the run
         error = f"{type(failure).__name__}: {failure}"
     finally:
-        follower.flush()
+        follower.finish_line()
         if status == "complete":
             lifecycle.end(run, status)
         else:
@@ -130,7 +130,7 @@ class _Follower:
 
     def cell_ends(self, cell: nbformat.NotebookNode, cell_index: int, execute_reply: Any) -> None:
         """Tell how long a cell took, where that was felt."""
-        self.flush()
+        self.finish_line()
         spent_s = time.monotonic() - self._started
         if _is_code(cell) and spent_s >= 1.0:
             self._progress(f"  took {spent_s:.1f} s")
@@ -140,6 +140,11 @@ class _Follower:
         *lines, self._unfinished = (self._unfinished + text).split("\n")
         for line in lines:
             self._progress("  " + line.rstrip("\r").rpartition("\r")[2])
+
+    def finish_line(self) -> None:
+        """Show what a cell wrote after its last line end."""
+        if self._unfinished:
+            self.write("\n")
 
     def flush(self) -> None:
         """Papermill calls this after each piece; an unfinished line waits for its end."""

@@ -74,7 +74,9 @@ def available() -> dict[str, Path]:
     """Return every notebook's path by its name, in order of the names."""
     found: dict[str, Path] = {}
     for folder in reversed(folders()):
-        found |= {p.relative_to(folder).with_suffix("").as_posix(): p for p in folder.glob("*/*.ipynb")}
+        found |= {
+            p.relative_to(folder).with_suffix("").as_posix(): p for p in folder.glob(project.NOTEBOOKS)
+        }
     return dict(sorted(found.items()))
 
 

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+# One level down, and not the copies that JupyterLab keeps in hidden folders.
+NOTEBOOKS = "[!.]*/*.ipynb"
+
 
 def root(start: Path | None = None) -> Path | None:
     """Return the nearest folder, from `start` upwards, whose `notebooks/` holds twins' notebooks.
@@ -18,7 +21,7 @@ def root(start: Path | None = None) -> Path | None:
 
 def has_notebooks(folder: Path) -> bool:
     """Return whether `folder` holds a notebook one level down, as in `pulsar/4_infer.ipynb`."""
-    return any(folder.glob("*/*.ipynb"))
+    return any(folder.glob(NOTEBOOKS))
 
 
 def beside_package() -> Path:
