@@ -63,10 +63,10 @@ class FieldDescription:
         if self.minimum is None and self.maximum is None:
             return _WORDS[self.kind] + (unit and f" in{unit}")
         if self.maximum is None:
-            return f"{self.minimum:g}{unit} or more"
+            return f"{self.minimum:.10g}{unit} or more"
         if self.minimum is None:
-            return f"{self.maximum:g}{unit} or less"
-        return f"{self.minimum:g} to {self.maximum:g}{unit}"
+            return f"{self.maximum:.10g}{unit} or less"
+        return f"{self.minimum:.10g} to {self.maximum:.10g}{unit}"
 
 
 def field(

@@ -1,0 +1,116 @@
+"""The one form of all benchmarks: figures by id, as a table and as JSON.
+
+A script has functions without arguments that return a `Figure`, and ends with
+`run_benchmarks({"id": function, ...})`. It is called as
+`python benchmarks/NAME.py [--only ID ...] [--json FILE]`.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class Skipped(Exception):
+    """A benchmark that cannot run here; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure.
+
+    Attributes:
+        value: A number or a list of numbers, in `unit`.
+        error: Its standard error or spread, of the same shape; None where it is exact.
+        unit: Unit as text, "" for a pure number.
+        reference: The peer's or the limit's value, in the same unit.
+        device: What it was measured on.
+        seeds: Seeds of all random numbers.
+    """
+
+    value: float | list[float]
+    error: float | list[float] | None = None
+    unit: str = ""
+    reference: float | str | None = None
+    device: str = "cpu"
+    seeds: Sequence[int] = field(default_factory=tuple)
+
+
+def median_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Return the median and half the width of the central 68 % of some values.
+
+    >>> median_and_spread([1.0, 2.0, 3.0])
+    (2.0, 0.68)
+    """
+    ordered = sorted(values)
+    low, high = (_quantile(ordered, 0.5 + side * 0.34) for side in (-1, 1))
+    return statistics.median(ordered), (high - low) / 2
+
+
+def run_benchmarks(
+    benchmarks: Mapping[str, Callable[[], Figure]], arguments: Sequence[str] | None = None
+) -> int:
+    """Measure, print a table, and write JSON where asked; return how many benchmarks broke."""
+    parser = argparse.ArgumentParser(epilog=f"ids: {', '.join(benchmarks)}")
+    parser.add_argument(
+        "--only", nargs="+", metavar="ID", choices=list(benchmarks), default=list(benchmarks)
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as a JSON list")
+    options = parser.parse_args(arguments)
+    print(_line("id", "value", "error", "unit", "reference", "device"))
+    records, n_broken = [], 0
+    for name in options.only:
+        try:
+            figure = benchmarks[name]()
+        except Skipped as reason:
+            print(f"{name:24}skipped: {reason}", flush=True)
+        except Exception as error:  # one broken figure must not hide the others
+            n_broken += 1
+            print(f"{name:24}broken: {type(error).__name__}: {error}", flush=True)
+        else:
+            records.append({"id": name, **asdict(figure)})
+            print(_row(name, figure), flush=True)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(records, indent=2) + "\n")
+    return n_broken
+
+
+def this_machine() -> str:
+    """Return the number of cores and the kind of processor, as `device` for what runs on it."""
+    model = ""
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        lines = information.read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")
+    return f"{os.cpu_count()} cores {model or sys.platform}"
+
+
+def _row(name: str, figure: Figure) -> str:
+    error, reference = _text(figure.error), _text(figure.reference)
+    return _line(name, _text(figure.value), error, figure.unit, reference, figure.device)
+
+
+def _line(*words: str) -> str:
+    widths = (24, 14, 12, 12, 14, 0)
+    return "".join(f"{word:<{width}}" for word, width in zip(words, widths, strict=True)).rstrip()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    if isinstance(value, int | float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+def _quantile(ordered: Sequence[float], fraction: float) -> float:
+    position = fraction * (len(ordered) - 1)
+    below, above = math.floor(position), math.ceil(position)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])

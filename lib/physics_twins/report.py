@@ -1,0 +1,38 @@
+"""An executed notebook as one HTML page that opens from disk, its code folded away."""
+
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+
+from physics_twins import atomic
+
+# The blocks left empty load scripts from elsewhere. Formulas alone keep theirs, where there are any:
+# without a network they are read as TeX.
+_TEMPLATE = """
+{%- extends 'lab/index.html.j2' -%}
+{% block html_head_js %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}
+{% block html_head_js_mathjax %}{% if resources.has_formulas %}{{ super() }}{% endif %}{% endblock %}
+{% block input_group %}<details><summary>code</summary>{{ super() }}</details>{% endblock %}
+"""
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def load_exporter() -> HTMLExporter:
+    """Return what turns notebooks into pages, with its templates compiled; takes half a second."""
+    exporter = HTMLExporter(raw_template=_TEMPLATE)
+    exporter.from_notebook_node(nbformat.v4.new_notebook())
+    return exporter
+
+
+def write(exporter: HTMLExporter, notebook: Path, page: Path) -> None:
+    """Write the page of an executed notebook, in one step."""
+    content = nbformat.read(notebook, as_version=4)
+    for cell in content.cells:
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop(_WIDGET, None)  # a widget without its kernel draws nothing
+    has_formulas = any("$" in cell.source for cell in content.cells if cell.cell_type == "markdown")
+    resources = {"has_formulas": has_formulas, "metadata": {"name": notebook.stem}}
+    body, _ = exporter.from_notebook_node(content, resources=resources)
+    atomic.write_text(page, body)

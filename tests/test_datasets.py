@@ -1,0 +1,145 @@
+import hashlib
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import xarray as xr
+from pendulum import PendulumParameters
+from physics_twins import datasets
+
+
+@pytest.fixture
+def swings():
+    values = np.random.default_rng(1).normal(size=(3, 4))
+    return xr.Dataset(
+        {
+            "angle": (("pendulum", "time"), values, {"units": "rad"}),
+            "waited": ("time", np.arange(4), {"units": "seconds"}),
+        },
+        coords={"time": ("time", np.arange(4.0), {"units": "s"}), "pendulum": ["a", "b", "c"]},
+        attrs=datasets.attributes(PendulumParameters(damped=True), seed=3, title="Swings"),
+    )
+
+
+def test_a_dataset_comes_back_from_disk_unchanged(swings, tmp_path):
+    path = datasets.save(swings, tmp_path / "swings.nc")
+    xr.testing.assert_identical(datasets.open_dataset(path), swings)
+
+
+def test_a_dataset_can_be_read_in_chunks(swings, tmp_path):
+    path = datasets.save(swings, tmp_path / "swings.nc")
+    with datasets.open_dataset(path, chunks={"time": 2}) as lazy:
+        assert lazy.angle.chunks == ((3,), (2, 2))
+        xr.testing.assert_identical(lazy.compute(), swings)
+
+
+def test_a_dataset_that_cannot_be_written_leaves_the_old_file(swings, tmp_path):
+    path = datasets.save(swings, tmp_path / "swings.nc")
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        datasets.save(swings.assign_attrs(bad=object()), path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["swings.nc"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no netCDF at all", b"\x89HDF\r\n\x1a\n" + bytes(40)])
+def test_a_damaged_dataset_is_named(content, tmp_path):
+    path = tmp_path / "damaged.nc"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged\.nc"):
+        datasets.open_dataset(path)
+
+
+def test_a_missing_dataset_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.nc"):
+        datasets.open_dataset(tmp_path / "none.nc")
+
+
+def test_variables_and_coordinates_without_units_are_named(swings):
+    datasets.check_units(swings)
+    del swings.angle.attrs["units"], swings.time.attrs["units"]
+    with pytest.raises(ValueError, match="angle, time"):
+        datasets.check_units(swings)
+
+
+def test_the_attributes_trace_a_dataset_to_parameters_seed_and_code(swings):
+    assert swings.attrs["length_m"] == 1.0
+    assert swings.attrs["damped"] == 1
+    assert swings.attrs["seed"] == 3
+    assert swings.attrs["physics_twins_version"]
+
+
+def test_the_named_folder_is_looked_in_before_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PHYSICS_TWINS_DATA", str(tmp_path))
+    here = tmp_path / "pulsar" / "made_up.fil"
+    here.parent.mkdir()
+    here.touch()
+    assert datasets.find_data_file("pulsar/made_up.fil") == here.resolve()
+
+
+def test_the_shared_folder_beside_the_project_is_found_from_inside_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("PHYSICS_TWINS_DATA", raising=False)
+    inside = tmp_path / "clone" / "notebooks" / "pulsar"
+    inside.mkdir(parents=True)
+    (inside / "1_simulate.ipynb").touch()
+    real = tmp_path / "shared" / "data" / "made_up.fil"
+    real.parent.mkdir(parents=True)
+    real.touch()
+    monkeypatch.chdir(inside)
+    assert datasets.find_data_file("made_up.fil") == real.resolve()
+
+
+def test_a_file_that_is_nowhere_says_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("PHYSICS_TWINS_DATA", str(tmp_path))
+    assert datasets.find_data_file("made_up.fil") is None
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        datasets.data_file("made_up.fil")
+
+
+@pytest.mark.parametrize("name", datasets.PUBLIC_FILES)
+def test_a_file_that_is_here_is_the_public_one(name):
+    path = datasets.find_data_file(name)
+    if path is None:
+        pytest.skip(f"{name} is in none of {', '.join(map(str, datasets.places()))}")
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == datasets.PUBLIC_FILES[name].sha256
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, format, *args):
+        """Say nothing."""
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A file on a server of this machine, and an empty cache."""
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "small.fil").write_bytes(b"content")
+    monkeypatch.setattr(datasets, "_cache", lambda: tmp_path / "cache")
+    handler = partial(_Silent, directory=str(tmp_path / "public"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/small.fil"
+        yield lambda sha256: monkeypatch.setattr(
+            datasets, "PUBLIC_FILES", {"small.fil": datasets.PublicFile(address, sha256, "")}
+        )
+        server.shutdown()
+
+
+def test_a_fetched_file_is_checked_and_then_found(published):
+    published(hashlib.sha256(b"content").hexdigest())
+    assert datasets.fetch("small.fil").read_bytes() == b"content"
+    assert datasets.find_data_file("small.fil") is not None
+
+
+def test_a_file_with_another_hash_is_refused(published):
+    published(hashlib.sha256(b"other").hexdigest())
+    with pytest.raises(ValueError, match="hash"):
+        datasets.fetch("small.fil")
+    assert datasets.find_data_file("small.fil") is None
+
+
+def test_only_known_files_are_fetched():
+    with pytest.raises(ValueError, match="no public file"):
+        datasets.fetch("somewhere/else.fil")
