@@ -78,8 +78,11 @@ def set_up():
     with only_one_at_a_time():
         if is_set_up():
             return
-        if not can_be_updated():
+        if can_be_updated():
+            print("The pins have changed: updating .venv, 1 to 5 minutes ...", flush=True)
+        else:
             make_venv()
+            print("Installing about 2 GB of packages, 3 to 5 minutes the first time ...", flush=True)
         STAMP.unlink(missing_ok=True)
         install()
         STAMP.write_text(fingerprint())
@@ -159,7 +162,6 @@ def make_venv():
 
 def install(options=("-c", "constraints.txt")):
     """Install the project and what it needs into `.venv`, showing one line of progress."""
-    print("Installing about 2 GB of packages, 3 to 5 minutes the first time ...", flush=True)
     # The file is read by old Pythons too: no parenthesised `with`.
     with open(LOG, "w") as log, pip_install(options) as pip:
         for line in pip.stdout or ():
@@ -242,7 +244,7 @@ def test(extra):
         "ruff check": [BIN / "ruff", "check", "."],
         "ruff format": [BIN / "ruff", "format", "--check", "."],
         "basedpyright": [BIN / "basedpyright"],
-        "stripped notebooks": [BIN / "nbstripout", "--verify", *sorted(notebooks)],
+        "stripped notebooks": [BIN / "nbstripout", "--verify", "--keep-id", *sorted(notebooks)],
     }
     failed = [name for name, command in checks.items() if titled(name, command)]
     coverage = ["--cov=lib", "--cov-report=term:skip-covered"]

@@ -22,24 +22,25 @@ class Sources:
         folders = (ROOT / "lib" / LIBRARY, ROOT / "widgets" / PANELS)
         return cls({_name(path): path.read_text() for top in folders for path in top.rglob("*.py")})
 
-    def imports(self, module: str, *, at_start_only: bool = False) -> set[str]:
+    def imports(self, module: str, *, for_types: bool = True, in_functions: bool = True) -> set[str]:
         """Modules that `module` imports; of those outside the project, the dotted name as written.
 
-        With `at_start_only`, only what runs when it is imported: not what stands inside functions or
-        under `if TYPE_CHECKING`.
+        Without `for_types`, not what stands under `if TYPE_CHECKING`; without `in_functions`, not what
+        stands inside functions.
         """
-        nodes = _run_at_import(self.trees[module]) if at_start_only else ast.walk(self.trees[module])
+        nodes = _nodes(self.trees[module], for_types=for_types, in_functions=in_functions)
         return {self._resolve(name) for node in nodes for name in _imported(node)}
 
     def reached_at_import(self, module: str) -> set[str]:
         """Everything that importing `module` imports in turn, through this project's modules."""
         reached: set[str] = set()
-        todo = [module]
+        todo = [module, *_parents(module)]
         while todo:
             name = todo.pop()
-            for each in self.imports(name, at_start_only=True) - reached if name in self.trees else ():
-                reached.add(each)
-                todo += [each, *_parents(each)]
+            if name in self.trees:
+                new = self.imports(name, for_types=False, in_functions=False) - reached
+                reached |= new
+                todo += [each for found in new for each in (found, *_parents(found))]
         return reached
 
     def _resolve(self, name: str) -> str:
@@ -66,14 +67,13 @@ def _imported(node: ast.AST) -> Iterator[str]:
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _run_at_import(tree: ast.AST) -> Iterator[ast.AST]:
+def _nodes(tree: ast.AST, *, for_types: bool, in_functions: bool) -> Iterator[ast.AST]:
     for node in ast.iter_child_nodes(tree):
-        type_checking = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        if not type_checking and not isinstance(
-            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-        ):
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        is_for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if (in_functions or not is_function) and (for_types or not is_for_types):
             yield node
-            yield from _run_at_import(node)
+            yield from _nodes(node, for_types=for_types, in_functions=in_functions)
 
 
 def _twin(module: str, sources: Sources) -> str | None:
@@ -103,7 +103,8 @@ def wrong_imports(sources: Sources) -> list[str]:
 
 def cycles(sources: Sources) -> list[str]:
     """Modules that import themselves through others, imports inside functions included."""
-    graph = {name: sources.imports(name) & set(sources.trees) - {name} for name in sources.trees}
+    known = set(sources.trees)
+    graph = {name: sources.imports(name, for_types=False) & known - {name} for name in known}
     while leaves := [name for name, needs in graph.items() if not needs & set(graph)]:
         for name in leaves:
             del graph[name]
