@@ -8,6 +8,7 @@ The Makefile only calls this file. It is written so that an old Python can still
 import contextlib
 import hashlib
 import importlib.util
+import json
 import os
 import platform
 import re
@@ -26,6 +27,7 @@ STAMP = VENV / "set-up-is-complete"
 LOG = VENV / "set-up.log"
 PINNED_BY = ("pyproject.toml", "constraints.txt")
 INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-e", ".[lab,book,dev]"]
+NOTIFICATIONS = "@jupyterlab/apputils-extension:notification"
 REAL_FILE = "pulsar/askap_frb_28.fil"
 
 
@@ -256,14 +258,16 @@ def test(extra):
 
 def lab(extra):
     """JupyterLab on the start page: this machine only, with a token."""
-    settings = [
+    # JupyterLab asks each new user whether to fetch news; here it neither asks nor fetches.
+    settings = VENV / "share" / "jupyter" / "lab" / "settings"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "overrides.json").write_text(json.dumps({NOTIFICATIONS: {"fetchNews": "false"}}))
+    options = [
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={ROOT}",
         "--LabApp.default_url=/lab/tree/notebooks/start.ipynb",
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
-    return call([BIN / "jupyter", "lab", *settings, *extra])
+    return call([BIN / "jupyter", "lab", *options, *extra])
 
 
 def book(extra):

@@ -216,8 +216,9 @@ def test_an_unknown_command_shows_the_known_ones(capsys):
     assert "run|test|lab|book|bench|setup" in capsys.readouterr().out
 
 
-def test_jupyterlab_is_reachable_from_this_machine_only_and_keeps_its_token(monkeypatch):
+def test_jupyterlab_is_reachable_from_this_machine_only_and_keeps_its_token(monkeypatch, tmp_path):
     commands = []
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path)
     monkeypatch.setattr(bootstrap, "call", lambda command: commands.append(command) or 0)
     bootstrap.lab(["--no-browser"])
     assert "--ServerApp.ip=127.0.0.1" in commands[0]
