@@ -1,0 +1,220 @@
+"""Who may import whom: notebooks -> widgets -> twins -> shared modules -> parameters."""
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY, PANELS = "physics_twins", "twin_panels"
+
+
+class Sources:
+    """The project's modules as texts by dotted name, and what each of them imports."""
+
+    def __init__(self, texts: dict[str, str]):
+        self.trees = {name: ast.parse(text) for name, text in texts.items()}
+
+    @classmethod
+    def of_project(cls) -> "Sources":
+        folders = (ROOT / "lib" / LIBRARY, ROOT / "widgets" / PANELS)
+        return cls({_name(path): path.read_text() for top in folders for path in top.rglob("*.py")})
+
+    def imports(self, module: str, *, for_types: bool = True, in_functions: bool = True) -> set[str]:
+        """Modules that `module` imports; of those outside the project, the dotted name as written.
+
+        Without `for_types`, not what stands under `if TYPE_CHECKING`; without `in_functions`, not what
+        stands inside functions.
+        """
+        nodes = _nodes(self.trees[module], for_types=for_types, in_functions=in_functions)
+        return {self._resolve(name) for node in nodes for name in _imported(node)}
+
+    def reached_at_import(self, module: str) -> set[str]:
+        """Everything that importing `module` imports in turn, through this project's modules."""
+        reached: set[str] = set()
+        todo = [module, *_parents(module)]
+        while todo:
+            name = todo.pop()
+            if name in self.trees:
+                new = self.imports(name, for_types=False, in_functions=False) - reached
+                reached |= new
+                todo += [each for found in new for each in (found, *_parents(found))]
+        return reached
+
+    def _resolve(self, name: str) -> str:
+        """The module of a dotted name whose last part may be a module or something inside one."""
+        parent = name.rpartition(".")[0]
+        return parent if parent in self.trees and name not in self.trees else name
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts[1:]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "import by full names: relative ones are not followed here"
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _nodes(tree: ast.AST, *, for_types: bool, in_functions: bool) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        is_for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if (in_functions or not is_function) and (for_types or not is_for_types):
+            yield node
+            yield from _nodes(node, for_types=for_types, in_functions=in_functions)
+
+
+def _twin(module: str, sources: Sources) -> str | None:
+    """The twin that a module belongs to: a package of the library; None for a shared module."""
+    parts = module.split(".")
+    is_package = (
+        any(name.startswith(f"{LIBRARY}.{parts[1]}.") for name in sources.trees) if parts[1:] else False
+    )
+    return parts[1] if parts[0] == LIBRARY and is_package else None
+
+
+def wrong_imports(sources: Sources) -> list[str]:
+    """Every import against the direction, as `importer -> imported`."""
+    wrong = []
+    for module in sources.trees:
+        own_twin = _twin(module, sources)
+        for imported in sources.imports(module):
+            top, other_twin = imported.split(".")[0], _twin(imported, sources)
+            in_library = module.split(".")[0] == LIBRARY
+            upwards = in_library and top in (PANELS, "ipywidgets", "ipympl", "anywidget")
+            sideways = in_library and other_twin not in (None, own_twin)
+            below_parameters = module == f"{LIBRARY}.parameters" and top in (LIBRARY, PANELS)
+            if upwards or sideways or below_parameters:
+                wrong.append(f"{module} -> {imported}")
+    return sorted(wrong)
+
+
+def cycles(sources: Sources) -> list[str]:
+    """Modules that import themselves through others, imports inside functions included."""
+    known = set(sources.trees)
+    graph = {name: sources.imports(name, for_types=False) & known - {name} for name in known}
+    while leaves := [name for name, needs in graph.items() if not needs & set(graph)]:
+        for name in leaves:
+            del graph[name]
+    return sorted(graph)
+
+
+def heavy_simulations(sources: Sources) -> list[str]:
+    """Modules named `simulate` that import torch before any function of theirs is called."""
+    simulations = [name for name in sources.trees if name.endswith(".simulate")]
+    return [
+        s for s in simulations if "torch" in {n.split(".")[0] for n in sources.reached_at_import(s)}
+    ]
+
+
+@pytest.fixture(scope="module")
+def project() -> Sources:
+    return Sources.of_project()
+
+
+def test_every_import_follows_the_direction(project):
+    assert wrong_imports(project) == []
+
+
+def test_no_import_goes_round_in_a_circle(project):
+    assert cycles(project) == []
+
+
+def test_simulations_start_without_torch(project):
+    assert heavy_simulations(project) == []
+
+
+def test_nothing_in_the_library_imports_tests_benchmarks_or_bootstrap(project):
+    tops = {name.split(".")[0] for module in project.trees for name in project.imports(module)}
+    assert tops & {"tests", "benchmarks", "bootstrap"} == set()
+
+
+def test_notebooks_import_the_project_by_its_two_packages_only():
+    forbidden = {"tests", "benchmarks", "bootstrap", "notebooks"}
+    for path in (ROOT / "notebooks").rglob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+        tops = {name.split(".")[0] for node in ast.walk(ast.parse(code)) for name in _imported(node)}
+        assert tops & forbidden == set(), path
+
+
+# Each check is shown to fail on a small wrong project.
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("physics_twins.metrics", "import ipywidgets"),
+        ("physics_twins.metrics", "from twin_panels import sliders"),
+        ("physics_twins.metrics", "from physics_twins.pulsar import simulate"),
+        ("physics_twins.metrics", "def late():\n    import physics_twins.pulsar.simulate"),
+        ("physics_twins.virgo.simulate", "from physics_twins.pulsar.simulate import noise"),
+        ("physics_twins.parameters", "from physics_twins import metrics"),
+    ],
+)
+def test_an_import_against_the_direction_is_found(module, text):
+    sources = {"physics_twins.pulsar.simulate": "", "physics_twins.metrics": ""} | {module: text}
+    assert wrong_imports(Sources(sources)) != []
+
+
+def test_an_import_along_the_direction_is_accepted():
+    sources = {
+        "physics_twins": "",
+        "physics_twins.parameters": "import pydantic",
+        "physics_twins.pulsar": "",
+        "physics_twins.pulsar.ism": "from physics_twins.parameters import field",
+        "physics_twins.pulsar.simulate": "from physics_twins.pulsar import ism",
+        "twin_panels.pulsar": "import ipywidgets\nfrom physics_twins.pulsar.simulate import simulate",
+    }
+    assert wrong_imports(Sources(sources)) == []
+
+
+def test_a_circle_is_found_even_inside_a_function():
+    circle = {
+        "physics_twins.a": "from physics_twins.b import x",
+        "physics_twins.b": "def f(): import physics_twins.a",
+    }
+    assert cycles(Sources(circle)) == ["physics_twins.a", "physics_twins.b"]
+
+
+@pytest.mark.parametrize(
+    "helper", ["import torch", "if True:\n    from torch import nn", "import torch.fft as fft"]
+)
+def test_torch_behind_another_module_is_found(helper):
+    sources = {
+        "physics_twins.a.simulate": "from physics_twins.noise import x",
+        "physics_twins.noise": helper,
+    }
+    assert heavy_simulations(Sources(sources)) == ["physics_twins.a.simulate"]
+
+
+def test_torch_in_a_parent_package_is_found():
+    sources = {
+        "physics_twins.a.simulate": "import physics_twins.b.c",
+        "physics_twins.b": "import torch",
+        "physics_twins.b.c": "",
+    }
+    assert heavy_simulations(Sources(sources)) == ["physics_twins.a.simulate"]
+
+
+@pytest.mark.parametrize(
+    "helper", ["def f():\n    import torch", "if TYPE_CHECKING:\n    import torch"]
+)
+def test_torch_inside_a_function_is_allowed(helper):
+    sources = {
+        "physics_twins.a.simulate": "from physics_twins.noise import x",
+        "physics_twins.noise": helper,
+    }
+    assert heavy_simulations(Sources(sources)) == []

@@ -1,0 +1,51 @@
+"""The check of an installation finds what is there and says what to do about what is not."""
+
+import numba
+import pytest
+from physics_twins import datasets, installation
+from physics_twins.installation import Finding, Installation
+
+
+def finding(name: str) -> Finding:
+    return next(f for f in installation.check().findings if f.name == name)
+
+
+def test_this_installation_works():
+    assert installation.check().works
+
+
+def test_a_compiler_that_fails_is_wrong(monkeypatch):
+    def broken(function):
+        raise RuntimeError("no LLVM\nand more")
+
+    monkeypatch.setattr(numba, "njit", broken)
+    assert finding("numba") == Finding("numba", "wrong", "cannot compile: no LLVM")
+    assert not installation.check().works
+
+
+def test_a_compiler_that_computes_wrongly_is_wrong(monkeypatch):
+    monkeypatch.setattr(numba, "njit", lambda function: lambda values: 5.0)
+    assert finding("numba").state == "wrong"
+
+
+def test_too_little_memory_is_wrong(monkeypatch):
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", int(1e9))
+    assert "at least 2 GB" in finding("machine").found
+    assert finding("machine").state == "wrong"
+
+
+def test_a_missing_real_file_is_optional_and_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(datasets, "find_data_file", lambda name: None)
+    assert finding("real file").state == "optional"
+    assert "twins data fetch pulsar/" in finding("real file").found
+
+
+@pytest.mark.parametrize(("command", "name"), installation.SUBMIT_COMMANDS.items())
+def test_a_batch_system_is_known_by_its_command(monkeypatch, command, name):
+    monkeypatch.setattr("shutil.which", lambda asked: asked if asked == name else None)
+    assert finding("batch system") == Finding("batch system", "ok", command)
+
+
+def test_what_was_found_is_escaped_in_a_notebook():
+    table = Installation([Finding("real file", "ok", "/data/<b>.fil")])._repr_html_()
+    assert "&lt;b&gt;" in table
