@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from _table import Figure, median_and_spread, run_benchmarks, this_machine
 from nbformat.v4 import new_code_cell, new_notebook
+
+from _table import Figure, median_and_spread, run_benchmarks, this_machine
 
 N_PAIRS = 5
 N_REFUSALS = 9

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import offline
 import reference
+
 from physics_twins import notebooks
 
 BOOK = Path(__file__).resolve().parent

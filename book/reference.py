@@ -26,6 +26,7 @@ def write(folder: Path) -> None:
 def commands() -> str:
     """Return the page with the help of every command."""
     import typer
+
     from physics_twins.cli import app
 
     sections = [

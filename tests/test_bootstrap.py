@@ -5,9 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import bootstrap
+import pytest
 
 ROOT = Path(bootstrap.__file__).parent
 

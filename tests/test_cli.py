@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from physics_twins import runs
 from small_notebooks import OPEN, write_notebook, write_project
+
+from physics_twins import runs
 
 HERE = Path(__file__).resolve().parent
 NAME = "pendulum/1_simulate"

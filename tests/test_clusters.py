@@ -5,6 +5,7 @@ import time
 import dask
 import dask_jobqueue  # noqa: F401  (brings its defaults into Dask's configuration)
 import pytest
+
 from physics_twins import clusters
 from physics_twins.clusters import ClusterError
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from pendulum import PendulumParameters
+
 from physics_twins import datasets
 
 

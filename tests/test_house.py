@@ -6,11 +6,12 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-import physics_twins
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import physics_twins
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -2,6 +2,7 @@
 
 import numba
 import pytest
+
 from physics_twins import datasets, installation
 from physics_twins.installation import Finding, Installation
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from physics_twins.parameters import Execution, ParameterError, Parameters, check, field
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"

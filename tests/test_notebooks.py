@@ -4,10 +4,11 @@ import re
 import nbformat
 import papermill
 import pytest
+from small_notebooks import OPEN, PERIOD, SAVE, write_notebook, write_project
+
 from physics_twins import datasets, notebooks, runs
 from physics_twins.notebooks import NotebookError
 from physics_twins.parameters import ParameterError
-from small_notebooks import OPEN, PERIOD, SAVE, write_notebook, write_project
 
 NAME = "pendulum/1_simulate"
 

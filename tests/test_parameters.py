@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pendulum import PendulumParameters
+
 from physics_twins.parameters import Execution, ParameterError, Parameters, check, field
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from physics_twins.pulsar.files import (
     SAMPLE_TYPES,
     FilterbankError,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.dedispersion import dedisperse, dm_trials
 from physics_twins.pulsar.interference import broadband, narrowband

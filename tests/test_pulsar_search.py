@@ -1,10 +1,12 @@
 """The search: cleaning, candidates, labels, blocks, real files."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins.datasets import find_data_file
+from physics_twins.datasets import data_file
 from physics_twins.pulsar.cleaning import clean
 from physics_twins.pulsar.evaluate import evaluate, true_frames
 from physics_twins.pulsar.files import write_dataset
@@ -30,7 +32,7 @@ def result(observation) -> xr.Dataset:
 
 def real_file(name: str) -> str:
     try:
-        return str(find_data_file(name))
+        return str(data_file(name))
     except FileNotFoundError as error:
         pytest.skip(str(error))
 
@@ -46,7 +48,7 @@ def test_every_pulse_above_ideal_snr_9_is_found_and_none_invented(observation, r
 
 
 def test_a_boxcar_finds_the_snr_that_theory_gives_it():
-    # The best boxcar keeps 0.943 of a Gaussian pulse's matched-filter S/N, DM and width trials a little less.
+    # The best boxcar keeps 0.943 of a Gaussian's matched-filter S/N, trials of DM and width less.
     quiet = OBSERVATION.replace(carrier_rate_hz=0.0, impulse_rate_hz=0.0, fluence_jy_ms=2.0)
     ratio = []
     for seed in (1, 2, 3):
@@ -100,7 +102,7 @@ def test_blocks_cover_every_spectrum_once():
         blocks = list(split_blocks(n_spectra, BAND, search))
         assert blocks[0].start == 0
         assert sum(b.n_core for b in blocks) == n_spectra
-        assert all(a.start + a.n_core == b.start for a, b in zip(blocks, blocks[1:], strict=False))
+        assert all(a.start + a.n_core == b.start for a, b in pairwise(blocks))
         assert all(b.start + b.n_read <= n_spectra for b in blocks)
         assert all(b.n_core % search.frame_spectra == 0 for b in blocks[:-1])
 

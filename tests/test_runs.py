@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+
 from physics_twins import atomic, lifecycle, provenance, runs
 from physics_twins.runs import RunError
 
