@@ -16,9 +16,10 @@ from scipy.ndimage import binary_dilation, maximum_filter, median_filter, unifor
 BASELINE_S = 0.5  # the running mean that is removed; far longer than any pulse that is searched
 CELL_SPECTRA = (16, 128)  # lengths over which narrow-band bursts are looked for
 CELL_SIGMA = 6.0
-# A burst is compared with so many channels around it, half of which must be free of it, and with so
-# many cells, over which a dispersed pulse drifts from one end of them to the other.
-NEARBY_CHANNELS, NEARBY_CELLS = 21, 5
+# A burst is compared with so many channels around it, half of which must be free of it.
+NEARBY_CHANNELS = 21
+# The comparison reaches as far in time as a pulse drifts over these channels, up to so many cells.
+MAX_NEARBY_CELLS = 33
 IMPULSE_WIDTHS = (1, 4, 16)
 IMPULSE_SIGMA = 6.0
 CHANNEL_SIGMA = 6.0
@@ -45,22 +46,26 @@ class Cleaned:
     broadband: NDArray[np.bool_]
 
 
-def clean(spectra: NDArray[Any], sampling_s: float) -> Cleaned:
+def clean(spectra: NDArray[Any], sampling_s: float, *, drift: float) -> Cleaned:
     """Normalise spectra and remove interference.
 
     Args:
         spectra: Counts, shape (time, channel).
         sampling_s: Time from one spectrum to the next.
+        drift: By how many samples a pulse comes later in a channel than in the one above, at most.
     """
     data = np.ascontiguousarray(spectra.T, dtype=np.float32)  # (channel, time)
     dead = _normalise(data)
+    if dead.all():
+        nothing = np.zeros(data.shape, dtype=bool)
+        return Cleaned(data, dead, nothing, nothing[0])
     n_window = max(16, round(BASELINE_S / sampling_s))
     broadband = _impulses(data, ~dead, n_window)
     data[:, broadband] = 0
     narrowband = np.zeros(data.shape, dtype=bool)
     for n_spectra in CELL_SPECTRA:
         if data.shape[1] >= 4 * n_spectra:
-            narrowband |= _bursts(data, n_spectra, ~dead)
+            narrowband |= _bursts(data, n_spectra, ~dead, drift)
     # The baseline comes last: strong interference in it would be spread over half a second.
     std = _remove_baseline(data, narrowband, broadband, n_window)
     bad_channel = dead | _disturbed(data, std, ~dead) | (narrowband.mean(axis=1) > 0.5)
@@ -70,39 +75,53 @@ def clean(spectra: NDArray[Any], sampling_s: float) -> Cleaned:
 
 @numba.njit(cache=True, nogil=True)
 def _normalise(data):  # pragma: no cover
-    """Bring each channel to mean 0 and standard deviation 1 in place, by its core within 3 sigma.
+    """Bring each channel to mean 0 and standard deviation 1 in place, by its quiet samples.
 
+    Quiet is what lies within 3 sigma of the level that the channel has without interference.
     Returns which channels are constant.
     """
     n_channels, n_time = data.shape
     dead = np.zeros(n_channels, np.bool_)
     for c in range(n_channels):
         row = data[c]
-        low, high = -np.inf, np.inf
-        mean, std = 0.0, 0.0
-        for iteration in range(4):
-            total, square, n = 0.0, 0.0, 0
-            for t in range(n_time):
-                value = row[t] - row[0]
-                if low <= value <= high:
-                    total += value
-                    square += value * value
-                    n += 1
-            mean = total / n
-            std = np.sqrt(max(square / n - mean * mean, 0.0))
-            if iteration > 0:
-                std /= CLIPPED_STD
-            if std <= 1e-6 * (abs(mean + row[0]) + 1e-30):
-                break
-            low, high = mean - 3 * std, mean + 3 * std
-        if std <= 1e-6 * (abs(mean + row[0]) + 1e-30):
-            dead[c] = True
-            row[:] = 0
-            continue
-        offset = mean + row[0]
+        mean, std = _quiet_level(row)
+        # Once: each further pass would let a burst just above 3 sigma pull the level up a little more.
+        low, high = mean - 3 * std, mean + 3 * std
+        total, square, n = 0.0, 0.0, 0
         for t in range(n_time):
-            row[t] = (row[t] - offset) / std
+            if low <= row[t] <= high:
+                total += row[t] - mean
+                square += (row[t] - mean) ** 2
+                n += 1
+        if n > 0:
+            offset = total / n
+            mean += offset
+            std = np.sqrt(max(square / n - offset * offset, 0.0)) / CLIPPED_STD
+        dead[c] = std <= 1e-6 * (abs(mean) + 1e-30)
+        for t in range(n_time):
+            row[t] = 0.0 if dead[c] else (row[t] - mean) / std
     return dead
+
+
+@numba.njit(cache=True, nogil=True)
+def _quiet_level(row):  # pragma: no cover
+    """Return a first guess of mean and standard deviation of a channel without interference.
+
+    Interference only adds power, so the level is taken from the lower quarter of short cells, and
+    the noise from inside the cells, where a burst's own level does not count.
+    """
+    n_cell = CELL_SPECTRA[0]
+    n_cells = len(row) // n_cell
+    if n_cells < 4:
+        return row.mean(), row.std() * 2 + 1e-30
+    means, stds = np.empty(n_cells), np.empty(n_cells)
+    for n in range(n_cells):
+        cell = row[n * n_cell : (n + 1) * n_cell]
+        means[n], stds[n] = cell.mean(), cell.std()
+    std = np.median(stds) * np.sqrt(n_cell / (n_cell - 1))
+    means.sort()
+    # The lower quartile of means of Gaussian noise is 0.674 of their own sigma below their mean.
+    return means[n_cells // 4] + 0.674 * std / np.sqrt(n_cell), std
 
 
 @numba.njit(cache=True, nogil=True)
@@ -146,14 +165,17 @@ def _disturbed(
     return disturbed & alive
 
 
-def _bursts(data: NDArray[np.float32], n_spectra: int, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _bursts(
+    data: NDArray[np.float32], n_spectra: int, good: NDArray[np.bool_], drift: float
+) -> NDArray[np.bool_]:
     """Return the samples of narrow-band bursts: cells that stand out from the channels around them."""
     cells = _cell_means(data, n_spectra) * np.float32(np.sqrt(n_spectra))
     _, sigma = _robust(cells[good])
     cells /= max(sigma, 1.0)
     # Pulses and impulses reach the neighbouring channels too, a dispersed pulse a little earlier or
     # later; what these see is taken away.
-    nearby = maximum_filter(cells[good], size=(1, NEARBY_CELLS), mode="nearest")
+    n_nearby = min(MAX_NEARBY_CELLS, 3 + 2 * int(NEARBY_CHANNELS // 2 * drift / n_spectra))
+    nearby = maximum_filter(cells[good], size=(1, n_nearby), mode="nearest")
     excess = np.zeros_like(cells)
     excess[good] = cells[good] - median_filter(nearby, size=(NEARBY_CHANNELS, 1), mode="nearest").clip(
         0

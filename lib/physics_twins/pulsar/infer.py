@@ -142,7 +142,7 @@ def search_block(
         block: Where the spectra lie in the observation.
         search: Range and thresholds.
     """
-    cleaned = clean(spectra, band.sampling_s)
+    cleaned = clean(spectra, band.sampling_s, drift=band.drift(search.dm_max_pc_cm3))
     trials = dm_trials(
         band.frequency_mhz,
         sampling_s=band.sampling_s,
@@ -172,8 +172,7 @@ def search_block(
     return BlockResult(
         candidates,
         np.where(good, cleaned.narrowband[:, core].mean(axis=1), 1.0),
-        _frames(cleaned.narrowband[good, core].mean(axis=0), search.frame_spectra)
-        > NARROWBAND_FRACTION,
+        _frames(cleaned.narrowband[:, core].mean(axis=0), search.frame_spectra) > NARROWBAND_FRACTION,
         _frames(cleaned.broadband[core], search.frame_spectra) > 0,
     )
 
