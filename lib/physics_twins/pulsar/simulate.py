@@ -15,6 +15,8 @@ from physics_twins.pulsar.ism import (
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.receiver import bandpass, digitise, noise_sigma_jy, radiometer_noise
 
+PREVIEW_EVENTS = 2.0  # of each kind of interference, on average, in the window of a preview
+
 
 def simulate(parameters: ObservationParameters, *, seed: int) -> xr.Dataset:
     """Return an observation and the truth behind it.
@@ -43,7 +45,9 @@ def simulate_pulse(
     """Return one pulse of median fluence in the shortest observation that holds its whole sweep.
 
     For a preview: where the sweep is longer than `max_spectra`, the sampling time grows to fit, and
-    `n_channels` is cut to `max_channels`. Otherwise as `simulate`.
+    `n_channels` is cut to `max_channels`. Interference that occurs at all is made to occur twice in
+    the window on average, since otherwise its strength could hardly ever be seen; `carrier_rate_hz`
+    and `impulse_rate_hz` of the result say how often. Otherwise as `simulate`.
     """
     n_channels = min(parameters.n_channels, max_channels)
     frequency_mhz = channel_frequencies(parameters.replace(n_channels=n_channels))
@@ -51,11 +55,17 @@ def simulate_pulse(
     tail_s = 4 * scattering_time(frequency_mhz[-1], parameters.scattering_ms * 1e-3)
     margin_s = 6e-3 * parameters.width_ms + 0.1 * sweep_s
     duration_s = float(max(sweep_s + tail_s + 2 * margin_s, 64e-6 * parameters.sampling_time_us))
+    duration_s = float(np.clip(duration_s, 0.05, 600))
     sampling_us = max(parameters.sampling_time_us, duration_s / max_spectra * 1e6)
+    rates = {
+        "carrier_rate_hz": parameters.carrier_rate_hz,
+        "impulse_rate_hz": parameters.impulse_rate_hz,
+    }
     window = parameters.replace(
         n_channels=n_channels,
         sampling_time_us=float(sampling_us),
-        duration_s=float(np.clip(duration_s, 0.05, 600)),
+        duration_s=duration_s,
+        **{name: max(rate, PREVIEW_EVENTS / duration_s) for name, rate in rates.items() if rate > 0},
     )
     start_s = np.array([margin_s])
     fluence_jy_ms = np.array([parameters.fluence_jy_ms])
