@@ -73,6 +73,24 @@ def clean(spectra: NDArray[Any], sampling_s: float, *, drift: float) -> Cleaned:
     return Cleaned(data, bad_channel, narrowband, broadband)
 
 
+def normalise(spectra: NDArray[Any]) -> NDArray[np.float32]:
+    """Return spectra with mean 0 and standard deviation 1 in each channel, shape (channel, time).
+
+    Nothing is removed. Mean and standard deviation are those of the core within 3 sigma; a channel
+    that is constant becomes 0.
+
+    Args:
+        spectra: Counts, shape (time, channel).
+
+    >>> normalise(np.array([[1, 7], [3, 7]])).round(1)
+    array([[-1.,  1.],
+           [ 0.,  0.]], dtype=float32)
+    """
+    data = np.ascontiguousarray(spectra.T, dtype=np.float32)
+    _normalise(data)
+    return data
+
+
 @numba.njit(cache=True, nogil=True)
 def _normalise(data):  # pragma: no cover
     """Bring each channel to mean 0 and standard deviation 1 in place, by its quiet samples.

@@ -2,8 +2,10 @@
 
 import numba
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins.pulsar.cleaning import clean, normalise
 from physics_twins.pulsar.ism import channel_smearing, dispersion_delay, snr_ratio_at_dm_error
 
 
@@ -54,6 +56,50 @@ def delay_samples(
     dm_pc_cm3 = np.atleast_1d(dm_pc_cm3)[:, None]
     delay_s = dispersion_delay(frequency_mhz, dm_pc_cm3, reference_mhz=frequency_mhz.max())
     return np.rint(delay_s / sampling_s).astype(np.int32)
+
+
+def dedispersed(
+    observation: xr.Dataset, dm_pc_cm3: float, *, variable: str = "data", cleaned: bool = False
+) -> xr.DataArray:
+    """Return the sum over channels of an observation along one dispersion track.
+
+    Args:
+        observation: From `simulate` or a file; the highest frequency comes first.
+        dm_pc_cm3: Dispersion measure of the track.
+        variable: `data` (counts, each channel normalised by its own noise), or one of the true
+            components (Jy, normalised by the simulated noise).
+        cleaned: Whether interference is removed from `data` first, as a search does.
+
+    Returns:
+        The series (time) in standard deviations of the noise; its time is that of arrival at the
+        highest channel.
+
+    Raises:
+        ValueError: The dispersion measure is negative.
+    """
+    if dm_pc_cm3 < 0:
+        raise ValueError(f"dm_pc_cm3 = {dm_pc_cm3:g} pc cm-3 must be 0 or more")
+    data, good = _normalised(observation, variable, cleaned)
+    sampling_s = float(observation.attrs["sampling_time_s"])
+    delays = delay_samples(observation["frequency"].values, np.array([dm_pc_cm3]), sampling_s)[0]
+    series, _ = dedisperse(data, delays, good)
+    attributes = {"units": "sigma", "long_name": "Dedispersed signal", "dm_pc_cm3": dm_pc_cm3}
+    return xr.DataArray(series, {"time": observation["time"]}, name="dedispersed", attrs=attributes)
+
+
+def _normalised(
+    observation: xr.Dataset, variable: str, cleaned: bool
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return a variable in standard deviations of the noise (channel, time), and its good channels."""
+    spectra = observation[variable].values
+    every_channel = np.ones(spectra.shape[1], dtype=bool)
+    if variable != "data":
+        sigma_jy = np.float32(observation.attrs["noise_sigma_jy"])
+        return np.ascontiguousarray(spectra.T / sigma_jy, dtype=np.float32), every_channel
+    if not cleaned:
+        return normalise(spectra), every_channel
+    result = clean(spectra, float(observation.attrs["sampling_time_s"]))
+    return result.data, ~result.bad_channel
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)

@@ -14,6 +14,9 @@ from physics_twins.pulsar.ism import (
 )
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.receiver import bandpass, digitise, noise_sigma_jy, radiometer_noise
+from physics_twins.units import round_up
+
+PREVIEW_EVENTS = 2.0  # of each kind of interference, on average, in the window of a preview
 
 
 def simulate(parameters: ObservationParameters, *, seed: int) -> xr.Dataset:
@@ -40,24 +43,34 @@ def simulate(parameters: ObservationParameters, *, seed: int) -> xr.Dataset:
 def simulate_pulse(
     parameters: ObservationParameters, *, seed: int, max_spectra: int = 512, max_channels: int = 256
 ) -> xr.Dataset:
-    """Return one pulse of median fluence in the shortest observation that holds its whole sweep.
+    """Return one pulse of median fluence in a short observation that holds its whole sweep.
 
-    For a preview: where the sweep is longer than `max_spectra`, the sampling time grows to fit, and
-    `n_channels` is cut to `max_channels`. Otherwise as `simulate`.
+    For a preview. The observation lasts 1, 2 or 5 times a power of ten of a second and the pulse
+    arrives after a tenth of it, so that a figure keeps its axes while a parameter changes a little.
+    Where it is longer than `max_spectra`, the sampling time grows to fit; `n_channels` is cut to
+    `max_channels`. Interference that occurs at all is made to occur twice on average, since otherwise
+    its strength could hardly ever be seen. The attributes of the result say what was simulated.
     """
     n_channels = min(parameters.n_channels, max_channels)
     frequency_mhz = channel_frequencies(parameters.replace(n_channels=n_channels))
     sweep_s = dispersion_delay(frequency_mhz[-1], parameters.dm_pc_cm3, reference_mhz=frequency_mhz[0])
     tail_s = 4 * scattering_time(frequency_mhz[-1], parameters.scattering_ms * 1e-3)
-    margin_s = 6e-3 * parameters.width_ms + 0.1 * sweep_s
-    duration_s = float(max(sweep_s + tail_s + 2 * margin_s, 64e-6 * parameters.sampling_time_us))
+    width_s = 1e-3 * parameters.width_ms
+    needed_s = max((sweep_s + tail_s + 3 * width_s) / 0.9, 3 * width_s / 0.1)
+    duration_s = round_up(float(max(needed_s, 64e-6 * parameters.sampling_time_us)))
+    duration_s = float(np.clip(duration_s, 0.05, 600))
     sampling_us = max(parameters.sampling_time_us, duration_s / max_spectra * 1e6)
+    rates = {
+        "carrier_rate_hz": parameters.carrier_rate_hz,
+        "impulse_rate_hz": parameters.impulse_rate_hz,
+    }
     window = parameters.replace(
         n_channels=n_channels,
         sampling_time_us=float(sampling_us),
-        duration_s=float(np.clip(duration_s, 0.05, 600)),
+        duration_s=duration_s,
+        **{name: max(rate, PREVIEW_EVENTS / duration_s) for name, rate in rates.items() if rate > 0},
     )
-    start_s = np.array([margin_s])
+    start_s = np.array([0.1 * duration_s])
     fluence_jy_ms = np.array([parameters.fluence_jy_ms])
     return _observe(window, start_s, fluence_jy_ms, np.random.default_rng(seed), seed)
 
