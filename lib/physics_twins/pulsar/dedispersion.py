@@ -58,6 +58,18 @@ def delay_samples(
     return np.rint(delay_s / sampling_s).astype(np.int32)
 
 
+def channel_drift(frequency_mhz: NDArray[np.float64], dm_pc_cm3: float, sampling_s: float) -> float:
+    """Return by how many samples a pulse is later in the lowest channel than in the one above.
+
+    >>> round(channel_drift(np.linspace(1530, 1210, 257), 56.77, 102.4e-6), 2)
+    3.24
+    """
+    if len(frequency_mhz) < 2:
+        return 0.0
+    lowest, above = np.sort(frequency_mhz)[:2]
+    return float(dispersion_delay(lowest, dm_pc_cm3, reference_mhz=above)) / sampling_s
+
+
 def dedispersed(
     observation: xr.Dataset, dm_pc_cm3: float, *, variable: str = "data", cleaned: bool = False
 ) -> xr.DataArray:
@@ -79,7 +91,7 @@ def dedispersed(
     """
     if dm_pc_cm3 < 0:
         raise ValueError(f"dm_pc_cm3 = {dm_pc_cm3:g} pc cm-3 must be 0 or more")
-    data, good = _normalised(observation, variable, cleaned)
+    data, good = _normalised(observation, variable, dm_pc_cm3 if cleaned else None)
     sampling_s = float(observation.attrs["sampling_time_s"])
     delays = delay_samples(observation["frequency"].values, np.array([dm_pc_cm3]), sampling_s)[0]
     series, _ = dedisperse(data, delays, good)
@@ -88,7 +100,7 @@ def dedispersed(
 
 
 def _normalised(
-    observation: xr.Dataset, variable: str, cleaned: bool
+    observation: xr.Dataset, variable: str, clean_for_dm_pc_cm3: float | None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return a variable in standard deviations of the noise (channel, time), and its good channels."""
     spectra = observation[variable].values
@@ -96,9 +108,11 @@ def _normalised(
     if variable != "data":
         sigma_jy = np.float32(observation.attrs["noise_sigma_jy"])
         return np.ascontiguousarray(spectra.T / sigma_jy, dtype=np.float32), every_channel
-    if not cleaned:
+    if clean_for_dm_pc_cm3 is None:
         return normalise(spectra), every_channel
-    result = clean(spectra, float(observation.attrs["sampling_time_s"]))
+    sampling_s = float(observation.attrs["sampling_time_s"])
+    drift = channel_drift(observation["frequency"].values, clean_for_dm_pc_cm3, sampling_s)
+    result = clean(spectra, sampling_s, drift=drift)
     return result.data, ~result.bad_channel
 
 

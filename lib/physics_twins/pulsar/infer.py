@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from physics_twins.pulsar.cleaning import clean
-from physics_twins.pulsar.dedispersion import dm_trials
+from physics_twins.pulsar.dedispersion import channel_drift, dm_trials
 from physics_twins.pulsar.files import FilterbankReader
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.search import (
@@ -142,7 +142,8 @@ def search_block(
         block: Where the spectra lie in the observation.
         search: Range and thresholds.
     """
-    cleaned = clean(spectra, band.sampling_s, drift=band.drift(search.dm_max_pc_cm3))
+    drift = channel_drift(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
+    cleaned = clean(spectra, band.sampling_s, drift=drift)
     trials = dm_trials(
         band.frequency_mhz,
         sampling_s=band.sampling_s,

@@ -58,13 +58,6 @@ class Band:
         low, high = self.frequency_mhz[-1], self.frequency_mhz[0]
         return float(dispersion_delay(low, 1.0, reference_mhz=high))
 
-    def drift(self, dm_pc_cm3: float) -> float:
-        """Return by how many samples a pulse is later in the lowest channel than in the one above."""
-        if len(self.frequency_mhz) < 2:
-            return 0.0
-        lowest, above = self.frequency_mhz[-1], self.frequency_mhz[-2]
-        return float(dispersion_delay(lowest, dm_pc_cm3, reference_mhz=above)) / self.sampling_s
-
 
 def boxcar_widths(width_max_s: float, sampling_s: float) -> NDArray[np.int64]:
     """Return boxcar lengths in samples, growing by at most a half each.
