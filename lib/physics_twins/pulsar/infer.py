@@ -28,8 +28,8 @@ from physics_twins.pulsar.search import (
 # A frame holds interference when this many of its samples were removed as such.
 NARROWBAND_FRACTION = 1e-3  # 32 samples in two of 256 channels, in a frame of 256 spectra
 # What a block holds at most, so that memory does not grow with the number of channels: a block needs
-# about ten bytes a sample.
-MAX_BLOCK_SAMPLES = 5_000_000
+# up to twenty bytes a sample.
+MAX_BLOCK_SAMPLES = 4_000_000
 
 
 @dataclass(frozen=True)
