@@ -30,8 +30,10 @@ def write(exporter: HTMLExporter, notebook: Path, page: Path) -> None:
     """Write the page of an executed notebook, in one step."""
     content = nbformat.read(notebook, as_version=4)
     for cell in content.cells:
-        for output in cell.get("outputs", ()):
+        outputs = cell.get("outputs", [])
+        for output in outputs:
             output.get("data", {}).pop(_WIDGET, None)  # a widget without its kernel draws nothing
+        outputs[:] = [output for output in outputs if output.get("data", True)]
     has_formulas = any("$" in cell.source for cell in content.cells if cell.cell_type == "markdown")
     resources = {"has_formulas": has_formulas, "metadata": {"name": notebook.stem}}
     body, _ = exporter.from_notebook_node(content, resources=resources)

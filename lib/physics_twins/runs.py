@@ -101,9 +101,9 @@ class Run:
         return self.folder / f"{name}{suffix}"
 
     def __str__(self) -> str:
-        """Return the run's address: its folder, from the current one where it lies inside."""
+        """Return the run's address: its folder, from the current one where it lies below."""
         here = Path.cwd()
-        inside = self.folder.is_relative_to(here)
+        inside = here in self.folder.parents
         return str(self.folder.relative_to(here) if inside else self.folder)
 
     def _repr_html_(self) -> str:

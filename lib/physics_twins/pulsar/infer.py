@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from physics_twins.pulsar.cleaning import clean
 from physics_twins.pulsar.dedispersion import channel_drift, dm_trials
@@ -70,7 +70,7 @@ def infer(
         band = _band(source)
         blocks = list(split_blocks(_n_spectra(source), band, search))
         results = _search_all(source, blocks, search, client)
-        parts = list(tqdm(results, total=len(blocks), desc="search", unit="block"))
+        parts = list(tqdm(results, total=len(blocks), desc="search", unit="block", leave=False))
     finally:
         source.close()
     candidates = merge([c for part in parts for c in part.candidates], band)
