@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,14 +66,11 @@ def infer(
         interference, `frame_bbrfi` (frame). For each channel: how much of it was removed,
         `removed_fraction` (frequency).
     """
-    source = data if isinstance(data, xr.Dataset) else FilterbankReader(data)
-    try:
+    with _opened(data) as source:
         band = _band(source)
         blocks = list(split_blocks(_n_spectra(source), band, search))
         results = _search_all(source, blocks, search, client)
         parts = list(tqdm(results, total=len(blocks), desc="search", unit="block", leave=False))
-    finally:
-        source.close()
     candidates = merge([c for part in parts for c in part.candidates], band)
     return _result(candidates, parts, blocks, band, search)
 
@@ -91,8 +89,7 @@ def excerpt(data: xr.Dataset | str | os.PathLike[str], start_s: float, duration_
         start_s: From the start of the observation.
         duration_s: Length.
     """
-    source = data if isinstance(data, xr.Dataset) else FilterbankReader(data)
-    try:
+    with _opened(data) as source:
         sampling_s, n_spectra = _band(source).sampling_s, _n_spectra(source)
         start = min(max(0, round(start_s / sampling_s)), n_spectra)
         stop = min(n_spectra, start + max(1, round(duration_s / sampling_s)))
@@ -100,8 +97,6 @@ def excerpt(data: xr.Dataset | str | os.PathLike[str], start_s: float, duration_
             part = source.isel(time=slice(start, stop))
         else:
             part = source.dataset(start, stop - start)
-    finally:
-        source.close()
     return part.sortby("frequency", ascending=False)
 
 
@@ -196,6 +191,13 @@ def merge(candidates: list[Candidate], band: Band) -> list[Candidate]:
 
 
 _NUMBERS = {"dm_pc_cm3": "pc cm-3", "time_s": "s", "snr": "1", "width_s": "s"}
+
+
+def _opened(
+    data: xr.Dataset | str | os.PathLike[str],
+) -> AbstractContextManager[FilterbankReader | xr.Dataset]:
+    """Return an observation to read from: a file is closed afterwards, a dataset stays as it is."""
+    return nullcontext(data) if isinstance(data, xr.Dataset) else FilterbankReader(data)
 
 
 def _search_all(

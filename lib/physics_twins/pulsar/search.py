@@ -1,5 +1,6 @@
 """Search cleaned spectra for dispersed pulses: DM trials, boxcars, candidates, and what each one is."""
 
+import logging
 from dataclasses import dataclass
 
 import numba
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.cleaning import SIGMA_PER_MAD, Cleaned
 from physics_twins.pulsar.dedispersion import dedisperse, delay_samples
 from physics_twins.pulsar.ism import dispersion_delay
+
+logger = logging.getLogger(__name__)
 
 LABELS = ("none", "pulse", "nbrfi", "bbrfi")
 N_SUBBANDS = 8
@@ -153,7 +156,8 @@ def strongest_first(
     is no more than dedispersing the stronger at the wrong DM explains.
 
     Returns:
-        One array of indices per event, its strongest detection first.
+        One array of indices per event, its strongest detection first; at most `MAX_CANDIDATES`, and a
+        warning where there were more.
     """
     left = np.argsort(-snr, kind="stable")
     groups = []
@@ -172,6 +176,10 @@ def strongest_first(
         same[0] = True
         groups.append(left[same])
         left = left[~same]
+    if len(left):
+        logger.warning(
+            "more than %d candidates: %d weaker detections left out", MAX_CANDIDATES, len(left)
+        )
     return groups
 
 
