@@ -177,9 +177,7 @@ def strongest_first(
         groups.append(left[same])
         left = left[~same]
     if len(left):
-        logger.warning(
-            "more than %d candidates: %d weaker detections left out", MAX_CANDIDATES, len(left)
-        )
+        logger.warning("%d detections beyond %d candidates left out", len(left), MAX_CANDIDATES)
     return groups
 
 
