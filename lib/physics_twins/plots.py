@@ -12,6 +12,8 @@ import holoviews as hv
 import holoviews.plotting.bokeh  # the options below need the backend
 import numpy as np
 import xarray as xr
+from IPython.display import publish_display_data
+from IPython.utils.capture import capture_output
 
 from physics_twins.downsample import SIGMA_PER_MAD, block_mean, block_sizes, extremes, level
 from physics_twins.units import in_print
@@ -44,9 +46,23 @@ _BAR = {"width": 12, "padding": 14, "title_standoff": 6}
 _FRAME = {"active_tools": ["box_zoom"], "toolbar": "above"}
 
 
-def load_extension() -> None:
-    """Let figures draw in this notebook, without network: their scripts are put into it once."""
-    hv.extension("bokeh", inline=True, logo=False)  # pyright: ignore[reportCallIssue]
+def load_extension(*, again: bool = True) -> None:
+    """Let figures and panels draw in this notebook, without network, by putting their scripts into it.
+
+    Args:
+        again: Whether to do so although this kernel has done it before.
+    """
+    if not again and getattr(hv.extension, "_loaded", False):
+        return
+    with capture_output(stdout=False, stderr=False) as captured:
+        hv.extension("bokeh", inline=True, logo=False)  # pyright: ignore[reportCallIssue]
+    for output in captured.outputs:
+        # The scripts wait 100 ms for older ones; a live panel needs Bokeh as soon as it is shown.
+        data = {kind: text.replace(_WAITS, _AT_ONCE) for kind, text in output.data.items()}
+        publish_display_data(data, output.metadata)
+
+
+_WAITS, _AT_ONCE = "setTimeout(load_or_wait, 100)\n}(window));", "load_or_wait()\n}(window));"
 
 
 def waterfall(

@@ -1,0 +1,202 @@
+"""Controls built from a parameter model: sliders with typed entry, choices, ticks and texts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Generic, TypeVar
+
+import ipywidgets as ipw
+
+from physics_twins.parameters import FieldDescription, ParameterError, Parameters
+from physics_twins.units import in_print
+from twin_panels.scales import scale_of
+
+SHOWN = 6  # controls that are not folded away
+WIDTH = "310px"
+SLIDER_STEP = 0.001
+
+Model = TypeVar("Model", bound=Parameters)
+
+
+@dataclass
+class Control:
+    """The control of one parameter.
+
+    Attributes:
+        info: What the model says of the parameter.
+        entry: The widget that holds the value, in which it can be typed or chosen.
+        slider: From 0 to 1, beside a number's entry; None for anything else.
+        widget: All of it, with label and unit.
+    """
+
+    info: FieldDescription
+    entry: Any
+    slider: ipw.FloatSlider | None
+    widget: ipw.Widget
+
+    @property
+    def value(self) -> Any:
+        """The value as it stands in the control, allowed or not."""
+        return _parsed(self.info, self.entry.value) if self.info.default is None else self.entry.value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.entry.value = ("" if value is None else str(value)) if self.info.default is None else value
+
+
+class Controls(Generic[Model]):
+    """Controls of every parameter of a model, and the parameters they stand for.
+
+    Setting `controls["dm_pc_cm3"].value` does what a hand does. A value that the model refuses is
+    answered by one line beneath the controls; the parameters stay the last valid ones.
+
+    Attributes:
+        parameters: The last valid parameters.
+        widget: The controls, one above the other; those not shown at first are in a fold.
+    """
+
+    def __init__(self, start: Model) -> None:
+        self.parameters = start
+        self._start = start
+        self._callbacks: list[Callable[[Model], None]] = []
+        self._hold = False
+        self._refusal = ipw.HTML()
+        values = start.to_papermill()
+        self._controls = {name: control(info, values[name]) for name, info in start.describe().items()}
+        for each in self._controls.values():
+            each.entry.observe(self._changed, "value")
+        self.widget = self._arranged()
+
+    def __getitem__(self, name: str) -> Control:
+        return self._controls[name]
+
+    @property
+    def refusal(self) -> str:
+        """Why the values now in the controls are refused; "" if they are not."""
+        return self._refusal.tooltip or ""
+
+    def observe(self, callback: Callable[[Model], None]) -> None:
+        """Call `callback` with the new parameters whenever they change."""
+        self._callbacks.append(callback)
+
+    def reset(self) -> None:
+        """Go back to the parameters of the beginning."""
+        self.set(self._start)
+
+    def set(self, parameters: Model) -> None:
+        """Bring all controls to these parameters, as one change."""
+        self._hold = True
+        try:
+            for name, value in parameters.to_papermill().items():
+                self._controls[name].value = value
+        finally:
+            self._hold = False
+        self._changed()
+
+    def _changed(self, _: Any = None) -> None:
+        if self._hold:
+            return
+        values = {name: each.value for name, each in self._controls.items()}
+        try:
+            parameters = type(self.parameters)(**values)
+        except ParameterError as error:
+            self._refuse(str(error))
+            return
+        self._refuse("")
+        if parameters != self.parameters:
+            self.parameters = parameters
+            for callback in self._callbacks:
+                callback(parameters)
+
+    def _refuse(self, reason: str) -> None:
+        if reason != self.refusal:
+            self._refusal.tooltip = reason
+            self._refusal.value = in_red(reason)
+
+    def _arranged(self) -> ipw.VBox:
+        widgets = {name: each.widget for name, each in self._controls.items()}
+        open_names = [name for name, each in self._controls.items() if not each.info.folded][:SHOWN]
+        folded = [widget for name, widget in widgets.items() if name not in open_names]
+        parts = [*(widgets[name] for name in open_names), self._refusal]
+        if folded:
+            parts.append(ipw.Accordion([ipw.VBox(folded)], titles=(f"{len(folded)} more",)))
+        return ipw.VBox(parts, layout={"width": WIDTH})
+
+
+def control(info: FieldDescription, value: Any) -> Control:
+    """Return the control that suits a parameter."""
+    tooltip = f"{info.name}: {info.allowed}"
+    if info.choices:
+        entry = ipw.Dropdown(
+            options=info.choices, value=value, tooltip=tooltip, layout={"width": "90px"}
+        )
+    elif info.default is None:
+        entry = ipw.Text("" if value is None else str(value), placeholder="none", tooltip=tooltip)
+    elif info.kind is bool:
+        entry = ipw.Checkbox(value, indent=False, tooltip=tooltip, layout={"width": "30px"})
+    elif info.kind is str:
+        entry = ipw.Text(value, tooltip=tooltip, continuous_update=False, layout={"width": "auto"})
+    else:
+        return _number(info, value, tooltip)
+    return Control(info, entry, None, _labelled(info, tooltip, [entry]))
+
+
+def in_red(sentence: str) -> str:
+    """Return HTML of a sentence in the colour of errors; "" for none."""
+    style = "color: var(--jp-error-color1, #b00020); line-height: 1.3"
+    return f'<div style="{style}">{escape(sentence)}</div>' if sentence else ""
+
+
+def _number(info: FieldDescription, value: float, tooltip: str) -> Control:
+    """Return a slider and an entry that follow each other; the entry holds the value."""
+    scale = scale_of(info)
+    slider = ipw.FloatSlider(
+        scale.position(value),
+        min=0,
+        max=1,
+        step=SLIDER_STEP,
+        readout=False,
+        tooltip=tooltip,
+        layout={"width": "160px"},
+    )
+    kind = ipw.IntText if info.kind is int else ipw.FloatText
+    entry = kind(value, tooltip=tooltip, layout={"width": "84px"})
+    following = False
+
+    def slid(change: dict[str, Any]) -> None:
+        nonlocal following
+        # A browser rounds a position to the slider's step and sends it back: that is no hand.
+        if not following and abs(change["new"] - scale.position(entry.value)) > SLIDER_STEP / 2 + 1e-9:
+            following = True
+            number = scale.value(change["new"])
+            entry.value = round(number) if info.kind is int else number
+            following = False
+
+    def typed(change: dict[str, Any]) -> None:
+        nonlocal following
+        if not following:
+            following = True
+            slider.value = scale.position(change["new"])
+            following = False
+
+    entry.observe(typed, "value")
+    slider.observe(slid, "value")
+    unit = ipw.HTML(escape(in_print(info.unit)), layout={"margin": "0 0 0 2px"})
+    return Control(info, entry, slider, _labelled(info, tooltip, [slider, entry, unit]))
+
+
+def _labelled(info: FieldDescription, tooltip: str, row: list[ipw.Widget]) -> ipw.VBox:
+    style = "display: block; line-height: 1.2; margin-top: 6px"
+    text = f'<span title="{escape(tooltip)}" style="{style}">{escape(info.help)}</span>'
+    label = ipw.HTML(text, layout={"margin": "0 0 0 2px"})
+    return ipw.VBox([label, ipw.HBox(row)], layout={"overflow": "visible"})
+
+
+def _parsed(info: FieldDescription, text: str) -> Any:
+    """Return what an optional parameter's text stands for; the model refuses what is left a text."""
+    if not text:
+        return None
+    try:
+        return info.kind(text)
+    except ValueError:
+        return text

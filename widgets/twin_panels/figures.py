@@ -1,0 +1,136 @@
+"""Pieces of live Bokeh figures: what they need to follow a hand, and to keep a reader's zoom."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from bokeh.models import (
+    ColorBar,
+    ColumnDataSource,
+    CustomJSHover,
+    FixedTicker,
+    HoverTool,
+    LinearColorMapper,
+    Range1d,
+)
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+PALETTE = "Viridis256"
+MIN_WIDTH, MAX_WIDTH = 420, 1000  # screen pixels
+TOOLS = "pan,box_zoom,wheel_zoom,save,reset"
+
+
+def frame(*, x: str, y: str, height: int, **options: Any) -> figure:
+    """Return an empty figure with axes `x` and `y`, as wide as there is room.
+
+    A drag zooms, the wheel scrolls the page.
+    """
+    made = figure(
+        title=" ",
+        x_axis_label=x,
+        y_axis_label=y,
+        height=height,
+        sizing_mode="stretch_width",
+        min_width=MIN_WIDTH,
+        max_width=MAX_WIDTH,
+        min_border_left=64,
+        tools=TOOLS,
+        active_drag="box_zoom",
+        active_scroll=None,
+        toolbar_location="above",
+        **options,
+    )
+    made.toolbar.logo = None
+    return made
+
+
+def retitle(where: figure, text: str) -> None:
+    """Change a figure's title."""
+    where.title.text = text  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+
+
+def fill(source: ColumnDataSource, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Replace a source's columns; numbers travel with the precision of a screen."""
+    source.data = {name: np.asarray(column, np.float32) for name, column in columns.items()}  # pyright: ignore
+
+
+class FollowingRange:
+    """A range that follows the data until a reader zooms, and again after the reader's reset.
+
+    Attributes:
+        model: The Bokeh range.
+    """
+
+    def __init__(self) -> None:
+        self.model = Range1d(start=0.0, end=1.0)
+        self._set = (0.0, 1.0)
+
+    def follow(self, start: float, end: float) -> None:
+        """Show from `start` to `end`, unless the reader looks at something else."""
+        model = self.model
+        if (start, end) == self._set:
+            return
+        if (model.start, model.end) == self._set:
+            model.update(start=start, end=end)
+        model.update(reset_start=start, reset_end=end)
+        self._set = (start, end)
+
+
+class LiveImage:
+    """An image whose values travel as one byte each; colour bar and hover show them in their unit.
+
+    Attributes:
+        source: The image and where it lies.
+    """
+
+    def __init__(self, where: figure, *, low: float, high: float, unit: str) -> None:
+        self._low, self._high = low, high
+        where.grid.visible = False
+        empty = np.zeros((1, 1), np.uint8)
+        self.source = ColumnDataSource(
+            {"image": [empty], "x": [0.0], "y": [0.0], "dw": [1.0], "dh": [1.0]}
+        )
+        image = where.image(
+            image="image",
+            x="x",
+            y="y",
+            dw="dw",
+            dh="dh",
+            source=self.source,
+            color_mapper=LinearColorMapper(palette=PALETTE, low=0, high=255),  # pyright: ignore
+            level="image",
+        )
+        ticks = FixedTicker(ticks=list(np.arange(np.ceil(low), np.floor(high) + 1)))
+        bar = ColorBar(
+            color_mapper=LinearColorMapper(palette=PALETTE, low=low, high=high),
+            ticker=ticks,
+            title=unit,
+            width=12,
+            padding=10,
+        )
+        where.add_layout(bar, "right")
+        in_unit = CustomJSHover(code=f"return ({low} + value * {(high - low) / 255}).toFixed(1)")
+        where.add_tools(
+            HoverTool(
+                renderers=[image],
+                tooltips=[
+                    (str(where.xaxis.axis_label), "$x{0.00}"),
+                    (str(where.yaxis.axis_label), "$y{0.0}"),
+                    (unit, "@image{custom}"),
+                ],
+                formatters={"@image": in_unit},
+            )
+        )
+
+    def show(self, values: NDArray[Any], *, x: tuple[float, float], y: tuple[float, float]) -> None:
+        """Show values (row, column), the lowest row first, between the given edges."""
+        level = (values - self._low) * (255 / (self._high - self._low))
+        data = {
+            "image": [np.clip(np.rint(level), 0, 255).astype(np.uint8)],
+            "x": [x[0]],
+            "y": [y[0]],
+            "dw": [x[1] - x[0]],
+            "dh": [y[1] - y[0]],
+        }
+        self.source.data = data  # pyright: ignore[reportAttributeAccessIssue]

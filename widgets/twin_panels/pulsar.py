@@ -1,0 +1,160 @@
+"""The pulsar's panel: one pulse sweeping through the band, and what dedispersion makes of it."""
+
+import numpy as np
+import xarray as xr
+from bokeh.layouts import column
+from bokeh.models import ColumnDataSource, HoverTool, LayoutDOM, Span
+
+from physics_twins.pulsar.cleaning import normalise
+from physics_twins.pulsar.dedispersion import dedispersed
+from physics_twins.pulsar.ism import dispersion_delay
+from physics_twins.pulsar.parameters import ObservationParameters
+from physics_twins.pulsar.simulate import simulate_pulse
+from physics_twins.units import in_print, round_up
+from twin_panels.figures import FollowingRange, LiveImage, fill, frame, retitle
+from twin_panels.panel import Panel
+
+SEED = 28  # its preview shows both kinds of interference
+AFTER = "Time after arrival at the top of the band (ms)"
+SIGMA = "σ of the noise"
+# Okabe & Ito 2008, Color Universal Design.
+BLUE, VERMILLION = "#0072B2", "#D55E00"
+
+
+class PulsarPanel(Panel[ObservationParameters]):
+    """Sliders beside one pulse in time and frequency, its dedispersed profile and the residual.
+
+    The true pulse is drawn into both figures. Time counts from the pulse's arrival at the highest
+    frequency.
+
+    Args:
+        start: Parameters to begin with.
+        seed: Of the noise and interference shown.
+    """
+
+    notebook = "pulsar/1_simulate"
+    use = (
+        "from physics_twins.pulsar.simulate import simulate\nobservation = simulate(parameters, seed=1)"
+    )
+
+    def __init__(self, start: ObservationParameters | None = None, *, seed: int = SEED) -> None:
+        self._seed = seed
+        super().__init__(start or ObservationParameters())
+
+    def build(self) -> LayoutDOM:
+        """Return the three figures, one above the other."""
+        self._build_waterfall()
+        self._build_profile()
+        return column(self.waterfall, self.profile, self.residual, sizing_mode="stretch_width")
+
+    def compute(self, parameters: ObservationParameters) -> xr.Dataset:
+        """Return one pulse with its dedispersed profile, and the profile of the true pulse alone."""
+        observation = simulate_pulse(parameters, seed=self._seed)
+        dm_pc_cm3 = parameters.dm_pc_cm3
+        return observation.assign(
+            profile=dedispersed(observation, dm_pc_cm3),
+            true_profile=dedispersed(observation, dm_pc_cm3, variable="pulses"),
+        )
+
+    def show(self, data: xr.Dataset) -> None:
+        """Bring the figures to a new pulse."""
+        time_ms = 1e3 * (data["time"].values - float(data["pulse_time_s"][0]))
+        self._show_waterfall(data, time_ms)
+        self._show_profile(data, time_ms)
+
+    def _build_waterfall(self) -> None:
+        self._time, self._band = FollowingRange(), FollowingRange()
+        self.waterfall = frame(
+            x=AFTER,
+            y="Frequency (MHz)",
+            height=330,
+            x_range=self._time.model,
+            y_range=self._band.model,
+        )
+        self.image = LiveImage(self.waterfall, low=-2, high=5, unit=SIGMA)
+        self.track = ColumnDataSource({"early": [], "late": [], "frequency": []})
+        for edge in ("early", "late"):
+            self.waterfall.line(
+                edge,
+                "frequency",
+                source=self.track,
+                color="white",
+                alpha=0.7,
+                line_dash="dashed",
+            )
+
+    def _build_profile(self) -> None:
+        self._near, self._height, self._scatter = FollowingRange(), FollowingRange(), FollowingRange()
+        self.profile = frame(
+            x="",
+            y=f"Signal ({SIGMA})",
+            height=220,
+            x_range=self._near.model,
+            y_range=self._height.model,
+        )
+        self.residual = frame(
+            x=AFTER,
+            y="Residual (σ)",
+            height=130,
+            x_range=self._near.model,
+            y_range=self._scatter.model,
+        )
+        self.curves = ColumnDataSource({"time": [], "signal": [], "truth": [], "residual": []})
+        lines = {"source": self.curves, "line_width": 1.5}
+        signal = self.profile.step(
+            "time", "signal", mode="center", color=BLUE, legend_label="dedispersed", **lines
+        )
+        self.profile.line("time", "truth", color=VERMILLION, legend_label="true pulse", **lines)
+        self.profile.legend.update(location="top_right", click_policy="hide", background_fill_alpha=0.7)
+        self.profile.legend.update(padding=4, spacing=0, label_text_font_size="11px")
+        self.profile.xaxis.major_label_text_font_size = "0px"
+        self.residual.toolbar_location = None
+        noise = self.residual.step("time", "residual", mode="center", color=BLUE, **lines)
+        self.residual.add_layout(Span(location=0, dimension="width", line_color=VERMILLION))
+        for where, renderer, name in (
+            (self.profile, signal, "signal"),
+            (self.residual, noise, "residual"),
+        ):
+            tips = [
+                ("Time (ms)", "@time{0.00}"),
+                (f"{name} (σ)", f"@{name}{{0.0}}"),
+                ("truth (σ)", "@truth{0.0}"),
+            ]
+            where.add_tools(HoverTool(renderers=[renderer], tooltips=tips, mode="vline"))
+
+    def _show_waterfall(self, data: xr.Dataset, time_ms: np.ndarray) -> None:
+        frequency_mhz = data["frequency"].values
+        half_mhz, step_ms = (
+            abs(frequency_mhz[0] - frequency_mhz[1]) / 2,
+            1e3 * data.attrs["sampling_time_s"],
+        )
+        edges_ms = time_ms[0] - step_ms / 2, time_ms[-1] + step_ms / 2
+        edges_mhz = frequency_mhz[-1] - half_mhz, frequency_mhz[0] + half_mhz
+        self.image.show(normalise(data["data"].values)[::-1], x=edges_ms, y=edges_mhz)
+        self._time.follow(*edges_ms)
+        self._band.follow(*edges_mhz)
+        dm_pc_cm3 = data.attrs["dm_pc_cm3"]
+        delay_ms = 1e3 * dispersion_delay(frequency_mhz, dm_pc_cm3, reference_mhz=frequency_mhz[0])
+        aside_ms = max(2 * data.attrs["width_ms"], 0.02 * (edges_ms[1] - edges_ms[0]))
+        track = {"early": delay_ms - aside_ms, "late": delay_ms + aside_ms, "frequency": frequency_mhz}
+        fill(self.track, track)
+        retitle(
+            self.waterfall,
+            f"The pulse, between the dashes, crosses the band in {delay_ms[-1]:.4g} ms",
+        )
+
+    def _show_profile(self, data: xr.Dataset, time_ms: np.ndarray) -> None:
+        signal, truth = data["profile"].values, data["true_profile"].values
+        curves = {"time": time_ms, "signal": signal, "truth": truth, "residual": signal - truth}
+        fill(self.curves, curves)
+        bright_ms = np.abs(time_ms[truth > 0.01 * max(truth.max(), 1e-6)])
+        step_ms = 1e3 * data.attrs["sampling_time_s"]
+        reach_ms = round_up(max(2 * bright_ms.max(initial=0), 10 * step_ms))
+        self._near.follow(max(-reach_ms, time_ms[0]), reach_ms)
+        self._height.follow(-5.0, round_up(max(1.1 * signal.max(), 10.0)))
+        self._scatter.follow(-5.0, 5.0)
+        retitle(
+            self.profile,
+            f"Dedispersed at {data.attrs['dm_pc_cm3']:.5g} {in_print('pc cm-3')}:"
+            f" ideal S/N {float(data['pulse_snr_ideal'][0]):.3g}",
+        )
