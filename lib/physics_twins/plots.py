@@ -170,7 +170,8 @@ def candidates(result: xr.Dataset, truth: xr.Dataset | None = None, *, title: st
     """Return the candidates of a search: DM against time, and beside it DM against S/N.
 
     Args:
-        result: With `time_s`, `dm_pc_cm3`, `snr` and `label` (candidate).
+        result: With `time_s`, `dm_pc_cm3`, `snr` and `label` (candidate). Where the attributes
+            `dm_min_pc_cm3` and `dm_max_pc_cm3` say what was searched, all of it is shown.
         truth: With `pulse_time_s` and `pulse_snr_ideal` (pulse) and the attribute `dm_pc_cm3`; drawn
             as open circles.
         title: What is seen; how many candidates have which label by default.
@@ -179,7 +180,8 @@ def candidates(result: xr.Dataset, truth: xr.Dataset | None = None, *, title: st
     present = [name for name in [*LABELS, *np.setdiff1d(labels, [*LABELS])] if name in labels]
     counts = [f"{(labels == name).sum()} {_shown(name)[0]}" for name in present]
     time = hv.Dimension("time_s", label="Time", unit="s")
-    dm = hv.Dimension("dm_pc_cm3", label="DM", unit=in_print("pc cm-3"))
+    searched = tuple(result.attrs.get(f"dm_{end}_pc_cm3") for end in ("min", "max"))
+    dm = hv.Dimension("dm_pc_cm3", label="DM", unit=in_print("pc cm-3"), range=searched)
     snr = hv.Dimension("snr", label="S/N")
     planes = []
     for across, other, width in ((time, snr, 480), (snr, time, 280)):
@@ -218,7 +220,7 @@ def recovered_against_ideal(evaluation: xr.Dataset, *, title: str = "") -> hv.Ov
         if chosen.any():
             points = hv.Scatter((ideal[chosen], np.nan_to_num(snr[chosen])), *axes, label=label)
             parts.append(_styled(points, color=colour, marker=marker, size=10, tools=["hover"]))
-    counts = f"{(found & complete).sum()} of {complete.sum()} pulses found; bars: the noise, 1"
+    counts = f"{(found & complete).sum()} of {complete.sum()} pulses found"
     overlay = hv.Overlay(parts)
     return _styled(overlay, title=title or counts, width=520, height=500, **_legend(3), **_FRAME)
 

@@ -17,6 +17,7 @@ _TEMPLATE = """
 {% block input_group %}<details><summary>code</summary>{{ super() }}</details>{% endblock %}
 """
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+_INSTEAD_OF_A_WIDGET = "<p><em>In JupyterLab a live panel stands here.</em></p>"
 
 
 def load_exporter() -> HTMLExporter:
@@ -32,7 +33,8 @@ def write(exporter: HTMLExporter, notebook: Path, page: Path) -> None:
     for cell in content.cells:
         outputs = cell.get("outputs", [])
         for output in outputs:
-            output.get("data", {}).pop(_WIDGET, None)  # a widget without its kernel draws nothing
+            if _WIDGET in output.get("data", {}):  # a widget without its kernel draws nothing
+                output["data"] = {"text/html": _INSTEAD_OF_A_WIDGET}
         outputs[:] = [output for output in outputs if output.get("data", True)]
     has_formulas = any("$" in cell.source for cell in content.cells if cell.cell_type == "markdown")
     resources = {"has_formulas": has_formulas, "metadata": {"name": notebook.stem}}
