@@ -109,6 +109,7 @@ class PulsarPanel(Panel[ObservationParameters]):
         self.profile.legend.update(padding=4, spacing=0, label_text_font_size="11px")
         self.profile.xaxis.major_label_text_font_size = "0px"
         self.residual.toolbar_location = None
+        self.residual.yaxis.ticker.desired_num_ticks = 3
         noise = self.residual.step("time", "residual", mode="center", color=BLUE, **lines)
         self.residual.add_layout(Span(location=0, dimension="width", line_color=VERMILLION))
         for where, renderer, name in (

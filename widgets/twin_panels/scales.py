@@ -40,7 +40,7 @@ class Scale:
         """Return the value at a position, to three digits.
 
         >>> Scale(0.0, 1000.0, knee=1.0).value(0.5)
-        22.4
+        22.3
         """
         if position in (0.0, 1.0):
             return self.high if position else self.low
