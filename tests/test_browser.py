@@ -36,7 +36,7 @@ KERNEL_IS_IDLE = """() => {
 FIND_IMAGE = """() => {
   const models = window.Bokeh ? window.Bokeh.documents.flatMap((d) => [...d._all_models.values()]) : [];
   window.image = models.findLast((m) => m.type == "ColumnDataSource" && "image" in m.data);
-  window.waterfall = models.findLast((m) => m.type == "Figure" && m.title.text.startsWith("The pulse"));
+  window.waterfall = models.findLast((m) => m.title?.text?.startsWith("Pulse between"));
   return window.image !== undefined;
 }"""
 TITLES = """() => window.Bokeh.documents.flatMap((d) => [...d._all_models.values()])

@@ -181,7 +181,7 @@ def _number(info: FieldDescription, value: float, tooltip: str) -> Control:
 
     entry.observe(typed, "value")
     slider.observe(slid, "value")
-    unit = ipw.HTML(escape(in_print(info.unit)), layout={"margin": "0 0 0 2px"})
+    unit = ipw.Label(in_print(info.unit), layout={"margin": "0 0 0 2px"})
     return Control(info, entry, slider, _labelled(info, tooltip, [slider, entry, unit]))
 
 

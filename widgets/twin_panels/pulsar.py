@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 from bokeh.layouts import column
-from bokeh.models import ColumnDataSource, HoverTool, LayoutDOM, Span
+from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, LayoutDOM, Span
 
 from physics_twins.pulsar.cleaning import normalise
 from physics_twins.pulsar.dedispersion import dedispersed
@@ -14,6 +14,8 @@ from physics_twins.units import in_print, round_up
 from twin_panels.figures import FollowingRange, LiveImage, fill, frame, retitle
 from twin_panels.panel import Panel
 
+# No more than a laptop's screen shows beside the controls: Bokeh skips pixels rather than average them.
+MAX_SPECTRA = 420
 SEED = 28  # its preview shows both kinds of interference
 AFTER = "Time after arrival at the top of the band (ms)"
 SIGMA = "σ of the noise"
@@ -49,7 +51,7 @@ class PulsarPanel(Panel[ObservationParameters]):
 
     def compute(self, parameters: ObservationParameters) -> xr.Dataset:
         """Return one pulse with its dedispersed profile, and the profile of the true pulse alone."""
-        observation = simulate_pulse(parameters, seed=self._seed)
+        observation = simulate_pulse(parameters, seed=self._seed, max_spectra=MAX_SPECTRA)
         dm_pc_cm3 = parameters.dm_pc_cm3
         return observation.assign(
             profile=dedispersed(observation, dm_pc_cm3),
@@ -67,7 +69,7 @@ class PulsarPanel(Panel[ObservationParameters]):
         self.waterfall = frame(
             x=AFTER,
             y="Frequency (MHz)",
-            height=330,
+            height=390,
             x_range=self._time.model,
             y_range=self._band.model,
         )
@@ -109,7 +111,7 @@ class PulsarPanel(Panel[ObservationParameters]):
         self.profile.legend.update(padding=4, spacing=0, label_text_font_size="11px")
         self.profile.xaxis.major_label_text_font_size = "0px"
         self.residual.toolbar_location = None
-        self.residual.yaxis.ticker.desired_num_ticks = 3
+        self.residual.yaxis.ticker = BasicTicker(desired_num_ticks=3)
         noise = self.residual.step("time", "residual", mode="center", color=BLUE, **lines)
         self.residual.add_layout(Span(location=0, dimension="width", line_color=VERMILLION))
         for where, renderer, name in (
@@ -141,7 +143,7 @@ class PulsarPanel(Panel[ObservationParameters]):
         fill(self.track, track)
         retitle(
             self.waterfall,
-            f"The pulse, between the dashes, crosses the band in {delay_ms[-1]:.4g} ms",
+            f"Pulse between the dashes, {delay_ms[-1]:.4g} ms from top to bottom",
         )
 
     def _show_profile(self, data: xr.Dataset, time_ms: np.ndarray) -> None:
