@@ -64,11 +64,7 @@ class FilterbankHeader:
 
 
 class FilterbankReader:
-    """A filterbank file opened for streaming: only what is asked for is read.
-
-    >>> with FilterbankReader(path) as file:  # doctest: +SKIP
-    ...     for start, spectra in file.blocks(65536):
-    ...         print(start, spectra.mean())
+    """A filterbank file opened for streaming, best in a `with` block: only what is asked for is read.
 
     Attributes:
         path: The file.
