@@ -1,5 +1,6 @@
 """Figures: they draw, their axes carry units, and averaging keeps what matters."""
 
+import importlib.resources
 from typing import Any
 
 import holoviews as hv
@@ -186,3 +187,8 @@ def test_levelling_measures_rows_in_their_own_noise():
     levelled = level(xr.DataArray(rows, dims=("time", "frequency")), "time")
     # The MAD of 4000 values scatters by 1.8 %: five of those.
     np.testing.assert_allclose(levelled.std("time"), [1, 1, 0], atol=0.09)
+
+
+def test_the_delay_that_is_taken_out_of_panels_script_is_still_in_it():
+    script = importlib.resources.files("panel") / "_templates" / "autoload_panel_js.js"
+    assert plots._WAITS in script.read_text()
