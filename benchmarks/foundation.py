@@ -20,6 +20,7 @@ from scipy.stats import beta
 
 from _table import Figure, Skipped, median_and_spread, run_benchmarks, this_machine
 from physics_twins.datasets import find_data_file
+from physics_twins.plots import BOXCAR_LIMIT
 from physics_twins.pulsar.evaluate import evaluate
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
 from physics_twins.pulsar.infer import candidate_table, infer
@@ -103,6 +104,15 @@ def injected_dm_error() -> Figure:
     rms = float(np.sqrt(np.mean(errors**2)))
     largest = float(np.abs(errors).max())
     return Figure(largest, rms, "pc cm-3", 1.0, this_machine(), HELD_OUT_SEEDS)
+
+
+def injected_snr_ratio() -> Figure:
+    """S/N found over ideal S/N of those pulses, median and spread, beside the limit of any boxcar."""
+    ratio = np.concatenate(
+        [(s["snr"] / s["pulse_snr_ideal"]).values[_sought_mask(s)] for s in _injected()]
+    )
+    value, spread = median_and_spread(ratio[np.isfinite(ratio)].tolist())
+    return Figure(value, spread, "", BOXCAR_LIMIT, this_machine(), HELD_OUT_SEEDS)
 
 
 def stream_memory() -> Figure:
@@ -196,6 +206,7 @@ BENCHMARKS = {
     "injected_recall": injected_recall,
     "injected_false": injected_false,
     "injected_dm_error": injected_dm_error,
+    "injected_snr_ratio": injected_snr_ratio,
     "stream_memory_mb": stream_memory,
     "run_overhead_s": run_overhead,
     "bad_parameter_s": bad_parameter,
