@@ -18,7 +18,7 @@ from IPython.utils.capture import capture_output
 from physics_twins.downsample import SIGMA_PER_MAD, block_mean, block_sizes, extremes, level
 from physics_twins.units import in_print
 
-WIDTH, HEIGHT = 760, 360  # screen pixels of a figure that fills a page
+WIDTH, HEIGHT = 690, 350  # screen pixels of a figure that fills a column of the book
 MAX_PIXELS = (600, 256)  # no more than the screen shows: Bokeh would skip pixels, not average them
 MAX_POINTS = 4000
 # What the best boxcar recovers of a Gaussian pulse's ideal S/N (Morello et al. 2020, MNRAS 497, 4654).
@@ -117,7 +117,7 @@ def components(dataset: xr.Dataset, titles: Mapping[str, str] | None = None) -> 
     """
     images = [
         _styled(
-            waterfall(dataset, name, title=title, max_pixels=(200, 128), width=395, height=270),
+            waterfall(dataset, name, title=title, max_pixels=(200, 128), width=345, height=250),
             fontsize={"title": 9},
         )
         for name, title in (titles or COMPONENTS).items()
@@ -184,7 +184,7 @@ def candidates(result: xr.Dataset, truth: xr.Dataset | None = None, *, title: st
     dm = hv.Dimension("dm_pc_cm3", label="DM", unit=in_print("pc cm-3"), range=searched)
     snr = hv.Dimension("snr", label="S/N")
     planes = []
-    for across, other, width in ((time, snr, 480), (snr, time, 280)):
+    for across, other, width in ((time, snr, 430), (snr, time, 255)):
         axes = (across, dm, other)
         parts = [_true_points(truth, axes)] if truth is not None else []
         parts += [_points(result.isel(candidate=labels == name), name, axes) for name in present]

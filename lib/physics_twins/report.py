@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nbformat
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 
 from physics_twins import atomic
 
@@ -28,8 +29,10 @@ def load_exporter() -> HTMLExporter:
 
 
 def write(exporter: HTMLExporter, notebook: Path, page: Path) -> None:
-    """Write the page of an executed notebook, in one step."""
+    """Settle an executed notebook's progress bars, and write its page; each in one step."""
     content = nbformat.read(notebook, as_version=4)
+    _settle(content)
+    atomic.write_text(notebook, nbformat.writes(content))
     for cell in content.cells:
         outputs = cell.get("outputs", [])
         for output in outputs:
@@ -40,3 +43,12 @@ def write(exporter: HTMLExporter, notebook: Path, page: Path) -> None:
     resources = {"has_formulas": has_formulas, "metadata": {"name": notebook.stem}}
     body, _ = exporter.from_notebook_node(content, resources=resources)
     atomic.write_text(page, body)
+
+
+def _settle(notebook: nbformat.NotebookNode) -> None:
+    """Keep of what a progress bar wrote over itself only what stands there in the end."""
+    merging = CoalesceStreamsPreprocessor()
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code":
+            merging.preprocess_cell(cell, {}, number)
+            cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text.strip()]

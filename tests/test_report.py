@@ -1,0 +1,29 @@
+"""The page of an executed notebook, and what becomes of its progress bars."""
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from physics_twins import report
+
+
+def settled(tmp_path, *texts: str) -> list[str]:
+    """Write streams into a notebook, let its page be made, return the streams that are left."""
+    outputs = [new_output("stream", name="stderr", text=text) for text in texts]
+    path = tmp_path / "a.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("1", outputs=outputs)]), path)
+    report.write(report.load_exporter(), path, tmp_path / "a.html")
+    return [output.text for output in nbformat.read(path, as_version=4).cells[0].outputs]
+
+
+def test_a_progress_bar_leaves_its_last_state(tmp_path):
+    assert settled(tmp_path, "\rsearch: 0%", "\rsearch: 50%", "\rsearch: 100%\n") == ["search: 100%\n"]
+
+
+def test_a_progress_bar_that_wiped_itself_leaves_nothing(tmp_path):
+    assert settled(tmp_path, "\rsearch: 0%", "\rsearch: 100%", "\r            \r") == []
+
+
+def test_a_message_between_two_progress_bars_stays(tmp_path):
+    texts = ("\ra: 0%", "\r      \r", "500 detections left out\n", "\rb: 9%", "\r     \r")
+    (text,) = settled(tmp_path, *texts)
+    assert text.strip() == "500 detections left out"
