@@ -9,7 +9,7 @@ import xarray as xr
 from physics_twins.datasets import data_file
 from physics_twins.pulsar.cleaning import clean
 from physics_twins.pulsar.evaluate import evaluate, true_frames
-from physics_twins.pulsar.files import write_dataset
+from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, write_dataset
 from physics_twins.pulsar.infer import candidate_table, infer, split_blocks
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.search import Band, boxcar_widths, strongest_first
@@ -139,6 +139,18 @@ def test_an_observation_shorter_than_the_sweep_gives_no_candidate_and_no_error()
     observation = simulate(OBSERVATION.replace(duration_s=0.05), seed=1)
     result = infer(SearchParameters(dm_max_pc_cm3=3000.0, dm_min_pc_cm3=2000.0), observation)
     assert result.sizes["candidate"] == 0
+
+
+@pytest.mark.parametrize(
+    ("n_channels", "n_spectra", "message"),
+    [(16, 0, r"a\.fil: data: holds no spectra"), (1, 100, r"a\.fil: nchans = 1")],
+)
+def test_a_file_that_cannot_be_searched_is_refused_by_name(tmp_path, n_channels, n_spectra, message):
+    header = FilterbankHeader(n_channels, 8, 1500.0, -1.0, 1e-3)
+    with FilterbankWriter(tmp_path / "a.fil", header) as file:
+        file.write(np.zeros((n_spectra, n_channels), dtype=np.uint8))
+    with pytest.raises(ValueError, match=message):
+        infer(SEARCH, tmp_path / "a.fil")
 
 
 def test_a_constant_file_gives_no_candidate_and_no_error(observation):

@@ -65,9 +65,14 @@ def infer(
         whether it holds a pulse, `frame_pulse`, narrow-band, `frame_nbrfi`, or broad-band
         interference, `frame_bbrfi` (frame). For each channel: how much of it was removed,
         `removed_fraction` (frequency).
+
+    Raises:
+        ValueError: There is nothing to search: no spectra, or one channel, which has no dispersion.
+        FilterbankError: The file is damaged.
     """
     with _opened(data) as source:
         band = _band(source)
+        _check_searchable(source, band)
         blocks = list(split_blocks(_n_spectra(source), band, search))
         results = _search_all(source, blocks, search, client)
         parts = list(tqdm(results, total=len(blocks), desc="search", unit="block", leave=False))
@@ -216,6 +221,14 @@ def _search_all(
         futures = [client.submit(search_block, _read(source, b), band, b, search) for b in blocks]
     for future in futures:
         yield future.result()
+
+
+def _check_searchable(source: FilterbankReader | xr.Dataset, band: Band) -> None:
+    name = f"{source.path}" if isinstance(source, FilterbankReader) else "the observation"
+    if _n_spectra(source) == 0:
+        raise ValueError(f"{name}: data: holds no spectra")
+    if len(band.frequency_mhz) < 2:
+        raise ValueError(f"{name}: nchans = 1: a search for dispersed pulses needs 2 channels or more")
 
 
 def _band(source: FilterbankReader | xr.Dataset) -> Band:
