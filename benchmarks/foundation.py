@@ -135,6 +135,7 @@ def stream_memory() -> Figure:
     return Figure(float(done.stdout) * 1024 / 1e6, None, "MB", 300.0, this_machine(), (0,))
 
 
+@cache
 def _pulses(name: str, *, dm_max_pc_cm3: float) -> pd.DataFrame:
     path = find_data_file(name)
     if path is None:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, maximum_filter, median_filter, uniform_filter1d
 
+from physics_twins.downsample import SIGMA_PER_MAD
+
 BASELINE_S = 0.5  # the running mean that is removed; far longer than any pulse that is searched
 CELL_SPECTRA = (16, 128)  # lengths over which narrow-band bursts are looked for
 CELL_SIGMA = 6.0
@@ -26,7 +28,6 @@ CHANNEL_SIGMA = 6.0
 N_SUBBANDS = 16
 # A Gaussian cut at three standard deviations keeps this fraction of its standard deviation.
 CLIPPED_STD = 0.98658
-SIGMA_PER_MAD = 1.4826
 
 
 @dataclass(frozen=True)

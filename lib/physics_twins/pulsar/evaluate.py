@@ -4,8 +4,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.ism import dispersion_delay
-
 
 def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
     """Match the candidates labelled `pulse` with the pulses of a simulated observation.
@@ -25,10 +23,7 @@ def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
         (candidate). `n_false`: candidates labelled `pulse` that match none.
     """
     dm_pc_cm3 = float(observation.attrs["dm_pc_cm3"])
-    frequency_mhz = observation["frequency"].values
-    delay_s_per_dm = float(
-        dispersion_delay(frequency_mhz.min(), 1.0, reference_mhz=frequency_mhz.max())
-    )
+    delay_s_per_dm = float(result.attrs["delay_s_per_dm"])
     pulse_time_s = observation["pulse_time_s"].values
     matched = _match(result, pulse_time_s, dm_pc_cm3, delay_s_per_dm)
     found = {name: np.full(len(pulse_time_s), np.nan) for name in ("snr", "dm", "time")}

@@ -7,7 +7,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.cleaning import SIGMA_PER_MAD, Cleaned
+from physics_twins.downsample import SIGMA_PER_MAD
+from physics_twins.pulsar.cleaning import Cleaned
 from physics_twins.pulsar.dedispersion import dedisperse, delay_samples
 from physics_twins.pulsar.ism import dispersion_delay
 
@@ -172,7 +173,7 @@ def strongest_first(
         )
         swept_s = width_s[first] + np.abs(dm_error) * delay_s_per_dm
         explained = 1.3 * snr[first] * np.sqrt(width_s[first] / swept_s) + 2
-        same = crosses & (snr[left] <= np.maximum(explained, 0))
+        same = crosses & (snr[left] <= explained)
         same[0] = True
         groups.append(left[same])
         left = left[~same]
@@ -287,11 +288,11 @@ def _strongest_impulse(
     stop = min(cleaned.data.shape[1], centre + sweep + 2 * width + 1)
     window = cleaned.data[:, start:stop]
     series = np.stack([window[c].sum(axis=0) / np.sqrt(len(c)) for c in _subbands(cleaned)])
+    cumulative = np.cumsum(np.pad(series, ((0, 0), (1, 0))), axis=1)
     best = np.zeros(len(series))
     for length in {1, 2, 4, 8, 16, width}:
         if length >= series.shape[1]:
             continue
-        cumulative = np.cumsum(np.pad(series, ((0, 0), (1, 0))), axis=1)
         boxes = (cumulative[:, length:] - cumulative[:, :-length]) / np.sqrt(length)
         strongest = boxes[:, boxes.mean(axis=0).argmax()]
         if strongest.mean() > best.mean():

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins import __version__
+from physics_twins import datasets
 from physics_twins.pulsar.interference import broadband, narrowband
 from physics_twins.pulsar.ism import (
     channel_smearing,
@@ -130,14 +130,13 @@ def _observe(
             "time": ("time", np.arange(shape[0]) * sampling_s, _unit("s")),
             "frequency": ("frequency", frequency_mhz, _unit("MHz")),
         },
-        attrs=parameters.to_attributes()
-        | {
-            "sampling_time_s": sampling_s,
-            "noise_sigma_jy": sigma_jy,
-            "source_name": "simulated",
-            "seed": seed,
-            "version": __version__,
-        },
+        attrs=datasets.attributes(
+            parameters,
+            seed=seed,
+            sampling_time_s=sampling_s,
+            noise_sigma_jy=sigma_jy,
+            source_name="simulated",
+        ),
     )
 
 
