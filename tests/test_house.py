@@ -16,7 +16,11 @@ import physics_twins
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # conda-forge's name: the package index's name, where they differ.
-PYPI_NAMES = {"dask-core": "dask", "pytorch-cpu": "torch"}
+PYPI_NAMES = {
+    "dask-core": "dask",
+    "pytorch-cpu": "torch",
+    "pytorch-lightning": "lightning-fabric",
+}
 # What conda needs besides: an interpreter, an installer and what builds the editable install.
 ONLY_CONDA = {"python", "pip", "hatchling", "editables"}
 
