@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from physics_twins.cli_sweeps import sweep, sweeps_app
 from physics_twins.clusters import ClusterError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ data_app = typer.Typer(
 )
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
+app.command()(sweep)
+app.add_typer(sweeps_app, name="sweeps")
 
 _Name = Annotated[str, typer.Argument(help="As in pulsar/4_infer, or the path of a notebook.")]
 _Settings = Annotated[
@@ -72,7 +75,8 @@ def run(
     """Run a notebook with checked parameters; a run that has finished before is found, not repeated."""
     from physics_twins import notebooks
 
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # told below, in one line
+    for library in ("papermill", "asyncio"):  # what they have to say is told below, in one line
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     values = {**_read_parameters(parameters), **dict(map(_setting, settings or []))}
     try:
         done = notebooks.run(

@@ -1,5 +1,7 @@
 """Labelled arrays on disk, and the small real files that the twins are tested on."""
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,6 +95,23 @@ def open_dataset(path: str | Path, *, chunks: Mapping[str, int] | None = None) -
         raise ValueError(f"{path} is damaged or no netCDF-4 file: {error}") from None
 
 
+def content_sha256(dataset: "xr.Dataset") -> str:
+    """Return the SHA-256 of names, dimensions, values and attributes, however they are stored."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for name in sorted(map(str, dataset.variables)):
+        variable = dataset.variables[name]
+        values = np.ascontiguousarray(variable.values)
+        if values.dtype.kind not in "biufc":
+            values = values.astype(str)
+        facts = [name, list(variable.dims), values.shape, values.dtype.str, _plain(variable.attrs)]
+        digest.update(json.dumps(facts, sort_keys=True).encode())
+        digest.update(values.tobytes())
+    digest.update(json.dumps(_plain(dataset.attrs), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
 def check_units(dataset: "xr.Dataset") -> None:
     """Check that every number in a dataset has a unit; "1" is that of a pure number.
 
@@ -173,3 +192,7 @@ def _cache() -> Path:
     import pooch
 
     return Path(pooch.os_cache("physics-twins"))
+
+
+def _plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(k): v.tolist() if hasattr(v, "tolist") else v for k, v in attributes.items()}

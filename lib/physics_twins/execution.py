@@ -1,12 +1,12 @@
 """One notebook through papermill: followed cell by cell, kept whatever happens."""
 
+import functools
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,17 @@ from traitlets.config import Config
 from physics_twins import lifecycle
 from physics_twins.runs import REPORT, Run
 
+_WARM = "physics_twins.warm_kernels.WarmKernelManager"
 
-def execute(source: Path, values: Mapping[str, Any], run: Run, progress: Callable[[str], None]) -> None:
+
+def execute(
+    source: Path,
+    values: Mapping[str, Any],
+    run: Run,
+    progress: Callable[[str], None],
+    *,
+    warm: bool = False,
+) -> None:
     """Execute a notebook into its run's folder and mark how the run ended.
 
     The executed notebook is saved after each cell. The kernel works in the run's folder.
@@ -28,6 +37,7 @@ def execute(source: Path, values: Mapping[str, Any], run: Run, progress: Callabl
         values: Every parameter, checked: names go into code as they are.
         run: Where everything is written.
         progress: Called with each line on what happens.
+        warm: Whether to fork the kernel from a process that stays ready for the next ones.
 
     Raises:
         KeyboardInterrupt: The user stopped it; the run is marked cancelled.
@@ -39,7 +49,7 @@ def execute(source: Path, values: Mapping[str, Any], run: Run, progress: Callabl
     helper = ThreadPoolExecutor(1)
     exporter = helper.submit(_load_exporter)  # while the kernel starts
     try:
-        _papermill(notebook, output, values, run, follower)
+        _papermill(notebook, output, values, run, follower, warm=warm)
         exporter.result()(output, run.folder / REPORT)
         status = "complete"
     except KeyboardInterrupt:
@@ -60,10 +70,11 @@ def execute(source: Path, values: Mapping[str, Any], run: Run, progress: Callabl
             lifecycle.end(run, status, error=last_line, cell=follower.cell)
 
 
+@functools.cache
 def _load_exporter() -> Callable[[Path, Path], None]:
     from physics_twins import report
 
-    return partial(report.write, report.load_exporter())
+    return functools.partial(report.write, report.load_exporter())
 
 
 def _papermill(
@@ -72,8 +83,12 @@ def _papermill(
     values: Mapping[str, Any],
     run: Run,
     follower: "_Follower",
+    *,
+    warm: bool,
 ) -> None:
     with _kernel_transport() as config:
+        if warm:
+            config.NotebookClient.kernel_manager_class = _WARM
         execute_notebook(
             notebook,
             _literal(output),

@@ -15,7 +15,11 @@ HOW = ("on", "run_dir")
 
 
 def identity(
-    notebook_sha256: str, values: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]
+    notebook_sha256: str,
+    values: Mapping[str, Any],
+    inputs: Sequence[Mapping[str, Any]],
+    *,
+    source_sha256: str | None = None,
 ) -> str:
     """Return the SHA-256 that two runs share when they must give the same result.
 
@@ -23,10 +27,11 @@ def identity(
         notebook_sha256: Hash of the notebook's source.
         values: Every parameter; those in `HOW` are left out.
         inputs: Input files; each stands for its parameter by content, wherever it lies.
+        source_sha256: Hash of this library, where it is at hand already.
     """
     what = {name: value for name, value in values.items() if name not in HOW}
     what |= {item["parameter"]: item["sha256"] for item in inputs}
-    source = provenance.source_sha256()
+    source = source_sha256 or provenance.source_sha256()
     return provenance.json_sha256({"notebook": notebook_sha256, "parameters": what, "source": source})
 
 
@@ -37,6 +42,7 @@ def begin(
     *,
     inputs: Sequence[Mapping[str, Any]] = (),
     out: Path | None = None,
+    root: Path | None = None,
     force: bool = False,
 ) -> Run:
     """Return the finished run that these values have already, or a new one, marked running.
@@ -46,14 +52,15 @@ def begin(
         notebook_sha256: Hash of its source.
         values: Every parameter, checked.
         inputs: Input files as from `provenance.describe_input`.
-        out: The run's folder; by default a numbered one under `runs.default_root`.
+        out: The run's folder; by default a numbered one under `root`.
+        root: Where numbered folders are; by default the notebook's folder of `runs.default_root`.
         force: Whether to compute again; what is there is kept.
 
     Raises:
         RunError: `out` holds something else, or is being written to.
     """
     key = identity(notebook_sha256, values, inputs)
-    parent = default_root() / notebook
+    parent = root or default_root() / notebook
     old = _numbered(parent, key) if out is None else _occupant(out)
     if not force and (finished := _finished(old, key)):
         return replace(finished, reused=True)

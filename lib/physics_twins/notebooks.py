@@ -55,11 +55,18 @@ class Notebook:
             ParameterError: A name is unknown, a value is wrong, or an input file is not there.
         """
         complete = check(self.models, {**self.defaults, **values})
-        for name, info in self.fields.items():
-            if info.input_file and complete[name]:
-                complete[name] = str(_existing(name, complete[name]))
         clusters.check(complete["on"])
-        return complete
+        return with_files(self.fields, complete)
+
+
+def with_files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with the paths of input files made absolute.
+
+    Raises:
+        ParameterError: An input file is not there.
+    """
+    files = [name for name, info in fields.items() if info.input_file and values[name]]
+    return {**values, **{name: str(_existing(name, values[name])) for name in files}}
 
 
 def folders() -> list[Path]:
@@ -135,7 +142,9 @@ def run(
     *,
     on: str | None = None,
     out: str | Path | None = None,
+    root: Path | None = None,
     force: bool = False,
+    warm: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Run:
     """Execute a notebook with checked parameters in a run folder of its own.
@@ -144,8 +153,10 @@ def run(
         name: Its name, as in `pulsar/4_infer`, or its path.
         values: Parameters by name; the others keep their defaults.
         on: Where heavy work runs, see `clusters.connect`.
-        out: The run's folder; by default a numbered one under `runs/`.
+        out: The run's folder; by default a numbered one under `root`.
+        root: Where numbered folders are; by default the notebook's own under `runs/`.
         force: Whether to execute again what has finished already.
+        warm: Whether to fork the kernel from one that is ready; for many runs in one process.
         progress: Called with each line on what happens, as it happens.
 
     Returns:
@@ -169,12 +180,13 @@ def run(
         complete,
         inputs=inputs,
         out=Path(out) if out else None,
+        root=root,
         force=force,
     )
     if not run.reused:
         from physics_twins import execution
 
-        execution.execute(notebook.path, complete, run, progress or _silent)
+        execution.execute(notebook.path, complete, run, progress or _silent, warm=warm)
     return run
 
 

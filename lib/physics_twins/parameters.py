@@ -5,6 +5,7 @@ command line's help, a run's `parameters.json` and a dataset's attributes all co
 """
 
 import difflib
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ class Parameters(BaseModel):
     @classmethod
     def describe(cls) -> dict[str, FieldDescription]:
         """Return what is known of every field, by name, in the order of declaration."""
-        return {name: _description(cls, name) for name in cls.model_fields}
+        return dict(_descriptions(cls))
 
     @classmethod
     def take(cls, values: Mapping[str, Any]) -> Self:
@@ -193,7 +194,7 @@ def check(models: Iterable[type[Parameters]], values: Mapping[str, Any]) -> dict
     fields = {name: info for model in models for name, info in model.describe().items()}
     for name in values:
         if name not in fields:
-            raise ParameterError(_unknown(name, fields))
+            raise ParameterError(unknown(name, fields))
     converted = {name: _convert(fields[name], value) for name, value in values.items()}
     complete: dict[str, Any] = {}
     for model in models:
@@ -201,8 +202,20 @@ def check(models: Iterable[type[Parameters]], values: Mapping[str, Any]) -> dict
     return complete
 
 
+def unknown(name: str, fields: Iterable[str]) -> str:
+    """Return what to tell of a parameter that there is not, with the nearest of `fields`."""
+    nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0.4)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known are {', '.join(fields)}"
+    return f"unknown parameter {name!r}{hint}"
+
+
 _WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@functools.cache
+def _descriptions(model: type[Parameters]) -> dict[str, FieldDescription]:
+    return {name: _description(model, name) for name in model.model_fields}
 
 
 def _description(model: type[Parameters], name: str) -> FieldDescription:
@@ -249,7 +262,9 @@ def _in_words(model: type[Parameters], values: Mapping[str, Any], error: Validat
     for problem in error.errors():
         name = str(problem["loc"][0]) if problem["loc"] else ""
         if problem["type"] == "extra_forbidden":
-            lines.append(_unknown(name, fields))
+            lines.append(unknown(name, fields))
+        elif problem["type"] == "missing":
+            lines.append(f"{name} is missing: give {fields[name].allowed}")
         elif name in fields:
             outside = problem["type"] in ("greater_than_equal", "less_than_equal", "finite_number")
             wrong_type = "is not allowed" if fields[name].choices else "has the wrong type"
@@ -264,9 +279,3 @@ def _refusal(info: FieldDescription, value: Any, reason: str) -> str:
     unit = f" {info.unit}" if info.unit else ""
     shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
     return f"{info.name} = {shown}{unit} {reason}: allowed is {info.allowed} ({info.help})"
-
-
-def _unknown(name: str, fields: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0.4)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known are {', '.join(fields)}"
-    return f"unknown parameter {name!r}{hint}"

@@ -1,5 +1,6 @@
 """An executed notebook as one HTML page that opens from disk, its code folded away."""
 
+import threading
 from pathlib import Path
 
 import nbformat
@@ -17,6 +18,7 @@ _TEMPLATE = """
 {% block html_head_js_mathjax %}{% if resources.has_formulas %}{{ super() }}{% endif %}{% endblock %}
 {% block input_group %}<details><summary>code</summary>{{ super() }}</details>{% endblock %}
 """
+_ONE_AT_A_TIME = threading.Lock()  # an exporter is shared by the threads of a process
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _INSTEAD_OF_A_WIDGET = "<p><em>In JupyterLab a live panel stands here.</em></p>"
 
@@ -41,7 +43,8 @@ def write(exporter: HTMLExporter, notebook: Path, page: Path) -> None:
         outputs[:] = [output for output in outputs if output.get("data", True)]
     has_formulas = any("$" in cell.source for cell in content.cells if cell.cell_type == "markdown")
     resources = {"has_formulas": has_formulas, "metadata": {"name": notebook.stem}}
-    body, _ = exporter.from_notebook_node(content, resources=resources)
+    with _ONE_AT_A_TIME:
+        body, _ = exporter.from_notebook_node(content, resources=resources)
     atomic.write_text(page, body)
 
 

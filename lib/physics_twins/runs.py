@@ -22,6 +22,7 @@ PARAMETERS = "parameters.json"
 METRICS = "metrics.json"
 PROVENANCE = "provenance.json"
 REPORT = "report.html"
+PLAN = "plan.json"  # of a sweep or study, whose cells are not listed among the runs
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
@@ -91,8 +92,7 @@ class Run:
         Raises:
             ValueError: A metric is neither.
         """
-        plain = {name: _plain_metric(name, metric) for name, metric in metrics.items()}
-        atomic.write_json(self.folder / METRICS, self.metrics | plain)
+        atomic.write_json(self.folder / METRICS, self.metrics | plain_metrics(metrics))
 
     def _path(self, name: str, suffix: str) -> Path:
         name = name.removesuffix(suffix)
@@ -110,6 +110,15 @@ class Run:
         files = sorted(p.name for p in self.folder.iterdir() if not p.name.startswith("."))
         listed = ", ".join(files)
         return f"Run <code>{html.escape(str(self))}</code><br><small>{html.escape(listed)}</small>"
+
+
+def plain_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metrics as plain types; a number that is not finite becomes None.
+
+    Raises:
+        ValueError: A metric is neither a number nor a mapping with `value`, `error` and `unit`.
+    """
+    return {str(name): _plain_metric(name, metric) for name, metric in metrics.items()}
 
 
 def default_root() -> Path:
@@ -238,8 +247,10 @@ def _new_folder(parent: Path) -> Path:
 
 
 def _below(root: Path) -> Iterator[Run]:
-    """Yield every run below `root` without looking inside the runs."""
+    """Yield every run below `root` without looking inside runs and sweeps."""
     for folder, subfolders, files in os.walk(root):
-        if PROVENANCE in files:
+        if PLAN in files:
+            subfolders.clear()
+        elif PROVENANCE in files:
             subfolders.clear()
             yield Run(Path(folder).resolve())

@@ -1,0 +1,107 @@
+"""The points of a sweep: grids, lists, Sobol sequences, seeds."""
+
+import csv
+import itertools
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Point = dict[str, Any]
+
+
+def grid(axes: Mapping[str, Sequence[Any]]) -> list[Point]:
+    """Return every combination of the values on some axes; the last axis changes fastest.
+
+    >>> grid({"dm_pc_cm3": [10.0, 20.0], "seed": [1, 2]})[:2]
+    [{'dm_pc_cm3': 10.0, 'seed': 1}, {'dm_pc_cm3': 10.0, 'seed': 2}]
+    """
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def evenly(low: float, high: float, n: int, *, logarithmic: bool = False) -> list[float]:
+    """Return `n` values from `low` to `high`, both included, in equal steps or in equal factors.
+
+    >>> evenly(1.0, 100.0, 3, logarithmic=True)
+    [1.0, 10.0, 100.0]
+    """
+    if n < 2:
+        raise ValueError(f"{low:g}:{high:g}:{n} needs two values or more")
+    steps = [i / (n - 1) for i in range(n)]
+    return [scaled(step, low, high, logarithmic=logarithmic) for step in steps]
+
+
+def sobol(
+    ranges: Mapping[str, tuple[float, float]],
+    n: int,
+    *,
+    seed: int,
+    logarithmic: Iterable[str] = (),
+    whole: Iterable[str] = (),
+) -> list[Point]:
+    """Return the first `n` points of a scrambled Sobol sequence, which fill a box evenly.
+
+    Args:
+        ranges: Lowest and highest value by name.
+        n: Number of points; a power of two fills best.
+        seed: Seed of the scrambling (Owen 1998; Joe & Kuo 2008 as in scipy).
+        logarithmic: Names that are spread evenly in their logarithm.
+        whole: Names that take whole numbers only.
+    """
+    from scipy.stats import qmc
+
+    sequence = qmc.Sobol(len(ranges), rng=seed).random_base2(max(0, math.ceil(math.log2(n))))
+    factors, counts = set(logarithmic), set(whole)
+    points = []
+    for row in sequence[:n]:
+        point: Point = {}
+        for step, (name, (low, high)) in zip(row, ranges.items(), strict=True):
+            value = scaled(float(step), low, high, logarithmic=name in factors)
+            point[name] = round(value) if name in counts else value
+        points.append(point)
+    return points
+
+
+def with_seeds(points: Sequence[Point], seeds: Iterable[int]) -> list[Point]:
+    """Return every point once with each seed."""
+    seeds = list(seeds)
+    return [{**point, "seed": seed} for point in points or [{}] for seed in seeds]
+
+
+def read(path: str | Path) -> list[Point]:
+    """Return the points listed in a CSV file with a header, or in a JSON file with a list of objects.
+
+    Raises:
+        ValueError: It is neither, or empty; the message names the file.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".json":
+            points = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            with path.open(newline="", encoding="utf-8") as file:
+                points = list(csv.DictReader(file, strict=True))
+    except (csv.Error, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no list of points: {error}") from None
+    if not isinstance(points, list) or not points:
+        raise ValueError(f"{path} holds no points: give a CSV file with a header, or a JSON list")
+    for number, point in enumerate(points, 1):
+        if not isinstance(point, dict) or None in point or None in point.values():
+            raise ValueError(f"{path}: point {number} does not have one value for each name")
+    return points
+
+
+def scaled(step: float, low: float, high: float, *, logarithmic: bool = False) -> float:
+    """Return the value at `step`, between 0 and 1, of the way from `low` to `high`.
+
+    Raises:
+        ValueError: `low` is not below `high`, or not positive where the way is in factors.
+    """
+    if not low < high:
+        raise ValueError(f"a range must go upwards, found {low:g} to {high:g}")
+    if logarithmic and low <= 0:
+        raise ValueError(f"a range in factors must begin above 0, found {low:g}")
+    if step in (0.0, 1.0):
+        return high if step else low
+    return low ** (1 - step) * high**step if logarithmic else low * (1 - step) + high * step

@@ -1,0 +1,47 @@
+"""How much of what was put in the search finds: one simulated observation, searched and scored."""
+
+from typing import Any
+
+import numpy as np
+
+from physics_twins.pulsar.evaluate import evaluate
+from physics_twins.pulsar.infer import infer
+from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
+from physics_twins.pulsar.simulate import simulate
+
+
+def recovery(
+    observation: ObservationParameters, search: SearchParameters, *, seed: int = 1
+) -> dict[str, Any]:
+    """Return how many simulated pulses a blind search finds, and how much of their S/N.
+
+    Args:
+        observation: What is simulated.
+        search: How it is searched; it reads no file.
+        seed: Seed of noise, pulses and interference.
+
+    Returns:
+        `n_sought`: pulses whose whole track lies inside the observation. `n_found` of them. `recall`,
+        their ratio, with the binomial error of Agresti and Coull (1998), which is not zero at the
+        ends. `n_false`: pulses invented. `snr_ratio`: mean S/N found over the ideal one, with its
+        standard error; 0.943 is the limit of a boxcar on a Gaussian pulse.
+
+    Raises:
+        ValueError: `search` names a file, whose pulses nobody knows.
+    """
+    if search.filterbank_path:
+        raise ValueError("filterbank_path must be empty: what a real file holds is not known")
+    truth = simulate(observation, seed=seed)
+    scores = evaluate(truth, infer(search, truth))
+    sought = scores["complete"].values
+    snr = scores["snr"].values[sought]
+    ratios = (snr / scores["pulse_snr_ideal"].values[sought])[np.isfinite(snr)]
+    n, n_found = int(sought.sum()), len(ratios)
+    middle = (n_found + 2) / (n + 4)
+    metrics: dict[str, Any] = {"n_sought": n, "n_found": n_found, "n_false": int(scores["n_false"])}
+    recall_error = float(np.sqrt(middle * (1 - middle) / (n + 4)))
+    metrics["recall"] = {"value": n_found / n if n else None, "error": recall_error if n else None}
+    ratio_error = float(ratios.std(ddof=1) / np.sqrt(n_found)) if n_found > 1 else None
+    mean = float(ratios.mean()) if n_found else None
+    metrics["snr_ratio"] = {"value": mean, "error": ratio_error}
+    return metrics

@@ -1,0 +1,170 @@
+"""Notebook kernels forked from a process that has imported what every kernel needs.
+
+A kernel spends most of its start importing. For many small notebooks in one process, as in a sweep, one
+process imports once and each kernel is a fork of it: its own process with its own state, as always.
+"""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+_LAUNCHER = ["-m", "ipykernel_launcher"]
+_PRELOADED = ("ipykernel.kernelapp", "ipykernel.ipkernel", "physics_twins.runs")
+
+
+class WarmKernelManager(AsyncKernelManager):
+    """Starts a Python kernel of this environment by a fork, any other kernel as usual."""
+
+    async def _async_pre_start_kernel(self, **options: Any) -> Any:
+        if self.provisioner is None:
+            spec = self.kernel_spec
+            self.provisioner = _WarmProvisioner(kernel_id=self.kernel_id, kernel_spec=spec, parent=self)
+        return await super()._async_pre_start_kernel(**options)
+
+    pre_start_kernel = _async_pre_start_kernel
+
+
+class _WarmProvisioner(LocalProvisioner):
+    async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
+        position = cmd.index(_LAUNCHER[1]) if _LAUNCHER[1] in cmd else 0
+        is_ours = Path(cmd[0]).resolve() == Path(sys.executable).resolve()
+        if not position or not is_ours or not hasattr(os, "fork"):
+            return await super().launch_kernel(cmd, **options)
+        process = _nursery().fork(cmd[position + 1 :], options.get("cwd"), options.get("env"))
+        self.process = process  # pyright: ignore[reportAttributeAccessIssue]
+        self.pid = self.pgid = process.pid
+        return self.connection_info
+
+
+class _ForkedKernel:
+    """A kernel's process with as much of `subprocess.Popen` as a provisioner uses."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        try:
+            self._process: psutil.Process | None = psutil.Process(pid)
+        except psutil.NoSuchProcess:
+            self._process = None
+
+    def poll(self) -> int | None:
+        if self._process is not None and self._process.is_running():
+            return None
+        return 1  # how it ended, its parent knows; that it ended is what counts here
+
+    def wait(self, timeout: float | None = None) -> int:
+        end = time.monotonic() + timeout if timeout is not None else float("inf")
+        while (code := self.poll()) is None and time.monotonic() < end:
+            time.sleep(0.01)
+        return code or 0
+
+    def send_signal(self, number: int) -> None:
+        if self._process is not None and self._process.is_running():
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+class _Nursery:
+    """The process that kernels are forked from; it ends, with its kernels, when this one does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        command = [sys.executable, "-m", "physics_twins.warm_kernels"]
+        self._process = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    def fork(self, arguments: list[str], cwd: Any, env: dict[str, str] | None) -> _ForkedKernel:
+        request = {
+            "arguments": arguments,
+            "cwd": str(cwd or Path.cwd()),
+            "env": env or dict(os.environ),
+        }
+        with self._lock:
+            pipe, answers = self._process.stdin, self._process.stdout
+            if pipe is None or answers is None:
+                raise RuntimeError("the process that kernels are forked from has no pipes")
+            pipe.write(json.dumps(request) + "\n")
+            pipe.flush()
+            answer = answers.readline()
+        if not answer:
+            _nursery.cache_clear()
+            raise RuntimeError("the process that kernels are forked from has ended")
+        return _ForkedKernel(int(answer))
+
+
+@functools.cache
+def _nursery() -> _Nursery:
+    return _Nursery()
+
+
+def serve() -> None:
+    """Fork a kernel for each line of standard input, and answer with its process number."""
+    import importlib
+
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system buries the kernels
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    kernels: list[int] = []
+    for line in sys.stdin:
+        request = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            os.close(answers)
+            _become_kernel(request)
+        kernels.append(pid)
+        os.write(answers, f"{pid}\n".encode())
+    for pid in kernels:
+        try:
+            if os.getpgid(pid) == pid:
+                os.killpg(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _become_kernel(request: dict[str, Any]) -> None:
+    from ipykernel.kernelapp import IPKernelApp
+
+    code = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.environ.clear()
+        os.environ.update(request["env"], JPY_PARENT_PID=str(os.getppid()))
+        os.chdir(request["cwd"])
+        sys.argv = ["ipykernel_launcher", *request["arguments"]]
+        _forget_random_state()
+        IPKernelApp.launch_instance(request["arguments"])
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _forget_random_state() -> None:
+    """Seed numpy's global generator anew, or all kernels would draw the same numbers."""
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(None)
+
+
+if __name__ == "__main__":
+    serve()
