@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from physics_twins import cli_models
 from physics_twins.clusters import ClusterError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ data_app = typer.Typer(
 )
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
+app.add_typer(cli_models.app, name="models")
 
 _Name = Annotated[str, typer.Argument(help="As in pulsar/4_infer, or the path of a notebook.")]
 _Settings = Annotated[
