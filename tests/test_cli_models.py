@@ -3,9 +3,10 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 
 import pytest
-from small_models import save
+from small_models import CARD, save
 from typer.testing import CliRunner
 
 from physics_twins import model_registry
@@ -87,6 +88,14 @@ def test_a_model_is_shown_with_its_origin_and_its_card(twins):
     assert shown["manifest_sha256"] == model.manifest_sha256
     assert set(shown["files"]) == {"README.md", "config.json", "model.safetensors"}
     assert twins("show", "classifier/1", "--card") == model.card
+
+
+def test_a_card_cannot_write_over_the_terminal(twins):
+    card = replace(CARD, limits="None.\x1b[2J\x1b]0;title\x07")
+    save(card=card)
+    shown = twins("show", "classifier", "--card")
+    assert "None.\ufffd[2J" in shown
+    assert "\x1b" not in shown
 
 
 def test_a_promotion_says_what_was_before(twins):

@@ -321,6 +321,13 @@ def test_a_file_that_is_not_listed_is_refused_by_name(folder, name):
         open_model(folder)
 
 
+def test_a_name_that_would_write_over_the_terminal_is_shown_harmless(folder):
+    (folder / "a\x1b[2J").mkdir()
+    with pytest.raises(ModelError, match="no ordinary file") as refusal:
+        open_model(folder)
+    assert str(refusal.value).isprintable()
+
+
 def test_a_folder_inside_is_refused(folder):
     (folder / "more").mkdir()
     with pytest.raises(ModelError, match="more is no ordinary file"):

@@ -53,7 +53,7 @@ def show_model(address: _Address, card: _Card = False) -> None:
 
     model = model_registry.find(address)
     if card:
-        print(model.card, end="")
+        print(_harmless(model.card), end="")
         return
     content = {
         "model": str(model),
@@ -150,6 +150,11 @@ def _headline(model: "Model") -> str:
 
     first = next(iter(model.metrics.items()), None)
     return f"{first[0]} {in_words(first[1].model_dump())}" if first else ""
+
+
+def _harmless(text: str) -> str:
+    """Return a text without characters that move about on a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _size(model: "Model") -> str:

@@ -192,10 +192,11 @@ def _names(folder: Path) -> set[str]:
     with os.scandir(folder) as found:
         entries = list(found)
     for entry in entries:
+        path = entry.path if entry.path.isprintable() else repr(entry.path)
         if entry.is_symlink():
-            raise ModelError(f"{entry.path} is a link: a model's files must lie in its own folder")
+            raise ModelError(f"{path} is a link: a model's files must lie in its own folder")
         if not entry.is_file():
-            raise ModelError(f"{entry.path} is no ordinary file: a model's folder holds only files")
+            raise ModelError(f"{path} is no ordinary file: a model's folder holds only files")
         try:
             names.add(check_file_name(entry.name))
         except ModelError as error:

@@ -47,7 +47,7 @@ class Model:
     @property
     def card(self) -> str:
         """The model card, in Markdown with a YAML header."""
-        return self.read(CARD).decode("utf-8")
+        return self.read(CARD).decode("utf-8", errors="replace")
 
     def read(self, name: str) -> bytes:
         """Return the content of one of its files.
