@@ -1,24 +1,19 @@
-"""Figures of sweeps, trainings, models and clusters: what survives which fault, and how fast it is.
-
-This file has the name of a standard module, and scripts beside it find it first: imported as a module,
-it is that standard module.
-"""
+"""Figures of what carries the twins: training, models, sweeps, clusters."""
 
 import sys
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
 from pathlib import Path
 
-if __name__ == "platform":
-    elsewhere = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).parent]
-    spec = PathFinder.find_spec("platform", elsewhere)
-    if spec is None or spec.loader is None:
-        raise ImportError("the standard module platform is not to be found")
-    sys.modules["platform"] = module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["platform"])
+# A script's folder comes first where Python looks, so this file would hide Python's own `platform` from
+# every library that a benchmark imports: the folder steps back, and who wants that module gets it.
+_HERE = Path(__file__).resolve().parent
+sys.path.sort(key=lambda folder: Path(folder).resolve() == _HERE)
 
-if __name__ == "__main__":
-    from _platform import FIGURES
+if __name__ == "platform":
+    del sys.modules[__name__]
+    import platform as platform
+elif __name__ == "__main__":
+    import _models
+    import _sweeps
     from _table import run_benchmarks
 
-    raise SystemExit(run_benchmarks(FIGURES))
+    sys.exit(bool(run_benchmarks({**_models.BENCHMARKS, **_sweeps.BENCHMARKS})))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physics_twins import cli_clusters, cli_sweeps
+from physics_twins import cli_clusters, cli_models, cli_sweeps
 from physics_twins.clusters import ClusterError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ app.add_typer(data_app, name="data")
 app.command("cluster")(cli_clusters.cluster)
 app.command("sweep")(cli_sweeps.sweep)
 app.add_typer(cli_sweeps.sweeps_app, name="sweeps")
+app.add_typer(cli_models.app, name="models")
 
 _Name = Annotated[str, typer.Argument(help="As in pulsar/4_infer, or the path of a notebook.")]
 _Settings = Annotated[

@@ -1,4 +1,4 @@
-"""Figures of sweeps, trainings, models and clusters: what survives which fault, and how fast it is."""
+"""Figures of sweeps: what survives which fault, and how fast they are."""
 
 import os
 import sys
@@ -127,7 +127,7 @@ def _tell(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-FIGURES = {
+BENCHMARKS = {
     "sweep_faults": sweep_faults,
     "cells_per_s": cells_per_s,
     "rerun_s": rerun,
