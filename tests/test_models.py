@@ -281,7 +281,7 @@ def test_a_saved_version_is_never_overwritten(model, root):
 
 
 def test_any_changed_bit_in_any_file_is_refused(folder):
-    generator = random.Random(1)  # noqa: S311
+    generator = random.Random(1)
     for n in range(60):
         path = folder / FILES[n % len(FILES)]
         data = path.read_bytes()
