@@ -163,9 +163,12 @@ class PrivateSlurm:
     @contextmanager
     def in_this_process(self) -> Iterator[Self]:
         """Let this process use this SLURM: its variables and Dask's configuration, until the end."""
-        import dask_jobqueue  # noqa: F401  (brings its defaults into Dask's configuration)
         import yaml
         from dask import config
+
+        from physics_twins.batch_systems import load_jobqueue
+
+        load_jobqueue()
 
         described = yaml.safe_load((self.folder / "dask" / "jobqueue.yaml").read_text())
         merged = {"jobqueue": config.merge(config.get("jobqueue"), described["jobqueue"])}

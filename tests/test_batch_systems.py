@@ -2,10 +2,11 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from unittest import mock
 
-import dask_jobqueue  # noqa: F401  (brings its defaults into Dask's configuration)
 import pytest
 import yaml
 from dask import config
@@ -69,6 +70,7 @@ def own_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def described():
     """Let Dask's configuration describe jobs as a file `jobqueue.yaml` would."""
+    batch_systems.load_jobqueue()  # brings its defaults
     with mock.patch.dict(config.config):
         yield lambda **sections: config.config.update(
             config.merge(
@@ -101,6 +103,19 @@ def test_no_worker_opens_a_dashboard_and_all_end_before_their_walltime(book, sec
     script = clusters.job_script(section)
     assert "--no-dashboard" in script
     assert script.count("--lifetime ") == 1
+
+
+def test_ctrl_c_still_interrupts_once_dask_jobqueue_is_there_and_any_thread_may_bring_it():
+    code = """
+import signal, threading
+from physics_twins import batch_systems
+threading.Thread(target=batch_systems.load_jobqueue).start()
+[thread.join() for thread in threading.enumerate() if thread is not threading.current_thread()]
+batch_systems.load_jobqueue().SLURMCluster
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_batch_system_has_an_example_for_cpus_and_for_gpus():

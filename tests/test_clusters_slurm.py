@@ -1,5 +1,7 @@
 """Clusters on a real SLURM: what its jobs do, and what happens when one of them or the driver dies."""
 
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -116,7 +118,7 @@ def test_a_job_that_fails_is_told_with_the_end_of_its_log(slurm):
             batch_jobs.wait_for_worker(client.cluster, timeout_s=30, tell=told.append)
     assert "no worker came" in str(failure.value)
     assert "/no/such/python: No such file or directory" in str(failure.value)
-    assert "PENDING" in told[0] or "RUNNING" in told[0]
+    assert re.fullmatch(r"job \d+: .+", told[0])
 
 
 def test_a_job_that_slurm_refuses_is_told_at_once(slurm):
@@ -139,3 +141,17 @@ def test_a_job_that_waits_is_told_with_slurms_reason(slurm):
         batch_jobs.wait_for_worker(client.cluster, timeout_s=0.5, tell=lambda line: None)
     assert "no worker within 0.5 s" in str(failure.value)
     assert "PENDING BeginTime" in str(failure.value)
+
+
+def test_ctrl_c_ends_a_job_that_waits(slurm):
+    own = {"DASK_JOBQUEUE__SLURM__NAME": "waits"}
+    own["DASK_JOBQUEUE__SLURM__JOB_EXTRA_DIRECTIVES"] = '["--begin=now+1hour"]'
+    command = [sys.executable, "-m", "physics_twins.cli", "cluster", "slurm"]
+    with subprocess.Popen(
+        command, env=slurm.environment | own, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr
+        assert "PENDING" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    assert slurm.queue("waits") == []
