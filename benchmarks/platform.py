@@ -12,8 +12,10 @@ if __name__ == "platform":
     del sys.modules[__name__]
     import platform as platform
 elif __name__ == "__main__":
+    import _clusters
     import _models
     import _sweeps
     from _table import run_benchmarks
 
-    sys.exit(bool(run_benchmarks({**_models.BENCHMARKS, **_sweeps.BENCHMARKS})))
+    parts = (_sweeps, _models, _clusters)
+    sys.exit(bool(run_benchmarks({k: v for part in parts for k, v in part.BENCHMARKS.items()})))

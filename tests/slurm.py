@@ -131,9 +131,10 @@ class PrivateSlurm:
     def __exit__(self, *reason: Any) -> None:
         self._undo.close()
 
-    def queue(self) -> list[str]:
-        """Return the jobs that wait or run, as `<id> <state> <reason>`."""
-        return self.command("squeue", "-h", "-o", "%i %T %r").splitlines()
+    def queue(self, name: str = "") -> list[str]:
+        """Return the jobs that wait or run, as `<id> <state> <reason>`; those of one name, if given."""
+        only = [f"--name={name}"] if name else []
+        return self.command("squeue", "-h", "-o", "%i %T %r", *only).splitlines()
 
     def command(self, *words: str) -> str:
         """Return what a SLURM command prints.
@@ -146,14 +147,14 @@ class PrivateSlurm:
         )
         return done.stdout.strip()
 
-    def wait_until_empty(self, timeout_s: float) -> float:
-        """Wait until no job waits or runs; return how long that took, in s.
+    def wait_until_empty(self, timeout_s: float, name: str = "") -> float:
+        """Wait until no job (of one name, if given) waits or runs; return how long that took, in s.
 
         Raises:
             TimeoutError: There are jobs left.
         """
         begun = time.monotonic()
-        while jobs := self.queue():
+        while jobs := self.queue(name):
             if time.monotonic() - begun > timeout_s:
                 raise TimeoutError(f"jobs left after {timeout_s:g} s: {', '.join(jobs)}")
             time.sleep(0.1)
@@ -162,9 +163,12 @@ class PrivateSlurm:
     @contextmanager
     def in_this_process(self) -> Iterator[Self]:
         """Let this process use this SLURM: its variables and Dask's configuration, until the end."""
-        import dask_jobqueue  # noqa: F401  (brings its defaults into Dask's configuration)
         import yaml
         from dask import config
+
+        from physics_twins.batch_systems import load_jobqueue
+
+        load_jobqueue()
 
         described = yaml.safe_load((self.folder / "dask" / "jobqueue.yaml").read_text())
         merged = {"jobqueue": config.merge(config.get("jobqueue"), described["jobqueue"])}
@@ -212,8 +216,13 @@ class PrivateSlurm:
         }
         for name, text in texts.items():
             (self.folder / name).write_text(text.format(**facts))
-        own = {"SLURM_CONF": str(self.folder / "slurm.conf"), "DASK_CONFIG": str(self.folder / "dask")}
-        self.environment = {**os.environ, **own}
+        self.environment = {
+            **os.environ,
+            "SLURM_CONF": str(self.folder / "slurm.conf"),
+            "DASK_CONFIG": str(self.folder / "dask"),
+            # Jobs find the tests' modules; a worker that cannot import its task's module breaks down.
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *_python_path()]),
+        }
 
     def _munge_files(self) -> list[str]:
         names = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid"}
@@ -294,6 +303,10 @@ def _end(daemon: "subprocess.Popen[bytes]") -> None:
 
 def _path(program: str) -> str | None:
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def _python_path() -> list[str]:
+    return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
 def _free_ports(n: int) -> list[int]:

@@ -3,10 +3,9 @@ import socket
 import time
 
 import dask
-import dask_jobqueue  # noqa: F401  (brings its defaults into Dask's configuration)
 import pytest
 
-from physics_twins import clusters
+from physics_twins import batch_systems, clusters
 from physics_twins.clusters import ClusterError
 
 NEEDED = {
@@ -28,6 +27,7 @@ MARKS = {
 
 
 def described(where):
+    batch_systems.load_jobqueue()  # brings its defaults
     jobs = {"cores": 2, "memory": "2GB"} | NEEDED[where]
     return dask.config.set({f"jobqueue.{where}.{key}": value for key, value in jobs.items()})
 

@@ -9,8 +9,10 @@ import inspect
 import os
 import re
 import shutil
+import signal
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from physics_twins import batch_jobs
@@ -29,11 +31,28 @@ _NOT_DESCRIBED = {"self", "scheduler", "security", "protocol", "config_name", "j
 _LOOPBACK = "127.0.0.1"
 
 
+def load_jobqueue() -> ModuleType:
+    """Return dask-jobqueue, whose import brings its defaults into Dask's configuration.
+
+    Its import also makes Ctrl-C end the process instead of raising KeyboardInterrupt, and fails outside
+    the main thread, because it sets a signal handler; here it sets none.
+    """
+    import distributed  # noqa: F401  (before, so that only dask-jobqueue's own is left out)
+
+    original = signal.signal
+    signal.signal = lambda number, handler: None
+    try:
+        import dask_jobqueue
+    finally:
+        signal.signal = original
+    return dask_jobqueue
+
+
 def sections() -> list[str]:
     """Return the sections of Dask's configuration that describe jobs: those with cores and memory."""
     from dask import config
 
-    _load_defaults()
+    load_jobqueue()
     known = [name for name in config.get("jobqueue") if is_batch(name)]
     return sorted(name for name in known if {"cores", "memory"} <= _given(name).keys())
 
@@ -212,7 +231,7 @@ def _given(section: str) -> dict[str, Any]:
     """Return what a section says, and its batch system's section where it says nothing."""
     from dask import config
 
-    _load_defaults()
+    load_jobqueue()
     system = section.partition("-")[0]
     described = config.get("jobqueue")
     if section not in described:
@@ -258,14 +277,8 @@ def _check_spaces(section: str, options: dict[str, Any]) -> None:
 
 
 def _cluster_class(section: str) -> Any:
-    import dask_jobqueue
-
     system = section.partition("-")[0]
-    return getattr(dask_jobqueue, _CLASSES.get(system, system.upper() + "Cluster"))
-
-
-def _load_defaults() -> None:
-    import dask_jobqueue  # noqa: F401  (brings its defaults into Dask's configuration)
+    return getattr(load_jobqueue(), _CLASSES.get(system, system.upper() + "Cluster"))
 
 
 def _complained(section: str, make: Any) -> Any:

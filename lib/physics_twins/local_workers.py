@@ -1,5 +1,6 @@
 """Worker processes on this machine, as many as its cores and memory carry, and one for each GPU."""
 
+import logging
 import os
 import subprocess
 from typing import Any
@@ -52,7 +53,8 @@ def start(jobs: int | None = None) -> Any:
 
     n, n_threads, memory = sizes(jobs)
     devices = gpus()
-    common = {"host": _LOOPBACK, "memory_limit": memory, "dashboard": False}
+    quiet: dict[str, Any] = {"silence_logs": logging.WARNING}
+    common = {"host": _LOOPBACK, "memory_limit": memory, "dashboard": False, **quiet}
     plain = common | {"nthreads": n_threads}
     if devices:
         plain["env"] = {"CUDA_VISIBLE_DEVICES": ""}
@@ -61,7 +63,7 @@ def start(jobs: int | None = None) -> Any:
         own = {"nthreads": 1, "resources": {"GPU": 1}, "env": {"CUDA_VISIBLE_DEVICES": device}}
         workers[f"gpu-{device}"] = {"cls": Nanny, "options": common | own}
     options = {"host": _LOOPBACK, "dashboard_address": f"{_LOOPBACK}:0"}
-    return SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": options})
+    return SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": options}, **quiet)
 
 
 def start_threads(jobs: int | None = None) -> Any:
