@@ -6,13 +6,14 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # a private SLURM
 
+import short_cells
 from slurm import PrivateSlurm, why_not
 
 from _table import Figure, Skipped, median_and_spread, this_machine
 from physics_twins import clusters
 
 N_REPEATS = 5
-N_TASKS, TASK_S = 24, 0.25
+N_TASKS = 24
 
 
 def slurm_test() -> Figure:
@@ -32,18 +33,13 @@ def _with_a_worker_cancelled() -> float:
     begun = time.perf_counter()
     with PrivateSlurm() as slurm, slurm.in_this_process(), clusters.connect("slurm", jobs=2) as client:
         client.wait_for_workers(2, timeout=60)
-        futures = client.map(_square_slowly, range(N_TASKS))
+        futures = client.map(short_cells.square_slowly, range(N_TASKS))
         while sum(future.done() for future in futures) < N_TASKS // 4:
             time.sleep(0.05)
         slurm.command("scancel", slurm.queue()[0].split()[0])
         if client.gather(futures) != [number**2 for number in range(N_TASKS)]:
             raise RuntimeError("results differ from those of an undisturbed run")
     return time.perf_counter() - begun
-
-
-def _square_slowly(number: int) -> int:
-    time.sleep(TASK_S)
-    return number**2
 
 
 BENCHMARKS = {"slurm_test_s": slurm_test}

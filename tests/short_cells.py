@@ -9,3 +9,9 @@ def millisecond(x: float) -> dict[str, float]:
     while time.perf_counter() < end:
         pass
     return {"square": x * x}
+
+
+def square_slowly(number: int) -> int:
+    """Return the square after a quarter of a second of waiting."""
+    time.sleep(0.25)
+    return number**2
