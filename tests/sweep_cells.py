@@ -103,7 +103,7 @@ class MuteError(Exception):
 
 
 def returns_text(x: float) -> str:
-    return f"{x:g}"
+    return f"x = {x:g}"
 
 
 def returns_nothing(x: float) -> None:

@@ -35,13 +35,13 @@ CREATE TABLE cell (
     attempts INTEGER NOT NULL DEFAULT 1
 ) WITHOUT ROWID
 """
-# A complete cell stays as it is; a failed one is replaced by another attempt, known by when it ended.
+# A complete cell stays as it is; a failed one is replaced by a later attempt, known by when it ended.
 _INSERT = f"""
 INSERT INTO cell ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
 ON CONFLICT (key) DO UPDATE SET
     ({", ".join(_COLUMNS[1:])}) = ({", ".join(f"excluded.{name}" for name in _COLUMNS[1:])}),
     attempts = attempts + 1
-WHERE status = 'failed' AND finished <> excluded.finished
+WHERE status = 'failed' AND (excluded.status = 'complete' OR excluded.finished > finished)
 """  # noqa: S608
 
 Record = dict[str, Any]
