@@ -4,17 +4,20 @@ import functools
 import multiprocessing
 import os
 import platform
+import secrets
 import sys
 import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from physics_twins import ledger, provenance, tasks
+from physics_twins.clusters import ClusterError
 from physics_twins.ledger import COMPLETE, FAILED, Record
 
 CELLS = "cells"  # folder of results that are files or runs
@@ -25,6 +28,7 @@ _KERNELS = 2
 _SHORT_NOTEBOOK_S = 2.0
 # How often the caller hears that nothing has come.
 _TICK_S = 0.5
+_GONE = "the Dask scheduler is gone; start again, and what is complete is kept"
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,14 @@ class Cell:
     values: dict[str, Any]
 
 
-class FarmError(RuntimeError):
+class FarmError(ClusterError):
     """A farm that cannot work; the message says why."""
 
 
 def compute(
     task: tasks.Task, cells: Sequence[Cell], folder: Path, client: Any
 ) -> Iterator[list[Record]]:
-    """Compute cells on a client's workers; yield records as the ledger takes them in.
+    """Compute cells on a client's workers; yield the record of each as the ledger takes it in.
 
     Every half second without a record yields an empty list. A worker that dies is made good by
     another; a cell that several workers die of is recorded as failed. Leaving the iteration early
@@ -60,18 +64,31 @@ def compute(
         client: A Dask client.
 
     Raises:
-        FarmError: The scheduler is gone.
+        FarmError: The scheduler is gone, or a worker runs other code or cannot write its results.
     """
     farm = _Farm(task, cells, folder, client)
     (folder / CELLS).mkdir(exist_ok=True)
     with ledger.Ledger(folder) as book:
         try:
             while farm.fill():
-                lost = farm.finished()
-                yield farm.count(book.take_in()) + _written(book, lost)
+                ended, lost = farm.wait()
+                book.add(lost)
+                yield farm.count(book.take_in(ended=ended, busy=farm.busy()) + lost)
         finally:
             farm.cancel()
             book.take_in()
+
+
+def workers(client: Any) -> dict[str, int]:
+    """Return the number of threads of each worker by its address.
+
+    Raises:
+        FarmError: The scheduler is gone.
+    """
+    try:
+        return client.nthreads()
+    except OSError:
+        raise FarmError(_GONE) from None
 
 
 class _Farm:
@@ -81,52 +98,74 @@ class _Farm:
         self._task, self._folder, self._client = task, folder, client
         self._code = (task.sha256, provenance.source_sha256())
         self._waiting = deque(cells)
-        self._alone: deque[Cell] = deque()  # cells of a batch that a worker died of
+        self._missing = {cell.key for cell in cells}  # without a record
+        self._suspects: deque[Cell] = deque()  # workers died while they had these
+        self._on_trial: Cell | None = None
         self._out: dict[Any, list[Cell]] = {}
         self._cell_s: float | None = None
 
     def fill(self) -> bool:
         """Keep every worker busy and one batch ahead; return whether anything is out."""
-        n_slots = max(1, sum(self._client.nthreads().values()))
-        while (self._waiting or self._alone) and len(self._out) < 2 * n_slots:
-            batch = self._next_batch(n_slots)
+        n_slots = max(1, sum(workers(self._client).values()))
+        while len(self._out) < (1 if self._suspects or self._on_trial else 2 * n_slots):
+            if not (batch := self._next_suspect() or self._next_batch(n_slots)):
+                break
             payload = [(cell.key, cell.values) for cell in batch]
             arguments = (self._task.name, self._code, payload, str(self._folder))
             self._out[self._client.submit(compute_batch, *arguments, pure=False)] = batch
         return bool(self._out)
 
-    def finished(self) -> list[Record]:
-        """Wait for a batch; return records of cells that cannot be computed."""
-        from distributed import wait
+    def wait(self) -> tuple[list[list[str]], list[Record]]:
+        """Wait for a batch; return the keys of those that ended, and records of what cannot be."""
+        from distributed import CancelledError, wait
 
-        try:
-            waited: Any = wait(list(self._out), timeout=_TICK_S, return_when="FIRST_COMPLETED")
-            done = waited.done
-        except TimeoutError:
-            done = set()
-        lost = [record for future in done for record in self._settle(future, self._out.pop(future))]
+        with suppress(TimeoutError, CancelledError):
+            wait(list(self._out), timeout=_TICK_S, return_when="FIRST_COMPLETED")
+        done = [future for future in self._out if future.status != "pending"]
         if self._client.status not in ("running", "connecting"):
-            raise FarmError("the Dask scheduler is gone; start again, and what is complete is kept")
-        return lost
+            raise FarmError(_GONE)
+        ended = [(future, self._out.pop(future)) for future in done]
+        lost = [record for future, batch in ended for record in self._settle(future, batch)]
+        return [[cell.key for cell in batch] for _, batch in ended], lost
+
+    def busy(self) -> set[str]:
+        """Return the keys of all cells that are with the workers."""
+        return {cell.key for batch in self._out.values() for cell in batch}
 
     def count(self, records: list[Record]) -> list[Record]:
-        """Learn from records how long a cell takes."""
-        if records:
-            spent_s = sum(record["seconds"] for record in records)
-            self._cell_s = max(spent_s / len(records), 1e-5)
-        return records
+        """Return the first record of each cell, and learn from them how long a cell takes.
+
+        A worker of an earlier driver, who is gone, may leave one too: that cell is not sent out again.
+        """
+        new = {record["key"]: record for record in reversed(records) if record["key"] in self._missing}
+        self._missing -= set(new)
+        if new:
+            spent_s = sum(record["seconds"] for record in new.values())
+            self._cell_s = max(spent_s / len(new), 1e-5)
+        return list(new.values())
 
     def cancel(self) -> None:
         """Give up what is out."""
         if self._out and self._client.status == "running":
             self._client.cancel(list(self._out))
 
+    def _next_suspect(self) -> list[Cell]:
+        """Return a cell that is now computed with nothing beside it that could be the culprit."""
+        suspects = self._taken(self._suspects, 1)
+        self._on_trial = suspects[0] if suspects else None
+        return suspects
+
     def _next_batch(self, n_slots: int) -> list[Cell]:
-        if self._alone:
-            return [self._alone.popleft()]
         fair = len(self._waiting) // (2 * n_slots)  # towards the end shorter, to end together
-        n = max(1, min(self._most(), max(fair, self._most() // 8)))
-        return [self._waiting.popleft() for _ in range(min(n, len(self._waiting)))]
+        return self._taken(self._waiting, max(1, min(self._most(), max(fair, self._most() // 8))))
+
+    def _taken(self, cells: deque[Cell], n: int) -> list[Cell]:
+        """Take the next `n` cells that have no record yet."""
+        taken: list[Cell] = []
+        while cells and len(taken) < n:
+            if (cell := cells.popleft()).key in self._missing:
+                taken.append(cell)
+        return taken
 
     def _most(self) -> int:
         """Return how many cells may travel together."""
@@ -137,20 +176,24 @@ class _Farm:
         return int(BATCH_S / self._cell_s)
 
     def _settle(self, future: Any, batch: list[Cell]) -> list[Record]:
+        """Return records of cells that cannot be computed; see that the others will be."""
         from distributed import KilledWorker
 
-        if future.status == "cancelled":
-            self._alone.extend(batch)
+        on_trial, self._on_trial = self._on_trial, None
+        if future.status in ("cancelled", "lost"):
+            self._waiting.extendleft(reversed(batch))
             return []
         error = future.exception()
         if error is None:
             return []
-        if isinstance(error, KilledWorker):
-            if len(batch) > 1:  # find out which cell it is
-                self._alone.extend(batch)
-                return []
-            error = FarmError("several workers died while computing this: out of memory, or crashed?")
-        return [_failure(cell.key, error, time.time(), 0.0) for cell in batch]
+        if not isinstance(error, KilledWorker):  # errors of cells are in their records
+            told = str(error) if isinstance(error, FarmError) else f"{type(error).__name__}: {error}"
+            raise FarmError(f"a worker cannot compute: {told}")
+        if batch != [on_trial]:
+            self._suspects.extend(batch)
+            return []
+        death = FarmError("several workers died while computing this: out of memory, or crashed?")
+        return [_failure(cell.key, death, time.time(), 0.0) for cell in batch]
 
 
 def compute_batch(
@@ -179,35 +222,46 @@ def compute_batch(
     task = _task(name)
     if (task.sha256, _source_sha256()) != code:
         raise FarmError(f"{platform.node()} runs other code than was asked for: restart its workers")
-    with ThreadPoolExecutor(_KERNELS if isinstance(task, tasks.NotebookTask) else 1) as threads:
-        records = threads.map(lambda cell: _record(task, cell[0], cell[1], place / CELLS), cells)
-    ledger.leave(place, list(records))
+    record = functools.partial(_record, task, place / CELLS)
+    if isinstance(task, tasks.NotebookTask):
+        with ThreadPoolExecutor(_KERNELS) as threads:
+            records = list(threads.map(record, *zip(*cells, strict=True)))
+    else:
+        records = [record(key, values) for key, values in cells]
+    ledger.leave(place, records)
 
 
-def _record(task: tasks.Task, key: str, values: dict[str, Any], cells: Path) -> Record:
+def _record(task: tasks.Task, cells: Path, key: str, values: dict[str, Any]) -> Record:
     started, clock = time.time(), time.perf_counter()
     try:
-        result = _stored(task, task.compute(values, cells), cells / f"{key}.nc")
-    except (Exception, SystemExit) as error:  # whatever a cell does, the others go on
+        result = _stored(task, task.compute(values, cells), cells, key)
+    except BaseException as error:  # whatever a cell does, the others go on
         return _failure(key, error, started, time.perf_counter() - clock)
     return _row(key, COMPLETE, started, time.perf_counter() - clock, result=result)
 
 
-def _stored(task: tasks.Task, result: Any, path: Path) -> dict[str, Any]:
-    """Return what the ledger keeps of a result; a dataset is written to `path`."""
+def _stored(task: tasks.Task, result: Any, cells: Path, key: str) -> dict[str, Any]:
+    """Return what the ledger keeps of a result; a dataset is written to a file of its own."""
     xarray = sys.modules.get("xarray")
     if not (xarray and isinstance(result, xarray.Dataset)):
         return tasks.plain_result(task, result)
     from physics_twins import datasets
 
-    datasets.save(result, path)
+    # Two workers may compute a cell when one was taken for dead: neither disturbs the other's file.
+    path = datasets.save(result, cells / f"{key}-{secrets.token_hex(4)}.nc")
     return {"file": path.name, "sha256": provenance.file_sha256(path), "bytes": path.stat().st_size}
 
 
 def _failure(key: str, error: BaseException, started: float, seconds: float) -> Record:
-    words = " ".join(str(error).split())
-    trace = "".join(traceback.format_exception(error))
-    return _row(key, FAILED, started, seconds, error=f"{type(error).__name__}: {words}", trace=trace)
+    described = traceback.TracebackException.from_exception(error)  # also of an error without words
+    words = f"{type(error).__name__}: {' '.join(str(described).split())}"
+    trace = "".join(described.format())
+    return _row(key, FAILED, started, seconds, error=_writable(words), trace=_writable(trace))
+
+
+def _writable(text: str) -> str:
+    """Return text that a database takes: the name of a file may have parts that are no characters."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _row(
@@ -229,13 +283,13 @@ def _row(
     }
 
 
-def _written(book: ledger.Ledger, records: list[Record]) -> list[Record]:
-    book.add(records)
-    return records
+def _task(name: str) -> tasks.Task:
+    """Return the task as this process runs it: a notebook is read each time, a module only once."""
+    return _function_task(name) if ":" in name else tasks.find(name)
 
 
 @functools.cache
-def _task(name: str) -> tasks.Task:
+def _function_task(name: str) -> tasks.Task:
     return tasks.find(name)
 
 

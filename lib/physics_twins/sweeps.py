@@ -317,7 +317,7 @@ def _follow(
     with tqdm(**options) as bar:
         for records in farming.compute(task, todo, folder, client):
             n_failed += sum(record["status"] == FAILED for record in records)
-            workers = {} if bar.disable else {"workers": len(client.nthreads())}
+            workers = {} if bar.disable else {"workers": len(farming.workers(client))}
             bar.set_postfix(workers | ({"failed": n_failed} if n_failed else {}), refresh=False)
             bar.update(len(records))
             if seen and not records:
