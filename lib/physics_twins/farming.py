@@ -28,6 +28,8 @@ _KERNELS = 2
 _SHORT_NOTEBOOK_S = 2.0
 # How often the caller hears that nothing has come.
 _TICK_S = 0.5
+# By then the scheduler has surely heard that a batch is done with.
+_FORGOTTEN_S = 30.0
 _GONE = "the Dask scheduler is gone; start again, and what is complete is kept"
 
 
@@ -102,6 +104,7 @@ class _Farm:
         self._suspects: deque[Cell] = deque()  # workers died while they had these
         self._on_trial: Cell | None = None
         self._out: dict[Any, list[Cell]] = {}
+        self._ended: deque[tuple[float, list[Cell]]] = deque()
         self._cell_s: float | None = None
 
     def fill(self) -> bool:
@@ -125,12 +128,20 @@ class _Farm:
         if self._client.status not in ("running", "connecting"):
             raise FarmError(_GONE)
         ended = [(future, self._out.pop(future)) for future in done]
+        self._ended.extend((time.monotonic(), batch) for _, batch in ended)
         lost = [record for future, batch in ended for record in self._settle(future, batch)]
         return [[cell.key for cell in batch] for _, batch in ended], lost
 
     def busy(self) -> set[str]:
-        """Return the keys of all cells that are with the workers."""
-        return {cell.key for batch in self._out.values() for cell in batch}
+        """Return the keys of all cells that are with the workers, or were a moment ago.
+
+        A scheduler that does not know yet that a batch is not wanted any more sends it out again when
+        the worker that computed it dies.
+        """
+        while self._ended and self._ended[0][0] < time.monotonic() - _FORGOTTEN_S:
+            self._ended.popleft()
+        batches = [*self._out.values(), *(batch for _, batch in self._ended)]
+        return {cell.key for batch in batches for cell in batch}
 
     def count(self, records: list[Record]) -> list[Record]:
         """Return the first record of each cell, and learn from them how long a cell takes.
