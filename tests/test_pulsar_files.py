@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from physics_twins.pulsar.files import (
-    SAMPLE_TYPES,
     FilterbankError,
     FilterbankHeader,
     FilterbankReader,
@@ -19,6 +18,7 @@ from physics_twins.pulsar.files import (
     write_dataset,
 )
 from physics_twins.pulsar.parameters import ObservationParameters
+from physics_twins.pulsar.samples import SAMPLE_TYPES
 from physics_twins.pulsar.simulate import simulate
 
 HEADER = FilterbankHeader(

@@ -45,6 +45,11 @@ PUBLIC_FILES: Mapping[str, PublicFile] = {
         "9bd705b79b37bb90f470ad97497779b82b049b44ea859844b37b9a77260a6201",
         "ASKAP filterbank with a fast radio burst, from the tests of your (GPL-3)",
     ),
+    "pulsar/askap_frb_28.fits": PublicFile(
+        f"{_YOUR}/tests/data/28.fits",
+        "fb5d24bacddb00356c3238ff64af35724fc2104af05dd98addc9a02d791a094a",
+        "The same spectra as a PSRFITS search-mode file, from the same tests",
+    ),
     "pulsar/parkes_8bit_1.fil": PublicFile(
         f"{_SIGPYPROC}/tests/data/parkes_8bit_1.fil",
         "3b7ac44e3a48374757a1c5980854fb20c8cf74e59d94cca71a6ecae21ddc0850",

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from physics_twins.pulsar.cleaning import clean
 from physics_twins.pulsar.dedispersion import channel_drift, dm_trials
-from physics_twins.pulsar.files import FilterbankReader
+from physics_twins.pulsar.files import open_observation
+from physics_twins.pulsar.observation_file import ObservationReader
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.search import (
     Band,
@@ -55,8 +56,8 @@ def infer(
 
     Args:
         search: Range and thresholds.
-        data: A dataset with `data` (time, frequency), or the path of a `.fil` file, which is
-            streamed.
+        data: A dataset with `data` (time, frequency), or the path of a file that
+            `files.open_observation` knows, which is streamed.
         client: A Dask client that shares the blocks; None works here. Its workers must see the file.
 
     Returns:
@@ -68,7 +69,7 @@ def infer(
 
     Raises:
         ValueError: There is nothing to search: no spectra, or one channel, which has no dispersion.
-        FilterbankError: The file is damaged.
+        ObservationFileError: The file is damaged or of no known format.
     """
     with _opened(data) as source:
         band = _band(source)
@@ -182,7 +183,7 @@ def search_block(
 
 def search_file_block(path: str, block: Block, search: SearchParameters) -> BlockResult:
     """Search one block of a file; a Dask worker calls this."""
-    with FilterbankReader(path) as file:
+    with open_observation(path) as file:
         return search_block(_read(file, block), _band(file), block, search)
 
 
@@ -202,13 +203,13 @@ _NUMBERS = {"dm_pc_cm3": "pc cm-3", "time_s": "s", "snr": "1", "width_s": "s"}
 
 def _opened(
     data: xr.Dataset | str | os.PathLike[str],
-) -> AbstractContextManager[FilterbankReader | xr.Dataset]:
+) -> AbstractContextManager[ObservationReader | xr.Dataset]:
     """Return an observation to read from: a file is closed afterwards, a dataset stays as it is."""
-    return nullcontext(data) if isinstance(data, xr.Dataset) else FilterbankReader(data)
+    return nullcontext(data) if isinstance(data, xr.Dataset) else open_observation(data)
 
 
 def _search_all(
-    source: FilterbankReader | xr.Dataset, blocks: list[Block], search: SearchParameters, client: Any
+    source: ObservationReader | xr.Dataset, blocks: list[Block], search: SearchParameters, client: Any
 ) -> Iterator[BlockResult]:
     """Yield the result of each block in order."""
     band = _band(source)
@@ -216,7 +217,7 @@ def _search_all(
         for block in blocks:
             yield search_block(_read(source, block), band, block, search)
         return
-    if isinstance(source, FilterbankReader):
+    if isinstance(source, ObservationReader):
         path = str(source.path.resolve())
         futures = [client.submit(search_file_block, path, block, search) for block in blocks]
     else:
@@ -225,16 +226,16 @@ def _search_all(
         yield future.result()
 
 
-def _check_searchable(source: FilterbankReader | xr.Dataset, band: Band) -> None:
-    name = f"{source.path}" if isinstance(source, FilterbankReader) else "the observation"
+def _check_searchable(source: ObservationReader | xr.Dataset, band: Band) -> None:
+    name = f"{source.path}" if isinstance(source, ObservationReader) else "the observation"
     if _n_spectra(source) == 0:
         raise ValueError(f"{name}: data: holds no spectra")
     if len(band.frequency_mhz) < 2:
         raise ValueError(f"{name}: nchans = 1: a search for dispersed pulses needs 2 channels or more")
 
 
-def _band(source: FilterbankReader | xr.Dataset) -> Band:
-    if isinstance(source, FilterbankReader):
+def _band(source: ObservationReader | xr.Dataset) -> Band:
+    if isinstance(source, ObservationReader):
         frequency_mhz, sampling_s = source.header.frequency_mhz, source.header.sampling_time_s
     else:
         frequency_mhz = source["frequency"].values.astype(float)
@@ -242,13 +243,13 @@ def _band(source: FilterbankReader | xr.Dataset) -> Band:
     return Band(np.sort(frequency_mhz)[::-1], sampling_s)
 
 
-def _n_spectra(source: FilterbankReader | xr.Dataset) -> int:
+def _n_spectra(source: ObservationReader | xr.Dataset) -> int:
     return source.sizes["time"] if isinstance(source, xr.Dataset) else source.n_spectra
 
 
-def _read(source: FilterbankReader | xr.Dataset, block: Block) -> NDArray[Any]:
+def _read(source: ObservationReader | xr.Dataset, block: Block) -> NDArray[Any]:
     """Return a block's spectra, shape (time, channel), the highest frequency first."""
-    if isinstance(source, FilterbankReader):
+    if isinstance(source, ObservationReader):
         frequency_mhz = source.header.frequency_mhz
         spectra = source.read(block.start, block.n_read)
     else:

@@ -74,7 +74,9 @@ class SearchParameters(Parameters):
     """A blind search for dispersed pulses."""
 
     filterbank_path: str = field(
-        "", input_file=True, help="A SIGPROC .fil file; empty searches a simulated observation"
+        "",
+        input_file=True,
+        help="A SIGPROC, PSRFITS or PSRDADA file; empty searches a simulated observation",
     )
     dm_min_pc_cm3: float = field(5.0, ge=0, le=3000, unit="pc cm-3", help="Lowest DM searched")
     dm_max_pc_cm3: float = field(100.0, ge=0, le=3000, unit="pc cm-3", help="Highest DM searched")

@@ -1,0 +1,260 @@
+"""What files of every format have in common: a header, spectra read by the block, one kind of error."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, Self
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+MAX_CHANNELS = 1 << 20
+
+
+class ObservationFileError(ValueError):
+    """A file that is no sound observation; the message names the file and the field."""
+
+
+@dataclass(frozen=True)
+class FilterbankHeader:
+    """What a file of filterbank data says about itself, in whichever format.
+
+    Attributes:
+        n_channels: Channels in a spectrum.
+        n_bits: Bits in a sample as stored.
+        first_frequency_mhz: Centre of the first channel in the file.
+        channel_width_mhz: Step to the next channel; negative where the highest comes first.
+        sampling_time_s: Time from one spectrum to the next.
+        start_mjd: Time of the first spectrum.
+        source_name: Name of the source.
+        others: Further keywords of a SIGPROC header, by their names.
+    """
+
+    n_channels: int
+    n_bits: int
+    first_frequency_mhz: float
+    channel_width_mhz: float
+    sampling_time_s: float
+    start_mjd: float = 0.0
+    source_name: str = ""
+    others: tuple[tuple[str, int | float | str], ...] = ()
+
+    @property
+    def frequency_mhz(self) -> NDArray[np.float64]:
+        """Channel centres in the file's order, shape (channel,)."""
+        channel = np.arange(self.n_channels, dtype=np.float64)
+        return self.first_frequency_mhz + self.channel_width_mhz * channel
+
+    @property
+    def spectrum_bytes(self) -> int:
+        """Bytes of one spectrum of one polarisation."""
+        return self.n_channels * self.n_bits // 8
+
+
+class ObservationReader(ABC):
+    """A file opened for streaming, best in a `with` block: only what is asked for is read.
+
+    Attributes:
+        path: The file.
+        header: What it says about itself.
+        n_spectra: Complete spectra in it.
+        attributes: What the format knows besides, as attributes of `dataset`: of several polarisations
+            `polarisation` says how they became total intensity.
+    """
+
+    error: ClassVar[type[ObservationFileError]] = ObservationFileError
+    header: FilterbankHeader
+    n_spectra: int
+
+    def __init__(self, path: str | os.PathLike[str], *, drop_partial: bool = False) -> None:
+        """Open and check a file.
+
+        Args:
+            path: The file.
+            drop_partial: Accept a file that was cut in its data (an observation still being written,
+                say) and leave out what is not complete.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ObservationFileError: The header is damaged or does not agree with the file's size.
+        """
+        self.path = Path(path)
+        self.attributes: dict[str, Any] = {}
+        self._file: BinaryIO = self._data_path().open("rb")
+        try:
+            self._open(drop_partial)
+        except BaseException:
+            self._file.close()
+            raise
+
+    @abstractmethod
+    def _open(self, drop_partial: bool) -> None:
+        """Set `header` and `n_spectra` from `_file`."""
+
+    @abstractmethod
+    def _read(self, start: int, count: int) -> NDArray[Any]:
+        """Return spectra that are known to lie in the file."""
+
+    def _data_path(self) -> Path:
+        return self.path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def read(self, start: int, count: int) -> NDArray[Any]:
+        """Return spectra `start` to `start + count`, shape (time, channel), in the file's order.
+
+        Raises:
+            ValueError: The range is not inside the file.
+            ObservationFileError: The file has become shorter since it was opened.
+        """
+        if not 0 <= start <= start + count <= self.n_spectra:
+            wanted = f"spectra {start} to {start + count}"
+            raise ValueError(f"{self.path}: {wanted} are not within 0 to {self.n_spectra}")
+        return self._read(start, count)
+
+    def blocks(self, count: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (start, spectra) over the whole file, `count` spectra at a time."""
+        for start in range(0, self.n_spectra, count):
+            yield start, self.read(start, min(count, self.n_spectra - start))
+
+    def dataset(self, start: int = 0, count: int | None = None) -> xr.Dataset:
+        """Return part of the file as a dataset with dimensions (time, frequency).
+
+        Its `n_bits` are those that its values need: 32 where the format's scales made them
+        floating-point numbers.
+        """
+        count = self.n_spectra - start if count is None else count
+        header, data = self.header, self.read(start, count)
+        time_s = (start + np.arange(count)) * header.sampling_time_s
+        return xr.Dataset(
+            {"data": (("time", "frequency"), data, {"units": "counts"})},
+            coords={
+                "time": ("time", time_s, {"units": "s"}),
+                "frequency": ("frequency", header.frequency_mhz, {"units": "MHz"}),
+            },
+            attrs={
+                "n_bits": 32 if data.dtype.kind == "f" else header.n_bits,
+                "sampling_time_s": header.sampling_time_s,
+                "start_mjd": header.start_mjd,
+                "source_name": header.source_name,
+            }
+            | self.attributes,
+        )
+
+    def _bytes(self, position: int, n_bytes: int) -> bytes:
+        """Return part of the file's data."""
+        self._file.seek(position)
+        raw = self._file.read(n_bytes)
+        if len(raw) != n_bytes:
+            raise self.error(f"{self.path}: data: {n_bytes} bytes expected, {len(raw)} found")
+        return raw
+
+    def _count_spectra(self, data_start: int, spectrum_bytes: int, drop_partial: bool) -> int:
+        """Return how many spectra lie one after the other up to the file's end."""
+        n_bytes = os.fstat(self._file.fileno()).st_size - data_start
+        if n_bytes < 0:
+            raise self.error(f"{self.path}: header: the file ends inside it")
+        n_spectra, rest = divmod(n_bytes, spectrum_bytes)
+        if rest and not drop_partial:
+            raise self.error(
+                f"{self.path}: data: truncated: {n_bytes} bytes are {n_spectra} spectra of"
+                f" {spectrum_bytes} bytes and {rest} bytes more"
+            )
+        return n_spectra
+
+
+class ObservationWriter(ABC):
+    """A file being written spectrum by spectrum; it takes its name when complete.
+
+    Until `close`, or the end of a `with` block without an error, the data stand under the name
+    with `.part` behind it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], header: FilterbankHeader) -> None:
+        """Begin a file."""
+        self.path = Path(path)
+        self.header = header
+        self._part = self.path.with_name(self.path.name + ".part")
+        self._file: BinaryIO = self._part.open("w+b")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._file.close()
+
+    def write(self, spectra: NDArray[Any]) -> None:
+        """Append spectra, shape (time, channel), in the header's order.
+
+        Raises:
+            ValueError: The shape is wrong, or a value cannot be stored exactly in `n_bits`.
+        """
+        if spectra.ndim != 2 or spectra.shape[1] != self.header.n_channels:
+            expected = f"(time, {self.header.n_channels})"
+            raise ValueError(f"{self.path}: spectra must have shape {expected}, not {spectra.shape}")
+        self._write(spectra)
+
+    @abstractmethod
+    def _write(self, spectra: NDArray[Any]) -> None:
+        """Append spectra of the right shape."""
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._part.replace(self.path)
+
+
+def check_header(
+    header: FilterbankHeader,
+    path: Path,
+    error: type[ObservationFileError],
+    *,
+    names: Mapping[str, str],
+    depths: tuple[int, ...],
+) -> None:
+    """Raise `error` where a header describes no possible file.
+
+    Args:
+        header: What to check.
+        path: The file, for messages.
+        error: What to raise.
+        names: The format's own names of `n_channels`, `n_bits`, `sampling_time_s`,
+            `channel_width_mhz` and `frequency`.
+        depths: Bits per sample that the format knows.
+    """
+    n_channels, n_bits = header.n_channels, header.n_bits
+    if not 1 <= n_channels <= MAX_CHANNELS:
+        raise error(f"{path}: {names['n_channels']} = {n_channels}: expected 1 to {MAX_CHANNELS}")
+    if n_bits not in depths:
+        raise error(f"{path}: {names['n_bits']} = {n_bits}: expected one of {[*depths]}")
+    if n_channels * n_bits % 8:
+        raise error(
+            f"{path}: {names['n_channels']} = {n_channels}: with {names['n_bits']} = {n_bits} a"
+            " spectrum does not fill whole bytes"
+        )
+    if not 0 < header.sampling_time_s < np.inf:
+        name = names["sampling_time_s"]
+        raise error(f"{path}: {name} = {header.sampling_time_s} s: must be positive")
+    width_mhz = header.channel_width_mhz
+    if width_mhz == 0 or not np.isfinite(width_mhz):
+        raise error(f"{path}: {names['channel_width_mhz']} = {width_mhz} MHz: must not be zero")
+    ends_mhz = header.frequency_mhz[[0, -1]]
+    if not (np.isfinite(ends_mhz).all() and (ends_mhz > 0).all()):
+        band = f"{ends_mhz[0]:g} to {ends_mhz[1]:g} MHz"
+        raise error(f"{path}: {names['frequency']}: channels from {band}, must be positive")

@@ -1,0 +1,115 @@
+"""Small telescope files for the tests, sound or not, made without the library's own writers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+FREQUENCY_MHZ = 1500.0 - np.arange(16)
+
+
+def psrfits(
+    path: Path,
+    samples: NDArray[Any],
+    *,
+    row_spectra: int = 8,
+    primary: dict[str, Any] | None = None,
+    subint: dict[str, Any] | None = None,
+    columns: dict[str, NDArray[Any] | None] | None = None,
+    history: bool = False,
+) -> Path:
+    """Write whole bytes or wider samples, (time, polarisation, channel), as astropy writes tables.
+
+    `primary` and `subint` change keywords, `columns` replaces or, with None, drops a column.
+    """
+    n_time, n_polarisations, n_channels = samples.shape
+    n_rows = n_time // row_spectra
+    head = fits.PrimaryHDU()
+    sound = {"FITSTYPE": "PSRFITS", "OBS_MODE": "SEARCH", "SRC_NAME": "J0000+0000"}
+    sound |= {"STT_IMJD": 60000, "STT_SMJD": 43200, "STT_OFFS": 0.25}
+    head.header.update(sound | (primary or {}))
+    wide = {"u": "B", "i": "I", "f": "E"}[samples.dtype.kind]
+    per_channel = np.ones((n_rows, n_channels * n_polarisations), ">f4")
+    row_s = row_spectra * 1e-3
+    values: dict[str, tuple[str, Any]] = {
+        "OFFS_SUB": ("D", (np.arange(n_rows) + 0.5) * row_s),
+        "DAT_FREQ": (f"{n_channels}D", np.tile(FREQUENCY_MHZ[:n_channels], (n_rows, 1))),
+        "DAT_WTS": (f"{n_channels}E", np.ones((n_rows, n_channels))),
+        "DAT_OFFS": (f"{per_channel.shape[1]}E", 0 * per_channel),
+        "DAT_SCL": (f"{per_channel.shape[1]}E", per_channel),
+        "DATA": (f"{samples[0].size * row_spectra}{wide}", samples.reshape(n_rows, -1)),
+    }
+    for name, value in (columns or {}).items():
+        form = values[name][0].lstrip("0123456789")
+        if value is None:
+            del values[name]
+        else:
+            values[name] = (f"{value.size // n_rows}{form}", value.reshape(n_rows, -1))
+    table = fits.BinTableHDU.from_columns(
+        [fits.Column(name, form, array=array) for name, (form, array) in values.items()]
+    )
+    table.name = "SUBINT"
+    table.header.update(
+        {"NBITS": 8 * samples.itemsize, "NPOL": n_polarisations, "POL_TYPE": "AA+BB", "TBIN": 1e-3}
+        | {"NCHAN": n_channels, "NSBLK": row_spectra, "CHAN_BW": -1.0, "NSUBOFFS": 0}
+        | (subint or {})
+    )
+    other = fits.BinTableHDU.from_columns([fits.Column("PROC_CMD", "80A", array=["made for a test"])])
+    other.name = "HISTORY"
+    fits.HDUList([head, other, table] if history else [head, table]).writeto(path, overwrite=True)
+    return path
+
+
+def dada(path: Path, data: bytes, keywords: dict[str, str | None] | None = None) -> Path:
+    """Write a PSRDADA file keyword by keyword, sound or not; None leaves a keyword out."""
+    sound = {
+        "HEADER": "DADA                # Distributed acquisition and data analysis",
+        "HDR_VERSION": "1.0",
+        "HDR_SIZE": "4096",
+        "SOURCE": "J0000+0000",
+        "FREQ": "1492.5          # centre frequency in MHz",
+        "BW": "-16",
+        "NCHAN": "16",
+        "NPOL": "1",
+        "NDIM": "1",
+        "NBIT": "8",
+        "TSAMP": "1000            # microseconds",
+        "UTC_START": "2023-02-25-12:00:00",
+        "OBS_OFFSET": "0",
+    }
+    lines = [f"{k:<16}{v}\n" for k, v in (sound | (keywords or {})).items() if v is not None]
+    path.write_bytes("".join(lines).encode().ljust(4096, b"\0") + data)
+    return path
+
+
+def presto(path: Path, series: NDArray[Any], lines: dict[str, str | None] | None = None) -> Path:
+    """Write a PRESTO pair line by line, sound or not; return the `.inf`."""
+    sound = {
+        "Data file name without suffix": path.stem,
+        "Telescope used": "GBT",
+        "Instrument used": "VEGAS",
+        "Object being observed": "J0000+0000",
+        "J2000 Right Ascension (hh:mm:ss.ssss)": "18:07:37.9999",
+        "J2000 Declination     (dd:mm:ss.ssss)": "-08:47:43.7463",
+        "Data observed by": "unset",
+        "Epoch of observation (MJD)": "60000.5",
+        "Barycentered?           (1 yes, 0 no)": "0",
+        "Number of bins in the time series": str(len(series)),
+        "Width of each time series bin (sec)": "0.001",
+        "Any breaks in the data? (1 yes, 0 no)": "0",
+        "Type of observation (EM band)": "Radio",
+        "Beam diameter (arcsec)": "1000",
+        "Dispersion measure (cm-3 pc)": "112.38",
+        "Central freq of low channel (MHz)": "1485.0",
+        "Total bandwidth (MHz)": "16",
+        "Number of channels": "16",
+        "Channel bandwidth (MHz)": "1",
+        "Data analyzed by": "unset",
+    }
+    merged = sound | (lines or {})
+    text = "".join(f" {k:<38} =  {v}\n" for k, v in merged.items() if v is not None)
+    path.with_suffix(".inf").write_text(text + " Any additional notes:\n    x = 3\n")
+    path.with_suffix(".dat").write_bytes(np.asarray(series, "<f4").tobytes())
+    return path.with_suffix(".inf")
