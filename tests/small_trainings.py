@@ -26,6 +26,7 @@ SETTINGS = TrainingSettings(
     ema_decay=0.9,
     clip_norm=1.0,
     validate_every=5,
+    cpu_threads=1,
     checkpoint_s=0.0,
 )
 
@@ -79,21 +80,21 @@ def killing(steps: tuple[int, ...], marks: Path, *, rank: str = "0") -> Callable
 
 
 def waiting(seconds: float, marks: Path) -> Callable[[int], None]:
-    """Return what makes each step take some time, and leaves a mark with the process's number."""
+    """Return what makes each step take some time, and half-way notes the worker's number."""
 
     def wait(step: int) -> None:
         if step == N_STEPS // 2:
-            (marks / f"half_way_{os.getpid()}").touch()
+            (marks / f"half_way_{os.getppid()}").touch()
         time.sleep(seconds)
 
     return wait
 
 
 def slow_training(folder: Path) -> tuple[str, tuple[int, ...], int]:
-    """Train on a worker; return the weights' SHA-256, where it was resumed, and the last process."""
+    """Train on a worker; return the weights' SHA-256, where it was resumed, and the last worker."""
     build = partial(everything_random, waiting(0.1, folder))
     trained = train(build, SETTINGS, seed=1, folder=folder / "training")
-    return trained.weights_sha256, trained.resumed_at, os.getpid()
+    return trained.weights_sha256, trained.resumed_at, os.getppid()
 
 
 def in_child(work: Callable[[], Trained], result: Path) -> int:

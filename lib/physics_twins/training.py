@@ -1,12 +1,14 @@
 """One visible training loop, for a classifier, a pair of adversaries or a flow that needs no data.
 
 A training lives in a folder. Killed at any moment and called again, it goes on from its checkpoint and
-ends with the same bits as if it had not been killed, on the same kind of device with as many threads;
-called once more, it returns what was trained.
+ends with the same bits as if it had not been killed, on the same kind of device with as many threads
+(see `cpu_threads`); called once more, it returns what was trained.
 """
 
+import multiprocessing
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tqdm import tqdm
 
-from physics_twins import checkpoints, datasets, random_states, training_state
+from physics_twins import checkpoints, datasets, own_process, random_states, training_state
 from physics_twins.interruption import Interruption
 from physics_twins.training_history import History
 from physics_twins.training_settings import TrainingSettings as TrainingSettings
@@ -87,7 +89,7 @@ def train(
         settings: How long and where.
         seed: Seed of weights, order of the data and every random number drawn by a loss.
         folder: Where checkpoints and the TensorBoard log are; made when missing.
-        progress: Whether to show a bar; never shown from a worker's thread.
+        progress: Whether to show a bar; never shown by a worker.
 
     Raises:
         ValueError: The folder holds another training, or only damaged checkpoints.
@@ -103,7 +105,7 @@ def train(
         state = training_state.read_checkpoint(folder, expected)
         if state is None or not state["progress"]["finished"]:
             launched: Callable[..., Any] = _run
-            _fabric(settings).launch(launched, task, settings, seed, folder, progress)
+            _fabric(settings).launch(launched, task, settings, seed, folder, progress and _in_view())
             state = training_state.read_checkpoint(folder, expected)
         if state is None or not state["progress"]["finished"]:
             raise KeyboardInterrupt
@@ -119,37 +121,62 @@ def submit(
 ) -> "Future":
     """Send a function that calls `train` to a worker; return its future result.
 
+    There it has a process of its own: Dask's threads draw from Python's and numpy's global generators.
     When the worker dies, Dask sends the function to another one, where `train` goes on from the
     checkpoint in its folder; the folder must be one that all workers see. Dask gives up after more
     deaths than its setting `distributed.scheduler.allowed-failures` says, three by default.
 
     Args:
         client: A client of any cluster.
-        function: A function of a module; what it returns comes back.
+        function: A function of a module; what it returns comes back. Sent twice with the same
+            arguments, it runs once.
         arguments: Its arguments.
         gpu: Whether to ask for a worker with the resource GPU; by default if there is one now.
         options: Its arguments by name.
     """
+    from dask.tokenize import tokenize
+
     if gpu is None:
         workers = client.scheduler_info()["workers"].values()
         gpu = any("GPU" in worker["resources"] for worker in workers)
-    return client.submit(function, *arguments, resources={"GPU": 1} if gpu else None, **options)
+    key = f"{function.__name__}-{tokenize(function, arguments, options)}"
+    resources = {"GPU": 1} if gpu else None
+    return client.submit(
+        own_process.call, function, *arguments, key=key, resources=resources, **options
+    )
+
+
+def _in_view() -> bool:
+    """Whether somebody may be looking: this is no worker's thread or process."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return in_main_thread and multiprocessing.parent_process() is None
 
 
 def _run(
-    fabric: Fabric, task: Task, settings: TrainingSettings, seed: int, folder: Path, progress: bool
+    fabric: Fabric, task: Task, settings: TrainingSettings, seed: int, folder: Path, in_view: bool
 ) -> None:
     """Train in this process, one of as many as there are devices."""
     training = Training(fabric, task, settings, seed=seed, folder=folder)
-    in_view = progress and fabric.is_global_zero
-    in_view = in_view and threading.current_thread() is threading.main_thread()
+    in_view = in_view and fabric.is_global_zero
     total, done = settings.max_steps, training.progress.step
     with (
+        _threads(settings.cpu_threads),
         Interruption() as interruption,
         training.logging(),
         tqdm(total=total, initial=done, desc="train", unit="step", disable=not in_view) as bar,
     ):
         _loop(training, interruption, bar)
+
+
+@contextmanager
+def _threads(n_threads: int) -> Iterator[None]:
+    """Let torch compute with a number of threads on a CPU; 0 leaves it as it is."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(n_threads or former)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former)
 
 
 def _loop(training: Training, interruption: Interruption, bar: "tqdm[Any]") -> None:

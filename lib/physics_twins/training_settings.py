@@ -38,6 +38,13 @@ class TrainingSettings(Parameters):
     strategy: Literal["auto", "ddp", "ddp_spawn", "ddp_fork"] = field(
         "auto", folded=True, help="How processes of several devices are started"
     )
+    cpu_threads: int = field(
+        0,
+        ge=0,
+        le=1024,
+        folded=True,
+        help="Threads on a CPU; last bits depend on it; 0 is any",
+    )
     loader_processes: int = field(
         0, ge=0, le=64, folded=True, help="Processes that prepare batches; 0 is none besides"
     )
