@@ -51,7 +51,7 @@ def resume_exact() -> Figure:
 
 
 def _finish(folder: Path, seed: int) -> tuple[str, list[int]]:
-    """Train to the end; return the SHA-256 of the weights, and the steps where it was taken up again."""
+    """Train to the end; return the SHA-256 of the weights, and the steps at which it went on."""
     _, status = os.waitpid(_started(folder, seed), 0)
     if status:
         raise RuntimeError(f"a training ended with status {status}")

@@ -31,6 +31,25 @@ SETTINGS = TrainingSettings(
 )
 
 
+QUIET = {"progress": False, "seed": 1}
+
+
+class Stopped(Exception):
+    """A training that a test has broken off."""
+
+
+def stopping(at):
+    """Return what breaks off a training in the loss of a step, once."""
+    todo = [at]
+
+    def stop(step):
+        if step in todo:
+            todo.remove(step)
+            raise Stopped
+
+    return stop
+
+
 def everything_random(at_step: Callable[[int], None] = lambda step: None) -> Task:
     """A regression that draws from every generator: first weights, order, dropout, Python and numpy.
 

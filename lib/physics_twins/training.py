@@ -265,10 +265,13 @@ def _latest(history: History, task: Task) -> dict[str, str]:
 
 
 def _fabric(settings: TrainingSettings) -> Fabric:
+    strategy = settings.strategy
+    if strategy == "auto" and settings.devices > 1 and multiprocessing.parent_process() is not None:
+        strategy = "ddp_spawn"  # Fabric's own choice runs the script again, here that of a worker
     return Fabric(
         accelerator=settings.accelerator,
         devices=settings.devices,
-        strategy=settings.strategy,
+        strategy=strategy,
         precision=settings.precision,
         # Inside a batch job too it starts its own processes, and does not look for those of srun.
         plugins=[LightningEnvironment()],
