@@ -116,6 +116,13 @@ def slow_training(folder: Path) -> tuple[str, tuple[int, ...], int]:
     return trained.weights_sha256, trained.resumed_at, os.getppid()
 
 
+def weight_of_line(n_devices: int, folder: Path) -> list[float]:
+    """Train what does not depend on chance on some processes; return its weights."""
+    settings = SETTINGS.replace(devices=n_devices, accelerator="cpu")
+    trained = train(without_chance, settings, seed=1, folder=folder, progress=False)
+    return trained.modules["net"].get_parameter("weight")[0].tolist()
+
+
 def in_child(work: Callable[[], Trained], result: Path) -> int:
     """Do some work in a copy of this process, and write what came out; return the child's status.
 

@@ -95,7 +95,7 @@ def adversaries(n_critic_steps=1):
 
 
 def test_adversaries_learn_mean_and_width_of_a_gaussian(tmp_path):
-    options = settings(1200, batch_size=256, ema_decay=0.99)
+    options = settings(600, batch_size=256, ema_decay=0.99)
     trained = train(adversaries, options, folder=tmp_path, **QUIET)
     generator = trained.modules["generator"]
     assert isinstance(generator, nn.Linear)

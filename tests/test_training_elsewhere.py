@@ -21,6 +21,7 @@ from small_trainings import (
     SETTINGS,
     everything_random,
     slow_training,
+    weight_of_line,
 )
 
 from physics_twins import own_process, training
@@ -70,6 +71,12 @@ def two(tmp_path_factory, kills):
 def test_two_processes_share_a_batch_as_if_they_were_one(two):
     # Sums of single precision in another order.
     assert max(two["differences"]) < 1e-6
+
+
+@pytest.mark.slow
+def test_a_worker_shares_a_batch_among_processes_of_its_own(tmp_path):
+    two = own_process.call(weight_of_line, 2, tmp_path / "two")
+    assert two == pytest.approx(weight_of_line(1, tmp_path / "one"), abs=1e-6)
 
 
 @pytest.mark.slow

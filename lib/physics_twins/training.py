@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +105,10 @@ def train(
         expected = training_state.fingerprint(task, settings, seed)
         state = training_state.read_checkpoint(folder, expected)
         if state is None or not state["progress"]["finished"]:
-            launched: Callable[..., Any] = _run
-            _fabric(settings).launch(launched, task, settings, seed, folder, progress and _in_view())
+            seen = progress and _in_view()
+            _fabric(settings).launch(
+                partial(_run, task=task, settings=settings, seed=seed, folder=folder, in_view=seen)
+            )
             state = training_state.read_checkpoint(folder, expected)
         if state is None or not state["progress"]["finished"]:
             raise KeyboardInterrupt

@@ -264,6 +264,9 @@ def _evaluating(modules: Mapping[str, nn.Module]) -> Iterator[None]:
 
 
 def _moved(fabric: Fabric, module: nn.Module) -> nn.Module:
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_shared():  # with the other processes that were started with it
+            tensor.data = tensor.data.clone()
     return fabric.to_device(module)
 
 
