@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -41,8 +42,11 @@ def resume_exact() -> Figure:
         n_same = 0
         for n in range(N_TRAININGS):
             seed, place = TRAINING_SEEDS[n % len(TRAINING_SEEDS)], Path(folder, str(n))
-            moments_s = rng.uniform(0, min(spent_s), size=2 if n % 3 == 0 else 1)
-            n_killed = sum(_kill(place, seed, moment_s) for moment_s in moments_s)
+            n_killed = 0
+            while not n_killed:  # it may have ended before the moment came
+                shutil.rmtree(place, ignore_errors=True)
+                moments_s = rng.uniform(0, min(spent_s), size=2 if n % 3 == 0 else 1)
+                n_killed = sum(_kill(place, seed, moment_s) for moment_s in moments_s)
             sha256, resumed_at = _finish(place, seed)
             n_same += sha256 == undisturbed[seed]
             story = f"killed {n_killed} times, went on at {resumed_at or 'the start'}"
