@@ -212,7 +212,7 @@ def test_optimiser_and_scheduler_go_on_as_if_nothing_had_happened(name, tmp_path
 
 def draws():
     return [
-        random.random(),  # noqa: S311
+        random.random(),
         random.gauss(0, 1),
         float(np.random.random()),  # noqa: NPY002
         float(np.random.normal()),  # noqa: NPY002
