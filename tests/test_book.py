@@ -216,5 +216,5 @@ def test_the_example_of_a_training_trains_and_keeps_a_model_that_opens(tmp_path,
     names: dict = {}
     exec(training, names)
     exec(keeping.replace(", example=torch.randn(4, 8)", ""), names)
-    assert names["models"].find("sum-of-eight").metrics["error"]["value"] == 0.021
+    assert names["models"].find("sum-of-eight").metrics["error"].value == 0.021
     assert names["trained"].n_steps == 20
