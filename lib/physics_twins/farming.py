@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -236,10 +236,20 @@ def compute_batch(
     record = functools.partial(_record, task, place / CELLS)
     if isinstance(task, tasks.NotebookTask):
         with ThreadPoolExecutor(_KERNELS) as threads:
-            records = list(threads.map(record, *zip(*cells, strict=True)))
+            records = list(threads.map(functools.partial(_in_thread, record), cells))
     else:
         records = [record(key, values) for key, values in cells]
     ledger.leave(place, records)
+
+
+def _in_thread(record: Callable[..., Record], cell: tuple[str, dict[str, Any]]) -> Record:
+    """Return a cell's record; close the event loop that Jupyter leaves open in a thread."""
+    from jupyter_core.utils import ensure_event_loop
+
+    try:
+        return record(*cell)
+    finally:
+        ensure_event_loop().close()
 
 
 def _record(task: tasks.Task, cells: Path, key: str, values: dict[str, Any]) -> Record:

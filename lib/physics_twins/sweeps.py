@@ -6,10 +6,11 @@ A sweep is a folder: `plan.json` (what, where), `ledger.sqlite` (one row for eac
 
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,7 @@ from physics_twins import atomic, clusters, farming, provenance, tasks
 from physics_twins.farming import CELLS, Cell
 from physics_twins.ledger import COMPLETE, FAILED, Ledger, Record
 from physics_twins.parameters import Parameters, field
-from physics_twins.points import Point
-from physics_twins.runs import PLAN, default_root, now
+from physics_twins.runs import PLAN, PROVENANCE, default_root, now
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,6 +30,7 @@ RESULT = "result.nc"
 REPORT = "report"
 _SUMMARY = "summary.json"
 _LOCK = "driver.lock"
+_LOOK_S = 1.0  # longer than anybody who only looks holds the lock
 REPORT_NOTEBOOK = "farms/1_sweep"
 
 
@@ -75,10 +76,13 @@ class Sweep:
 
     @property
     def status(self) -> str:
-        """One of running, complete, failed, unfinished."""
+        """One of running, complete, failed, unfinished, damaged."""
         if _is_driven(self.folder):
             return "running"
-        counts = self.counts
+        try:
+            counts = self.counts
+        except ValueError:
+            return "damaged"
         return "unfinished" if counts["waiting"] else "failed" if counts[FAILED] else "complete"
 
     @property
@@ -158,7 +162,8 @@ def run(
 
     Raises:
         ParameterError: A point is refused; nothing has been computed.
-        SweepError: There are no points, or another process drives this sweep.
+        SweepError: There are no points, or the folder holds something else, or another process
+            drives this sweep.
         ClusterError: `on` cannot be used.
         FarmError: The scheduler vanished.
         KeyboardInterrupt: The user stopped it; what was complete is kept.
@@ -167,6 +172,7 @@ def run(
     task = tasks.find(what)
     plan, cells = _planned(task, points, dict(fixed or {}))
     folder = Path(out).expanduser().resolve() if out else _default_folder(plan)
+    _check_occupant(folder, task)
     with _driving(folder):
         computed = _catch_up(task, cells, folder, plan, on, client, retry_failed, progress)
         sweep = Sweep(folder, computed)
@@ -201,9 +207,15 @@ def load(folder: str | Path) -> Sweep:
 
 def find(root: Path | None = None) -> list[Sweep]:
     """Return the sweeps below `root`, by default the folder of all runs, oldest first."""
-    plans = (root or default_root()).glob(f"**/{PLAN}")
-    found = [(plan, path.parent) for path in plans if "points" in (plan := atomic.read_json(path))]
-    return [Sweep(folder) for _, folder in sorted(found, key=lambda item: item[0]["started"])]
+    found: list[tuple[str, Path]] = []
+    for folder, subfolders, files in os.walk(root or default_root()):
+        if PLAN in files or PROVENANCE in files:  # a sweep, study or run has none inside
+            subfolders.clear()
+        with suppress(ValueError):  # a damaged plan must not hide the other sweeps
+            plan = atomic.read_json(Path(folder) / PLAN) if PLAN in files else {}
+            if "points" in plan:
+                found.append((plan["started"], Path(folder).resolve()))
+    return [Sweep(folder) for _, folder in sorted(found)]
 
 
 def resolve(address: str, root: Path | None = None) -> Sweep:
@@ -227,18 +239,19 @@ def _planned(
     if not points:
         raise SweepError("a sweep needs one point or more")
     source = provenance.source_sha256()
-    found: dict[str, tuple[Cell, Point]] = {}
+    varied = list(dict.fromkeys(name for point in points for name in point))
+    if both := sorted(set(fixed) & set(varied)):
+        raise SweepError(f"{', '.join(both)} cannot be both fixed and varied")
+    found: dict[str, Cell] = {}
     for point in points:
-        if both := set(fixed) & set(point):
-            raise SweepError(f"{', '.join(sorted(both))} cannot be both fixed and varied")
         values = task.check({**fixed, **point})
-        cell = Cell(tasks.key(task, values, source), values)
-        found.setdefault(cell.key, (cell, {name: values[name] for name in point}))
-    cells = [cell for cell, _ in found.values()]
+        key = tasks.key(task, values, source)
+        found.setdefault(key, Cell(key, values))
+    cells = list(found.values())
     plan = {
         "task": task.name,
         "title": task.title,
-        "points": [point for _, point in found.values()],
+        "points": [{name: cell.values[name] for name in varied} for cell in cells],
         "fixed": {name: cells[0].values[name] for name in fixed},
         "units": {name: info.unit for name, info in task.fields.items()},
         "source_sha256": source,
@@ -256,23 +269,37 @@ def _default_folder(plan: Mapping[str, Any]) -> Path:
     return default_root() / "sweeps" / f"{slug}-{provenance.json_sha256(what)[:10]}"
 
 
+def _check_occupant(folder: Path, task: tasks.Task) -> None:
+    """Refuse a folder that holds something else than a sweep of this task."""
+    if (folder / PLAN).is_file():
+        found = load(folder).plan["task"]
+        if found != task.name:
+            raise SweepError(f"{folder} holds a sweep of {found}: give another folder for {task.name}")
+    elif folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {_LOCK}):
+        raise SweepError(f"{folder} holds other files: give another folder")
+
+
 @contextmanager
 def _driving(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system releases when this process ends, however it does."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / _LOCK, timeout=0):
+        with FileLock(folder / _LOCK, timeout=_LOOK_S):
             yield
     except Timeout:
         raise SweepError(f"{folder} is being computed by another process") from None
 
 
 def _is_driven(folder: Path) -> bool:
+    if not (folder / _LOCK).is_file():
+        return False
     try:
         with FileLock(folder / _LOCK, timeout=0):
             return False
     except Timeout:
         return True
+    except OSError:  # somebody else's folder, which cannot be written
+        return False
 
 
 def _catch_up(
