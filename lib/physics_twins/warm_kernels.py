@@ -21,7 +21,16 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 _LAUNCHER = "ipykernel_launcher"
-_PRELOADED = ("ipykernel.kernelapp", "ipykernel.ipkernel", "physics_twins.runs")
+# What a kernel imports before its first cell, the debugger's many modules first of all.
+_PRELOADED = (
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "ipykernel.debugger",
+    "tornado.platform.asyncio",
+    "IPython.core.completerlib",
+    "IPython.extensions.storemagic",
+    "physics_twins.runs",
+)
 
 
 class WarmKernelManager(AsyncKernelManager):
@@ -91,8 +100,9 @@ class _Nursery:
     """The process that kernels are forked from; it ends, with its kernels, when this one does."""
 
     def __init__(self) -> None:
-        # -P: the folder that this process began in is none of the kernels' business.
-        command = [sys.executable, "-P", "-m", "physics_twins.warm_kernels"]
+        # -P: the folder that this process began in is none of the kernels' business; -X as kernels have it.
+        options = ["-P", "-Xfrozen_modules=off"]
+        command = [sys.executable, *options, "-m", "physics_twins.warm_kernels"]
         self._process = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
