@@ -100,7 +100,8 @@ class _Nursery:
     """The process that kernels are forked from; it ends, with its kernels, when this one does."""
 
     def __init__(self) -> None:
-        # -P: the folder that this process began in is none of the kernels' business; -X as kernels have it.
+        # -P: the folder that this process began in is none of the kernels' business.
+        # -X: as the kernels' own command has it.
         options = ["-P", "-Xfrozen_modules=off"]
         command = [sys.executable, *options, "-m", "physics_twins.warm_kernels"]
         self._process = subprocess.Popen(  # noqa: S603
