@@ -220,7 +220,7 @@ def compute_batch(
         return  # done by a worker that died right after, or for a driver that did
     if multiprocessing.parent_process():  # what workers print would run through the driver's bar
         os.environ.setdefault("TQDM_DISABLE", "1")
-        for library in ("papermill", "asyncio"):  # what they have to say is in the records
+        for library in ("papermill", "asyncio", "distributed.worker.state_machine"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
     task = _task(name)
     if (task.sha256, _source_sha256()) != code:
