@@ -1,6 +1,7 @@
 """Cells of a sweep or study, computed on the workers of a Dask client, a batch at a time."""
 
 import functools
+import logging
 import multiprocessing
 import os
 import platform
@@ -228,8 +229,10 @@ def compute_batch(
         )
     if ledger.is_left(place, [key for key, _ in cells]):
         return  # done by a worker that died right after, or for a driver that did
-    if multiprocessing.parent_process():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # bars of workers would overwrite each other
+    if multiprocessing.parent_process():  # what workers print would run through the driver's bar
+        os.environ.setdefault("TQDM_DISABLE", "1")
+        for library in ("papermill", "asyncio", "distributed.worker.state_machine"):
+            logging.getLogger(library).setLevel(logging.CRITICAL)
     task = _task(name)
     if (task.sha256, _source_sha256()) != code:
         raise FarmError(f"{platform.node()} runs other code than was asked for: restart its workers")
