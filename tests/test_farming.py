@@ -157,7 +157,7 @@ def test_leaving_early_cancels_what_has_not_begun(client, tmp_path):
     while not next(iteration):
         pass
     iteration.close()
-    time.sleep(0.3)
+    time.sleep(0.6)
     n_begun = log.read_text().count("start")
     time.sleep(0.3)
     assert log.read_text().count("start") == n_begun <= 8
