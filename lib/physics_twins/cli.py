@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from physics_twins.cli_sweeps import sweep, sweeps_app
+from physics_twins.cli_tuning import studies_app, tune
 from physics_twins.clusters import ClusterError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
 app.command()(sweep)
 app.add_typer(sweeps_app, name="sweeps")
+app.command()(tune)
+app.add_typer(studies_app, name="studies")
 
 _Name = Annotated[str, typer.Argument(help="As in pulsar/4_infer, or the path of a notebook.")]
 _Settings = Annotated[

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from physics_twins import cli_options
+
 if TYPE_CHECKING:
     from physics_twins.parameters import FieldDescription
     from physics_twins.points import Point
@@ -75,7 +77,7 @@ def sweep(
             _show_result(sweeps.resume(what, **options))
             return
         task = tasks.find(what)
-        fixed = dict(map(_pair, settings or []))
+        fixed = dict(map(cli_options.pair, settings or []))
         points = _points(task.fields, grid or [], listed, sobol, ranges or [], seeds)
         if plan:
             _show_plan([{**fixed, **point} for point in points], task)
@@ -139,17 +141,17 @@ def _points(
     if listed and sobol:
         raise ValueError("give --list or --sobol, not both")
     for text in (*grid, *ranges):
-        _known(_pair(text)[0], fields)
+        cli_options.known(cli_options.pair(text)[0], fields)
     base: list[Point] = points.read(listed) if listed else [{}]
     if sobol:
-        boxes = {name: _box(text) for name, text in map(_pair, ranges)}
+        boxes = {name: cli_options.box(text) for name, text in map(cli_options.pair, ranges)}
         factors = [name for name in boxes if fields[name].logarithmic]
         whole = [name for name in boxes if fields[name].kind is int]
         base = points.sobol(boxes, sobol, seed=1, logarithmic=factors, whole=whole)
-    axes = {name: _axis(fields[name], text) for name, text in map(_pair, grid)}
+    axes = {name: _axis(fields[name], text) for name, text in map(cli_options.pair, grid)}
     combined = [{**first, **point} for first in base for point in points.grid(axes)]
     if seeds:
-        _known("seed", fields)
+        cli_options.known("seed", fields)
         numbers = seeds.split(",")
         single = len(numbers) == 1
         combined = points.with_seeds(
@@ -168,28 +170,6 @@ def _axis(info: "FieldDescription", text: str) -> list[Any]:
     low, high, n = text.split(":")
     values = points.evenly(float(low), float(high), int(n), logarithmic=info.logarithmic)
     return [round(value) for value in values] if info.kind is int else values
-
-
-def _box(text: str) -> tuple[float, float]:
-    low, _, high = text.partition(":")
-    try:
-        return float(low), float(high)
-    except ValueError:
-        raise ValueError(f"--range {text!r}: write it as NAME=LOW:HIGH") from None
-
-
-def _known(name: str, fields: "dict[str, FieldDescription]") -> None:
-    from physics_twins.parameters import ParameterError, unknown
-
-    if name not in fields:
-        raise ParameterError(unknown(name, fields))
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name or not value:
-        raise ValueError(f"{text!r}: write it as NAME=...")
-    return name, value
 
 
 def _show_plan(points: "list[Point]", task: Any) -> None:

@@ -46,9 +46,9 @@ def combine(
         flat = _table([result["metrics"] for result in done], complete)
     flat["complete"] = (CELL, np.array(complete), {"long_name": "whether the cell has a result"})
     names = list(dict.fromkeys(name for point in points for name in point))
-    columns = {name: _column([point.get(name) for point in points]) for name in names}
+    columns = {name: column([point.get(name) for point in points]) for name in names}
     axes = _axes(columns)
-    coordinates = {name: _attributes(name, column, units) for name, column in columns.items()}
+    coordinates = {name: attributes(name, values, units) for name, values in columns.items()}
     if axes is None:
         return flat.assign_coords({n: (CELL, columns[n], a) for n, a in coordinates.items()})
     return _gridded(flat, columns, axes, coordinates)
@@ -94,7 +94,7 @@ def _read(cells: Path, result: Mapping[str, Any]) -> xr.Dataset:
     return datasets.open_dataset(path)
 
 
-def _column(values: Sequence[Any]) -> np.ndarray:
+def column(values: Sequence[Any]) -> np.ndarray:
     """Return a parameter's values as numbers where they are, else as text."""
     if all(isinstance(value, bool) for value in values):
         return np.array(values)
@@ -103,7 +103,8 @@ def _column(values: Sequence[Any]) -> np.ndarray:
     return np.array([str(value) for value in values])
 
 
-def _attributes(name: str, column: np.ndarray, units: Mapping[str, str]) -> dict[str, str]:
+def attributes(name: str, column: np.ndarray, units: Mapping[str, str]) -> dict[str, str]:
+    """Return the attributes of a parameter's coordinate: units, where its values are numbers."""
     return {"units": units.get(name) or "1"} if column.dtype.kind in "iuf" else {}
 
 

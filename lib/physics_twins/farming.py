@@ -8,11 +8,11 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from physics_twins import ledger, provenance, tasks
 from physics_twins.ledger import COMPLETE, FAILED, Record
@@ -25,6 +25,8 @@ _KERNELS = 2
 _SHORT_NOTEBOOK_S = 2.0
 # How often the caller hears that nothing has come.
 _TICK_S = 0.5
+# A network file system may show a worker's file to other machines only after a minute.
+_LATE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,12 @@ class FarmError(RuntimeError):
 
 
 def compute(
-    task: tasks.Task, cells: Sequence[Cell], folder: Path, client: Any
+    task: tasks.Task, cells: Iterable[Cell], folder: Path, client: Any
 ) -> Iterator[list[Record]]:
     """Compute cells on a client's workers; yield records as the ledger takes them in.
 
-    Every half second without a record yields an empty list. A worker that dies is made good by
-    another; a cell that several workers die of is recorded as failed. Leaving the iteration early
-    cancels what has not begun.
+    Every half second without a record yields an empty list. Leaving the iteration early cancels what
+    has not begun.
 
     Args:
         task: What is computed.
@@ -62,64 +63,107 @@ def compute(
     Raises:
         FarmError: The scheduler is gone.
     """
-    farm = _Farm(task, cells, folder, client)
-    (folder / CELLS).mkdir(exist_ok=True)
-    with ledger.Ledger(folder) as book:
-        try:
-            while farm.fill():
-                lost = farm.finished()
-                yield farm.count(book.take_in()) + _written(book, lost)
-        finally:
-            farm.cancel()
-            book.take_in()
+    with Farm(task, folder, client) as farm:
+        farm.add(cells)
+        while farm.is_busy:
+            yield farm.step()
 
 
-class _Farm:
-    """What is with the workers, and what waits."""
+class Farm:
+    """Cells that a client's workers compute; more may be added while it runs.
 
-    def __init__(self, task: tasks.Task, cells: Sequence[Cell], folder: Path, client: Any) -> None:
+    Use it in a `with` block, whose end cancels what has not begun. A worker that dies is made good by
+    another; a cell that several workers die of is recorded as failed.
+    """
+
+    def __init__(self, task: tasks.Task, folder: Path, client: Any) -> None:
         self._task, self._folder, self._client = task, folder, client
         self._code = (task.sha256, provenance.source_sha256())
-        self._waiting = deque(cells)
+        self._waiting: deque[Cell] = deque()
         self._alone: deque[Cell] = deque()  # cells of a batch that a worker died of
         self._out: dict[Any, list[Cell]] = {}
+        self._came: set[str] = set()  # keys of all records so far
+        self._late: dict[str, float] = {}  # until when the record of a computed cell is waited for
         self._cell_s: float | None = None
 
-    def fill(self) -> bool:
-        """Keep every worker busy and one batch ahead; return whether anything is out."""
-        n_slots = max(1, sum(self._client.nthreads().values()))
+    def __enter__(self) -> Self:
+        (self._folder / CELLS).mkdir(exist_ok=True)
+        self._ledger = ledger.Ledger(self._folder)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._ledger:
+            if self._out and self._client.status == "running":
+                self._client.cancel(list(self._out))
+            self._ledger.take_in()
+
+    @property
+    def n_slots(self) -> int:
+        """How many cells can be computed at the same time, at least one."""
+        return max(1, sum(self._client.nthreads().values()))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a cell is not finished."""
+        return bool(self._waiting or self._alone or self._out or self._late)
+
+    def add(self, cells: Iterable[Cell]) -> None:
+        """Take cells that are to be computed."""
+        self._waiting.extend(cells)
+
+    def step(self) -> list[Record]:
+        """Send cells, wait for results up to half a second, return the records that came.
+
+        Raises:
+            FarmError: The scheduler is gone.
+        """
+        self._fill()
+        lost = self._finished()
+        records = self._ledger.take_in()
+        if records:
+            spent_s = sum(record["seconds"] for record in records)
+            self._cell_s = max(spent_s / len(records), 1e-5)
+        lost += self._never_seen({record["key"] for record in records})
+        self._ledger.add(lost)
+        return records + lost
+
+    def _fill(self) -> None:
+        """Keep every worker busy and one batch ahead."""
+        n_slots = self.n_slots
         while (self._waiting or self._alone) and len(self._out) < 2 * n_slots:
             batch = self._next_batch(n_slots)
             payload = [(cell.key, cell.values) for cell in batch]
             arguments = (self._task.name, self._code, payload, str(self._folder))
             self._out[self._client.submit(compute_batch, *arguments, pure=False)] = batch
-        return bool(self._out)
 
-    def finished(self) -> list[Record]:
+    def _finished(self) -> list[Record]:
         """Wait for a batch; return records of cells that cannot be computed."""
         from distributed import wait
 
+        done: set[Any] = set()
         try:
-            waited: Any = wait(list(self._out), timeout=_TICK_S, return_when="FIRST_COMPLETED")
-            done = waited.done
+            if not self._out:
+                time.sleep(_TICK_S)
+            else:
+                out = list(self._out)
+                done = wait(out, timeout=_TICK_S, return_when="FIRST_COMPLETED").done  # pyright: ignore
         except TimeoutError:
-            done = set()
+            pass
         lost = [record for future in done for record in self._settle(future, self._out.pop(future))]
         if self._client.status not in ("running", "connecting"):
             raise FarmError("the Dask scheduler is gone; start again, and what is complete is kept")
         return lost
 
-    def count(self, records: list[Record]) -> list[Record]:
-        """Learn from records how long a cell takes."""
-        if records:
-            spent_s = sum(record["seconds"] for record in records)
-            self._cell_s = max(spent_s / len(records), 1e-5)
-        return records
-
-    def cancel(self) -> None:
-        """Give up what is out."""
-        if self._out and self._client.status == "running":
-            self._client.cancel(list(self._out))
+    def _never_seen(self, came: set[str]) -> list[Record]:
+        """Return failures of cells that were computed, but whose records did not appear in time."""
+        self._came |= came
+        if not self._late:
+            return []
+        now = time.monotonic()
+        lost = [key for key, until in self._late.items() if key not in came and until < now]
+        self._late = {key: t for key, t in self._late.items() if key not in came and t >= now}
+        error = FarmError(f"its record never appeared in {self._folder}: do all machines share it?")
+        return [_failure(key, error, time.time(), 0.0) for key in lost]
 
     def _next_batch(self, n_slots: int) -> list[Cell]:
         if self._alone:
@@ -144,6 +188,7 @@ class _Farm:
             return []
         error = future.exception()
         if error is None:
+            self._late |= {c.key: time.monotonic() + _LATE_S for c in batch if c.key not in self._came}
             return []
         if isinstance(error, KilledWorker):
             if len(batch) > 1:  # find out which cell it is
@@ -227,11 +272,6 @@ def _row(
         "seconds": seconds,
         "host": platform.node(),
     }
-
-
-def _written(book: ledger.Ledger, records: list[Record]) -> list[Record]:
-    book.add(records)
-    return records
 
 
 @functools.cache
