@@ -153,12 +153,13 @@ def _show_counts(study: "Study") -> None:
 
 
 def _show_verdict(metric: str, verdict: "Verdict") -> None:
-    from physics_twins.comparison import aligned, in_words
+    from physics_twins.comparison import aligned
+    from physics_twins.units import with_error
 
     if verdict.best is None:
         return
     place = ", ".join(f"{name}={_short(value)}" for name, value in verdict.best.point.items())
-    metrics = {name: in_words(value) for name, value in verdict.metrics().items()}
+    metrics = {name: with_error(**value) for name, value in verdict.metrics().items()}
     fresh = f"{len(verdict.seeds)} fresh seeds"
     rows = [
         ("", "best", "defaults", "better by"),
@@ -172,13 +173,13 @@ def _show_verdict(metric: str, verdict: "Verdict") -> None:
 
 
 def _show_trials(trials: "list[Trial]", unit: str) -> None:
-    from physics_twins.comparison import aligned, in_words
+    from physics_twins.comparison import aligned
+    from physics_twins.units import with_error
 
     names = list(trials[0].point) if trials else []
     rows: list[tuple[str, ...]] = [("trial", "status", "metric", *names, "")]
     for trial in trials:
-        value = {"value": trial.value, "error": trial.error, "unit": unit}
-        shown = "" if trial.value is None else in_words(value)
+        shown = "" if trial.value is None else with_error(trial.value, trial.error, unit)
         point = (_short(trial.point[name]) for name in names)
         rows.append((str(trial.number), trial.status, shown, *point, trial.reason[:80]))
     print(aligned(rows))

@@ -79,6 +79,12 @@ class Verdict:
         pairs = zip(self.best_values, self.baseline_values, strict=False)
         return _mean([(a - b) if self.maximise else (b - a) for a, b in pairs])
 
+    @property
+    def is_real(self) -> bool:
+        """Whether the gain, confirmed where it was, is above 0 by two of its standard errors."""
+        gain = self.gain_confirmed or self.gain
+        return gain is not None and gain.value > 2 * (gain.error or 0.0)
+
     def metrics(self) -> dict[str, Any]:
         """Return all that is known, as a run records it."""
         best = Estimate(self.best.value or 0.0, self.best.error) if self.best else None

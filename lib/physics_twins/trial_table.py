@@ -1,5 +1,6 @@
 """The trials of a study as a dataset."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +26,8 @@ def dataset(
 
     Returns:
         `value` and its `error`, not a number where there is none; `status` and `reason`; `seconds` and
-        `host` of the computation.
+        `host` of the computation. A parameter's attributes say where it was searched: `low`, `high` and
+        `logarithmic`, or its `choices` as JSON.
     """
     rows = [records.get(trial.key) for trial in trials]
     units = {"units": next((unit(row, plan["metric"]) for row in rows if row), "") or "1"}
@@ -35,7 +37,8 @@ def dataset(
     coordinates: dict[str, Any] = {"trial": [trial.number for trial in trials]}
     for name in (*plan["ranges"], *plan["choices"]):
         column = combining.column([trial.point[name] for trial in trials])
-        coordinates[name] = ("trial", column, combining.attributes(name, column, plan["units"]))
+        attributes = combining.attributes(name, column, plan["units"]) | _searched(plan, name)
+        coordinates[name] = ("trial", column, attributes)
     return xr.Dataset(
         {
             "value": ("trial", numbers, units | {"long_name": plan["metric"]}),
@@ -46,5 +49,13 @@ def dataset(
             "host": ("trial", np.array([row["host"] if row else "" for row in rows], dtype=str)),
         },
         coords=coordinates,
-        attrs={name: plan[name] for name in ("task", "title", "metric", "sampler", "seed")},
+        attrs={name: plan[name] for name in ("task", "title", "metric", "sampler", "seed")}
+        | {"maximise": int(plan["maximise"])},
     )
+
+
+def _searched(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if name in plan["choices"]:
+        return {"choices": json.dumps([str(value) for value in plan["choices"][name]])}
+    low, high = plan["ranges"][name]
+    return {"low": low, "high": high, "logarithmic": int(name in plan["logarithmic"])}

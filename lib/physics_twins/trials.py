@@ -17,6 +17,7 @@ from physics_twins.search_space import SearchSpace
 JOURNAL = "optuna.journal"
 SAMPLERS = ("tpe", "random")
 WAITING = "waiting"
+FEWEST = 10  # complete trials, below which importances say nothing
 _NAME = "study"
 _KEY = "key"  # attribute of every trial that was asked for completely
 
@@ -55,14 +56,32 @@ def read(folder: Path) -> list[Trial]:
 
 
 def importances(folder: Path) -> dict[str, float]:
-    """Return how much each parameter matters for coming among the best tenth; they add up to 1.
+    """Return how much each parameter matters for coming among the best; they add up to 1.
 
+    The best are the `best_fraction`. Empty where too few trials are complete, or all are equal.
     PED-ANOVA: Watanabe et al. 2023, IJCAI (arXiv:2304.10255).
     """
+    values = [trial.value for trial in read(folder) if trial.status == COMPLETE]
+    if len(values) < FEWEST or len(set(values)) == 1:
+        return {}
     optuna = _optuna()
     study = optuna.load_study(storage=_storage(folder), study_name=_NAME)
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(
+            target_quantile=best_fraction(len(values))
+        )
+    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: float(share) for name, share in found.items()}
+
+
+def best_fraction(n: int) -> float:
+    """Return which part of `n` trials counts as the best: a tenth, and never less than five.
+
+    >>> best_fraction(20), best_fraction(200)
+    (0.25, 0.1)
+    """
+    return max(0.1, 5 / n)
 
 
 class DrivenTrials:

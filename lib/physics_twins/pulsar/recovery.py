@@ -24,7 +24,8 @@ def recovery(
         `n_sought`: pulses whose whole track lies inside the observation. `n_found` of them. `recall`,
         their ratio, with the binomial error of Agresti and Coull (1998), which is not zero at the
         ends. `n_false`: pulses invented. `snr_ratio`: mean S/N found over the ideal one, with its
-        standard error; 0.943 is the limit of a boxcar on a Gaussian pulse.
+        standard error; 0.943 is the limit of a boxcar on a Gaussian pulse. What is not defined, such
+        as the ratio where nothing is found, is not a number.
 
     Raises:
         ValueError: `search` names a file, whose pulses nobody knows.
@@ -40,8 +41,8 @@ def recovery(
     middle = (n_found + 2) / (n + 4)
     metrics: dict[str, Any] = {"n_sought": n, "n_found": n_found, "n_false": int(scores["n_false"])}
     recall_error = float(np.sqrt(middle * (1 - middle) / (n + 4)))
-    metrics["recall"] = {"value": n_found / n if n else None, "error": recall_error if n else None}
-    ratio_error = float(ratios.std(ddof=1) / np.sqrt(n_found)) if n_found > 1 else None
-    mean = float(ratios.mean()) if n_found else None
+    metrics["recall"] = {"value": n_found / n if n else np.nan, "error": recall_error if n else np.nan}
+    ratio_error = float(ratios.std(ddof=1) / np.sqrt(n_found)) if n_found > 1 else np.nan
+    mean = float(ratios.mean()) if n_found else np.nan
     metrics["snr_ratio"] = {"value": mean, "error": ratio_error}
     return metrics
