@@ -14,7 +14,7 @@ import sweep_cells
 from filelock import FileLock
 from small_notebooks import write_project
 
-from physics_twins import clusters, datasets, points, runs, sweeps
+from physics_twins import clusters, datasets, farm_folders, points, runs, sweeps
 from physics_twins.clusters import ClusterError
 from physics_twins.parameters import ParameterError
 from physics_twins.sweeps import SweepError
@@ -273,7 +273,7 @@ def test_a_folder_with_a_sweep_of_something_else_is_refused(client, tmp_path, no
 
 
 def test_a_folder_that_another_process_drives_is_refused_and_shown_as_running(client, log, monkeypatch):
-    monkeypatch.setattr(sweeps, "_LOOK_S", 0.05)
+    monkeypatch.setattr(farm_folders, "_LOOK_S", 0.05)
     sweep = logged([1], log, client)
     with FileLock(sweep.folder / "driver.lock", thread_local=False):
         second: list[BaseException] = []

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from physics_twins import cli_options
+
 if TYPE_CHECKING:
     from physics_twins.parameters import FieldDescription
     from physics_twins.points import Point
@@ -150,7 +152,7 @@ def _points(
         raise ValueError("give --list or --sobol, not both")
     given_axes, given_ranges = _pairs("--grid", grid), _pairs("--range", ranges)
     for name in (*given_axes, *given_ranges):
-        _known(name, fields)
+        cli_options.known(name, fields)
     base: list[Point] = points.read(listed) if listed else [{}]
     if sobol:
         boxes = {name: _box(name, text) for name, text in given_ranges.items()}
@@ -162,7 +164,7 @@ def _points(
     _check_once([*fixed, *varied, *axes, *(["seed"] if seeds else [])])
     combined = [{**first, **point} for first in base for point in points.grid(axes)]
     if seeds:
-        _known("seed", fields)
+        cli_options.known("seed", fields)
         combined = points.with_seeds(combined, _seeds(seeds))
     if combined == [{}]:
         raise ValueError("nothing is varied: give --grid, --list, --sobol or --seeds")
@@ -200,13 +202,6 @@ def _seeds(text: str) -> list[int]:
     if not numbers or (len(numbers) == 1 and numbers[0] < 1):
         raise ValueError(f"--seeds {text}: give how many, 1 or more, or the seeds as A,B,C")
     return [*range(1, numbers[0] + 1)] if len(numbers) == 1 else numbers
-
-
-def _known(name: str, fields: "dict[str, FieldDescription]") -> None:
-    from physics_twins.parameters import ParameterError, unknown
-
-    if name not in fields:
-        raise ParameterError(unknown(name, fields))
 
 
 def _pairs(option: str, texts: list[str]) -> dict[str, str]:
