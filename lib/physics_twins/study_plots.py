@@ -132,9 +132,7 @@ def importances(shares: Mapping[str, float], n_complete: int) -> hv.Overlay | hv
         n_complete: How many trials are complete.
     """
     if not shares:
-        told = (
-            f"{n_complete} complete trials tell nothing about importances: {FEWEST} different ones do."
-        )
+        told = f"Importances need {FEWEST} complete trials that differ; {n_complete} are complete."
         return hv.Div(f"<p>{told}</p>")
     ordered = sorted(shares.items(), key=lambda item: item[1])
     axes = hv.Dimension("parameter"), hv.Dimension("share", label="share of the importance")
