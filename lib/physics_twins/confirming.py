@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins import atomic, tasks
-from physics_twins.farming import CELLS, Cell
+from physics_twins.cell_batches import CELLS
+from physics_twins.farming import Cell
 from physics_twins.ledger import COMPLETE, Record
 from physics_twins.objective import ObjectiveError, objective, unit
 from physics_twins.search_space import SEED

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins import confirming, farm_folders, search_space, tasks
-from physics_twins.farming import CELLS, Cell, Farm
+from physics_twins.cell_batches import CELLS
+from physics_twins.farming import Cell, Farm
 from physics_twins.ledger import COMPLETE, FAILED, Ledger, Record
 from physics_twins.objective import MissingMetricError, ObjectiveError, objective
 from physics_twins.parameters import ParameterError

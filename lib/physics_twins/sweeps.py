@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physics_twins import atomic, clusters, farm_folders, farming, provenance, tasks
+from physics_twins.cell_batches import CELLS
 from physics_twins.farm_folders import FolderError
-from physics_twins.farming import CELLS, Cell
+from physics_twins.farming import Cell
 from physics_twins.ledger import COMPLETE, FAILED, Ledger, Record
 from physics_twins.parameters import Parameters, field
 from physics_twins.runs import PLAN, now
