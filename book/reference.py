@@ -45,7 +45,7 @@ def parameters() -> str:
 
 def library() -> str:
     """Return the page with every public function and class."""
-    modules = [module for module in _modules() if module.__name__ != "physics_twins.cli"]
+    modules = [module for module in _modules() if not module.__name__.startswith("physics_twins.cli")]
     sections = [_module_section(module) for module in modules]
     return "# The library\n\n" + "\n\n".join(sections) + "\n"
 

@@ -1,5 +1,7 @@
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,8 @@ def test_the_spread_does_not_follow_one_outlier(table):
     median, spread = table.median_and_spread(values)
     assert median == pytest.approx(1.0)
     assert spread < 0.2
+
+
+def test_the_benchmark_named_platform_does_not_hide_pythons_module_of_that_name():
+    code = f"import sys; sys.path.insert(0, {str(PATH.parent)!r}); import platform; platform.system()"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -190,3 +190,11 @@ def test_a_batch_system_without_a_description_says_what_to_write(twins, tmp_path
     assert shown.returncode == 2
     assert "jobqueue.yaml" in shown.stderr
     assert shown.stderr.count("\n") == 1
+
+
+def test_without_a_name_clusters_are_listed_with_what_they_lack(twins):
+    listed = twins("cluster")
+    lines = {line.split()[0]: line for line in listed.stdout.splitlines()}
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "processes of" in lines["local"]
+    assert "oarsub, oardel not found; not described" in lines["oar"]

@@ -3,10 +3,9 @@ import socket
 import time
 
 import dask
-import dask_jobqueue  # noqa: F401  (brings its defaults into Dask's configuration)
 import pytest
 
-from physics_twins import clusters
+from physics_twins import batch_systems, clusters
 from physics_twins.clusters import ClusterError
 
 NEEDED = {
@@ -28,7 +27,8 @@ MARKS = {
 
 
 def described(where):
-    jobs = {"cores": 2, "memory": "2GB", "walltime": "00:10:00"} | NEEDED[where]
+    batch_systems.load_jobqueue()  # brings its defaults
+    jobs = {"cores": 2, "memory": "2GB"} | NEEDED[where]
     return dask.config.set({f"jobqueue.{where}.{key}": value for key, value in jobs.items()})
 
 
@@ -89,7 +89,7 @@ def test_a_job_script_follows_the_sites_configuration(where):
 
 
 def test_jobs_that_are_not_described_say_which_keys_are_missing():
-    with pytest.raises(ClusterError, match=r"cores, memory .* slurm: .*jobqueue\.yaml .*8.*24GB"):
+    with pytest.raises(ClusterError, match=r"cores, memory .* slurm: .*jobqueue\.yaml, .*8.*24GB"):
         clusters.job_script("slurm")
 
 

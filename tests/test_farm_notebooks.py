@@ -41,7 +41,7 @@ def shown_by(name: str, folder: Path, tmp_path: Path) -> tuple[Run, str]:
     shown = []
     for cell in [cell for cell in cells if cell.cell_type == "code"][1:]:
         *statements, last = ast.parse(cell.source).body
-        exec(compile(ast.Module(statements, []), name, "exec"), space)  # noqa: S102
+        exec(compile(ast.Module(statements, []), name, "exec"), space)
         code = ast.Expression(last.value) if isinstance(last, ast.Expr) else ast.Module([last], [])
         value = eval(compile(code, name, "eval" if isinstance(last, ast.Expr) else "exec"), space)  # noqa: S307
         shown.append(value.data if isinstance(value, hv.Div) else _as_html(value))

@@ -48,7 +48,9 @@ def failed(project):
 @pytest.fixture
 def no_kernel(monkeypatch):
     """Make sure that nothing is executed."""
-    monkeypatch.setattr("physics_twins.execution.execute", lambda *_: pytest.fail("a kernel started"))
+    monkeypatch.setattr(
+        "physics_twins.execution.execute", lambda *_, **__: pytest.fail("a kernel started")
+    )
 
 
 def test_the_given_parameter_reaches_the_result(done):
@@ -132,7 +134,7 @@ def test_a_kernel_that_dies_fails_the_run_and_keeps_what_it_wrote(project, tmp_p
 
 
 def test_a_failed_run_is_tried_again_in_a_new_folder(failed, monkeypatch):
-    monkeypatch.setattr("physics_twins.execution.execute", lambda *_: None)
+    monkeypatch.setattr("physics_twins.execution.execute", lambda *_, **__: None)
     again = notebooks.run("pendulum/2_break")
     assert again.folder.name == failed.folder.name.replace("-1", "-2")
 
@@ -172,7 +174,7 @@ def test_an_unknown_cluster_is_refused_before_a_kernel_starts(no_kernel):
 
 
 def test_an_input_file_is_recorded_with_its_hash_and_absolute_path(project, monkeypatch):
-    monkeypatch.setattr("physics_twins.execution.execute", lambda *_: None)
+    monkeypatch.setattr("physics_twins.execution.execute", lambda *_, **__: None)
     (project / "times.csv").write_bytes(b"abc")
     run = notebooks.run(NAME, {"log_path": "times.csv"})
     (described,) = run.provenance["inputs"]
@@ -182,7 +184,7 @@ def test_an_input_file_is_recorded_with_its_hash_and_absolute_path(project, monk
 
 
 def test_a_run_folder_given_as_parameter_is_the_run(monkeypatch, tmp_path):
-    monkeypatch.setattr("physics_twins.execution.execute", lambda *_: None)
+    monkeypatch.setattr("physics_twins.execution.execute", lambda *_, **__: None)
     assert notebooks.run(NAME, {"run_dir": str(tmp_path / "mine")}).folder == tmp_path / "mine"
 
 

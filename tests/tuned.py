@@ -26,13 +26,13 @@ class ValleyParameters(Parameters):
 def depth(place: ValleyParameters, *, noise: float = 0.0, seed: int = 1) -> dict[str, Any]:
     """How deep the valley is."""
     clean = (place.east_m - 0.3) ** 2 + (np.log10(place.width_m) + 2) ** 2 + abs(place.n_steps - 5)
-    error = noise * random.Random(f"{place} {seed}").gauss(0, 1)  # noqa: S311
+    error = noise * random.Random(f"{place} {seed}").gauss(0, 1)
     return {"depth": {"value": float(clean + error), "error": noise or None, "unit": "m"}}
 
 
 def luck(east: float = 0.5, *, seed: int = 1) -> float:
     """A number that has nothing to do with `east`."""
-    return random.Random(f"{east} {seed}").gauss(0, 1)  # noqa: S311
+    return random.Random(f"{east} {seed}").gauss(0, 1)
 
 
 def cliff(east: float = 0.5, north: float = 0.5) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physics_twins.cli_sweeps import sweep, sweeps_app
-from physics_twins.cli_tuning import studies_app, tune
+from physics_twins import cli_clusters, cli_models, cli_sweeps, cli_tuning
 from physics_twins.clusters import ClusterError
 
 if TYPE_CHECKING:
@@ -36,10 +35,12 @@ data_app = typer.Typer(
 )
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
-app.command()(sweep)
-app.add_typer(sweeps_app, name="sweeps")
-app.command()(tune)
-app.add_typer(studies_app, name="studies")
+app.command("cluster")(cli_clusters.cluster)
+app.command("sweep")(cli_sweeps.sweep)
+app.add_typer(cli_sweeps.sweeps_app, name="sweeps")
+app.add_typer(cli_models.app, name="models")
+app.command("tune")(cli_tuning.tune)
+app.add_typer(cli_tuning.studies_app, name="studies")
 
 _Name = Annotated[str, typer.Argument(help="As in pulsar/4_infer, or the path of a notebook.")]
 _Settings = Annotated[
@@ -156,21 +157,6 @@ def list_notebooks(name: Annotated[str | None, typer.Argument(help="One of them.
     print(_table(rows) if rows else "no notebooks here; go to the project's folder")
 
 
-@app.command()
-def cluster(
-    where: str, show: Annotated[bool, typer.Option("--show", help="Submit nothing.")] = False
-) -> None:
-    """Try a cluster with one small task; with --show, print a batch job's script instead."""
-    from physics_twins import clusters
-
-    if show:
-        print(clusters.job_script(where))
-        return
-    with clusters.connect(where) as client:
-        print(f"{where}: a worker on {client.submit(_host_name).result()} answers")
-        print(f"dashboard: {client.dashboard_link}")
-
-
 @data_app.callback()
 def list_data(context: typer.Context) -> None:
     """List the real files, and where they are."""
@@ -247,12 +233,6 @@ def _table(rows: list[tuple[str, ...]]) -> str:
     from physics_twins.comparison import aligned
 
     return aligned(rows)
-
-
-def _host_name() -> str:
-    import platform
-
-    return platform.node()
 
 
 def _progress(line: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from physics_twins import datasets, provenance
@@ -33,48 +34,68 @@ def combine(
         Where the points are a full grid, each varied parameter is a dimension; else the dimension is
         `cell` and the parameters are coordinates along it. Variables are the metrics, each with
         `<name>_error` where it has errors, or those of the datasets. `complete` says which cells
-        have results; the others are not a number.
+        have results; the others are not a number. Of two things with one name, a parameter's or
+        `complete` of the cells gets the name with a `_` at its end.
 
     Raises:
-        ValueError: A file is damaged, or the datasets do not fit together.
+        ValueError: A file is damaged, or the results do not fit together.
     """
     complete = [record is not None and record["status"] == COMPLETE for record in records]
     done = [record["result"] for record in records if record and record["status"] == COMPLETE]
-    if any("file" in result for result in done):
+    with_file = ["file" in result for result in done]
+    if any(with_file) and not all(with_file):
+        raise ValueError("the cells do not fit together: some gave a dataset and others numbers")
+    if any(with_file):
         flat = _joined([_read(cells, result) for result in done], complete)
     else:
         flat = _table([result["metrics"] for result in done], complete)
-    flat["complete"] = (CELL, np.array(complete), {"long_name": "whether the cell has a result"})
+    taken = {str(name) for name in (*flat.variables, *flat.dims)}
+    about = {"long_name": "whether the cell has a result"}
+    flat[_free("complete", taken)] = (CELL, np.array(complete), about)
     names = list(dict.fromkeys(name for point in points for name in point))
-    columns = {name: column([point.get(name) for point in points]) for name in names}
-    axes = _axes(columns)
-    coordinates = {name: attributes(name, values, units) for name, values in columns.items()}
-    if axes is None:
-        return flat.assign_coords({n: (CELL, columns[n], a) for n, a in coordinates.items()})
-    return _gridded(flat, columns, axes, coordinates)
+    columns = {}
+    for name in names:
+        values = column([point.get(name) for point in points])
+        columns[_free(name, taken | {CELL})] = xr.Variable(
+            CELL, values, attributes(name, values, units)
+        )
+    axes = _axes({name: variable.values for name, variable in columns.items()})
+    return flat.assign_coords(columns) if axes is None else _gridded(flat, columns, axes)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Return the name with as many `_` at its end as it needs to be new; it is taken then."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _table(results: Sequence[Mapping[str, Any]], complete: Sequence[bool]) -> xr.Dataset:
     names = list(dict.fromkeys(name for metrics in results for name in metrics))
     places = np.flatnonzero(complete)
+    taken = set(names)
     variables: dict[str, Any] = {}
     for name in names:
         metrics = [m if isinstance(m := each.get(name), Mapping) else {"value": m} for each in results]
-        unit = next((m["unit"] for m in metrics if m.get("unit")), "1")
-        for part, suffix in (("value", ""), ("error", "_error")):
+        units = {unit for m in metrics if (unit := m.get("unit"))} or {"1"}
+        if len(units) > 1:
+            raise ValueError(f"the cells do not fit together: {name} has units {sorted(units)}")
+        for part in ("value", "error"):
             column = np.full(len(complete), np.nan)
             column[places] = [math.nan if m.get(part) is None else m[part] for m in metrics]
             if part == "value" or any("error" in m for m in metrics):
-                variables[name + suffix] = (CELL, column, {"units": unit})
-    return xr.Dataset(variables, coords=None)
+                title = name if part == "value" else _free(f"{name}_error", taken)
+                variables[title] = (CELL, column, {"units": min(units)})
+    return xr.Dataset({name if name != CELL else f"{CELL}_": v for name, v in variables.items()})
 
 
 def _joined(results: Sequence[xr.Dataset], complete: Sequence[bool]) -> xr.Dataset:
-    places = np.flatnonzero(complete)
+    places = xr.DataArray(np.flatnonzero(complete), dims=CELL, name=CELL)
     try:
         joined = xr.concat(
             results,
-            xr.DataArray(places, dims=CELL, name=CELL),
+            places,
             data_vars="all",
             coords="different",
             compat="equals",
@@ -84,14 +105,30 @@ def _joined(results: Sequence[xr.Dataset], complete: Sequence[bool]) -> xr.Datas
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"the cells' datasets do not fit together: {reason}") from None
-    return joined.reindex({CELL: np.arange(len(complete))}).drop_vars(CELL)
+    everywhere = joined.reindex({CELL: np.arange(len(complete))}).drop_vars(CELL)
+    truths = {name for each in results for name, v in each.variables.items() if v.dtype.kind == "b"}
+    mixed = {n: v for n, v in everywhere.variables.items() if n in truths or v.dtype.kind == "O"}
+    return everywhere.assign({name: _with_gaps(v, name in truths) for name, v in mixed.items()})
+
+
+def _with_gaps(variable: xr.Variable, is_truth: bool) -> xr.Variable:
+    """Return truth values or text with gaps as what a file can hold: not a number, or ""."""
+    if is_truth and variable.dtype.kind != "b":
+        numbers = variable.values.astype(float)
+        return xr.Variable(variable.dims, numbers, {"units": "1"} | variable.attrs)
+    if variable.dtype.kind != "O":
+        return variable
+    text = np.where(pd.isnull(variable.values), "", variable.values).astype(str)
+    return xr.Variable(variable.dims, text, variable.attrs)
 
 
 def _read(cells: Path, result: Mapping[str, Any]) -> xr.Dataset:
     path = cells / Path(result["file"]).name
     if provenance.file_sha256(path) != result["sha256"]:
-        raise ValueError(f"{path} has changed since it was written")
-    return datasets.open_dataset(path)
+        raise ValueError(f"{path} has changed since it was written: delete it to compute it again")
+    dataset = datasets.open_dataset(path).drop_encoding()  # of one cell, and not of all together
+    names = {str(name) for name in (*dataset.variables, *dataset.dims)}
+    return dataset.rename({CELL: _free(CELL, names)}) if CELL in names else dataset
 
 
 def column(values: Sequence[Any]) -> np.ndarray:
@@ -125,15 +162,10 @@ def _places(columns: Mapping[str, np.ndarray], axes: Mapping[str, np.ndarray]) -
 
 
 def _gridded(
-    flat: xr.Dataset,
-    columns: Mapping[str, np.ndarray],
-    axes: Mapping[str, np.ndarray],
-    attributes: Mapping[str, Mapping[str, str]],
+    flat: xr.Dataset, columns: Mapping[str, xr.Variable], axes: Mapping[str, np.ndarray]
 ) -> xr.Dataset:
-    order = np.argsort(_places(columns, axes))
+    order = np.argsort(_places({name: column.values for name, column in columns.items()}, axes))
     shape = tuple(len(values) for values in axes.values())
-    clash = set(axes) & (set(flat.variables) | set(flat.dims))
-    dims = {name: f"{name}_" if name in clash else name for name in axes}
     variables = {}
     for name, variable in flat.variables.items():
         if CELL not in variable.dims:
@@ -142,7 +174,7 @@ def _gridded(
         values = variable.transpose(CELL, ...).values[order]
         inner = [dim for dim in variable.dims if dim != CELL]
         grid = values.reshape(shape + values.shape[1:])
-        variables[name] = ((*dims.values(), *inner), grid, variable.attrs)
-    coordinates = {dims[name]: (dims[name], axes[name], attributes[name]) for name in axes}
+        variables[name] = ((*axes, *inner), grid, variable.attrs)
+    coordinates = {name: (name, values, columns[name].attrs) for name, values in axes.items()}
     kept = {name: variables.pop(name) for name in list(flat.coords)}
     return xr.Dataset(variables, coords=kept | coordinates, attrs=flat.attrs)

@@ -104,7 +104,7 @@ def content_sha256(dataset: "xr.Dataset") -> str:
         variable = dataset.variables[name]
         values = np.ascontiguousarray(variable.values)
         if values.dtype.kind not in "biufc":
-            values = values.astype(str)
+            values = values.astype(object).astype(str)  # as wide as the longest, and no wider
         facts = [name, list(variable.dims), values.shape, values.dtype.str, _plain(variable.attrs)]
         digest.update(json.dumps(facts, sort_keys=True).encode())
         digest.update(values.tobytes())

@@ -1,21 +1,23 @@
 """What the folders of sweeps and studies share: a name, one driver at a time, progress, a report."""
 
 import logging
+import os
 import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from physics_twins import atomic, provenance
-from physics_twins.runs import PLAN, default_root
+from physics_twins import atomic, farming, provenance
+from physics_twins.runs import PLAN, PROVENANCE, default_root
 
 REPORT = "report"
-_LOCK = "driver.lock"
+LOCK = "driver.lock"
+_LOOK_S = 1.0  # longer than anybody who only looks holds the lock
 
 
 class FolderError(ValueError):
@@ -37,9 +39,15 @@ def default(kind: str, task: str, what: Mapping[str, Any]) -> Path:
 
 def find(root: Path | None, holding: str) -> list[Path]:
     """Return the folders below `root` whose plan has the entry `holding`, oldest first."""
-    plans = (root or default_root()).glob(f"**/{PLAN}")
-    found = [(plan, path.parent) for path in plans if holding in (plan := atomic.read_json(path))]
-    return [folder for _, folder in sorted(found, key=lambda item: item[0]["started"])]
+    found: list[tuple[str, Path]] = []
+    for folder, subfolders, files in os.walk(root or default_root()):
+        if PLAN in files or PROVENANCE in files:  # a sweep, study or run has none inside
+            subfolders.clear()
+        with suppress(ValueError):  # a damaged plan must not hide the others
+            plan = atomic.read_json(Path(folder) / PLAN) if PLAN in files else {}
+            if holding in plan:
+                found.append((plan["started"], Path(folder).resolve()))
+    return [folder for _, folder in sorted(found)]
 
 
 def named(address: str, root: Path | None, holding: str) -> list[Path]:
@@ -71,7 +79,7 @@ def driving(folder: Path, error: type[FolderError]) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / _LOCK, timeout=0):
+        with FileLock(folder / LOCK, timeout=_LOOK_S):
             yield
     except Timeout:
         raise error(f"{folder} is being computed by another process") from None
@@ -79,11 +87,15 @@ def driving(folder: Path, error: type[FolderError]) -> Iterator[None]:
 
 def is_driven(folder: Path) -> bool:
     """Return whether a process holds the folder's lock."""
+    if not (folder / LOCK).is_file():
+        return False
     try:
-        with FileLock(folder / _LOCK, timeout=0):
+        with FileLock(folder / LOCK, timeout=0):
             return False
     except Timeout:
         return True
+    except OSError:  # somebody else's folder, which cannot be written
+        return False
 
 
 class Progress:
@@ -115,7 +127,7 @@ class Progress:
         """Count `n_new` more; show how many workers there are, and those facts that say something."""
         if self._bar.disable:
             return
-        workers = {"workers": len(client.nthreads())}
+        workers = {"workers": len(farming.workers(client))}
         told = {name: value for name, value in facts.items() if value}
         self._bar.set_postfix(workers | told, refresh=False)
         self._bar.update(n_new)

@@ -1,20 +1,24 @@
 """Cells of a sweep or study, computed on the workers of a Dask client, a batch at a time."""
 
 import functools
+import logging
 import multiprocessing
 import os
 import platform
+import secrets
 import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from physics_twins import ledger, provenance, tasks
+from physics_twins.clusters import ClusterError
 from physics_twins.ledger import COMPLETE, FAILED, Record
 
 CELLS = "cells"  # folder of results that are files or runs
@@ -25,8 +29,11 @@ _KERNELS = 2
 _SHORT_NOTEBOOK_S = 2.0
 # How often the caller hears that nothing has come.
 _TICK_S = 0.5
+# By then the scheduler has surely heard that a batch is done with.
+_FORGOTTEN_S = 30.0
 # A network file system may show a worker's file to other machines only after a minute.
 _LATE_S = 120.0
+_GONE = "the Dask scheduler is gone; start again, and what is complete is kept"
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,14 @@ class Cell:
     values: dict[str, Any]
 
 
-class FarmError(RuntimeError):
+class FarmError(ClusterError):
     """A farm that cannot work; the message says why."""
 
 
 def compute(
     task: tasks.Task, cells: Iterable[Cell], folder: Path, client: Any
 ) -> Iterator[list[Record]]:
-    """Compute cells on a client's workers; yield records as the ledger takes them in.
+    """Compute cells on a client's workers; yield the record of each as the ledger takes it in.
 
     Every half second without a record yields an empty list. Leaving the iteration early cancels what
     has not begun.
@@ -61,12 +68,24 @@ def compute(
         client: A Dask client.
 
     Raises:
-        FarmError: The scheduler is gone.
+        FarmError: The scheduler is gone, or a worker runs other code or cannot write its results.
     """
     with Farm(task, folder, client) as farm:
         farm.add(cells)
         while farm.is_busy:
             yield farm.step()
+
+
+def workers(client: Any) -> dict[str, int]:
+    """Return the number of threads of each worker by its address.
+
+    Raises:
+        FarmError: The scheduler is gone.
+    """
+    try:
+        return client.nthreads()
+    except OSError:
+        raise FarmError(_GONE) from None
 
 
 class Farm:
@@ -80,9 +99,11 @@ class Farm:
         self._task, self._folder, self._client = task, folder, client
         self._code = (task.sha256, provenance.source_sha256())
         self._waiting: deque[Cell] = deque()
-        self._alone: deque[Cell] = deque()  # cells of a batch that a worker died of
+        self._missing: set[str] = set()  # keys of cells without a record
+        self._suspects: deque[Cell] = deque()  # workers died while they had these
+        self._on_trial: Cell | None = None
         self._out: dict[Any, list[Cell]] = {}
-        self._came: set[str] = set()  # keys of all records so far
+        self._ended: deque[tuple[float, list[Cell]]] = deque()
         self._late: dict[str, float] = {}  # until when the record of a computed cell is waited for
         self._cell_s: float | None = None
 
@@ -100,77 +121,110 @@ class Farm:
     @property
     def n_slots(self) -> int:
         """How many cells can be computed at the same time, at least one."""
-        return max(1, sum(self._client.nthreads().values()))
+        return max(1, sum(workers(self._client).values()))
 
     @property
     def is_busy(self) -> bool:
         """Whether a cell is not finished."""
-        return bool(self._waiting or self._alone or self._out or self._late)
+        waiting = (cell.key for cell in (*self._waiting, *self._suspects))
+        return bool(self._out or self._late) or any(key in self._missing for key in waiting)
 
     def add(self, cells: Iterable[Cell]) -> None:
         """Take cells that are to be computed."""
-        self._waiting.extend(cells)
+        new = list(cells)
+        self._waiting.extend(new)
+        self._missing.update(cell.key for cell in new)
 
     def step(self) -> list[Record]:
-        """Send cells, wait for results up to half a second, return the records that came.
+        """Send cells, wait for results up to half a second, return the first record of each that came.
 
         Raises:
-            FarmError: The scheduler is gone.
+            FarmError: The scheduler is gone, or a worker runs other code or cannot write its results.
         """
         self._fill()
-        lost = self._finished()
-        records = self._ledger.take_in()
-        if records:
-            spent_s = sum(record["seconds"] for record in records)
-            self._cell_s = max(spent_s / len(records), 1e-5)
-        lost += self._never_seen({record["key"] for record in records})
-        self._ledger.add(lost)
-        return records + lost
+        ended, lost = self._wait()
+        came = self._ledger.take_in(ended=ended, busy=self._busy())
+        found = self._count(came + lost)
+        too_late = self._never_seen()
+        self._ledger.add(lost + too_late)
+        return found + self._count(too_late)
 
     def _fill(self) -> None:
         """Keep every worker busy and one batch ahead."""
         n_slots = self.n_slots
-        while (self._waiting or self._alone) and len(self._out) < 2 * n_slots:
-            batch = self._next_batch(n_slots)
+        while len(self._out) < (1 if self._suspects or self._on_trial else 2 * n_slots):
+            if not (batch := self._next_suspect() or self._next_batch(n_slots)):
+                break
             payload = [(cell.key, cell.values) for cell in batch]
             arguments = (self._task.name, self._code, payload, str(self._folder))
             self._out[self._client.submit(compute_batch, *arguments, pure=False)] = batch
 
-    def _finished(self) -> list[Record]:
-        """Wait for a batch; return records of cells that cannot be computed."""
-        from distributed import wait
+    def _wait(self) -> tuple[list[list[str]], list[Record]]:
+        """Wait for a batch; return the keys of those that ended, and records of what cannot be."""
+        from distributed import CancelledError, wait
 
-        done: set[Any] = set()
-        try:
-            if not self._out:
-                time.sleep(_TICK_S)
-            else:
-                out = list(self._out)
-                done = wait(out, timeout=_TICK_S, return_when="FIRST_COMPLETED").done  # pyright: ignore
-        except TimeoutError:
-            pass
-        lost = [record for future in done for record in self._settle(future, self._out.pop(future))]
+        if not self._out:
+            time.sleep(_TICK_S)
+        else:
+            with suppress(TimeoutError, CancelledError):
+                wait(list(self._out), timeout=_TICK_S, return_when="FIRST_COMPLETED")
+        done = [future for future in self._out if future.status != "pending"]
         if self._client.status not in ("running", "connecting"):
-            raise FarmError("the Dask scheduler is gone; start again, and what is complete is kept")
-        return lost
+            raise FarmError(_GONE)
+        ended = [(future, self._out.pop(future)) for future in done]
+        self._ended.extend((time.monotonic(), batch) for _, batch in ended)
+        lost = [record for future, batch in ended for record in self._settle(future, batch)]
+        return [[cell.key for cell in batch] for _, batch in ended], lost
 
-    def _never_seen(self, came: set[str]) -> list[Record]:
+    def _busy(self) -> set[str]:
+        """Return the keys of all cells that are with the workers, or were a moment ago.
+
+        A scheduler that does not know yet that a batch is not wanted any more sends it out again when
+        the worker that computed it dies.
+        """
+        while self._ended and self._ended[0][0] < time.monotonic() - _FORGOTTEN_S:
+            self._ended.popleft()
+        batches = [*self._out.values(), *(batch for _, batch in self._ended)]
+        return {cell.key for batch in batches for cell in batch}
+
+    def _count(self, records: list[Record]) -> list[Record]:
+        """Return the first record of each cell, and learn from them how long a cell takes.
+
+        A worker of an earlier driver, who is gone, may leave one too: that cell is not sent out again.
+        """
+        new = {record["key"]: record for record in reversed(records) if record["key"] in self._missing}
+        self._missing -= set(new)
+        if new:
+            spent_s = sum(record["seconds"] for record in new.values())
+            self._cell_s = max(spent_s / len(new), 1e-5)
+        return list(new.values())
+
+    def _never_seen(self) -> list[Record]:
         """Return failures of cells that were computed, but whose records did not appear in time."""
-        self._came |= came
-        if not self._late:
-            return []
-        now = time.monotonic()
-        lost = [key for key, until in self._late.items() if key not in came and until < now]
-        self._late = {key: t for key, t in self._late.items() if key not in came and t >= now}
+        self._late = {key: until for key, until in self._late.items() if key in self._missing}
+        gone = [key for key, until in self._late.items() if until < time.monotonic()]
+        for key in gone:
+            del self._late[key]
         error = FarmError(f"its record never appeared in {self._folder}: do all machines share it?")
-        return [_failure(key, error, time.time(), 0.0) for key in lost]
+        return [_failure(key, error, time.time(), 0.0) for key in gone]
+
+    def _next_suspect(self) -> list[Cell]:
+        """Return a cell that is now computed with nothing beside it that could be the culprit."""
+        suspects = self._taken(self._suspects, 1)
+        self._on_trial = suspects[0] if suspects else None
+        return suspects
 
     def _next_batch(self, n_slots: int) -> list[Cell]:
-        if self._alone:
-            return [self._alone.popleft()]
         fair = len(self._waiting) // (2 * n_slots)  # towards the end shorter, to end together
-        n = max(1, min(self._most(), max(fair, self._most() // 8)))
-        return [self._waiting.popleft() for _ in range(min(n, len(self._waiting)))]
+        return self._taken(self._waiting, max(1, min(self._most(), max(fair, self._most() // 8))))
+
+    def _taken(self, cells: deque[Cell], n: int) -> list[Cell]:
+        """Take the next `n` cells that have no record yet."""
+        taken: list[Cell] = []
+        while cells and len(taken) < n:
+            if (cell := cells.popleft()).key in self._missing:
+                taken.append(cell)
+        return taken
 
     def _most(self) -> int:
         """Return how many cells may travel together."""
@@ -181,21 +235,25 @@ class Farm:
         return int(BATCH_S / self._cell_s)
 
     def _settle(self, future: Any, batch: list[Cell]) -> list[Record]:
+        """Return records of cells that cannot be computed; see that the others will be."""
         from distributed import KilledWorker
 
-        if future.status == "cancelled":
-            self._alone.extend(batch)
+        on_trial, self._on_trial = self._on_trial, None
+        if future.status in ("cancelled", "lost"):
+            self._waiting.extendleft(reversed(batch))
             return []
         error = future.exception()
         if error is None:
-            self._late |= {c.key: time.monotonic() + _LATE_S for c in batch if c.key not in self._came}
+            self._late |= {cell.key: time.monotonic() + _LATE_S for cell in batch}
             return []
-        if isinstance(error, KilledWorker):
-            if len(batch) > 1:  # find out which cell it is
-                self._alone.extend(batch)
-                return []
-            error = FarmError("several workers died while computing this: out of memory, or crashed?")
-        return [_failure(cell.key, error, time.time(), 0.0) for cell in batch]
+        if not isinstance(error, KilledWorker):  # errors of cells are in their records
+            told = str(error) if isinstance(error, FarmError) else f"{type(error).__name__}: {error}"
+            raise FarmError(f"a worker cannot compute: {told}")
+        if batch != [on_trial]:
+            self._suspects.extend(batch)
+            return []
+        death = FarmError("several workers died while computing this: out of memory, or crashed?")
+        return [_failure(cell.key, death, time.time(), 0.0) for cell in batch]
 
 
 def compute_batch(
@@ -219,40 +277,63 @@ def compute_batch(
         )
     if ledger.is_left(place, [key for key, _ in cells]):
         return  # done by a worker that died right after, or for a driver that did
-    if multiprocessing.parent_process():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # bars of workers would overwrite each other
+    if multiprocessing.parent_process():  # what workers print would run through the driver's bar
+        os.environ.setdefault("TQDM_DISABLE", "1")
+        for library in ("papermill", "asyncio", "distributed.worker.state_machine"):
+            logging.getLogger(library).setLevel(logging.CRITICAL)
     task = _task(name)
     if (task.sha256, _source_sha256()) != code:
         raise FarmError(f"{platform.node()} runs other code than was asked for: restart its workers")
-    with ThreadPoolExecutor(_KERNELS if isinstance(task, tasks.NotebookTask) else 1) as threads:
-        records = threads.map(lambda cell: _record(task, cell[0], cell[1], place / CELLS), cells)
-    ledger.leave(place, list(records))
+    record = functools.partial(_record, task, place / CELLS)
+    if isinstance(task, tasks.NotebookTask):
+        with ThreadPoolExecutor(_KERNELS) as threads:
+            records = list(threads.map(functools.partial(_in_thread, record), cells))
+    else:
+        records = [record(key, values) for key, values in cells]
+    ledger.leave(place, records)
 
 
-def _record(task: tasks.Task, key: str, values: dict[str, Any], cells: Path) -> Record:
+def _in_thread(record: Callable[..., Record], cell: tuple[str, dict[str, Any]]) -> Record:
+    """Return a cell's record; close the event loop that Jupyter leaves open in a thread."""
+    from jupyter_core.utils import ensure_event_loop
+
+    try:
+        return record(*cell)
+    finally:
+        ensure_event_loop().close()
+
+
+def _record(task: tasks.Task, cells: Path, key: str, values: dict[str, Any]) -> Record:
     started, clock = time.time(), time.perf_counter()
     try:
-        result = _stored(task, task.compute(values, cells), cells / f"{key}.nc")
-    except (Exception, SystemExit) as error:  # whatever a cell does, the others go on
+        result = _stored(task, task.compute(values, cells), cells, key)
+    except BaseException as error:  # whatever a cell does, the others go on
         return _failure(key, error, started, time.perf_counter() - clock)
     return _row(key, COMPLETE, started, time.perf_counter() - clock, result=result)
 
 
-def _stored(task: tasks.Task, result: Any, path: Path) -> dict[str, Any]:
-    """Return what the ledger keeps of a result; a dataset is written to `path`."""
+def _stored(task: tasks.Task, result: Any, cells: Path, key: str) -> dict[str, Any]:
+    """Return what the ledger keeps of a result; a dataset is written to a file of its own."""
     xarray = sys.modules.get("xarray")
     if not (xarray and isinstance(result, xarray.Dataset)):
         return tasks.plain_result(task, result)
     from physics_twins import datasets
 
-    datasets.save(result, path)
+    # Two workers may compute a cell when one was taken for dead: neither disturbs the other's file.
+    path = datasets.save(result, cells / f"{key}-{secrets.token_hex(4)}.nc")
     return {"file": path.name, "sha256": provenance.file_sha256(path), "bytes": path.stat().st_size}
 
 
 def _failure(key: str, error: BaseException, started: float, seconds: float) -> Record:
-    words = " ".join(str(error).split())
-    trace = "".join(traceback.format_exception(error))
-    return _row(key, FAILED, started, seconds, error=f"{type(error).__name__}: {words}", trace=trace)
+    described = traceback.TracebackException.from_exception(error)  # also of an error without words
+    words = f"{type(error).__name__}: {' '.join(str(described).split())}"
+    trace = "".join(described.format())
+    return _row(key, FAILED, started, seconds, error=_writable(words), trace=_writable(trace))
+
+
+def _writable(text: str) -> str:
+    """Return text that a database takes: the name of a file may have parts that are no characters."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _row(
@@ -274,8 +355,13 @@ def _row(
     }
 
 
-@functools.cache
 def _task(name: str) -> tasks.Task:
+    """Return the task as this process runs it: a notebook is read each time, a module only once."""
+    return _function_task(name) if ":" in name else tasks.find(name)
+
+
+@functools.cache
+def _function_task(name: str) -> tasks.Task:
     return tasks.find(name)
 
 

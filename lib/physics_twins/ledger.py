@@ -7,8 +7,10 @@ is lost and nothing doubled.
 
 import hashlib
 import json
+import logging
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +35,20 @@ CREATE TABLE cell (
     attempts INTEGER NOT NULL DEFAULT 1
 ) WITHOUT ROWID
 """
-# A complete cell stays as it is; a failed one is replaced by what came later.
+# A complete cell stays as it is; a failed one is replaced by a later attempt, known by when it ended.
 _INSERT = f"""
 INSERT INTO cell ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
 ON CONFLICT (key) DO UPDATE SET
     ({", ".join(_COLUMNS[1:])}) = ({", ".join(f"excluded.{name}" for name in _COLUMNS[1:])}),
     attempts = attempts + 1
-WHERE status = 'failed'
+WHERE status = 'failed' AND (excluded.status = 'complete' OR excluded.finished > finished)
 """  # noqa: S608
 
 Record = dict[str, Any]
 
 
 class LedgerError(ValueError):
-    """A ledger that cannot be read; the message names its file."""
+    """A ledger that cannot be used; the message names its file."""
 
 
 class Ledger:
@@ -54,13 +56,13 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE
-        self._incoming = folder / _INCOMING
-        self._database = sqlite3.connect(self._path, timeout=30)
-        try:
+        self._folder = folder
+        self._kept: dict[Path, set[str]] = {}  # files that are taken in, and the keys in them
+        with self._telling(), ExitStack() as stack:
+            self._database = sqlite3.connect(self._path, timeout=30)
+            stack.callback(self._database.close)
             self._prepare()
-        except sqlite3.DatabaseError as error:
-            self._database.close()
-            raise LedgerError(f"{self._path} is damaged: {error}") from None
+            stack.pop_all()
 
     def __enter__(self) -> "Ledger":
         return self
@@ -68,15 +70,27 @@ class Ledger:
     def __exit__(self, *exception: object) -> None:
         self._database.close()
 
-    def take_in(self) -> list[Record]:
-        """Move the records that workers left into the ledger; return them."""
-        if not self._incoming.is_dir():
-            return []
-        files = [path for path in sorted(self._incoming.iterdir()) if path.suffix == ".json"]
-        records = [record for path in files for record in atomic.read_json(path)["records"]]
+    def take_in(
+        self, *, ended: Iterable[Sequence[str]] = (), busy: Collection[str] = ()
+    ) -> list[Record]:
+        """Move the records that workers left into the ledger; return them.
+
+        A damaged file is set aside, and its cells are computed again.
+
+        Args:
+            ended: Keys of batches that have ended: a shared file system may list their files late.
+            busy: Keys of cells that a worker may begin; it must find their files, so these stay.
+        """
+        incoming = self._folder / _INCOMING
+        listed = {path for path in incoming.glob("[!.]*.json") if path.is_file()}
+        files = listed.union(_incoming_file(self._folder, keys) for keys in ended)
+        new = {path: _read(path) for path in sorted(files.difference(self._kept)) if path.is_file()}
+        records = [record for found in new.values() for record in found]
         self.add(records)
-        for path in files:
+        self._kept |= {path: {record["key"] for record in found} for path, found in new.items()}
+        for path in [path for path, keys in self._kept.items() if keys.isdisjoint(busy)]:
             path.unlink(missing_ok=True)
+            del self._kept[path]
         return records
 
     def add(self, records: Iterable[Mapping[str, Any]]) -> None:
@@ -86,20 +100,31 @@ class Ledger:
             for record in records
         ]
         if rows:
-            with self._database:
+            with self._telling(), self._database:
                 self._database.executemany(_INSERT, rows)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Delete rows, whose results turned out to be missing."""
-        with self._database:
+        with self._telling(), self._database:
             self._database.executemany("DELETE FROM cell WHERE key = ?", ((key,) for key in keys))
 
     def records(self) -> dict[str, Record]:
         """Return every row by its key."""
         names = (*_COLUMNS, "attempts")
-        rows = self._database.execute(f"SELECT {', '.join(names)} FROM cell")  # noqa: S608
+        with self._telling():
+            rows = self._database.execute(f"SELECT {', '.join(names)} FROM cell").fetchall()  # noqa: S608
         found = (dict(zip(names, row, strict=True)) for row in rows)
         return {record["key"]: record | {"result": json.loads(record["result"])} for record in found}
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell in one sentence what the database complains about."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # a full disk, a folder without permission
+            raise LedgerError(f"{self._path} cannot be used: {error}") from None
+        except sqlite3.Error as error:
+            raise LedgerError(f"{self._path} is damaged: {error}") from None
 
     def _prepare(self) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
@@ -124,6 +149,27 @@ def leave(folder: Path, records: Sequence[Record]) -> None:
 def is_left(folder: Path, keys: Sequence[str]) -> bool:
     """Return whether the records of these cells, computed together, wait to be taken in."""
     return _incoming_file(folder, keys).is_file()
+
+
+def _read(path: Path) -> list[Record]:
+    """Return the records in a file; a damaged one gets another name, an absent one holds none."""
+    try:
+        records = atomic.read_json(path)["records"]
+        if all(map(_is_whole, records)):
+            return records
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError):
+        pass
+    logging.getLogger(__name__).warning("%s is damaged: set aside, its cells are computed again", path)
+    path.replace(path.with_suffix(".damaged"))
+    return []
+
+
+def _is_whole(record: Any) -> bool:
+    kinds = (str, str, dict, str, str, (int, float), (int, float), (int, float), str)
+    whole = all(isinstance(record[name], kind) for name, kind in zip(_COLUMNS, kinds, strict=True))
+    return whole and record["status"] in (COMPLETE, FAILED)
 
 
 def _incoming_file(folder: Path, keys: Sequence[str]) -> Path:

@@ -1,6 +1,7 @@
 """The points of a sweep: grids, lists, Sobol sequences, seeds."""
 
 import csv
+import io
 import itertools
 import json
 import math
@@ -47,8 +48,13 @@ def sobol(
         n: Number of points; a power of two fills best.
         seed: Seed of the scrambling (Owen 1998; Joe & Kuo 2008 as in scipy).
         logarithmic: Names that are spread evenly in their logarithm.
-        whole: Names that take whole numbers only.
+        whole: Names that take whole numbers only, each of its range equally often.
+
+    Raises:
+        ValueError: There are no ranges, or no points, or a range is empty.
     """
+    if n < 1 or not ranges:
+        raise ValueError(f"Sobol points need a range and a number of 1 or more, found {n}")
     from scipy.stats import qmc
 
     sequence = qmc.Sobol(len(ranges), rng=seed).random_base2(max(0, math.ceil(math.log2(n))))
@@ -57,8 +63,8 @@ def sobol(
     for row in sequence[:n]:
         point: Point = {}
         for step, (name, (low, high)) in zip(row, ranges.items(), strict=True):
-            value = scaled(float(step), low, high, logarithmic=name in factors)
-            point[name] = round(value) if name in counts else value
+            take = _whole if name in counts else scaled
+            point[name] = take(float(step), low, high, logarithmic=name in factors)
         points.append(point)
     return points
 
@@ -77,12 +83,9 @@ def read(path: str | Path) -> list[Point]:
     """
     path = Path(path)
     try:
-        if path.suffix == ".json":
-            points = json.loads(path.read_text(encoding="utf-8"))
-        else:
-            with path.open(newline="", encoding="utf-8") as file:
-                points = list(csv.DictReader(file, strict=True))
-    except (csv.Error, json.JSONDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a table with a byte order mark
+        points = _json_list(text) if path.suffix == ".json" else _table(text)
+    except (csv.Error, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no list of points: {error}") from None
     if not isinstance(points, list) or not points:
         raise ValueError(f"{path} holds no points: give a CSV file with a header, or a JSON list")
@@ -98,10 +101,41 @@ def scaled(step: float, low: float, high: float, *, logarithmic: bool = False) -
     Raises:
         ValueError: `low` is not below `high`, or not positive where the way is in factors.
     """
-    if not low < high:
+    if not -math.inf < low < high < math.inf:
         raise ValueError(f"a range must go upwards, found {low:g} to {high:g}")
     if logarithmic and low <= 0:
         raise ValueError(f"a range in factors must begin above 0, found {low:g}")
     if step in (0.0, 1.0):
         return high if step else low
-    return low ** (1 - step) * high**step if logarithmic else low * (1 - step) + high * step
+    value = low ** (1 - step) * high**step if logarithmic else low * (1 - step) + high * step
+    return min(max(value, low), high)  # rounding must not lead out of the range
+
+
+def _whole(step: float, low: float, high: float, *, logarithmic: bool) -> int:
+    """Return the whole number at `step`, so that each between `low` and `high` has its share."""
+    first, last = math.ceil(low), math.floor(high)
+    if first >= last:
+        raise ValueError(f"there are no two whole numbers between {low:g} and {high:g}")
+    return min(math.floor(scaled(step, first, last + 1, logarithmic=logarithmic)), last)
+
+
+def _table(text: str) -> list[Point]:
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    _check_once(rows.fieldnames or (), "columns")
+    return list(rows)
+
+
+def _json_list(text: str) -> Any:
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is no value of a parameter")
+
+    def unique(pairs: list[tuple[str, Any]]) -> Point:
+        _check_once([name for name, _ in pairs], "values")
+        return dict(pairs)
+
+    return json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+
+
+def _check_once(names: Sequence[str], kind: str) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two {kind} are called {', '.join(twice)}")

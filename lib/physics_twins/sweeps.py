@@ -17,7 +17,6 @@ from physics_twins.farm_folders import FolderError
 from physics_twins.farming import CELLS, Cell
 from physics_twins.ledger import COMPLETE, FAILED, Ledger, Record
 from physics_twins.parameters import Parameters, field
-from physics_twins.points import Point
 from physics_twins.runs import PLAN, now
 
 if TYPE_CHECKING:
@@ -70,10 +69,13 @@ class Sweep:
 
     @property
     def status(self) -> str:
-        """One of running, complete, failed, unfinished."""
+        """One of running, complete, failed, unfinished, damaged."""
         if farm_folders.is_driven(self.folder):
             return "running"
-        counts = self.counts
+        try:
+            counts = self.counts
+        except ValueError:
+            return "damaged"
         return "unfinished" if counts["waiting"] else "failed" if counts[FAILED] else "complete"
 
     @property
@@ -151,7 +153,8 @@ def run(
 
     Raises:
         ParameterError: A point is refused; nothing has been computed.
-        SweepError: There are no points, or another process drives this sweep.
+        SweepError: There are no points, or the folder holds something else, or another process
+            drives this sweep.
         ClusterError: `on` cannot be used.
         FarmError: The scheduler vanished.
         KeyboardInterrupt: The user stopped it; what was complete is kept.
@@ -162,6 +165,7 @@ def run(
     what_is_asked = {name: plan[name] for name in ("task", "points", "fixed")}
     default = farm_folders.default("sweeps", plan["task"], what_is_asked)
     folder = Path(out).expanduser().resolve() if out else default
+    _check_occupant(folder, task)
     with farm_folders.driving(folder, SweepError):
         computed = _catch_up(task, cells, folder, plan, on, client, retry_failed, progress)
         sweep = Sweep(folder, computed)
@@ -218,18 +222,19 @@ def _planned(
     if not points:
         raise SweepError("a sweep needs one point or more")
     source = provenance.source_sha256()
-    found: dict[str, tuple[Cell, Point]] = {}
+    varied = list(dict.fromkeys(name for point in points for name in point))
+    if both := sorted(set(fixed) & set(varied)):
+        raise SweepError(f"{', '.join(both)} cannot be both fixed and varied")
+    found: dict[str, Cell] = {}
     for point in points:
-        if both := set(fixed) & set(point):
-            raise SweepError(f"{', '.join(sorted(both))} cannot be both fixed and varied")
         values = task.check({**fixed, **point})
-        cell = Cell(tasks.key(task, values, source), values)
-        found.setdefault(cell.key, (cell, {name: values[name] for name in point}))
-    cells = [cell for cell, _ in found.values()]
+        key = tasks.key(task, values, source)
+        found.setdefault(key, Cell(key, values))
+    cells = list(found.values())
     plan = {
         "task": task.name,
         "title": task.title,
-        "points": [point for _, point in found.values()],
+        "points": [{name: cell.values[name] for name in varied} for cell in cells],
         "fixed": {name: cells[0].values[name] for name in fixed},
         "units": {name: info.unit for name, info in task.fields.items()},
         "source_sha256": source,
@@ -237,6 +242,18 @@ def _planned(
         "started": now(),
     }
     return plan, cells
+
+
+def _check_occupant(folder: Path, task: tasks.Task) -> None:
+    """Refuse a folder that holds something else than a sweep of this task."""
+    if (folder / PLAN).is_file():
+        found = load(folder).plan["task"]
+        if found != task.name:
+            raise SweepError(f"{folder} holds a sweep of {found}: give another folder for {task.name}")
+    elif folder.exists() and (
+        not folder.is_dir() or {p.name for p in folder.iterdir()} - {farm_folders.LOCK}
+    ):
+        raise SweepError(f"{folder} holds other files: give another folder")
 
 
 def _catch_up(

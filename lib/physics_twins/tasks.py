@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import create_model
+from pydantic import ConfigDict, create_model
 
 from physics_twins import lifecycle, notebooks, provenance
 from physics_twins.parameters import FieldDescription, Parameters, check, field
@@ -177,44 +177,85 @@ def _named(module: str, function: str) -> Callable[..., Any]:
     names = [module] if module.startswith("physics_twins.") else [module, f"physics_twins.{module}"]
     for name in names:
         try:
-            found = getattr(importlib.import_module(name), function, None)
-        except ModuleNotFoundError as error:
-            if error.name and not name.startswith(error.name):
-                raise TaskError(f"{name} cannot be imported: {error}") from None
-            continue
-        if callable(found):
+            imported = importlib.import_module(name) if name.strip(".") == name != "" else None
+        except Exception as error:  # importing runs somebody's code
+            if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+                continue
+            raise TaskError(f"{name} cannot be imported: {error}") from None
+        if imported is None:
+            break
+        found = getattr(imported, function, None)
+        if callable(found) and not isinstance(found, type):
             return found
         raise TaskError(f"module {name} has no function {function!r}")
-    raise TaskError(f"there is no module {module}; write module:function, or the name of a notebook")
+    where = "where Python looks (PYTHONPATH adds folders)"
+    raise TaskError(
+        f"there is no module {module} {where}; write module:function, or the name of a notebook"
+    )
+
+
+class _Arguments(Parameters):
+    """Base of a function's plain arguments, which have no range but must be numbers."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 def _of_function(function: Callable[..., Any]) -> FunctionTask:
-    module, name = function.__module__, function.__qualname__
-    if module == "__main__" or getattr(sys.modules.get(module), name, None) is not function:
-        raise TaskError(f"workers cannot import {module}:{name}: define it at the top of a module file")
-    hints = typing.get_type_hints(function)
-    models: dict[str, type[Parameters]] = {}
-    plain: dict[str, Any] = {}
-    for argument in inspect.signature(function).parameters.values():
-        hint = hints.get(argument.name)
-        required = argument.default is argument.empty
-        if isinstance(hint, type) and issubclass(hint, Parameters):
-            models[argument.name] = hint
-        elif hint in _PLAIN:
-            default = ... if required else argument.default
-            plain[argument.name] = (hint, field(default, help=f"Argument of {name}"))
-        elif required and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
-            kinds = "a Parameters model, float, int, bool or str"
-            raise TaskError(f"argument {argument.name} of {module}:{name} must be annotated as {kinds}")
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    here = sys.modules.get(str(module))
+    if not name or module == "__main__" or getattr(here, name, None) is not function:
+        raise TaskError(
+            f"workers cannot import {module}:{name or repr(function)}:"
+            " define it at the top of a module file"
+        )
+    address = f"{module}:{name}"
+    models, plain = _arguments(function, address)
+    arguments = _model(plain, address)
+    fields = [field for model in (*models.values(), arguments) for field in model.model_fields]
+    if twice := sorted({field for field in fields if fields.count(field) > 1}):
+        raise TaskError(f"two arguments of {address} take {', '.join(twice)}: rename one")
+    content = {"function": address, "module": _module_sha256(str(module))}
     return FunctionTask(
-        name=f"{module}:{name}",
+        name=address,
         function=function,
         models=models,
-        plain=create_model("Arguments", __base__=Parameters, **plain),
-        sha256=provenance.json_sha256(
-            {"function": f"{module}:{name}", "module": _module_sha256(module)}
-        ),
+        plain=arguments,
+        sha256=provenance.json_sha256(content),
     )
+
+
+def _arguments(
+    function: Callable[..., Any], address: str
+) -> tuple[dict[str, type[Parameters]], dict[str, Any]]:
+    """Return by argument the models, and the declarations of those that are parameters themselves."""
+    try:
+        hints = typing.get_type_hints(function)
+        arguments = inspect.signature(function).parameters.values()
+    except Exception as error:  # annotations are somebody's code too
+        raise TaskError(f"the arguments of {address} cannot be read: {error}") from None
+    models: dict[str, type[Parameters]] = {}
+    plain: dict[str, Any] = {}
+    for argument in arguments:
+        hint = hints.get(argument.name)
+        required = argument.default is argument.empty
+        by_name = argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY)
+        if by_name and isinstance(hint, type) and issubclass(hint, Parameters):
+            models[argument.name] = hint
+        elif by_name and hint in _PLAIN:
+            default = ... if required else argument.default
+            plain[argument.name] = (hint, field(default, help=f"Argument of {function.__name__}"))
+        elif required and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+            kinds = "a Parameters model, float, int, bool or str"
+            raise TaskError(
+                f"argument {argument.name} of {address} must be given by name and annotated as {kinds}"
+            )
+    return models, plain
+
+
+def _model(plain: dict[str, Any], address: str) -> type[Parameters]:
+    if wrong := [name for name in plain if name.startswith("_") or hasattr(_Arguments, name)]:
+        raise TaskError(f"argument {wrong[0]} of {address} has a name that a parameter cannot have")
+    return create_model("Arguments", __base__=_Arguments, **plain)
 
 
 def _module_sha256(module: str) -> str:

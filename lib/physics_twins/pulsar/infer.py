@@ -75,7 +75,9 @@ def infer(
         _check_searchable(source, band)
         blocks = list(split_blocks(_n_spectra(source), band, search))
         results = _search_all(source, blocks, search, client)
-        parts = list(tqdm(results, total=len(blocks), desc="search", unit="block", leave=False))
+        options: dict[str, Any] = {"desc": "search", "unit": "block", "leave": False}
+        short = len(blocks) == 1
+        parts = list(tqdm(results, total=len(blocks), disable=short, **options))
     candidates = merge([c for part in parts for c in part.candidates], band)
     return _result(candidates, parts, blocks, band, search)
 

@@ -1,0 +1,90 @@
+"""Worker processes on this machine, as many as its cores and memory carry, and one for each GPU."""
+
+import logging
+import os
+import subprocess
+from typing import Any
+
+MEMORY_PER_PROCESS_BYTES = 10**9  # Python, numba and torch take half of it before any data
+_LOOPBACK = "127.0.0.1"
+
+
+def sizes(jobs: int | None = None) -> tuple[int, int, int]:
+    """Return how many processes run here, with how many threads and bytes of memory each.
+
+    Cores and memory are those that this process may use, as a container or a batch job limits them.
+
+    Args:
+        jobs: Number of processes, then of one thread; by default one per core, fewer with more threads
+            where memory is short.
+
+    Raises:
+        ValueError: `jobs` is less than 1.
+    """
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs = {jobs}: must be 1 or more")
+    n = jobs or max(1, min(CPU_COUNT, MEMORY_LIMIT // MEMORY_PER_PROCESS_BYTES))
+    return n, 1 if jobs else CPU_COUNT // n, MEMORY_LIMIT // (n + len(gpus()))
+
+
+def gpus() -> list[str]:
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return [str(number) for number in range(_n_nvidia())]
+    names = [name.strip() for name in chosen.split(",")]
+    # As CUDA does: what follows an invalid name counts for nothing.
+    end = next((i for i, name in enumerate(names) if name in ("", "-1")), len(names))
+    return names[:end] if _n_nvidia() else []
+
+
+def start(jobs: int | None = None) -> Any:
+    """Return a cluster of worker processes on the loopback interface.
+
+    Each GPU has one further worker of its own, with the Dask resource `GPU`; the others see none.
+
+    Args:
+        jobs: Number of processes without a GPU; by default see `sizes`.
+    """
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    n, n_threads, memory = sizes(jobs)
+    devices = gpus()
+    quiet: dict[str, Any] = {"silence_logs": logging.WARNING}
+    common = {"host": _LOOPBACK, "memory_limit": memory, "dashboard": False, **quiet}
+    plain = common | {"nthreads": n_threads}
+    if devices:
+        plain["env"] = {"CUDA_VISIBLE_DEVICES": ""}
+    workers = {str(i): {"cls": Nanny, "options": plain} for i in range(n)}
+    for device in devices:
+        own = {"nthreads": 1, "resources": {"GPU": 1}, "env": {"CUDA_VISIBLE_DEVICES": device}}
+        workers[f"gpu-{device}"] = {"cls": Nanny, "options": common | own}
+    options = {"host": _LOOPBACK, "dashboard_address": f"{_LOOPBACK}:0"}
+    return SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": options}, **quiet)
+
+
+def start_threads(jobs: int | None = None) -> Any:
+    """Return a cluster inside this process, with as many threads as it may use cores."""
+    from dask.system import CPU_COUNT
+    from distributed import LocalCluster
+
+    return LocalCluster(
+        processes=False,
+        n_workers=1,
+        threads_per_worker=jobs or CPU_COUNT,
+        dashboard_address=f"{_LOOPBACK}:0",
+    )
+
+
+def _n_nvidia() -> int:
+    """Return how many NVIDIA GPUs the driver shows; 0 without one."""
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return (
+        sum(line.startswith("GPU ") for line in done.stdout.splitlines()) if not done.returncode else 0
+    )

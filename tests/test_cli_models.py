@@ -1,0 +1,156 @@
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+
+import pytest
+from small_models import CARD, save
+from typer.testing import CliRunner
+
+from physics_twins import model_registry
+from physics_twins.cli import app
+
+SLOW_IMPORTS = ("torch", "numpy", "xarray", "dask", "distributed", "papermill", "onnx", "mlflow")
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "models"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def twins():
+    """Call `twins models` here; what it refuses is raised as it reaches `cli.main`."""
+
+    def call(*arguments, status=0):
+        result = CliRunner().invoke(app, ["models", *arguments], catch_exceptions=False)
+        assert result.exit_code == status, result.output
+        return result.output
+
+    return call
+
+
+@pytest.fixture
+def process():
+    """Call `twins models` as a process of its own."""
+    command = [sys.executable, "-m", "physics_twins.cli", "models"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    def call(*arguments):
+        return subprocess.run(
+            [*command, *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+
+    return call
+
+
+def damage(model):
+    (model.folder / "README.md").write_text("changed")
+
+
+def test_models_are_listed_with_metric_error_date_and_state(twins):
+    save()
+    twins("promote", "classifier/1")
+    damage(save())
+    header, first, second = twins().splitlines()
+    assert header.split() == ["model", "metric", "saved", "size", "state"]
+    created = model_registry.find("classifier/1").manifest.created
+    assert first.split("  ")[0] == "classifier/1"
+    for part in ("promoted", "accuracy 0.97 +- 0.01", created[:10], " MB", "ok"):
+        assert part in first
+    assert "classifier/2" in second
+    assert "damaged" in second
+    assert "README.md is changed" in second
+
+
+def test_the_list_is_there_as_json(twins):
+    save()
+    (entry,) = json.loads(twins("--json"))
+    assert (entry["name"], entry["version"], entry["promoted"]) == ("classifier", 1, False)
+    assert entry["metrics"]["accuracy"]["error"] == 0.01
+
+
+def test_without_models_it_says_where_it_looked(twins, root):
+    assert str(root) in twins()
+    assert twins("verify") == ""
+
+
+def test_a_model_is_shown_with_its_origin_and_its_card(twins):
+    model = save()
+    shown = json.loads(twins("show", "classifier"))
+    assert shown["model"] == "classifier/1"
+    assert shown["seed"] == 7
+    assert shown["manifest_sha256"] == model.manifest_sha256
+    assert set(shown["files"]) == {"README.md", "config.json", "model.safetensors"}
+    assert twins("show", "classifier/1", "--card") == model.card
+
+
+def test_a_card_cannot_write_over_the_terminal(twins):
+    card = replace(CARD, limits="None.\x1b[2J\x1b]0;title\x07")
+    save(card=card)
+    shown = twins("show", "classifier", "--card")
+    assert "None.\ufffd[2J" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_promotion_says_what_was_before(twins):
+    save()
+    save()
+    assert twins("promote", "classifier/1") == "classifier/1 is promoted\n"
+    assert "before it was version 1" in twins("promote", "classifier/2")
+
+
+def test_verify_tells_every_model_and_ends_with_status_1_when_one_is_damaged(twins):
+    save("first")
+    assert twins("verify") == "first/1: ok\n"
+    damage(save("second"))
+    output = twins("verify", status=1)
+    assert output.startswith("first/1: ok\nsecond/1: ")
+    assert "README.md is changed" in output
+    assert twins("verify", "first/1") == "first/1: ok\n"
+    twins("verify", "second", status=1)
+
+
+def test_a_model_goes_to_a_zip_file_and_comes_from_it(twins, tmp_path, monkeypatch):
+    model = save()
+    assert "out.zip" in twins("export", "classifier", "out.zip")
+    monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "colleague"))
+    twins("import", "out.zip")
+    assert model_registry.find("classifier").manifest_sha256 == model.manifest_sha256
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("show", "none"), "no model 'none'"),
+        (("promote", "classifier"), "classifier/1"),
+        (("verify", "classifier/9"), "no version 9"),
+        (("import", "missing.zip"), "missing.zip"),
+        (("import", "slip.zip"), "no plain file name"),
+        (("mirror", "classifier"), "MLFLOW_TRACKING_URI"),
+    ],
+)
+def test_what_is_wrong_is_refused_in_one_line_with_status_2(process, arguments, part, tmp_path):
+    save()
+    with zipfile.ZipFile(tmp_path / "slip.zip", "w") as archive:
+        archive.writestr("../escaped.json", "{}")
+    refused = process(*arguments)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+    assert part in refused.stderr
+    assert not (tmp_path.parent / "escaped.json").exists()
+
+
+def test_listing_and_verifying_import_nothing_slow():
+    save()
+    code = (
+        "import sys; from physics_twins import cli_models;"
+        "cli_models.verify_models('classifier/1'); from physics_twins import model_zip;"
+        f"print(sorted(set(sys.modules) & set({SLOW_IMPORTS!r})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["classifier/1: ok", "[]"]

@@ -1,0 +1,170 @@
+import math
+
+import pytest
+import torch
+from onnx import TensorProto, helper
+from small_models import net, rewrite_manifest, save
+from torch import nn
+
+from physics_twins import models, onnx_export
+from physics_twins.models import ModelError
+
+pytestmark = [
+    pytest.mark.slow,  # torch's exporter takes seconds to start
+    # Of torch's own exporter, called outside of our filter by the tests' own exports.
+    pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "models"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path / "models"
+
+
+@pytest.fixture(scope="module")
+def series():
+    return torch.randn(4, 1, 16, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def exported(series):
+    return onnx_export.export(net(), series)
+
+
+class Wrong(nn.Module):
+    """Gives another result when it is exported."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, series):
+        return series * (self.factor if torch.compiler.is_exporting() else 1.0)
+
+
+class TwoInputs(nn.Module):
+    """Looks up integers and returns two tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(5, 3)
+
+    def forward(self, series, index):
+        return series + self.table(index), index.float().mean(dim=-1)
+
+
+class FixedBatch(nn.Module):
+    def forward(self, series):
+        return series.reshape(4, 16)
+
+
+def test_the_file_gives_what_torch_gives_for_any_batch(exported, series):
+    data, record = exported
+    session = onnx_export.session(data)
+    assert session.get_inputs()[0].shape == ["batch", 1, 16]
+    module = net().eval()
+    for n in (1, 5, 17):
+        given = torch.randn(n, 1, 16, generator=torch.Generator().manual_seed(n))
+        (found,) = session.run(None, {session.get_inputs()[0].name: given.numpy()})
+        # Single precision rounds at 6e-8, a hundred times over 64 terms.
+        torch.testing.assert_close(torch.tensor(found), module(given), rtol=1e-5, atol=1e-5)
+    assert 0 < record["largest_deviation"] < record["tolerance"]
+    assert record["batch_sizes"] == [1, 2, 3, 8]
+
+
+def test_the_same_module_gives_the_same_file(exported, series):
+    assert onnx_export.export(net(), series)[0] == exported[0]
+
+
+def test_the_file_names_no_source_file_of_this_machine(exported):
+    assert b".py" not in exported[0]
+
+
+def test_the_module_is_not_changed(series):
+    module = net().train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    onnx_export.export(module, series)
+    assert module.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_several_inputs_and_outputs_and_an_example_of_one_are_exported():
+    module = TwoInputs()
+    data, record = onnx_export.export(module, (torch.randn(1, 4, 3), torch.tensor([[0, 1, 2, 4]])))
+    assert [node.shape for node in onnx_export.session(data).get_inputs()] == [
+        ["batch", 4, 3],
+        ["batch", 4],
+    ]
+    assert record["largest_deviation"] <= 1e-6
+
+
+def test_a_saved_model_has_its_onnx_file_and_says_how_near_it_is(series):
+    model = save(example=series)
+    (found,) = model.onnx_session().run(None, {"series": series.numpy()})
+    torch.testing.assert_close(torch.tensor(found), net().eval()(series), rtol=1e-5, atol=1e-5)
+    assert model.manifest.onnx is not None
+    assert model.manifest.onnx["largest_deviation"] < 1e-5
+    assert "`model.onnx` gives the same as torch within" in model.card
+
+
+@pytest.mark.parametrize("factor", [1.001, math.nan])
+def test_a_file_that_deviates_is_not_saved(factor, root, series):
+    with pytest.raises(ModelError, match=r"deviates from torch by (1\.0e-03|nan)"):
+        onnx_export.export(Wrong(factor), series)
+    module = nn.Sequential(net(), Wrong(factor))
+    with pytest.raises(ModelError, match="deviates"):
+        save(weights=module, example=series)
+    assert not list(root.rglob("*"))
+
+
+def test_a_module_of_one_batch_size_only_is_not_saved(series):
+    with pytest.raises(ModelError, match=r"FixedBatch cannot be exported .* batch of 1"):
+        onnx_export.export(FixedBatch(), series)
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        ((), "first dimension"),
+        (torch.tensor(1.0), "first dimension"),
+        ((torch.ones(2, 3), torch.ones(3)), "first dimension"),
+        (torch.ones(0, 3), "empty"),
+    ],
+)
+def test_an_example_without_a_batch_is_refused(example, message):
+    with pytest.raises(ModelError, match=message):
+        onnx_export.export(net(), example)
+
+
+def test_tensors_without_their_module_cannot_be_exported(series):
+    with pytest.raises(ModelError, match="the module itself"):
+        save(weights=net().state_dict(), example=series)
+
+
+def external_weights():
+    """An ONNX file that is sound but for taking its weights from another file."""
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2])
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="../../secret")
+    node = helper.make_node("Add", ["x", "w"], ["y"])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy")
+    graph = helper.make_graph([node], "g", [x], [y], initializer=[weights])
+    return helper.make_model(graph, ir_version=10).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (external_weights(), "another file"),
+        (b"\x08\x00garbage", "no sound ONNX file"),
+        (b"\x08\x0a", "no sound ONNX file"),
+    ],
+)
+def test_a_hostile_onnx_file_is_refused(data, message):
+    model = save()
+    (model.folder / "model.onnx").write_bytes(data)
+    rewrite_manifest(model.folder, added=["model.onnx"])
+    with pytest.raises(ModelError, match=message):
+        models.open_model(model.folder).onnx_session()

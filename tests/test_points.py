@@ -1,0 +1,201 @@
+"""Points of a sweep: grids, steps, Sobol sequences, files."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy.stats import qmc
+
+from physics_twins import points
+
+FINITE = st.floats(-1e12, 1e12)
+STEPS = st.floats(0, 1)
+
+
+def test_the_last_axis_of_a_grid_changes_fastest():
+    grid = points.grid({"a": [1, 2], "b": ["x", "y", "z"]})
+    assert [tuple(point.values()) for point in grid] == [
+        (1, "x"),
+        (1, "y"),
+        (1, "z"),
+        (2, "x"),
+        (2, "y"),
+        (2, "z"),
+    ]
+
+
+def test_a_grid_without_axes_is_one_point_and_with_an_empty_axis_none():
+    assert points.grid({}) == [{}]
+    assert points.grid({"a": [1, 2], "b": []}) == []
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+@given(low=st.floats(1e-9, 1e6), factor=st.floats(1.001, 1e6), n=st.integers(2, 40))
+def test_steps_hit_both_ends_exactly_and_rise_in_between(logarithmic, low, factor, n):
+    high = low * factor
+    values = points.evenly(low, high, n, logarithmic=logarithmic)
+    assert (values[0], values[-1], len(values)) == (low, high, n)
+    assert values == sorted(values)
+
+
+def test_even_steps_differ_by_a_constant_and_logarithmic_ones_by_a_factor():
+    even = np.array(points.evenly(-3.0, 4.0, 8))
+    assert np.diff(even) == pytest.approx(1.0)
+    factors = np.array(points.evenly(1e-3, 1e4, 8, logarithmic=True))
+    assert factors[1:] / factors[:-1] == pytest.approx(10.0)
+
+
+@given(low=FINITE, high=FINITE, step=STEPS)
+def test_a_step_never_leaves_its_range(low, high, step):
+    assume(low < high)
+    assert low <= points.scaled(step, low, high) <= high
+
+
+@given(low=st.floats(1e-300, 1e300), high=st.floats(1e-300, 1e300), step=STEPS)
+def test_a_step_in_factors_never_leaves_its_range(low, high, step):
+    assume(low < high)
+    assert low <= points.scaled(step, low, high, logarithmic=True) <= high
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(2.0, 1.0), (1.0, 1.0), (math.nan, 1.0), (0.0, math.inf), (-math.inf, 0.0)]
+)
+def test_a_range_that_does_not_go_upwards_or_has_no_end_is_refused(low, high):
+    with pytest.raises(ValueError, match="a range must go upwards"):
+        points.evenly(low, high, 3)
+
+
+def test_a_range_in_factors_must_begin_above_zero():
+    with pytest.raises(ValueError, match="must begin above 0, found 0"):
+        points.evenly(0.0, 1.0, 3, logarithmic=True)
+
+
+@pytest.mark.parametrize("n", [1, 0, -5])
+def test_fewer_than_two_steps_are_refused(n):
+    with pytest.raises(ValueError, match="needs two values or more"):
+        points.evenly(0.0, 1.0, n)
+
+
+BOX = {"x": (0.0, 1.0), "y": (0.0, 1.0)}
+
+
+def as_array(listed):
+    return np.array([list(point.values()) for point in listed])
+
+
+def test_sobol_points_fill_a_box_more_evenly_than_random_ones():
+    discrepancy = qmc.discrepancy(as_array(points.sobol(BOX, 64, seed=1)))
+    random = [qmc.discrepancy(np.random.default_rng(seed).random((64, 2))) for seed in range(20)]
+    assert discrepancy < 0.5 * min(random)  # it is about 8 times smaller than their mean
+
+
+def test_sobol_points_are_the_same_for_the_same_seed_only():
+    assert points.sobol(BOX, 7, seed=3) == points.sobol(BOX, 7, seed=3)
+    assert points.sobol(BOX, 7, seed=3) != points.sobol(BOX, 7, seed=4)
+
+
+@given(few=st.integers(1, 40), more=st.integers(1, 40))
+def test_more_sobol_points_begin_with_the_fewer_ones(few, more):
+    both = few + more
+    assert points.sobol(BOX, both, seed=1)[:few] == points.sobol(BOX, few, seed=1)
+
+
+def test_sobol_points_halve_each_axis_evenly_in_its_own_scale():
+    ranges = {"even": (0.0, 100.0), "factor": (0.01, 100.0)}
+    found = as_array(points.sobol(ranges, 16, seed=2, logarithmic=["factor"]))
+    assert ((found[:, 0] > 50).sum(), (found[:, 1] > 1).sum()) == (8, 8)
+
+
+def test_each_whole_number_of_a_range_gets_its_even_share_of_sobol_points():
+    listed = points.sobol({"n": (1, 4)}, 64, seed=1, whole=["n"])
+    values = [point["n"] for point in listed]
+    assert all(type(value) is int for value in values)
+    assert [values.count(n) for n in (1, 2, 3, 4)] == [16, 16, 16, 16]
+
+
+def test_a_range_without_a_whole_number_is_refused():
+    with pytest.raises(ValueError, match=r"no two whole numbers between 1\.2 and 2\.9"):
+        points.sobol({"n": (1.2, 2.9)}, 4, seed=1, whole=["n"])
+
+
+@pytest.mark.parametrize(("ranges", "n"), [(BOX, 0), (BOX, -1), ({}, 4)])
+def test_sobol_without_points_or_ranges_is_refused(ranges, n):
+    with pytest.raises(ValueError, match="Sobol points need"):
+        points.sobol(ranges, n, seed=1)
+
+
+def test_every_point_comes_with_each_seed():
+    both = points.with_seeds([{"a": 1}, {"a": 2}], range(1, 3))
+    assert both == [{"a": a, "seed": seed} for a in (1, 2) for seed in (1, 2)]
+    assert points.with_seeds([], [7]) == [{"seed": 7}]
+
+
+def written(folder, content, name="points.csv"):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "dm_pc_cm3,seed\n10,1\n20,2\n",
+        "\ufeffdm_pc_cm3,seed\r\n10,1\r\n20,2\r\n",  # as a spreadsheet saves it
+        "dm_pc_cm3, seed\n10, 1\n\n20, 2",
+        '"dm_pc_cm3","seed"\n"10","1"\n"20","2"\n',
+    ],
+)
+def test_a_table_of_points_is_read(content, tmp_path):
+    expected = [{"dm_pc_cm3": "10", "seed": "1"}, {"dm_pc_cm3": "20", "seed": "2"}]
+    assert points.read(written(tmp_path, content)) == expected
+
+
+def test_a_json_list_of_points_keeps_the_types(tmp_path):
+    listed = [{"a": 1.5, "b": True}, {"a": 2, "label": "x"}]
+    assert points.read(written(tmp_path, json.dumps(listed), "points.json")) == listed
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "holds no points"),
+        ("a,b\n", "holds no points"),
+        ("a,b\n1\n", "point 1 does not have one value for each name"),
+        ("a,b\n1,2\n1,2,3\n", "point 2 does not have one value for each name"),
+        ("a,b,a\n1,2,3\n", "two columns are called a"),
+        ('a,b\n1,"2\n', "is no list of points"),
+        ("a,b\n1,2\n".encode("utf-16"), "is no list of points"),
+        (b"a,b\n1,\xff\n", "is no list of points"),
+    ],
+)
+def test_a_damaged_table_is_named_with_what_is_wrong(content, reason, tmp_path):
+    path = written(tmp_path, content)
+    with pytest.raises(ValueError, match=reason) as refusal:
+        points.read(path)
+    assert "points.csv" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "is no list of points"),
+        ("[]", "holds no points"),
+        ("{}", "holds no points"),
+        ('{"a": 1}', "holds no points"),
+        ("[1, 2]", "point 1 does not have"),
+        ('[{"a": 1}, {"a": null}]', "point 2 does not have"),
+        ('[{"a": NaN}]', "NaN"),
+        ('[{"a": -Infinity}]', "-Infinity"),
+        ('[{"a": 1, "a": 2}]', "two values are called a"),
+        ('[{"a": 1', "is no list of points"),
+        ("[" * 100_000, "is no list of points"),
+    ],
+)
+def test_a_damaged_json_list_is_named_with_what_is_wrong(content, reason, tmp_path):
+    path = written(tmp_path, content, "points.json")
+    with pytest.raises(ValueError, match=reason) as refusal:
+        points.read(path)
+    assert "points.json" in str(refusal.value)
