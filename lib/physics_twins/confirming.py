@@ -114,24 +114,19 @@ def plan_cells(
     baseline: Mapping[str, Any] | None,
     folder: Path,
 ) -> list[Cell]:
-    """Return the cells that confirm the best trial, and note in the folder which they are."""
+    """Return the cells that compare the best trial with the defaults; note in the folder which."""
     best = best_of(trials, maximise=plan["maximise"])
-    if best is None:
-        return []
     fixed, source = plan["fixed"], plan["source_sha256"]
-    has_seed = SEED in task.fields
-    used = task.check({**fixed, **best.point}).get(SEED)
-    others = (n for n in range(1, plan["confirm"] + 2) if n != used)
-    seeds = [n for n, _ in zip(others, range(plan["confirm"]), strict=False)] if has_seed else []
+    seeds = _fresh_seeds(task, fixed, best.point, plan["confirm"]) if best else []
 
     def cell(point: Mapping[str, Any], **seed: int) -> Cell:
         values = task.check({**fixed, **point, **seed})
         return Cell(tasks.key(task, values, source), values)
 
-    at_best = [cell(best.point, seed=seed) for seed in seeds]
+    at_best = [cell(best.point, seed=seed) for seed in seeds] if best else []
     at_baseline = [] if baseline is None else [cell(baseline, seed=seed) for seed in seeds]
     own = [] if baseline is None else [cell(baseline)]
-    note = {"seeds": seeds, "best": best.key, "best_keys": [c.key for c in at_best]}
+    note = {"seeds": seeds, "best": best and best.key, "best_keys": [c.key for c in at_best]}
     note |= {"baseline_point": baseline, "baseline_key": own[0].key if own else None}
     atomic.write_json(folder / _FILE, note | {"baseline_keys": [c.key for c in at_baseline]})
     return list({c.key: c for c in (*own, *at_best, *at_baseline)}.values())
@@ -169,6 +164,16 @@ def judge(
         maximise=maximise,
         unit=unit(records.get(best.key), metric) if best else "",
     )
+
+
+def _fresh_seeds(
+    task: tasks.Task, fixed: Mapping[str, Any], point: Mapping[str, Any], n: int
+) -> list[int]:
+    """Return the first `n` seeds that are not the one that all trials share; none without a seed."""
+    if SEED not in task.fields:
+        return []
+    used = task.check({**fixed, **point})[SEED]
+    return [seed for seed in range(1, n + 2) if seed != used][:n]
 
 
 def _gain(best: Trial | None, baseline: Estimate | None, *, maximise: bool) -> Estimate | None:

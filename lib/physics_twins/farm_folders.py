@@ -71,7 +71,7 @@ def write_plan(folder: Path, plan: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def driving(folder: Path, error: type[FolderError] = FolderError) -> Iterator[None]:
+def driving(folder: Path, error: type[FolderError]) -> Iterator[None]:
     """Hold the folder's lock, which the system releases when this process ends, however it does.
 
     Raises:

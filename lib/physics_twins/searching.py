@@ -48,7 +48,8 @@ class Driver:
         if trials:
             self._check_first(trials[0])
         n_finished = sum(trial.status != WAITING for trial in trials)
-        return n_finished < max(self._plan["trials"], len(trials)) or bool(self._confirmation())
+        confirmation = self._confirmation()
+        return n_finished < max(self._plan["trials"], len(trials)) or bool(confirmation)
 
     def work(self, client: Any, parallel: int | None, progress: bool) -> None:
         """Compute what is missing, `parallel` trials at a time, by default one for each worker.
