@@ -15,7 +15,8 @@ elif __name__ == "__main__":
     import _clusters
     import _models
     import _sweeps
+    import _trainings
     from _table import run_benchmarks
 
-    parts = (_sweeps, _models, _clusters)
+    parts = (_sweeps, _trainings, _models, _clusters)
     sys.exit(bool(run_benchmarks({k: v for part in parts for k, v in part.BENCHMARKS.items()})))

@@ -50,7 +50,8 @@ def test_every_page_of_the_table_of_contents_is_there_or_generated():
 
 def test_no_link_of_a_written_page_leads_nowhere():
     for page in BOOK.glob("*.md"):
-        links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+        prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+        links = re.findall(r"\]\(([^)#:]+)\)", prose)
         assert [
             link for link in links if not (BOOK / link).exists() and not (BOOK.parent / link).exists()
         ] == []
@@ -206,3 +207,15 @@ def test_figures_are_drawn_in_a_browser_without_network(tiny_book, tmp_path):
     # Panel's script renames a figure's place when it has drawn it; MathJax leaves its own elements.
     assert len(re.findall(r'id="[^"]*-rendered"', done.stdout)) == 2
     assert "<mjx-container" in done.stdout
+
+
+def test_the_example_of_a_training_trains_and_keeps_a_model_that_opens(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PHYSICS_TWINS_RUNS", str(tmp_path / "runs"))
+    page = (BOOK / "training.md").read_text().replace("max_steps=2000", "max_steps=20")
+    training, _, keeping = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict = {}
+    exec(training, names)
+    exec(keeping.replace(", example=torch.randn(4, 8)", ""), names)
+    assert names["models"].find("sum-of-eight").metrics["error"].value == 0.021
+    assert names["trained"].n_steps == 20

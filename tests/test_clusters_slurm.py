@@ -55,7 +55,15 @@ def client(slurm):
 @pytest.fixture(scope="module")
 def killed_driver(slurm):
     """What a driver wrote before it was killed, the queue then, and when it was empty, in s."""
-    filler = slurm.command("sbatch", "--parsable", "--gres=gpu:1", "--mem=100", "--wrap", "sleep 1000")
+    filler = slurm.command(
+        "sbatch",
+        "--parsable",
+        "--gres=gpu:1",
+        "--mem=100",
+        "--output=/dev/null",
+        "--wrap",
+        "sleep 1000",
+    )
     changed = {"DASK_JOBQUEUE__SLURM__DEATH_TIMEOUT": "4", "DASK_JOBQUEUE__SLURM__NAME": "doomed"}
     command = [sys.executable, "-c", DRIVER]
     done = subprocess.run(command, env=slurm.environment | changed, capture_output=True, text=True)

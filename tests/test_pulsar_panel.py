@@ -158,7 +158,7 @@ def test_the_code_shown_makes_the_same_parameters(panel):
     panel.controls["dm_pc_cm3"].value = 10.0
     panel.controls["duration_s"].value = 0.1
     names: dict = {}
-    exec(panel.as_code(), names)  # noqa: S102
+    exec(panel.as_code(), names)
     assert names["parameters"] == panel.parameters
     assert names["observation"].sizes["frequency"] == 256
 

@@ -13,7 +13,8 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; it takes the place of `path` when the block succeeds.
 
-    The file is flushed to the disk before it is renamed, so a crash leaves the old file or the new one.
+    The file is flushed to the disk before it is renamed, and its folder after: a crash leaves the old
+    file or the new one.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -21,6 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -50,3 +52,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object, found {type(value).__name__}")
     return value
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a new name in `folder` outlast a power cut; Windows cannot, and needs not."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,11 +1,14 @@
 """The commands `twins sweep` and `twins sweeps`: many points at once, and what came of them."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from physics_twins import cli_options
 
 if TYPE_CHECKING:
     from physics_twins.parameters import FieldDescription
@@ -65,18 +68,24 @@ def sweep(
     """Compute a function or a notebook at many points, on any cluster; the same command resumes it."""
     from physics_twins import sweeps, tasks
 
+    for library in ("papermill", "asyncio"):  # what they have to say is told below, in one line
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"on": on, "retry_failed": retry_failed, "report": report}
     options["progress"] = not quiet
     is_folder = (Path(what) / sweeps.PLAN).is_file()
-    if is_folder and (settings or grid or listed or sobol or seeds or out):
+    if is_folder and (settings or grid or listed or sobol or ranges or seeds or out):
         raise ValueError(f"{what} is a sweep with its own points: give --on and --retry-failed only")
     try:
-        if is_folder:
+        if is_folder and not plan:
             _show_result(sweeps.resume(what, **options))
             return
-        task = tasks.find(what)
-        fixed = dict(map(_pair, settings or []))
-        points = _points(task.fields, grid or [], listed, sobol, ranges or [], seeds)
+        if is_folder:
+            known = sweeps.load(what).plan
+            task, fixed, points = tasks.find(known["task"]), known["fixed"], known["points"]
+        else:
+            task = tasks.find(what)
+            fixed = _pairs("-p", settings or [])
+            points = _points(task.fields, fixed, grid or [], listed, sobol, ranges or [], seeds)
         if plan:
             _show_plan([{**fixed, **point} for point in points], task)
             return
@@ -98,9 +107,11 @@ def list_sweeps(context: typer.Context) -> None:
         ("sweep", "status", "complete", "failed", "waiting", "started", "of")
     ]
     for found in sweeps.find():
-        counts = (str(found.counts[name]) for name in ("complete", "failed", "waiting"))
+        status = found.status
+        counts = {} if status == "damaged" else found.counts
+        numbers = (str(counts.get(name, "?")) for name in ("complete", "failed", "waiting"))
         started = found.plan["started"][:16].replace("T", " ")
-        rows.append((str(found), found.status, *counts, started, found.plan["task"]))
+        rows.append((str(found), status, *numbers, started, found.plan["task"]))
     print(aligned(rows) if rows[1:] else "no sweeps here")
 
 
@@ -125,6 +136,7 @@ def show_sweep(
 
 def _points(
     fields: "dict[str, FieldDescription]",
+    fixed: dict[str, str],
     grid: list[str],
     listed: Path | None,
     sobol: int | None,
@@ -138,23 +150,22 @@ def _points(
         raise ValueError("--sobol N and --range NAME=LOW:HIGH belong together")
     if listed and sobol:
         raise ValueError("give --list or --sobol, not both")
-    for text in (*grid, *ranges):
-        _known(_pair(text)[0], fields)
+    given_axes, given_ranges = _pairs("--grid", grid), _pairs("--range", ranges)
+    for name in (*given_axes, *given_ranges):
+        cli_options.known(name, fields)
     base: list[Point] = points.read(listed) if listed else [{}]
     if sobol:
-        boxes = {name: _box(text) for name, text in map(_pair, ranges)}
+        boxes = {name: _box(name, text) for name, text in given_ranges.items()}
         factors = [name for name in boxes if fields[name].logarithmic]
         whole = [name for name in boxes if fields[name].kind is int]
         base = points.sobol(boxes, sobol, seed=1, logarithmic=factors, whole=whole)
-    axes = {name: _axis(fields[name], text) for name, text in map(_pair, grid)}
+    axes = {name: _axis(fields[name], text) for name, text in given_axes.items()}
+    varied = {name for point in base for name in point}
+    _check_once([*fixed, *varied, *axes, *(["seed"] if seeds else [])])
     combined = [{**first, **point} for first in base for point in points.grid(axes)]
     if seeds:
-        _known("seed", fields)
-        numbers = seeds.split(",")
-        single = len(numbers) == 1
-        combined = points.with_seeds(
-            combined, range(1, int(seeds) + 1) if single else map(int, numbers)
-        )
+        cli_options.known("seed", fields)
+        combined = points.with_seeds(combined, _seeds(seeds))
     if combined == [{}]:
         raise ValueError("nothing is varied: give --grid, --list, --sobol or --seeds")
     return combined
@@ -166,30 +177,46 @@ def _axis(info: "FieldDescription", text: str) -> list[Any]:
     if text.count(":") != 2 or info.kind is str:
         return text.split(",")
     low, high, n = text.split(":")
-    values = points.evenly(float(low), float(high), int(n), logarithmic=info.logarithmic)
+    try:
+        ends, n_values = (float(low), float(high)), int(n)
+    except ValueError:
+        form = f"write it as {info.name}=LOW:HIGH:N or {info.name}=A,B,C"
+        raise ValueError(f"--grid {info.name}={text}: {form}") from None
+    values = points.evenly(*ends, n_values, logarithmic=info.logarithmic)
     return [round(value) for value in values] if info.kind is int else values
 
 
-def _box(text: str) -> tuple[float, float]:
+def _box(name: str, text: str) -> tuple[float, float]:
     low, _, high = text.partition(":")
     try:
         return float(low), float(high)
     except ValueError:
-        raise ValueError(f"--range {text!r}: write it as NAME=LOW:HIGH") from None
+        raise ValueError(f"--range {name}={text}: write it as {name}=LOW:HIGH") from None
 
 
-def _known(name: str, fields: "dict[str, FieldDescription]") -> None:
-    from physics_twins.parameters import ParameterError, unknown
+def _seeds(text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or (len(numbers) == 1 and numbers[0] < 1):
+        raise ValueError(f"--seeds {text}: give how many, 1 or more, or the seeds as A,B,C")
+    return [*range(1, numbers[0] + 1)] if len(numbers) == 1 else numbers
 
-    if name not in fields:
-        raise ParameterError(unknown(name, fields))
+
+def _pairs(option: str, texts: list[str]) -> dict[str, str]:
+    """Return names and values, each name once."""
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, value in pairs:
+        if not equals or not name or not (value or option == "-p"):
+            raise ValueError(f"{option} {name}{equals}{value}: write it as NAME=...")
+    _check_once([name for name, _, _ in pairs])
+    return {name: value for name, _, value in pairs}
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name or not value:
-        raise ValueError(f"{text!r}: write it as NAME=...")
-    return name, value
+def _check_once(names: list[str]) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)} is given twice")
 
 
 def _show_plan(points: "list[Point]", task: Any) -> None:

@@ -53,16 +53,13 @@ def combine(
     about = {"long_name": "whether the cell has a result"}
     flat[_free("complete", taken)] = (CELL, np.array(complete), about)
     names = list(dict.fromkeys(name for point in points for name in point))
-    columns = {
-        _free(name, taken | {CELL}): xr.Variable(
-            CELL, _column([point.get(name) for point in points]), {"units": units.get(name) or "1"}
+    columns = {}
+    for name in names:
+        values = column([point.get(name) for point in points])
+        columns[_free(name, taken | {CELL})] = xr.Variable(
+            CELL, values, attributes(name, values, units)
         )
-        for name in names
-    }
-    for column in columns.values():
-        if column.dtype.kind not in "iuf":
-            column.attrs.clear()
-    axes = _axes({name: column.values for name, column in columns.items()})
+    axes = _axes({name: variable.values for name, variable in columns.items()})
     return flat.assign_coords(columns) if axes is None else _gridded(flat, columns, axes)
 
 
@@ -134,13 +131,18 @@ def _read(cells: Path, result: Mapping[str, Any]) -> xr.Dataset:
     return dataset.rename({CELL: _free(CELL, names)}) if CELL in names else dataset
 
 
-def _column(values: Sequence[Any]) -> np.ndarray:
+def column(values: Sequence[Any]) -> np.ndarray:
     """Return a parameter's values as numbers where they are, else as text."""
     if all(isinstance(value, bool) for value in values):
         return np.array(values)
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return np.array(values)
     return np.array([str(value) for value in values])
+
+
+def attributes(name: str, column: np.ndarray, units: Mapping[str, str]) -> dict[str, str]:
+    """Return the attributes of a parameter's coordinate: units, where its values are numbers."""
+    return {"units": units.get(name) or "1"} if column.dtype.kind in "iuf" else {}
 
 
 def _axes(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:

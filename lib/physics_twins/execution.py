@@ -93,7 +93,8 @@ def _papermill(
             notebook,
             _literal(output),
             parameters=dict(values) | {"run_dir": str(run.folder)},
-            cwd=run.folder,
+            # Not papermill's `cwd`: it moves this whole process, where others may run beside.
+            resources={"metadata": {"path": str(run.folder)}},
             config=config,
             progress_bar=False,
             stdout_file=follower,

@@ -1,35 +1,26 @@
 """Cells of a sweep or study, computed on the workers of a Dask client, a batch at a time."""
 
-import functools
-import multiprocessing
-import os
-import platform
-import secrets
-import sys
 import time
-import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from physics_twins import ledger, provenance, tasks
-from physics_twins.clusters import ClusterError
-from physics_twins.ledger import COMPLETE, FAILED, Record
+from physics_twins.cell_batches import CELLS, KERNELS, FarmError, compute_batch, failure
+from physics_twins.ledger import Record
 
-CELLS = "cells"  # folder of results that are files or runs
 # Short cells travel together. A batch this long costs little to send and is little to lose.
 BATCH_S = 0.25
-# A short notebook mostly waits for its kernel: so many run beside each other in one worker.
-_KERNELS = 2
 _SHORT_NOTEBOOK_S = 2.0
 # How often the caller hears that nothing has come.
 _TICK_S = 0.5
 # By then the scheduler has surely heard that a batch is done with.
 _FORGOTTEN_S = 30.0
+# A network file system may show a worker's file to other machines only after a minute.
+_LATE_S = 120.0
 _GONE = "the Dask scheduler is gone; start again, and what is complete is kept"
 
 
@@ -46,18 +37,13 @@ class Cell:
     values: dict[str, Any]
 
 
-class FarmError(ClusterError):
-    """A farm that cannot work; the message says why."""
-
-
 def compute(
-    task: tasks.Task, cells: Sequence[Cell], folder: Path, client: Any
+    task: tasks.Task, cells: Iterable[Cell], folder: Path, client: Any
 ) -> Iterator[list[Record]]:
     """Compute cells on a client's workers; yield the record of each as the ledger takes it in.
 
-    Every half second without a record yields an empty list. A worker that dies is made good by
-    another; a cell that several workers die of is recorded as failed. Leaving the iteration early
-    cancels what has not begun.
+    Every half second without a record yields an empty list. Leaving the iteration early cancels what
+    has not begun.
 
     Args:
         task: What is computed.
@@ -68,17 +54,10 @@ def compute(
     Raises:
         FarmError: The scheduler is gone, or a worker runs other code or cannot write its results.
     """
-    farm = _Farm(task, cells, folder, client)
-    (folder / CELLS).mkdir(exist_ok=True)
-    with ledger.Ledger(folder) as book:
-        try:
-            while farm.fill():
-                ended, lost = farm.wait()
-                book.add(lost)
-                yield farm.count(book.take_in(ended=ended, busy=farm.busy()) + lost)
-        finally:
-            farm.cancel()
-            book.take_in()
+    with Farm(task, folder, client) as farm:
+        farm.add(cells)
+        while farm.is_busy:
+            yield farm.step()
 
 
 def workers(client: Any) -> dict[str, int]:
@@ -93,37 +72,86 @@ def workers(client: Any) -> dict[str, int]:
         raise FarmError(_GONE) from None
 
 
-class _Farm:
-    """What is with the workers, and what waits."""
+class Farm:
+    """Cells that a client's workers compute; more may be added while it runs.
 
-    def __init__(self, task: tasks.Task, cells: Sequence[Cell], folder: Path, client: Any) -> None:
+    Use it in a `with` block, whose end cancels what has not begun. A worker that dies is made good by
+    another; a cell that several workers die of is recorded as failed.
+    """
+
+    def __init__(self, task: tasks.Task, folder: Path, client: Any) -> None:
         self._task, self._folder, self._client = task, folder, client
         self._code = (task.sha256, provenance.source_sha256())
-        self._waiting = deque(cells)
-        self._missing = {cell.key for cell in cells}  # without a record
+        self._waiting: deque[Cell] = deque()
+        self._missing: set[str] = set()  # keys of cells without a record
         self._suspects: deque[Cell] = deque()  # workers died while they had these
         self._on_trial: Cell | None = None
         self._out: dict[Any, list[Cell]] = {}
         self._ended: deque[tuple[float, list[Cell]]] = deque()
+        self._late: dict[str, float] = {}  # until when the record of a computed cell is waited for
         self._cell_s: float | None = None
 
-    def fill(self) -> bool:
-        """Keep every worker busy and one batch ahead; return whether anything is out."""
-        n_slots = max(1, sum(workers(self._client).values()))
+    def __enter__(self) -> Self:
+        (self._folder / CELLS).mkdir(exist_ok=True)
+        self._ledger = ledger.Ledger(self._folder)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._ledger:
+            if self._out and self._client.status == "running":
+                self._client.cancel(list(self._out))
+            self._ledger.take_in()
+
+    @property
+    def n_slots(self) -> int:
+        """How many cells can be computed at the same time, at least one."""
+        return max(1, sum(workers(self._client).values()))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a cell is not finished."""
+        waiting = (cell.key for cell in (*self._waiting, *self._suspects))
+        return bool(self._out or self._late) or any(key in self._missing for key in waiting)
+
+    def add(self, cells: Iterable[Cell]) -> None:
+        """Take cells that are to be computed."""
+        new = list(cells)
+        self._waiting.extend(new)
+        self._missing.update(cell.key for cell in new)
+
+    def step(self) -> list[Record]:
+        """Send cells, wait for results up to half a second, return the first record of each that came.
+
+        Raises:
+            FarmError: The scheduler is gone, or a worker runs other code or cannot write its results.
+        """
+        self._fill()
+        ended, lost = self._wait()
+        came = self._ledger.take_in(ended=ended, busy=self._busy())
+        found = self._count(came + lost)
+        too_late = self._never_seen()
+        self._ledger.add(lost + too_late)
+        return found + self._count(too_late)
+
+    def _fill(self) -> None:
+        """Keep every worker busy and one batch ahead."""
+        n_slots = self.n_slots
         while len(self._out) < (1 if self._suspects or self._on_trial else 2 * n_slots):
             if not (batch := self._next_suspect() or self._next_batch(n_slots)):
                 break
             payload = [(cell.key, cell.values) for cell in batch]
             arguments = (self._task.name, self._code, payload, str(self._folder))
             self._out[self._client.submit(compute_batch, *arguments, pure=False)] = batch
-        return bool(self._out)
 
-    def wait(self) -> tuple[list[list[str]], list[Record]]:
+    def _wait(self) -> tuple[list[list[str]], list[Record]]:
         """Wait for a batch; return the keys of those that ended, and records of what cannot be."""
         from distributed import CancelledError, wait
 
-        with suppress(TimeoutError, CancelledError):
-            wait(list(self._out), timeout=_TICK_S, return_when="FIRST_COMPLETED")
+        if not self._out:
+            time.sleep(_TICK_S)
+        else:
+            with suppress(TimeoutError, CancelledError):
+                wait(list(self._out), timeout=_TICK_S, return_when="FIRST_COMPLETED")
         done = [future for future in self._out if future.status != "pending"]
         if self._client.status not in ("running", "connecting"):
             raise FarmError(_GONE)
@@ -132,7 +160,7 @@ class _Farm:
         lost = [record for future, batch in ended for record in self._settle(future, batch)]
         return [[cell.key for cell in batch] for _, batch in ended], lost
 
-    def busy(self) -> set[str]:
+    def _busy(self) -> set[str]:
         """Return the keys of all cells that are with the workers, or were a moment ago.
 
         A scheduler that does not know yet that a batch is not wanted any more sends it out again when
@@ -143,7 +171,7 @@ class _Farm:
         batches = [*self._out.values(), *(batch for _, batch in self._ended)]
         return {cell.key for batch in batches for cell in batch}
 
-    def count(self, records: list[Record]) -> list[Record]:
+    def _count(self, records: list[Record]) -> list[Record]:
         """Return the first record of each cell, and learn from them how long a cell takes.
 
         A worker of an earlier driver, who is gone, may leave one too: that cell is not sent out again.
@@ -155,10 +183,14 @@ class _Farm:
             self._cell_s = max(spent_s / len(new), 1e-5)
         return list(new.values())
 
-    def cancel(self) -> None:
-        """Give up what is out."""
-        if self._out and self._client.status == "running":
-            self._client.cancel(list(self._out))
+    def _never_seen(self) -> list[Record]:
+        """Return failures of cells that were computed, but whose records did not appear in time."""
+        self._late = {key: until for key, until in self._late.items() if key in self._missing}
+        gone = [key for key, until in self._late.items() if until < time.monotonic()]
+        for key in gone:
+            del self._late[key]
+        error = FarmError(f"its record never appeared in {self._folder}: do all machines share it?")
+        return [failure(key, error, time.time(), 0.0) for key in gone]
 
     def _next_suspect(self) -> list[Cell]:
         """Return a cell that is now computed with nothing beside it that could be the culprit."""
@@ -183,7 +215,7 @@ class _Farm:
         if self._cell_s is None:
             return 1
         if isinstance(self._task, tasks.NotebookTask):
-            return 2 * _KERNELS if self._cell_s < _SHORT_NOTEBOOK_S else 1
+            return 2 * KERNELS if self._cell_s < _SHORT_NOTEBOOK_S else 1
         return int(BATCH_S / self._cell_s)
 
     def _settle(self, future: Any, batch: list[Cell]) -> list[Record]:
@@ -196,6 +228,7 @@ class _Farm:
             return []
         error = future.exception()
         if error is None:
+            self._late |= {cell.key: time.monotonic() + _LATE_S for cell in batch}
             return []
         if not isinstance(error, KilledWorker):  # errors of cells are in their records
             told = str(error) if isinstance(error, FarmError) else f"{type(error).__name__}: {error}"
@@ -204,107 +237,4 @@ class _Farm:
             self._suspects.extend(batch)
             return []
         death = FarmError("several workers died while computing this: out of memory, or crashed?")
-        return [_failure(cell.key, death, time.time(), 0.0) for cell in batch]
-
-
-def compute_batch(
-    name: str, code: tuple[str, str], cells: list[tuple[str, dict[str, Any]]], folder: str
-) -> None:
-    """Compute cells one after the other and leave their records; runs on a worker.
-
-    Args:
-        name: What is computed, as `tasks.find` knows it.
-        code: Hash of the task and of the library, as the driver has them.
-        cells: Key and checked parameters of each.
-        folder: The folder that takes ledger and results.
-
-    Raises:
-        FarmError: The folder is not there, or this worker runs other code.
-    """
-    place = Path(folder)
-    if not (place / CELLS).is_dir():
-        raise FarmError(
-            f"{platform.node()} does not see {folder}: use a folder that all machines share"
-        )
-    if ledger.is_left(place, [key for key, _ in cells]):
-        return  # done by a worker that died right after, or for a driver that did
-    if multiprocessing.parent_process():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # bars of workers would overwrite each other
-    task = _task(name)
-    if (task.sha256, _source_sha256()) != code:
-        raise FarmError(f"{platform.node()} runs other code than was asked for: restart its workers")
-    record = functools.partial(_record, task, place / CELLS)
-    if isinstance(task, tasks.NotebookTask):
-        with ThreadPoolExecutor(_KERNELS) as threads:
-            records = list(threads.map(record, *zip(*cells, strict=True)))
-    else:
-        records = [record(key, values) for key, values in cells]
-    ledger.leave(place, records)
-
-
-def _record(task: tasks.Task, cells: Path, key: str, values: dict[str, Any]) -> Record:
-    started, clock = time.time(), time.perf_counter()
-    try:
-        result = _stored(task, task.compute(values, cells), cells, key)
-    except BaseException as error:  # whatever a cell does, the others go on
-        return _failure(key, error, started, time.perf_counter() - clock)
-    return _row(key, COMPLETE, started, time.perf_counter() - clock, result=result)
-
-
-def _stored(task: tasks.Task, result: Any, cells: Path, key: str) -> dict[str, Any]:
-    """Return what the ledger keeps of a result; a dataset is written to a file of its own."""
-    xarray = sys.modules.get("xarray")
-    if not (xarray and isinstance(result, xarray.Dataset)):
-        return tasks.plain_result(task, result)
-    from physics_twins import datasets
-
-    # Two workers may compute a cell when one was taken for dead: neither disturbs the other's file.
-    path = datasets.save(result, cells / f"{key}-{secrets.token_hex(4)}.nc")
-    return {"file": path.name, "sha256": provenance.file_sha256(path), "bytes": path.stat().st_size}
-
-
-def _failure(key: str, error: BaseException, started: float, seconds: float) -> Record:
-    described = traceback.TracebackException.from_exception(error)  # also of an error without words
-    words = f"{type(error).__name__}: {' '.join(str(described).split())}"
-    trace = "".join(described.format())
-    return _row(key, FAILED, started, seconds, error=_writable(words), trace=_writable(trace))
-
-
-def _writable(text: str) -> str:
-    """Return text that a database takes: the name of a file may have parts that are no characters."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _row(
-    key: str,
-    status: str,
-    started: float,
-    seconds: float,
-    *,
-    result: dict[str, Any] | None = None,
-    error: str = "",
-    trace: str = "",
-) -> Record:
-    row = {"key": key, "status": status, "result": result or {}, "error": error, "trace": trace}
-    return row | {
-        "started": started,
-        "finished": time.time(),
-        "seconds": seconds,
-        "host": platform.node(),
-    }
-
-
-def _task(name: str) -> tasks.Task:
-    """Return the task as this process runs it: a notebook is read each time, a module only once."""
-    return _function_task(name) if ":" in name else tasks.find(name)
-
-
-@functools.cache
-def _function_task(name: str) -> tasks.Task:
-    return tasks.find(name)
-
-
-@functools.cache
-def _source_sha256() -> str:
-    """Return the hash of the library as it was when this process first asked."""
-    return provenance.source_sha256()
+        return [failure(cell.key, death, time.time(), 0.0) for cell in batch]

@@ -84,7 +84,7 @@ class Ledger:
         incoming = self._folder / _INCOMING
         listed = {path for path in incoming.glob("[!.]*.json") if path.is_file()}
         files = listed.union(_incoming_file(self._folder, keys) for keys in ended)
-        new = {path: _read(path) for path in sorted(files.difference(self._kept))}
+        new = {path: _read(path) for path in sorted(files.difference(self._kept)) if path.is_file()}
         records = [record for found in new.values() for record in found]
         self.add(records)
         self._kept |= {path: {record["key"] for record in found} for path, found in new.items()}

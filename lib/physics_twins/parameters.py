@@ -164,7 +164,9 @@ class Execution(Parameters):
     """How a notebook runs, as opposed to what it computes; every notebook declares it."""
 
     seed: int = field(1, ge=0, le=2**32 - 1, help="Seed of every random number of the run")
-    on: str = field("local", help="Where heavy work runs: local, slurm, ... or tcp://host:port")
+    on: str = field(
+        "local", help="Where heavy work runs: local, slurm, slurm-gpu, ... or tcp://host:port"
+    )
     run_dir: str = field("", help="Folder of the run; empty makes a new one under runs/")
 
 

@@ -41,9 +41,9 @@ COMPONENTS = {
     "broadband": "Broad-band interference",
     "noise": "Receiver noise",
 }
+BAR = {"width": 12, "padding": 14, "title_standoff": 6}
 # The wheel scrolls the page; a drag zooms.
-_BAR = {"width": 12, "padding": 14, "title_standoff": 6}
-_FRAME = {"active_tools": ["box_zoom"], "toolbar": "above"}
+FRAME = {"active_tools": ["box_zoom"], "toolbar": "above"}
 
 
 def load_extension(*, again: bool = True) -> None:
@@ -94,17 +94,17 @@ def waterfall(
         image = level(image, str(horizontal))
     axes = [_axis(image[horizontal]), _axis(image[vertical])]
     pixels = image.transpose(vertical, horizontal).sortby([vertical, horizontal]).astype(np.float32)
-    return _styled(
+    return styled(
         hv.Image(pixels.rename("value"), kdims=axes, vdims=[_value(image)]),
         cmap=COLOUR_MAP,
         clim=_colour_limits(pixels.values),
         colorbar=True,
-        colorbar_opts={"title": _value(image).pprint_label, **_BAR},
+        colorbar_opts={"title": _value(image).pprint_label, **BAR},
         tools=["hover"],
         title=f"{title or _label(array)}; pixels of {_pixel(array, max_pixels)}",
         width=width,
         height=height,
-        **_FRAME,
+        **FRAME,
     )
 
 
@@ -116,7 +116,7 @@ def components(dataset: xr.Dataset, titles: Mapping[str, str] | None = None) -> 
         titles: Title of each variable to show; `COMPONENTS` by default.
     """
     images = [
-        _styled(
+        styled(
             waterfall(dataset, name, title=title, max_pixels=(200, 128), width=345, height=250),
             fontsize={"title": 9},
         )
@@ -148,21 +148,21 @@ def series(
     place = array[array.dims[0]]
     axes = _axis(place), _value(array)
     line = hv.Curve(extremes(array, MAX_POINTS), *axes, label=_label(array))
-    parts: list[Any] = [_styled(line, color=BLUE, line_width=1, tools=["hover"])]
+    parts: list[Any] = [styled(line, color=BLUE, line_width=1, tools=["hover"])]
     for n, (name, what) in enumerate((references or {}).items()):
         colour = REFERENCE_COLOURS[n % len(REFERENCE_COLOURS)]
         parts.append(_reference(what, place, axes, label=name, colour=colour))
     if marks is not None:
         above = np.full(marks.size, 1.08 * float(array.max()))
         triangles = hv.Scatter((marks.values, above), *axes, label=_label(marks))
-        parts.append(_styled(triangles, marker="inverted_triangle", size=9, color=VERMILLION))
-    return _styled(
+        parts.append(styled(triangles, marker="inverted_triangle", size=9, color=VERMILLION))
+    return styled(
         hv.Overlay(parts),
         title=title or _label(array),
         width=width,
         height=height,
-        **_legend(len(parts)),
-        **_FRAME,
+        **legend(len(parts)),
+        **FRAME,
     )
 
 
@@ -189,9 +189,9 @@ def candidates(result: xr.Dataset, truth: xr.Dataset | None = None, *, title: st
         parts = [_true_points(truth, axes)] if truth is not None else []
         parts += [_points(result.isel(candidate=labels == name), name, axes) for name in present]
         plane = hv.Overlay(parts or [hv.Points(([], [], []), [across, dm], [other])])
-        planes.append(_styled(plane, width=width, height=400, padding=0.08, **_FRAME))
-    _styled(planes[0], title=title or "Candidates: " + (", ".join(counts) or "none"), **_legend(5))
-    _styled(planes[1], title="The same by S/N", show_legend=False, show_grid=True)
+        planes.append(styled(plane, width=width, height=400, padding=0.08, **FRAME))
+    styled(planes[0], title=title or "Candidates: " + (", ".join(counts) or "none"), **legend(5))
+    styled(planes[1], title="The same by S/N", show_legend=False, show_grid=True)
     return hv.Layout(planes).cols(2)
 
 
@@ -211,7 +211,7 @@ def recovered_against_ideal(evaluation: xr.Dataset, *, title: str = "") -> hv.Ov
         _line(end, axes, BOXCAR_LIMIT, label="best boxcar", color=GREEN, line_dash="dashed"),
     ]
     bars = (ideal[found], snr[found], np.ones(found.sum()))
-    parts.append(_styled(hv.ErrorBars(bars, axes[0], [axes[1], "error"]), color=GREY))
+    parts.append(styled(hv.ErrorBars(bars, axes[0], [axes[1], "error"]), color=GREY))
     for chosen, label, colour, marker in (
         (found & complete, "found", BLUE, "circle"),
         (found & ~complete, "found, although cut by the end", ORANGE, "diamond"),
@@ -219,16 +219,17 @@ def recovered_against_ideal(evaluation: xr.Dataset, *, title: str = "") -> hv.Ov
     ):
         if chosen.any():
             points = hv.Scatter((ideal[chosen], np.nan_to_num(snr[chosen])), *axes, label=label)
-            parts.append(_styled(points, color=colour, marker=marker, size=10, tools=["hover"]))
+            parts.append(styled(points, color=colour, marker=marker, size=10, tools=["hover"]))
     counts = f"{(found & complete).sum()} of {complete.sum()} pulses found"
     overlay = hv.Overlay(parts)
-    return _styled(overlay, title=title or counts, width=520, height=500, **_legend(3), **_FRAME)
+    return styled(overlay, title=title or counts, width=520, height=500, **legend(3), **FRAME)
 
 
 _Figure = TypeVar("_Figure")
 
 
-def _styled(figure: _Figure, **options: Any) -> _Figure:
+def styled(figure: _Figure, **options: Any) -> _Figure:
+    """Return a figure with Bokeh's options set; a title is taken literally."""
     if "title" in options:  # HoloViews would fill in what stands in braces
         options["title"] = options["title"].replace("{", "{{").replace("}", "}}")
     figure.opts(**options, backend="bokeh")  # pyright: ignore[reportAttributeAccessIssue]
@@ -237,7 +238,7 @@ def _styled(figure: _Figure, **options: Any) -> _Figure:
 
 def _line(end: float, axes: tuple, slope: float, *, label: str, **style: Any) -> hv.Curve:
     """Return a line from the origin."""
-    return _styled(hv.Curve([(0, 0), (end, slope * end)], *axes, label=label), **style)
+    return styled(hv.Curve([(0, 0), (end, slope * end)], *axes, label=label), **style)
 
 
 def _reference(
@@ -245,16 +246,16 @@ def _reference(
 ) -> hv.Curve:
     if isinstance(what, xr.DataArray):
         curve = hv.Curve(extremes(what, MAX_POINTS), *axes, label=label)
-        return _styled(curve, color=colour, line_width=1.5)
+        return styled(curve, color=colour, line_width=1.5)
     ends = [(float(place[0]), float(what)), (float(place[-1]), float(what))]
-    return _styled(hv.Curve(ends, *axes, label=label), color=colour, line_dash="dashed")
+    return styled(hv.Curve(ends, *axes, label=label), color=colour, line_dash="dashed")
 
 
 def _points(chosen: xr.Dataset, name: str, axes: tuple) -> hv.Points:
     label, colour, marker = _shown(name)
     columns = tuple(chosen[axis.name].values for axis in axes)
     points = hv.Points(columns, list(axes[:2]), [axes[2]], label=label)
-    return _styled(points, color=colour, marker=marker, size=9, tools=["hover"])
+    return styled(points, color=colour, marker=marker, size=9, tools=["hover"])
 
 
 def _true_points(truth: xr.Dataset, axes: tuple) -> hv.Points:
@@ -266,7 +267,7 @@ def _true_points(truth: xr.Dataset, axes: tuple) -> hv.Points:
     points = hv.Points(
         tuple(columns[axis.name] for axis in axes), list(axes[:2]), [axes[2]], label="true pulse"
     )
-    return _styled(points, fill_alpha=0, line_color="black", size=15, tools=["hover"])
+    return styled(points, fill_alpha=0, line_color="black", size=15, tools=["hover"])
 
 
 def _shown(name: str) -> tuple[str, str, str]:
@@ -274,7 +275,7 @@ def _shown(name: str) -> tuple[str, str, str]:
     return LABELS.get(name, (name, GREEN, "star"))
 
 
-def _legend(n_columns: int) -> dict[str, Any]:
+def legend(n_columns: int) -> dict[str, Any]:
     """Return options that put the legend above the frame, where it covers nothing."""
     flat = {"location": "top_left", "border_line_alpha": 0, "padding": 2, "margin": 0, "spacing": 16}
     return {

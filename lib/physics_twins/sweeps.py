@@ -6,30 +6,25 @@ A sweep is a folder: `plan.json` (what, where), `ledger.sqlite` (one row for eac
 
 import hashlib
 import json
-import re
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
-from physics_twins import atomic, clusters, farming, provenance, tasks
-from physics_twins.farming import CELLS, Cell
+from physics_twins import atomic, clusters, farm_folders, farming, provenance, tasks
+from physics_twins.cell_batches import CELLS
+from physics_twins.farm_folders import FolderError
+from physics_twins.farming import Cell
 from physics_twins.ledger import COMPLETE, FAILED, Ledger, Record
 from physics_twins.parameters import Parameters, field
-from physics_twins.points import Point
-from physics_twins.runs import PLAN, default_root, now
+from physics_twins.runs import PLAN, now
 
 if TYPE_CHECKING:
     import xarray as xr
 
 RESULT = "result.nc"
-REPORT = "report"
 _SUMMARY = "summary.json"
-_LOCK = "driver.lock"
 REPORT_NOTEBOOK = "farms/1_sweep"
 
 
@@ -39,7 +34,7 @@ class SweepChoice(Parameters):
     sweep_dir: str = field("", help="Folder of a sweep; empty makes a small one")
 
 
-class SweepError(ValueError):
+class SweepError(FolderError):
     """A sweep that cannot be found, read or run; the message is one sentence."""
 
 
@@ -75,10 +70,13 @@ class Sweep:
 
     @property
     def status(self) -> str:
-        """One of running, complete, failed, unfinished."""
-        if _is_driven(self.folder):
+        """One of running, complete, failed, unfinished, damaged."""
+        if farm_folders.is_driven(self.folder):
             return "running"
-        counts = self.counts
+        try:
+            counts = self.counts
+        except ValueError:
+            return "damaged"
         return "unfinished" if counts["waiting"] else "failed" if counts[FAILED] else "complete"
 
     @property
@@ -92,8 +90,7 @@ class Sweep:
     @property
     def report(self) -> Path | None:
         """The report's page, None where there is none."""
-        page = self.folder / REPORT / "report.html"
-        return page if page.is_file() else None
+        return farm_folders.report_of(self.folder)
 
     @property
     def sha256(self) -> str | None:
@@ -114,8 +111,7 @@ class Sweep:
 
     def __str__(self) -> str:
         """Return the folder, from the current one where it lies below."""
-        here = Path.cwd()
-        return str(self.folder.relative_to(here) if here in self.folder.parents else self.folder)
+        return farm_folders.shown(self.folder)
 
     def _repr_html_(self) -> str:
         import html
@@ -158,7 +154,8 @@ def run(
 
     Raises:
         ParameterError: A point is refused; nothing has been computed.
-        SweepError: There are no points, or another process drives this sweep.
+        SweepError: There are no points, or the folder holds something else, or another process
+            drives this sweep.
         ClusterError: `on` cannot be used.
         FarmError: The scheduler vanished.
         KeyboardInterrupt: The user stopped it; what was complete is kept.
@@ -166,13 +163,16 @@ def run(
     clusters.check(on)
     task = tasks.find(what)
     plan, cells = _planned(task, points, dict(fixed or {}))
-    folder = Path(out).expanduser().resolve() if out else _default_folder(plan)
-    with _driving(folder):
+    what_is_asked = {name: plan[name] for name in ("task", "points", "fixed")}
+    default = farm_folders.default("sweeps", plan["task"], what_is_asked)
+    folder = Path(out).expanduser().resolve() if out else default
+    _check_occupant(folder, task)
+    with farm_folders.driving(folder, SweepError):
         computed = _catch_up(task, cells, folder, plan, on, client, retry_failed, progress)
         sweep = Sweep(folder, computed)
         _combine_if_new(sweep)
         if report and (computed or not sweep.report):
-            _write_report(sweep)
+            farm_folders.write_report(folder, REPORT_NOTEBOOK, {"sweep_dir": str(folder)})
     return sweep
 
 
@@ -201,9 +201,7 @@ def load(folder: str | Path) -> Sweep:
 
 def find(root: Path | None = None) -> list[Sweep]:
     """Return the sweeps below `root`, by default the folder of all runs, oldest first."""
-    plans = (root or default_root()).glob(f"**/{PLAN}")
-    found = [(plan, path.parent) for path in plans if "points" in (plan := atomic.read_json(path))]
-    return [Sweep(folder) for _, folder in sorted(found, key=lambda item: item[0]["started"])]
+    return [Sweep(folder) for folder in farm_folders.find(root, "points")]
 
 
 def resolve(address: str, root: Path | None = None) -> Sweep:
@@ -212,12 +210,10 @@ def resolve(address: str, root: Path | None = None) -> Sweep:
     Raises:
         SweepError: No sweep or more than one fits.
     """
-    if (Path(address).expanduser() / PLAN).is_file():
-        return load(address)
-    fitting = [sweep for sweep in find(root) if sweep.folder.name.startswith(address)]
+    fitting = farm_folders.named(address, root, "points")
     if len(fitting) != 1:
         raise SweepError(f"{address!r} fits {len(fitting)} sweeps; `twins sweeps` lists them")
-    return fitting[0]
+    return load(fitting[0])
 
 
 def _planned(
@@ -227,18 +223,19 @@ def _planned(
     if not points:
         raise SweepError("a sweep needs one point or more")
     source = provenance.source_sha256()
-    found: dict[str, tuple[Cell, Point]] = {}
+    varied = list(dict.fromkeys(name for point in points for name in point))
+    if both := sorted(set(fixed) & set(varied)):
+        raise SweepError(f"{', '.join(both)} cannot be both fixed and varied")
+    found: dict[str, Cell] = {}
     for point in points:
-        if both := set(fixed) & set(point):
-            raise SweepError(f"{', '.join(sorted(both))} cannot be both fixed and varied")
         values = task.check({**fixed, **point})
-        cell = Cell(tasks.key(task, values, source), values)
-        found.setdefault(cell.key, (cell, {name: values[name] for name in point}))
-    cells = [cell for cell, _ in found.values()]
+        key = tasks.key(task, values, source)
+        found.setdefault(key, Cell(key, values))
+    cells = list(found.values())
     plan = {
         "task": task.name,
         "title": task.title,
-        "points": [point for _, point in found.values()],
+        "points": [{name: cell.values[name] for name in varied} for cell in cells],
         "fixed": {name: cells[0].values[name] for name in fixed},
         "units": {name: info.unit for name, info in task.fields.items()},
         "source_sha256": source,
@@ -248,31 +245,16 @@ def _planned(
     return plan, cells
 
 
-def _default_folder(plan: Mapping[str, Any]) -> Path:
-    """Return the folder of this task and these points: the same call finds it again."""
-    what = {name: plan[name] for name in ("task", "points", "fixed")}
-    name = plan["task"].rpartition(":")[2].removesuffix(".ipynb")
-    slug = re.sub(r"[^A-Za-z0-9_]+", "-", name)[-40:].strip("-")
-    return default_root() / "sweeps" / f"{slug}-{provenance.json_sha256(what)[:10]}"
-
-
-@contextmanager
-def _driving(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases when this process ends, however it does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / _LOCK, timeout=0):
-            yield
-    except Timeout:
-        raise SweepError(f"{folder} is being computed by another process") from None
-
-
-def _is_driven(folder: Path) -> bool:
-    try:
-        with FileLock(folder / _LOCK, timeout=0):
-            return False
-    except Timeout:
-        return True
+def _check_occupant(folder: Path, task: tasks.Task) -> None:
+    """Refuse a folder that holds something else than a sweep of this task."""
+    if (folder / PLAN).is_file():
+        found = load(folder).plan["task"]
+        if found != task.name:
+            raise SweepError(f"{folder} holds a sweep of {found}: give another folder for {task.name}")
+    elif folder.exists() and (
+        not folder.is_dir() or {p.name for p in folder.iterdir()} - {farm_folders.LOCK}
+    ):
+        raise SweepError(f"{folder} holds other files: give another folder")
 
 
 def _catch_up(
@@ -286,9 +268,7 @@ def _catch_up(
     progress: bool,
 ) -> int:
     """Compute what is missing; return how many cells that were."""
-    old = atomic.read_json(folder / PLAN) if (folder / PLAN).is_file() else {}
-    if {**old, "started": ""} != {**plan, "started": ""}:
-        atomic.write_json(folder / PLAN, plan)
+    farm_folders.write_plan(folder, plan)
     with Ledger(folder) as ledger:
         ledger.take_in()
         known = ledger.records()
@@ -308,20 +288,11 @@ def _follow(
     task: tasks.Task, todo: list[Cell], n_all: int, folder: Path, client: Any, progress: bool
 ) -> None:
     """Compute cells under a progress bar."""
-    from tqdm import tqdm
-
-    seen = "ipykernel" in sys.modules or sys.stderr.isatty()
-    options: dict[str, Any] = {"desc": "sweep", "unit": "cell", "disable": not progress}
-    options |= {"mininterval": 0.2 if seen else 10.0, "total": n_all, "initial": n_all - len(todo)}
-    n_failed = 0
-    with tqdm(**options) as bar:
+    n_failed, n_done = 0, n_all - len(todo)
+    with farm_folders.Progress("sweep", "cell", n_all, n_done, shown=progress) as bar:
         for records in farming.compute(task, todo, folder, client):
             n_failed += sum(record["status"] == FAILED for record in records)
-            workers = {} if bar.disable else {"workers": len(farming.workers(client))}
-            bar.set_postfix(workers | ({"failed": n_failed} if n_failed else {}), refresh=False)
-            bar.update(len(records))
-            if seen and not records:
-                bar.refresh()
+            bar.step(len(records), client, {"failed": n_failed})
 
 
 def _is_there(folder: Path, record: Record) -> bool:
@@ -347,14 +318,6 @@ def _combine_if_new(sweep: Sweep) -> None:
     datasets.save(combined, sweep.folder / RESULT)
     facts = {"records_sha256": digest, "content_sha256": datasets.content_sha256(combined)}
     atomic.write_json(summary, facts | {"finished": now()} | sweep.counts)
-
-
-def _write_report(sweep: Sweep) -> None:
-    from physics_twins import notebooks
-
-    notebooks.run(
-        REPORT_NOTEBOOK, {"sweep_dir": str(sweep.folder)}, out=sweep.folder / REPORT, force=True
-    )
 
 
 def _attribute(value: Any) -> Any:

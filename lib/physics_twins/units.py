@@ -25,6 +25,18 @@ def _symbol(text: str) -> str:
     return letters + text[len(letters) :].translate(_SUPERSCRIPTS)
 
 
+def with_error(value: float, error: float | None, unit: str = "") -> str:
+    """Return a value rounded to two digits of its standard error.
+
+    >>> with_error(0.00437212, 0.0123, "m"), with_error(1234.5, 30.0), with_error(0.25, None)
+    ('0.004 +- 0.012 m', '1234 +- 30', '0.25')
+    """
+    if not error or not math.isfinite(error):
+        return f"{value:.4g} {unit}".rstrip()
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} +- {error:.{digits}f} {unit}".rstrip()
+
+
 def round_up(value: float) -> float:
     """Return the next 1, 2 or 5 times a power of ten: where an axis ends that shall seldom change.
 

@@ -1,5 +1,6 @@
 """How much of what was put in the search finds: one simulated observation, searched and scored."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ def recovery(
         `n_sought`: pulses whose whole track lies inside the observation. `n_found` of them. `recall`,
         their ratio, with the binomial error of Agresti and Coull (1998), which is not zero at the
         ends. `n_false`: pulses invented. `snr_ratio`: mean S/N found over the ideal one, with its
-        standard error; 0.943 is the limit of a boxcar on a Gaussian pulse.
+        standard error; 0.943 is the limit of a boxcar on a Gaussian pulse. What nothing was found or
+        sought for is not a number.
 
     Raises:
         ValueError: `search` names a file, whose pulses nobody knows.
@@ -39,9 +41,9 @@ def recovery(
     n, n_found = int(sought.sum()), len(ratios)
     middle = (n_found + 2) / (n + 4)
     metrics: dict[str, Any] = {"n_sought": n, "n_found": n_found, "n_false": int(scores["n_false"])}
-    recall_error = float(np.sqrt(middle * (1 - middle) / (n + 4)))
-    metrics["recall"] = {"value": n_found / n if n else None, "error": recall_error if n else None}
-    ratio_error = float(ratios.std(ddof=1) / np.sqrt(n_found)) if n_found > 1 else None
-    mean = float(ratios.mean()) if n_found else None
+    recall_error = math.sqrt(middle * (1 - middle) / (n + 4)) if n else math.nan
+    metrics["recall"] = {"value": n_found / n if n else math.nan, "error": recall_error}
+    ratio_error = float(ratios.std(ddof=1)) / math.sqrt(n_found) if n_found > 1 else math.nan
+    mean = float(ratios.mean()) if n_found else math.nan
     metrics["snr_ratio"] = {"value": mean, "error": ratio_error}
     return metrics
