@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -110,7 +111,8 @@ def _module_section(module: ModuleType) -> str:
 
 def _signature(item: Any) -> str:
     try:
-        return str(inspect.signature(item))
+        # A class as a default or a string's annotation is written in a way that is no Python.
+        return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(inspect.signature(item)))
     except (TypeError, ValueError):
         return "(...)"
 

@@ -13,6 +13,8 @@ import pytest
 import reference
 import yaml
 from nbclient import NotebookClient
+from pygments.lexers import PythonLexer
+from pygments.token import Error
 
 BOOK = Path(build.__file__).parent
 NOTEBOOKS = BOOK.parent / "notebooks"
@@ -219,3 +221,12 @@ def test_the_example_of_a_training_trains_and_keeps_a_model_that_opens(tmp_path,
     exec(keeping.replace(", example=torch.randn(4, 8)", ""), names)
     assert names["models"].find("sum-of-eight").metrics["error"].value == 0.021
     assert names["trained"].n_steps == 20
+
+
+def test_every_signature_of_the_reference_is_python_to_a_highlighter():
+    signatures = re.findall(r"```python\n(.*?)```", reference.library(), re.DOTALL)
+    wrong = [
+        text for text in signatures if Error in {kind for kind, _ in PythonLexer().get_tokens(text)}
+    ]
+    assert len(signatures) > 100
+    assert wrong == []
