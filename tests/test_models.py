@@ -224,7 +224,7 @@ def test_an_attachment_that_may_run_code_is_not_saved(tmp_path):
 # Whole or not at all.
 
 
-@pytest.mark.parametrize("step", ["write_manifest", "appear", "_flush_folder"])
+@pytest.mark.parametrize("step", ["write_manifest", "appear", "flush_folder"])
 def test_a_save_that_is_stopped_leaves_no_half_version(step, root, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt

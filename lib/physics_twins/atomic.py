@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -54,7 +54,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Make a new name in `folder` outlast a power cut; Windows cannot, and needs not."""
     if os.name == "nt":
         return

@@ -1,27 +1,35 @@
 """What the options of several commands have in common: `NAME=VALUE`, `NAME=LOW:HIGH`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
-def pair(text: str) -> tuple[str, str]:
-    """Return name and value of `NAME=VALUE`.
+def pairs(option: str, texts: Iterable[str], *, may_be_empty: bool = False) -> dict[str, str]:
+    """Return values by name from the texts `NAME=VALUE` of one option, each name once.
 
-    >>> pair("dm_pc_cm3=56.8")
-    ('dm_pc_cm3', '56.8')
+    >>> pairs("--range", ["dm_pc_cm3=10:60"])
+    {'dm_pc_cm3': '10:60'}
     """
-    name, equals, value = text.partition("=")
-    if not equals or not name or not value:
-        raise ValueError(f"{text!r}: write it as NAME=...")
-    return name, value
+    parts = [text.partition("=") for text in texts]
+    for name, equals, value in parts:
+        if not equals or not name or not (value or may_be_empty):
+            raise ValueError(f"{option} {name}{equals}{value}: write it as NAME=...")
+    check_once([name for name, _, _ in parts])
+    return {name: value for name, _, value in parts}
 
 
-def box(text: str) -> tuple[float, float]:
-    """Return both ends of `LOW:HIGH`."""
+def check_once(names: Sequence[str]) -> None:
+    """Check that no name is given twice."""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)} is given twice")
+
+
+def box(name: str, text: str) -> tuple[float, float]:
+    """Return both ends of a parameter's `LOW:HIGH`."""
     low, _, high = text.partition(":")
     try:
         return float(low), float(high)
     except ValueError:
-        raise ValueError(f"--range {text!r}: write it as NAME=LOW:HIGH") from None
+        raise ValueError(f"--range {name}={text}: write it as {name}=LOW:HIGH") from None
 
 
 def known(name: str, fields: Iterable[str]) -> None:
@@ -30,13 +38,3 @@ def known(name: str, fields: Iterable[str]) -> None:
 
     if name not in fields:
         raise ParameterError(unknown(name, fields))
-
-
-def once(options: Iterable[str]) -> dict[str, str]:
-    """Return the values of `NAME=VALUE` options by name, each given once."""
-    found: dict[str, str] = {}
-    for name, value in map(pair, options):
-        if name in found:
-            raise ValueError(f"{name} is given twice: {found[name]} and {value}")
-        found[name] = value
-    return found

@@ -84,7 +84,7 @@ def sweep(
             task, fixed, points = tasks.find(known["task"]), known["fixed"], known["points"]
         else:
             task = tasks.find(what)
-            fixed = _pairs("-p", settings or [])
+            fixed = cli_options.pairs("-p", settings or [], may_be_empty=True)
             points = _points(task.fields, fixed, grid or [], listed, sobol, ranges or [], seeds)
         if plan:
             _show_plan([{**fixed, **point} for point in points], task)
@@ -150,18 +150,18 @@ def _points(
         raise ValueError("--sobol N and --range NAME=LOW:HIGH belong together")
     if listed and sobol:
         raise ValueError("give --list or --sobol, not both")
-    given_axes, given_ranges = _pairs("--grid", grid), _pairs("--range", ranges)
+    given_axes, given_ranges = cli_options.pairs("--grid", grid), cli_options.pairs("--range", ranges)
     for name in (*given_axes, *given_ranges):
         cli_options.known(name, fields)
     base: list[Point] = points.read(listed) if listed else [{}]
     if sobol:
-        boxes = {name: _box(name, text) for name, text in given_ranges.items()}
+        boxes = {name: cli_options.box(name, text) for name, text in given_ranges.items()}
         factors = [name for name in boxes if fields[name].logarithmic]
         whole = [name for name in boxes if fields[name].kind is int]
         base = points.sobol(boxes, sobol, seed=1, logarithmic=factors, whole=whole)
     axes = {name: _axis(fields[name], text) for name, text in given_axes.items()}
     varied = {name for point in base for name in point}
-    _check_once([*fixed, *varied, *axes, *(["seed"] if seeds else [])])
+    cli_options.check_once([*fixed, *varied, *axes, *(["seed"] if seeds else [])])
     combined = [{**first, **point} for first in base for point in points.grid(axes)]
     if seeds:
         cli_options.known("seed", fields)
@@ -186,14 +186,6 @@ def _axis(info: "FieldDescription", text: str) -> list[Any]:
     return [round(value) for value in values] if info.kind is int else values
 
 
-def _box(name: str, text: str) -> tuple[float, float]:
-    low, _, high = text.partition(":")
-    try:
-        return float(low), float(high)
-    except ValueError:
-        raise ValueError(f"--range {name}={text}: write it as {name}=LOW:HIGH") from None
-
-
 def _seeds(text: str) -> list[int]:
     try:
         numbers = [int(part) for part in text.split(",")]
@@ -202,21 +194,6 @@ def _seeds(text: str) -> list[int]:
     if not numbers or (len(numbers) == 1 and numbers[0] < 1):
         raise ValueError(f"--seeds {text}: give how many, 1 or more, or the seeds as A,B,C")
     return [*range(1, numbers[0] + 1)] if len(numbers) == 1 else numbers
-
-
-def _pairs(option: str, texts: list[str]) -> dict[str, str]:
-    """Return names and values, each name once."""
-    pairs = [text.partition("=") for text in texts]
-    for name, equals, value in pairs:
-        if not equals or not name or not (value or option == "-p"):
-            raise ValueError(f"{option} {name}{equals}{value}: write it as NAME=...")
-    _check_once([name for name, _, _ in pairs])
-    return {name: value for name, _, value in pairs}
-
-
-def _check_once(names: list[str]) -> None:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{', '.join(twice)} is given twice")
 
 
 def _show_plan(points: "list[Point]", task: Any) -> None:

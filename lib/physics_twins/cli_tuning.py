@@ -75,13 +75,15 @@ def tune(
             return
         if metric is None:
             raise ValueError("--metric is missing: name the result that is to be lowest or highest")
+        given_ranges = cli_options.pairs("--range", ranges or [])
+        given_choices = cli_options.pairs("--choices", choices or [])
         found = tuning.run(
             what,
             metric=metric,
             maximise=maximise,
-            ranges={name: cli_options.box(t) for name, t in cli_options.once(ranges or []).items()},
-            choices={name: t.split(",") for name, t in cli_options.once(choices or []).items()},
-            fixed=cli_options.once(settings or []),
+            ranges={name: cli_options.box(name, text) for name, text in given_ranges.items()},
+            choices={name: text.split(",") for name, text in given_choices.items()},
+            fixed=cli_options.pairs("-p", settings or []),
             n_trials=trials or DEFAULT_TRIALS,
             sampler=sampler,
             seed=seed,

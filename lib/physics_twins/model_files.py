@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from physics_twins.atomic import flush_folder
 from physics_twins.model_manifest import (
     MANIFEST,
     MAX_JSON_BYTES,
@@ -164,7 +165,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def appear(temporary: Path, folder: Path) -> bool:
     """Give a finished folder its name in one step; return False where the name is taken."""
-    _flush_folder(temporary)
+    flush_folder(temporary)
     folder.parent.mkdir(exist_ok=True)
     try:
         temporary.rename(folder)
@@ -175,7 +176,7 @@ def appear(temporary: Path, folder: Path) -> bool:
         ):
             return False
         raise
-    _flush_folder(folder.parent)
+    flush_folder(folder.parent)
     return True
 
 
@@ -231,14 +232,3 @@ def _begins_right(head: bytes, n_bytes: int, suffix: str) -> bool:
     except UnicodeDecodeError:
         return False
     return all(character >= " " or character in "\t\r\n" for character in text)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make new names in a folder survive a power failure, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
