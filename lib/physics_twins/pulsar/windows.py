@@ -1,0 +1,300 @@
+"""Labelled streams: what a classifier is trained and tested on, at a stated signal-to-noise ratio.
+
+A window is some frames of a stream, and its first frame gets the label; a pulse belongs to the frame
+in which it arrives at the highest channel, though its sweep goes on after that frame. The counts are those
+of an 8-bit recorder behind a bandpass, so that no two channels have the same level and gain.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from physics_twins import datasets
+from physics_twins.pulsar import contaminants
+from physics_twins.pulsar.injected_pulse import draw_pulse, paint_pulse
+from physics_twins.pulsar.labels import CLASSES, LABELS, components
+from physics_twins.pulsar.receiver import bandpass
+from physics_twins.pulsar.window_parameters import WindowParameters
+
+FRAME_SPECTRA = 256
+WINDOW_SPECTRA = 1024  # holds the sweep of every pulse up to DM 72 that arrives in its first frame
+N_CHANNELS = 256
+SAMPLING_S = 102.4e-6
+HIGHEST_MHZ, CHANNEL_WIDTH_MHZ = 1529.375, 1.25
+# From the 8-bit digitiser: counts of one standard deviation, and of the system's level.
+SIGMA_COUNTS, LEVEL_COUNTS = 16.0, 96.0
+SNR_PRESENT = 8.0  # interference of this S/N within a frame is there,
+SNR_ABSENT = 1.0  # of less than this is not, and between the two the frame's label is not clear
+KINDS = ("nbrfi", "bbrfi", "other")
+
+
+def band_mhz() -> NDArray[np.float64]:
+    """Return the channel centres, the highest first, shape (frequency,).
+
+    >>> band_mhz()[[0, -1]]
+    array([1529.375, 1210.625])
+    """
+    return HIGHEST_MHZ - CHANNEL_WIDTH_MHZ * np.arange(N_CHANNELS)
+
+
+def labelled_stream(parameters: WindowParameters, *, seed: int) -> xr.Dataset:
+    """Return a stream whose frames have labels.
+
+    Args:
+        parameters: What is in it; there are `n_windows * window_frames` frames.
+        seed: Two calls with one seed give the same stream.
+
+    Returns:
+        `data` (time, frequency), uint8, longer than all frames by a window. For each frame: `label`, a
+        number of `LABELS`; `labelled`, whether it is the first of a window; `clear`, whether each
+        kind of interference is there or not, without doubt; `snr_nbrfi`, `snr_bbrfi`, `snr_other`, what a
+        filter matched to that interference within the frame would find. For each pulse: `pulse_frame`,
+        `pulse_time_s` at the highest channel, `pulse_dm_pc_cm3`, `pulse_width_ms`, `pulse_snr` of the
+        whole sweep. `level` and `gain` (frequency): mean and standard deviation of the noise.
+    """
+    plan, rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    held = _drawn_contents(parameters, plan)
+    n_frames = len(held["pulse"])
+    n_spectra = n_frames * FRAME_SPECTRA + WINDOW_SPECTRA
+    canvas = _Canvas(np.zeros((n_spectra, N_CHANNELS), np.float32), n_frames)
+    pulses = [_add_pulse(canvas, frame, parameters, plan) for frame in np.flatnonzero(held["pulse"])]
+    for frame, last in _runs(held["nbrfi"], plan):
+        _add_narrowband(canvas, frame, last, parameters, plan)
+    for frame in np.flatnonzero(held["bbrfi"]):
+        _add_broadband(canvas, frame, parameters, plan)
+    for frame in np.flatnonzero(held["other"]):
+        _add_other(canvas, frame, parameters, plan)
+    level, gain = _level_and_gain(plan)
+    data = _recorded(canvas, level, gain, rng)
+    return _dataset(parameters, seed, data, canvas, held, pulses, level, gain)
+
+
+def normalised_windows(stream: xr.Dataset, *, n_spectra: int = WINDOW_SPECTRA) -> xr.DataArray:
+    """Return a window for each labelled frame, in standard deviations of the true noise.
+
+    Args:
+        stream: From `labelled_stream`.
+        n_spectra: Spectra from the frame's first on.
+
+    Returns:
+        Shape (window, time, frequency), float32. A telescope does not know level and gain as this does:
+        it is for limits, and for networks that are compared with them.
+    """
+    starts = np.flatnonzero(stream["labelled"].values) * FRAME_SPECTRA
+    data, level, gain = (stream[name].values for name in ("data", "level", "gain"))
+    out = np.empty((len(starts), n_spectra, data.shape[1]), np.float32)
+    for n, start in enumerate(starts):
+        out[n] = (data[start : start + n_spectra] - level) / gain
+    return xr.DataArray(
+        out,
+        dims=("window", "time", "frequency"),
+        coords={"frequency": stream["frequency"]},
+        attrs={"units": "sigma"},
+    )
+
+
+@dataclass
+class _Canvas:
+    """The signal in standard deviations of the noise (time, frequency), and its truth."""
+
+    signal: NDArray[np.float32]
+    n_frames: int
+    power: dict[str, NDArray[np.float64]] = field(init=False)
+    faults: list[tuple[slice, slice, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        n = -(-len(self.signal) // FRAME_SPECTRA)
+        self.power = {kind: np.zeros(n) for kind in KINDS}
+
+    def add(self, kind: str, start: int, patch: NDArray[np.float32], snr: float, frame: int) -> None:
+        """Add a patch, scaled so that its S/N within a frame is as stated."""
+        patch = patch[: len(self.signal) - start]
+        power = _power_of_frames(start, patch, len(self.power[kind]))
+        if power[frame] > 0:
+            scale = snr / np.sqrt(power[frame])
+            self.signal[start : start + len(patch)] += np.float32(scale) * patch
+            self.power[kind] += scale**2 * power
+
+
+def _power_of_frames(start: int, patch: NDArray[np.float32], n_frames: int) -> NDArray[np.float64]:
+    """Return the sum of squares of a patch in each frame."""
+    frame = (start + np.arange(len(patch))) // FRAME_SPECTRA
+    squares = np.einsum("tc,tc->t", patch, patch, dtype=np.float64)
+    return np.bincount(frame, squares, minlength=n_frames)
+
+
+def _drawn_contents(
+    parameters: WindowParameters, rng: np.random.Generator
+) -> dict[str, NDArray[np.bool_]]:
+    """Return for each component the frames that shall hold it."""
+    n = parameters.n_windows
+    if parameters.balanced:
+        labels = rng.permutation(np.arange(n) % len(CLASSES))
+        pulse, nbrfi, bbrfi = np.array([components(CLASSES[label]) for label in labels]).T
+    else:
+        p = parameters
+        fractions = (p.pulse_fraction, p.nbrfi_fraction, p.bbrfi_fraction)
+        pulse, nbrfi, bbrfi = (rng.random(n) < fraction for fraction in fractions)
+    other = rng.random(n) < parameters.other_fraction
+    held = {}
+    for name, first in (("pulse", pulse), ("nbrfi", nbrfi), ("bbrfi", bbrfi), ("other", other)):
+        outside = parameters.outside_fraction if name in ("nbrfi", "bbrfi") else 0.0
+        frames = rng.random((n, parameters.window_frames)) < outside
+        frames[:, 0] = first
+        held[name] = frames.ravel()
+    return held
+
+
+def _runs(frames: NDArray[np.bool_], rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Return first and last frame of each transmission: neighbours belong to one with even chances."""
+    runs: list[tuple[int, int]] = []
+    for frame in np.flatnonzero(frames):
+        if runs and runs[-1][1] == frame - 1 and rng.random() < 0.5:
+            runs[-1] = (runs[-1][0], int(frame))
+        else:
+            runs.append((int(frame), int(frame)))
+    return runs
+
+
+def _rfi_snr(parameters: WindowParameters, rng: np.random.Generator) -> float:
+    low, high = np.log(parameters.rfi_snr_min), np.log(parameters.rfi_snr_max)
+    return float(np.exp(rng.uniform(low, high)))
+
+
+def _add_pulse(
+    canvas: _Canvas, frame: int, parameters: WindowParameters, rng: np.random.Generator
+) -> dict[str, float]:
+    """Add a pulse that arrives somewhere in a frame; return its truth."""
+    pulse = draw_pulse(parameters, rng)
+    arrival = FRAME_SPECTRA * (frame + rng.random())
+    paint_pulse(canvas.signal, pulse, arrival, band_mhz(), SAMPLING_S, CHANNEL_WIDTH_MHZ)
+    return {
+        "frame": frame,
+        "time_s": arrival * SAMPLING_S,
+        "dm_pc_cm3": pulse.dm_pc_cm3,
+        "width_ms": pulse.width_ms,
+        "snr": pulse.snr,
+    }
+
+
+def _add_narrowband(
+    canvas: _Canvas, first: int, last: int, parameters: WindowParameters, rng: np.random.Generator
+) -> None:
+    """Add transmitters that begin in one frame and end in another, or the same."""
+    for _ in range(1 + rng.poisson(0.3)):
+        paint = contaminants.NARROW[rng.integers(len(contaminants.NARROW))]
+        start = first * FRAME_SPECTRA + int(rng.integers(0, 3 * FRAME_SPECTRA // 4))
+        stop = last * FRAME_SPECTRA + int(rng.integers(FRAME_SPECTRA // 4, FRAME_SPECTRA + 1))
+        stop = max(stop, start + FRAME_SPECTRA // 4)
+        patch = paint(stop - start, N_CHANNELS, rng)
+        power = _power_of_frames(start, patch, len(canvas.power["nbrfi"]))
+        weakest = first + int(power[first : last + 1].argmin())
+        canvas.add("nbrfi", start, patch, _rfi_snr(parameters, rng), weakest)
+
+
+def _add_broadband(
+    canvas: _Canvas, frame: int, parameters: WindowParameters, rng: np.random.Generator
+) -> None:
+    """Add impulses within a frame."""
+    for _ in range(1 + rng.poisson(0.3)):
+        paint = contaminants.BROAD[rng.integers(len(contaminants.BROAD))]
+        patch = paint(FRAME_SPECTRA, N_CHANNELS, rng)
+        canvas.add("bbrfi", frame * FRAME_SPECTRA, patch, _rfi_snr(parameters, rng), frame)
+
+
+def _add_other(
+    canvas: _Canvas, frame: int, parameters: WindowParameters, rng: np.random.Generator
+) -> None:
+    """Add a swept signal, lost packets or a jump of the gain."""
+    start = frame * FRAME_SPECTRA + int(rng.integers(FRAME_SPECTRA // 2))
+    kind = rng.integers(3)
+    if kind == 0:
+        n_time = FRAME_SPECTRA * int(rng.integers(1, parameters.window_frames + 1))
+        paint = contaminants.SWEPT[rng.integers(len(contaminants.SWEPT))]
+        patch = paint(n_time, N_CHANNELS, rng)
+        canvas.add("other", frame * FRAME_SPECTRA, patch, 2 * _rfi_snr(parameters, rng), frame)
+        return
+    stop = int(rng.integers(start + FRAME_SPECTRA // 16, (frame + 1) * FRAME_SPECTRA + 1))
+    low = int(rng.integers(N_CHANNELS // 2)) if kind == 1 else 0
+    high = int(rng.integers(low + N_CHANNELS // 8, N_CHANNELS + 1)) if kind == 1 else N_CHANNELS
+    factor = 0.0 if kind == 1 else 1 + rng.choice([-1, 1]) * np.exp(rng.uniform(-3.5, -1.2))
+    canvas.faults.append((slice(start, stop), slice(low, high), float(factor)))
+    canvas.power["other"][frame] += SNR_PRESENT**2  # far above the noise in any case
+
+
+def _level_and_gain(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mean and standard deviation of the noise in each channel, in counts."""
+    shape = bandpass(band_mhz(), 0.2, rng)
+    gain = SIGMA_COUNTS * shape * np.exp(0.05 * rng.standard_normal(N_CHANNELS))
+    level = LEVEL_COUNTS * shape * np.exp(0.05 * rng.standard_normal(N_CHANNELS))
+    return level.astype(np.float32), gain.astype(np.float32)
+
+
+def _recorded(
+    canvas: _Canvas,
+    level: NDArray[np.float32],
+    gain: NDArray[np.float32],
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """Return the counts of signal and noise, (time, frequency)."""
+    counts = rng.standard_normal(canvas.signal.shape, dtype=np.float32)
+    counts += canvas.signal
+    counts *= gain
+    counts += level
+    for times, channels, factor in canvas.faults:
+        counts[times, channels] *= np.float32(factor)
+    np.rint(counts, out=counts)
+    return np.clip(counts, 0, 255, out=counts).astype(np.uint8)
+
+
+def _dataset(
+    parameters: WindowParameters,
+    seed: int,
+    data: NDArray[np.uint8],
+    canvas: _Canvas,
+    held: dict[str, NDArray[np.bool_]],
+    pulses: list[dict[str, float]],
+    level: NDArray[np.float32],
+    gain: NDArray[np.float32],
+) -> xr.Dataset:
+    snr = {kind: np.sqrt(canvas.power[kind][: canvas.n_frames]) for kind in KINDS}
+    label, clear = _labels(held["pulse"], snr)
+    labelled = np.arange(canvas.n_frames) % parameters.window_frames == 0
+    units = {"time_s": "s", "dm_pc_cm3": "pc cm-3", "width_ms": "ms"}
+    one = {"units": "1"}
+    return xr.Dataset(
+        {
+            "data": (("time", "frequency"), data, {"units": "counts"}),
+            "label": ("frame", label, one | {"flag_meanings": " ".join(LABELS)}),
+            "labelled": ("frame", labelled, one),
+            "clear": ("frame", clear, one),
+            "level": ("frequency", level, {"units": "counts"}),
+            "gain": ("frequency", gain, {"units": "counts"}),
+        }
+        | {f"snr_{kind}": ("frame", snr[kind], one) for kind in KINDS}
+        | {
+            f"pulse_{name}": ("pulse", np.array([p[name] for p in pulses]), {"units": units.get(name, "1")})
+            for name in ("frame", "time_s", "dm_pc_cm3", "width_ms", "snr")
+        },
+        coords={
+            "time": ("time", np.arange(len(data)) * SAMPLING_S, {"units": "s"}),
+            "frequency": ("frequency", band_mhz(), {"units": "MHz"}),
+        },
+        attrs=datasets.attributes(
+            parameters, seed=seed, title="A labelled stream", sampling_time_s=SAMPLING_S
+        ),
+    )
+
+
+def _labels(
+    pulse: NDArray[np.bool_], snr: dict[str, NDArray[np.float64]]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return each frame's number among `LABELS`, and whether it is beyond doubt."""
+    there = {kind: snr[kind] >= SNR_PRESENT * (1 - 1e-6) for kind in KINDS}
+    clear = np.all([there[kind] | (snr[kind] < SNR_ABSENT) for kind in KINDS], axis=0)
+    number = {components(name): n for n, name in enumerate(CLASSES)}
+    held = zip(pulse, there["nbrfi"], there["bbrfi"], strict=True)
+    label = np.array([number[bool(p), bool(n), bool(b)] for p, n, b in held])
+    return np.where(there["other"], len(CLASSES), label), clear
