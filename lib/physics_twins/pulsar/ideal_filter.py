@@ -47,7 +47,7 @@ def best_snr(
 
     Args:
         windows: White noise of standard deviation 1 and pulses, shape (window, time, frequency).
-        dm_pc_cm3: Trials; 40 to 72 in steps of 0.25 loses at most 1 % of such a pulse between two trials.
+        dm_pc_cm3: Trials; steps of 0.25 lose at most 1 % of such a pulse between two of them.
         template: The filter in each channel, its squares summing to 1.
         sampling_s: Time from one spectrum to the next.
         n_positions: Arrivals at the highest channel that are tried, from the first spectrum on.

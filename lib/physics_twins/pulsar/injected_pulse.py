@@ -68,14 +68,10 @@ def paint_pulse(
         sampling_s: Time from one spectrum to the next.
         channel_width_mhz: Width of a channel.
     """
-    delay_s = dispersion_delay(
-        frequency_mhz, pulse.dm_pc_cm3, reference_mhz=float(frequency_mhz[0])
-    )
+    delay_s = dispersion_delay(frequency_mhz, pulse.dm_pc_cm3, reference_mhz=float(frequency_mhz[0]))
     width_s = np.full(len(frequency_mhz), pulse.width_ms * 1e-3)
     if pulse.smeared:
-        smear_s = channel_smearing(
-            frequency_mhz, pulse.dm_pc_cm3, channel_width_mhz=channel_width_mhz
-        )
+        smear_s = channel_smearing(frequency_mhz, pulse.dm_pc_cm3, channel_width_mhz=channel_width_mhz)
         # Smearing acts as a box; its variance adds to the Gaussian's.
         width_s = np.hypot(width_s, smear_s * np.sqrt(8 * np.log(2) / 12))
     tau_s = scattering_time(frequency_mhz, pulse.scattering_ms * 1e-3)

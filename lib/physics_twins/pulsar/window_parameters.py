@@ -18,9 +18,7 @@ class WindowParameters(Parameters):
         False, help="Whether the eight classes come equally often, instead of by the fractions below"
     )
     pulse_fraction: float = field(0.5, ge=0, le=1, help="Labelled frames with a pulse")
-    nbrfi_fraction: float = field(
-        0.0, ge=0, le=1, help="Labelled frames with narrow-band interference"
-    )
+    nbrfi_fraction: float = field(0.0, ge=0, le=1, help="Labelled frames with narrow-band interference")
     bbrfi_fraction: float = field(0.0, ge=0, le=1, help="Labelled frames with broad-band interference")
     other_fraction: float = field(
         0.0, ge=0, le=1, help="Labelled frames with something else: perytons, lost packets, gain jumps"

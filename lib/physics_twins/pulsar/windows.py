@@ -1,42 +1,37 @@
 """Labelled streams: what a classifier is trained and tested on, at a stated signal-to-noise ratio.
 
 A window is some frames of a stream, and its first frame gets the label; a pulse belongs to the frame
-in which it arrives at the highest channel, though its sweep goes on after that frame. The counts are those
-of an 8-bit recorder behind a bandpass, so that no two channels have the same level and gain.
+in which it arrives at the highest channel, though its sweep goes on after that frame. The counts are
+those of an 8-bit recorder behind a bandpass, so that no two channels have the same level and gain.
 """
-
-from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import datasets
-from physics_twins.pulsar import contaminants
-from physics_twins.pulsar.injected_pulse import draw_pulse, paint_pulse
 from physics_twins.pulsar.labels import CLASSES, LABELS, components
 from physics_twins.pulsar.receiver import bandpass
+from physics_twins.pulsar.window_canvas import (
+    FRAME_SPECTRA,
+    KINDS,
+    N_CHANNELS,
+    SAMPLING_S,
+    SNR_PRESENT,
+    Canvas,
+    add_interference,
+    add_other,
+    add_pulse,
+    band_mhz,
+)
 from physics_twins.pulsar.window_parameters import WindowParameters
 
-FRAME_SPECTRA = 256
 WINDOW_SPECTRA = 1024  # holds the sweep of every pulse up to DM 72 that arrives in its first frame
-N_CHANNELS = 256
-SAMPLING_S = 102.4e-6
-HIGHEST_MHZ, CHANNEL_WIDTH_MHZ = 1529.375, 1.25
 # From the 8-bit digitiser: counts of one standard deviation, and of the system's level.
 SIGMA_COUNTS, LEVEL_COUNTS = 16.0, 96.0
-SNR_PRESENT = 8.0  # interference of this S/N within a frame is there,
-SNR_ABSENT = 1.0  # of less than this is not, and between the two the frame's label is not clear
-KINDS = ("nbrfi", "bbrfi", "other")
-
-
-def band_mhz() -> NDArray[np.float64]:
-    """Return the channel centres, the highest first, shape (frequency,).
-
-    >>> band_mhz()[[0, -1]]
-    array([1529.375, 1210.625])
-    """
-    return HIGHEST_MHZ - CHANNEL_WIDTH_MHZ * np.arange(N_CHANNELS)
+SNR_ABSENT = (
+    1.0  # interference of less S/N within a frame is not there; between the two nobody can tell
+)
 
 
 def labelled_stream(parameters: WindowParameters, *, seed: int) -> xr.Dataset:
@@ -49,8 +44,8 @@ def labelled_stream(parameters: WindowParameters, *, seed: int) -> xr.Dataset:
     Returns:
         `data` (time, frequency), uint8, longer than all frames by a window. For each frame: `label`, a
         number of `LABELS`; `labelled`, whether it is the first of a window; `clear`, whether each
-        kind of interference is there or not, without doubt; `snr_nbrfi`, `snr_bbrfi`, `snr_other`, what a
-        filter matched to that interference within the frame would find. For each pulse: `pulse_frame`,
+        kind of interference is there or not, without doubt; `snr_nbrfi`, `snr_bbrfi`, `snr_other`, what
+        a filter matched to that interference within the frame finds. For each pulse: `pulse_frame`,
         `pulse_time_s` at the highest channel, `pulse_dm_pc_cm3`, `pulse_width_ms`, `pulse_snr` of the
         whole sweep. `level` and `gain` (frequency): mean and standard deviation of the noise.
     """
@@ -58,14 +53,14 @@ def labelled_stream(parameters: WindowParameters, *, seed: int) -> xr.Dataset:
     held = _drawn_contents(parameters, plan)
     n_frames = len(held["pulse"])
     n_spectra = n_frames * FRAME_SPECTRA + WINDOW_SPECTRA
-    canvas = _Canvas(np.zeros((n_spectra, N_CHANNELS), np.float32), n_frames)
-    pulses = [_add_pulse(canvas, frame, parameters, plan) for frame in np.flatnonzero(held["pulse"])]
-    for frame, last in _runs(held["nbrfi"], plan):
-        _add_narrowband(canvas, frame, last, parameters, plan)
-    for frame in np.flatnonzero(held["bbrfi"]):
-        _add_broadband(canvas, frame, parameters, plan)
+    canvas = Canvas(np.zeros((n_spectra, N_CHANNELS), np.float32), n_frames)
+    pulses = [
+        add_pulse(canvas, int(frame), parameters, plan) for frame in np.flatnonzero(held["pulse"])
+    ]
+    for kind in ("nbrfi", "bbrfi"):
+        add_interference(canvas, kind, held[kind], parameters, plan)
     for frame in np.flatnonzero(held["other"]):
-        _add_other(canvas, frame, parameters, plan)
+        add_other(canvas, int(frame), parameters, plan)
     level, gain = _level_and_gain(plan)
     data = _recorded(canvas, level, gain, rng)
     return _dataset(parameters, seed, data, canvas, held, pulses, level, gain)
@@ -95,36 +90,6 @@ def normalised_windows(stream: xr.Dataset, *, n_spectra: int = WINDOW_SPECTRA) -
     )
 
 
-@dataclass
-class _Canvas:
-    """The signal in standard deviations of the noise (time, frequency), and its truth."""
-
-    signal: NDArray[np.float32]
-    n_frames: int
-    power: dict[str, NDArray[np.float64]] = field(init=False)
-    faults: list[tuple[slice, slice, float]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        n = -(-len(self.signal) // FRAME_SPECTRA)
-        self.power = {kind: np.zeros(n) for kind in KINDS}
-
-    def add(self, kind: str, start: int, patch: NDArray[np.float32], snr: float, frame: int) -> None:
-        """Add a patch, scaled so that its S/N within a frame is as stated."""
-        patch = patch[: len(self.signal) - start]
-        power = _power_of_frames(start, patch, len(self.power[kind]))
-        if power[frame] > 0:
-            scale = snr / np.sqrt(power[frame])
-            self.signal[start : start + len(patch)] += np.float32(scale) * patch
-            self.power[kind] += scale**2 * power
-
-
-def _power_of_frames(start: int, patch: NDArray[np.float32], n_frames: int) -> NDArray[np.float64]:
-    """Return the sum of squares of a patch in each frame."""
-    frame = (start + np.arange(len(patch))) // FRAME_SPECTRA
-    squares = np.einsum("tc,tc->t", patch, patch, dtype=np.float64)
-    return np.bincount(frame, squares, minlength=n_frames)
-
-
 def _drawn_contents(
     parameters: WindowParameters, rng: np.random.Generator
 ) -> dict[str, NDArray[np.bool_]]:
@@ -147,83 +112,6 @@ def _drawn_contents(
     return held
 
 
-def _runs(frames: NDArray[np.bool_], rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Return first and last frame of each transmission: neighbours belong to one with even chances."""
-    runs: list[tuple[int, int]] = []
-    for frame in np.flatnonzero(frames):
-        if runs and runs[-1][1] == frame - 1 and rng.random() < 0.5:
-            runs[-1] = (runs[-1][0], int(frame))
-        else:
-            runs.append((int(frame), int(frame)))
-    return runs
-
-
-def _rfi_snr(parameters: WindowParameters, rng: np.random.Generator) -> float:
-    low, high = np.log(parameters.rfi_snr_min), np.log(parameters.rfi_snr_max)
-    return float(np.exp(rng.uniform(low, high)))
-
-
-def _add_pulse(
-    canvas: _Canvas, frame: int, parameters: WindowParameters, rng: np.random.Generator
-) -> dict[str, float]:
-    """Add a pulse that arrives somewhere in a frame; return its truth."""
-    pulse = draw_pulse(parameters, rng)
-    arrival = FRAME_SPECTRA * (frame + rng.random())
-    paint_pulse(canvas.signal, pulse, arrival, band_mhz(), SAMPLING_S, CHANNEL_WIDTH_MHZ)
-    return {
-        "frame": frame,
-        "time_s": arrival * SAMPLING_S,
-        "dm_pc_cm3": pulse.dm_pc_cm3,
-        "width_ms": pulse.width_ms,
-        "snr": pulse.snr,
-    }
-
-
-def _add_narrowband(
-    canvas: _Canvas, first: int, last: int, parameters: WindowParameters, rng: np.random.Generator
-) -> None:
-    """Add transmitters that begin in one frame and end in another, or the same."""
-    for _ in range(1 + rng.poisson(0.3)):
-        paint = contaminants.NARROW[rng.integers(len(contaminants.NARROW))]
-        start = first * FRAME_SPECTRA + int(rng.integers(0, 3 * FRAME_SPECTRA // 4))
-        stop = last * FRAME_SPECTRA + int(rng.integers(FRAME_SPECTRA // 4, FRAME_SPECTRA + 1))
-        stop = max(stop, start + FRAME_SPECTRA // 4)
-        patch = paint(stop - start, N_CHANNELS, rng)
-        power = _power_of_frames(start, patch, len(canvas.power["nbrfi"]))
-        weakest = first + int(power[first : last + 1].argmin())
-        canvas.add("nbrfi", start, patch, _rfi_snr(parameters, rng), weakest)
-
-
-def _add_broadband(
-    canvas: _Canvas, frame: int, parameters: WindowParameters, rng: np.random.Generator
-) -> None:
-    """Add impulses within a frame."""
-    for _ in range(1 + rng.poisson(0.3)):
-        paint = contaminants.BROAD[rng.integers(len(contaminants.BROAD))]
-        patch = paint(FRAME_SPECTRA, N_CHANNELS, rng)
-        canvas.add("bbrfi", frame * FRAME_SPECTRA, patch, _rfi_snr(parameters, rng), frame)
-
-
-def _add_other(
-    canvas: _Canvas, frame: int, parameters: WindowParameters, rng: np.random.Generator
-) -> None:
-    """Add a swept signal, lost packets or a jump of the gain."""
-    start = frame * FRAME_SPECTRA + int(rng.integers(FRAME_SPECTRA // 2))
-    kind = rng.integers(3)
-    if kind == 0:
-        n_time = FRAME_SPECTRA * int(rng.integers(1, parameters.window_frames + 1))
-        paint = contaminants.SWEPT[rng.integers(len(contaminants.SWEPT))]
-        patch = paint(n_time, N_CHANNELS, rng)
-        canvas.add("other", frame * FRAME_SPECTRA, patch, 2 * _rfi_snr(parameters, rng), frame)
-        return
-    stop = int(rng.integers(start + FRAME_SPECTRA // 16, (frame + 1) * FRAME_SPECTRA + 1))
-    low = int(rng.integers(N_CHANNELS // 2)) if kind == 1 else 0
-    high = int(rng.integers(low + N_CHANNELS // 8, N_CHANNELS + 1)) if kind == 1 else N_CHANNELS
-    factor = 0.0 if kind == 1 else 1 + rng.choice([-1, 1]) * np.exp(rng.uniform(-3.5, -1.2))
-    canvas.faults.append((slice(start, stop), slice(low, high), float(factor)))
-    canvas.power["other"][frame] += SNR_PRESENT**2  # far above the noise in any case
-
-
 def _level_and_gain(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mean and standard deviation of the noise in each channel, in counts."""
     shape = bandpass(band_mhz(), 0.2, rng)
@@ -233,7 +121,7 @@ def _level_and_gain(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDAr
 
 
 def _recorded(
-    canvas: _Canvas,
+    canvas: Canvas,
     level: NDArray[np.float32],
     gain: NDArray[np.float32],
     rng: np.random.Generator,
@@ -253,7 +141,7 @@ def _dataset(
     parameters: WindowParameters,
     seed: int,
     data: NDArray[np.uint8],
-    canvas: _Canvas,
+    canvas: Canvas,
     held: dict[str, NDArray[np.bool_]],
     pulses: list[dict[str, float]],
     level: NDArray[np.float32],
@@ -275,7 +163,11 @@ def _dataset(
         }
         | {f"snr_{kind}": ("frame", snr[kind], one) for kind in KINDS}
         | {
-            f"pulse_{name}": ("pulse", np.array([p[name] for p in pulses]), {"units": units.get(name, "1")})
+            f"pulse_{name}": (
+                "pulse",
+                np.array([p[name] for p in pulses]),
+                {"units": units.get(name, "1")},
+            )
             for name in ("frame", "time_s", "dm_pc_cm3", "width_ms", "snr")
         },
         coords={
