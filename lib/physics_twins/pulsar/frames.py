@@ -56,6 +56,20 @@ def to_uint8(data: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.rint((data - low) * (255 / np.where(span > 0, span, 1))).astype(np.uint8)
 
 
+def shrunk(data: NDArray[np.float32], shrink: int) -> NDArray[np.float32]:
+    """Return frames with so many samples along time and frequency averaged into one.
+
+    >>> shrunk(np.array([[1.0, 3.0], [5.0, 7.0]], dtype=np.float32), 2)
+    array([[4.]], dtype=float32)
+    """
+    if shrink == 1:
+        return data
+    n_time, n_channels = (n // shrink for n in data.shape[-2:])
+    cut = data[..., : n_time * shrink, : n_channels * shrink]
+    parts = cut.reshape(*data.shape[:-2], n_time, shrink, n_channels, shrink)
+    return parts.mean(axis=(-3, -1))
+
+
 def frame_frequencies(parameters: FrameParameters) -> NDArray[np.float64]:
     """Return the channel centres in MHz, the highest first, shape (frequency,)."""
     width_mhz = (parameters.f_hi_mhz - parameters.f_lo_mhz) / parameters.n_channels
@@ -109,7 +123,7 @@ def frame_set(
         painted = _noise(parameters, rng)
         for there, paint in zip(held, (_pulse, _narrowband, _broadband), strict=True):
             painted = painted + paint(parameters) if there else painted
-        data[n] = to_uint8(_shrunk(painted, shrink))
+        data[n] = to_uint8(shrunk(painted, shrink))
     return xr.Dataset(
         {
             "data": (("frame", "time", "frequency"), data, {"units": "counts"}),
@@ -220,14 +234,6 @@ def _added_images(
     images = [to_uint8(s + n).astype(np.float32) for s, n in zip(signals, noises, strict=True)]
     total = np.sum(images, axis=0)
     return np.rint(total * (255 / total.max())).astype(np.float32)
-
-
-def _shrunk(data: NDArray[np.float32], shrink: int) -> NDArray[np.float32]:
-    if shrink == 1:
-        return data
-    n_time, n_channels = (n // shrink for n in data.shape)
-    cut = data[: n_time * shrink, : n_channels * shrink]
-    return cut.reshape(n_time, shrink, n_channels, shrink).mean(axis=(1, 3))
 
 
 def _dataset(

@@ -52,7 +52,7 @@ def labelled_stream(parameters: WindowParameters, *, seed: int) -> xr.Dataset:
     plan, rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     held = _drawn_contents(parameters, plan)
     n_frames = len(held["pulse"])
-    n_spectra = n_frames * FRAME_SPECTRA + WINDOW_SPECTRA
+    n_spectra = n_frames * FRAME_SPECTRA + WINDOW_SPECTRA + FRAME_SPECTRA
     canvas = Canvas(np.zeros((n_spectra, N_CHANNELS), np.float32), n_frames)
     pulses = [
         add_pulse(canvas, int(frame), parameters, plan) for frame in np.flatnonzero(held["pulse"])
