@@ -211,7 +211,7 @@ def _runs(excess):  # pragma: no cover
 
 @numba.njit(cache=True, nogil=True)
 def _seen_around(values, n, c, n_cells_drift):  # pragma: no cover
-    """Return what the channels around see of a pulse through here: the median of their highest values."""
+    """Return the median over the channels around of the most a pulse through here makes there."""
     n_cells, n_channels = values.shape
     around = np.empty(2 * NEARBY_CHANNELS, np.float32)
     m = 0
