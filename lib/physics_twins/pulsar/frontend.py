@@ -222,7 +222,7 @@ class FrontEnd:
             padded[row, best],
             padded[row, best + 2],
             self._shadows(peaks),
-            dm * self._delay_per_dm / frame,
+            dm * self.delay_per_dm / frame,
             *frame_statistics.cell_statistics(cells, start, n_frames, frame).T,
             *impulses.common.T,
             *impulses.total.T,
@@ -232,7 +232,7 @@ class FrontEnd:
         return np.stack(columns, axis=1).astype(np.float32)
 
     @property
-    def _delay_per_dm(self) -> float:
+    def delay_per_dm(self) -> float:
         """Samples across the band for a DM of 1 pc cm-3."""
         return float(self.plan.reach / max(self.plan.trials[-1], 1e-9))
 
@@ -246,7 +246,7 @@ class FrontEnd:
         out = np.zeros(len(snr), np.float32)
         for strong in np.flatnonzero(snr >= MIN_SHADOW_SNR):
             later = sample - sample[strong]
-            at_end = later + (dm - dm[strong]) * self._delay_per_dm
+            at_end = later + (dm - dm[strong]) * self.delay_per_dm
             reach = peaks.width + peaks.width[strong]
             crosses = (np.minimum(later, at_end) <= reach) & (np.maximum(later, at_end) >= -reach)
             weaker = crosses & (snr < snr[strong])
