@@ -71,7 +71,8 @@ class Piece:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Piece":
         """Return the piece written by `to_dict`."""
-        return cls(**values | {"strongest": Decision(**values["strongest"])})
+        known: dict[str, Any] = {**values, "strongest": Decision(**values["strongest"])}
+        return cls(**known)
 
 
 @dataclass(frozen=True)

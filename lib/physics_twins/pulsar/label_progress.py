@@ -77,6 +77,11 @@ class Labelling:
     n_alerts: int
     seconds: float
 
+    @classmethod
+    def nothing(cls, folder: Path) -> Self:
+        """Return what a labelling comes to that has not begun."""
+        return cls(folder, False, 0, dict.fromkeys(LABELS, 0), 0, 0, 0, 0, 0.0)
+
     @property
     def deleted_fraction(self) -> float:
         """Share of the spectra that are in no piece."""

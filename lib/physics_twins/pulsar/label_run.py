@@ -131,7 +131,7 @@ class LabelRun:
     def _facts(self) -> dict[str, Any]:
         """Return what must be the same for a labelling to go on."""
         return {
-            "identity": self._stream.identity(),
+            "identity": self._stream.identity(self._rule.frame_spectra),
             "parameters": self._front_end.parameters.to_papermill(),
             "keep": self._rule.keep.to_papermill(),
             "threshold": self._rule.threshold,

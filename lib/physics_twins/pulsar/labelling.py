@@ -17,6 +17,10 @@ from physics_twins.pulsar.stream_source import StreamSource
 from physics_twins.pulsar.threshold_classifier import ThresholdClassifier
 
 
+class NoFrameError(ValueError):
+    """An observation shorter than one frame."""
+
+
 def label(
     source: xr.Dataset | str | os.PathLike[str],
     parameters: LabelParameters,
@@ -53,14 +57,17 @@ def label(
         progress: Whether a bar shows it.
 
     Raises:
-        ValueError: There is no whole frame, or the folder holds the labelling of something else.
+        NoFrameError: There is no whole frame.
+        ValueError: The folder holds the labelling of something else.
         ObservationFileError: The file is damaged or of no known format.
     """
     keep, classifier = keep or KeepParameters(), classifier or ThresholdClassifier()
     with StreamSource(source, drop_partial=more_to_come) as stream:
         front_end = FrontEnd(stream.frequency_mhz, stream.header.sampling_time_s, parameters)
-        if stream.n_spectra < parameters.frame_spectra and not more_to_come:
-            raise ValueError(
+        if stream.n_spectra < parameters.frame_spectra:
+            if more_to_come:
+                return Labelling.nothing(Path(out_folder))
+            raise NoFrameError(
                 f"{stream.name}: {stream.n_spectra} spectra do not fill one frame of"
                 f" {parameters.frame_spectra}"
             )

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.observation_file import FilterbankHeader, ObservationReader
 
-_IDENTITY_BYTES = 1 << 16
-
 
 class StreamSource:
     """Spectra in order of time, the highest frequency first, best in a `with` block.
@@ -79,11 +77,10 @@ class StreamSource:
         spectra = self.raw(start, count)
         return spectra if self.header.channel_width_mhz < 0 else spectra[:, ::-1]
 
-    def identity(self) -> str:
-        """Return a hash of the header and the first bytes, the same while a file grows."""
+    def identity(self, n_spectra: int) -> str:
+        """Return a hash of the header and the first spectra, the same while a file grows."""
         digest = hashlib.sha256(repr(self.header).encode())
-        n = max(1, _IDENTITY_BYTES // max(1, self.header.spectrum_bytes))
-        digest.update(np.ascontiguousarray(self.raw(0, min(n, self.n_spectra))).tobytes())
+        digest.update(np.ascontiguousarray(self.raw(0, n_spectra)).tobytes())
         return digest.hexdigest()
 
     def part(self, start: int, count: int) -> xr.Dataset:
