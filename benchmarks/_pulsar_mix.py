@@ -69,7 +69,7 @@ def _segment(
     pulse_fraction: float,
 ) -> Segment:
     n_frames = SEGMENT_FRAMES - AFTER_FRAMES
-    parameters = WindowParameters(**EFFELSBERG_MIX)
+    parameters = WindowParameters().model_copy(update=EFFELSBERG_MIX)
     shares = pulse_fraction, parameters.nbrfi_fraction, parameters.bbrfi_fraction
     held = rng.random((n_frames, 3)) < shares
     signal = np.zeros((SEGMENT_FRAMES * FRAME_SPECTRA, N_CHANNELS), np.float32)
