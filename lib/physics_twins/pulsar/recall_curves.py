@@ -60,20 +60,20 @@ def front_end_detector(sought: LabelParameters | None = None) -> Detector:
 
 def ideal_detector(dm_pc_cm3: Sequence[float] | NDArray[np.float64] = FINE_DM) -> Detector:
     """Return the filter matched to the pulse's profile, level and gain known: the limit."""
-    template = gaussian_template(W_CLS_SIGMA)
+    templates = gaussian_template(W_CLS_SIGMA)
 
     def detect(stream: xr.Dataset) -> NDArray[np.floating]:
-        return best_snr(normalised_windows(stream), dm_pc_cm3, template, sampling_s=SAMPLING_S)
+        return best_snr(normalised_windows(stream), dm_pc_cm3, templates, sampling_s=SAMPLING_S)
 
     return detect
 
 
 def boxcar_detector() -> Detector:
     """Return the simple search: 33 DM trials from 40 to 72, a boxcar of 5 samples."""
-    template = boxcar_template(5)
+    templates = boxcar_template(5)
 
     def detect(stream: xr.Dataset) -> NDArray[np.floating]:
-        return best_snr(normalised_windows(stream), COARSE_DM, template, sampling_s=SAMPLING_S)
+        return best_snr(normalised_windows(stream), COARSE_DM, templates, sampling_s=SAMPLING_S)
 
     return detect
 
@@ -110,7 +110,7 @@ def compared(
     n_noise_streams: int,
     seed: int,
 ) -> xr.Dataset:
-    """Return `recall_curves` with thresholds from other seeds; a million seeds belong to each `seed`."""
+    """Return `recall_curves` with thresholds from other seeds; to each `seed` belong a million."""
     first = 1_000_000 * seed
     without = noise_scores(detectors, mix, n_streams=n_noise_streams, seed=first + 500_000)
     return recall_curves(
