@@ -77,7 +77,7 @@ def test_nothing_is_found_in_interference_without_pulses(seed):
 
 
 def test_an_impulse_that_is_left_in_is_never_surely_a_pulse(observation):
-    # With a lowest DM near zero an impulse too weak to be removed becomes a candidate. Its best DM sweeps
+    # With a lowest DM near zero an impulse too weak to be removed becomes a candidate. Its DM sweeps
     # over less than its own length, so that a pulse explains it about as well.
     quiet = OBSERVATION.replace(fluence_jy_ms=0.0, carrier_rate_hz=0.0, impulse_rate_hz=0.0)
     search = SearchParameters(dm_min_pc_cm3=0.5, dm_max_pc_cm3=20.0, snr_min=5.5)

@@ -37,7 +37,9 @@ def clean(spectra: NDArray[Any], *, drift: float) -> Cleaned:
     narrowband = np.zeros(spectra.T.shape, dtype=bool)
     if len(spectra) < MIN_CELLS * CELL:
         data = normalise(spectra)
-        return Cleaned(data, ~data.any(axis=1), narrowband, np.zeros(len(spectra), dtype=bool))
+        return Cleaned(
+            data, np.logical_not(data.any(axis=1)), narrowband, np.zeros(len(spectra), dtype=bool)
+        )
     cells = measure_cells(spectra, drift=drift)
     data = np.empty(spectra.T.shape, np.float32)
     normalise_into(data, spectra, cells)
