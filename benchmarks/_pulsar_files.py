@@ -19,8 +19,8 @@ CATALOGUE_HZ, CATALOGUE_HZ_PER_S, CATALOGUE_MJD = 6.107714243738, -1.074334e-15,
 def real_period() -> tuple[float, float]:
     """Return by how much a real pulsar's period, found blindly, is off the catalogue's, and its error.
 
-    Both relative. The period found is that at the telescope; what is compared is that at the barycentre,
-    9.3e-5 longer on that day.
+    Both relative. The period found is that at the telescope; what is compared is that at the
+    barycentre, 9.3e-5 longer on that day.
     """
     name = "pulsar/GBT_J1807-0847.dat"
     path = find_data_file(name)
