@@ -6,6 +6,7 @@ import xarray as xr
 
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.dedispersion import dedisperse, dm_trials
+from physics_twins.pulsar.digitiser import digitise
 from physics_twins.pulsar.interference import broadband, narrowband
 from physics_twins.pulsar.ism import (
     channel_smearing,
@@ -16,7 +17,7 @@ from physics_twins.pulsar.ism import (
     snr_ratio_at_dm_error,
 )
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
-from physics_twins.pulsar.receiver import bandpass, digitise, noise_sigma_jy
+from physics_twins.pulsar.receiver import bandpass, noise_sigma_jy
 from physics_twins.pulsar.simulate import simulate, simulate_pulse
 
 SHORT = ObservationParameters(duration_s=0.6, n_channels=64)

@@ -5,6 +5,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import datasets
+from physics_twins.pulsar.digitiser import digitise
 from physics_twins.pulsar.interference import broadband, narrowband
 from physics_twins.pulsar.ism import (
     channel_smearing,
@@ -13,7 +14,7 @@ from physics_twins.pulsar.ism import (
     scattering_time,
 )
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.receiver import bandpass, digitise, noise_sigma_jy, radiometer_noise
+from physics_twins.pulsar.receiver import bandpass, noise_sigma_jy, radiometer_noise
 from physics_twins.units import round_up
 
 PREVIEW_EVENTS = 2.0  # of each kind of interference, on average, in the window of a preview
