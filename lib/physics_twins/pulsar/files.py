@@ -96,13 +96,18 @@ def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
         start_mjd=float(dataset.attrs.get("start_mjd", 0.0)),
         source_name=str(dataset.attrs.get("source_name", "")),
     )
-    with _writer(Path(path))(path, header) as file:
+    with open_writer(path, header) as file:
         file.write(dataset["data"].values)
 
 
-def _writer(path: Path) -> type[ObservationWriter]:
-    if path.suffix in (".sf", ".fits", ".psrfits"):
+def open_writer(path: str | os.PathLike[str], header: FilterbankHeader) -> ObservationWriter:
+    """Begin a telescope file in the format that its name says: PSRFITS or SIGPROC.
+
+    Raises:
+        ObservationFileError: The header describes no file of this format.
+    """
+    if Path(path).suffix in (".sf", ".fits", ".psrfits"):
         from physics_twins.pulsar.psrfits_writer import PsrfitsWriter
 
-        return PsrfitsWriter
-    return FilterbankWriter
+        return PsrfitsWriter(path, header)
+    return FilterbankWriter(path, header)

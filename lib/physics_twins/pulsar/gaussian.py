@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-CUT = 3.0
+CUT = 3.3
 N_QUANTILES = 1 << 16
 TAIL_PROBABILITY = float(2 * ndtr(-CUT))
 

@@ -26,6 +26,7 @@ class Site(NamedTuple):
     frequency_mhz: NDArray[np.float64]
     sampling_s: float
     rng: np.random.Generator
+    first: int = 0  # number of the first spectrum
 
     def place(self, width_mhz: float, *, at_most: float = MAX_NARROW) -> tuple[int, int]:
         """Return first channel and number of channels of a transmitter somewhere in the band."""
@@ -71,10 +72,12 @@ def _carrier(site: Site) -> Patch:
 def _persistent(site: Site) -> Patch:
     """A carrier that never ends, 0.1 to 1 MHz wide, fading by half every 0.1 to 1 s."""
     first, n_wide = site.place(site.rng.uniform(0.1, 1))
-    turns = np.arange(site.n_spectra) * site.sampling_s / 10 ** site.rng.uniform(-1, 0)
-    fading = 1 + 0.5 * np.sin(2 * np.pi * (turns + site.rng.uniform()))
-    flux = (0.3 + site.rng.exponential()) * fading * site.flicker(site.n_spectra)
-    return first, _same(flux, n_wide)
+    fading_s, phase, flux = 10 ** site.rng.uniform(-1, 0), site.rng.random(), site.rng.exponential()
+    turns = (site.first + np.arange(site.n_spectra)) * site.sampling_s / fading_s + phase
+    # What changes comes last: a carrier asked for piece by piece stays at its place.
+    now = site._replace(rng=np.random.default_rng([int(site.rng.integers(2**63)), site.first]))
+    fading = 1 + 0.5 * np.sin(2 * np.pi * turns)
+    return first, _same((0.3 + flux) * fading * now.flicker(site.n_spectra), n_wide)
 
 
 def _hopping(site: Site) -> Patch:

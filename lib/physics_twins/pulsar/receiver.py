@@ -115,13 +115,6 @@ def noise_sigma_jy(
     return float(system_temperature_k / gain_k_per_jy / np.sqrt(n_independent))
 
 
-def radiometer_noise(
-    shape: tuple[int, int], sigma_jy: float, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Return Gaussian noise around zero, in Jy, shape (time, frequency)."""
-    return rng.standard_normal(shape, dtype=np.float32) * np.float32(sigma_jy)
-
-
 def bandpass(
     frequency_mhz: NDArray[np.float64], ripple: float, rng: np.random.Generator, *, n_notches: int = 0
 ) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from physics_twins.pulsar.receiver import Receiver
 # The baseline is the sum of so many processes with timescales equally spaced in the logarithm, each
 # with an exponential autocorrelation: its power falls as 1/frequency between the timescales.
 N_BASELINE = 8
+SEED_KEY = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Recorder:
         self._drifts = _drift_coefficients(receiver)
         start = np.empty(N_BASELINE + 1, np.float32)
         self._noise = np.empty(receiver.n_channels + 1, np.float32)
-        state = generator_state(seed, 0)
+        state = generator_state(seed, SEED_KEY, 0)
         fill_normal(start, state, self._table)
         fill_normal(self._noise, state, self._table)
         self._drift = start * self._drifts[2]
@@ -68,7 +69,7 @@ class Recorder:
             counts = np.empty(signal_jy.shape, sample_type(n_bits))
         self._pieces += 1
         gain, baseline = (np.empty(len(signal_jy), np.float32) for _ in range(2))
-        state = generator_state(self._seed, self._pieces)
+        state = generator_state(self._seed, SEED_KEY, self._pieces)
         _drift(gain, baseline, state, self._table, self._drift, self._drifts)
         channels, noise, limits = self._channels, self._noise, _limits(n_bits)
         _record(signal_jy, counts, state, self._table, noise, channels, gain, baseline, limits)
@@ -147,12 +148,16 @@ def _record(
     own, before, per_jy = channels[3], channels[4], channels[5]
     keep, fresh = channels[6], channels[7]
     drawn = np.empty(n_channels + 1, np.float32)
+    remembers = keep.any()
     one, lowest, highest, rounding = np.float32(1), limits[0], limits[1], limits[2]
     for t in range(len(signal_jy)):
-        fill_normal(drawn, state, table)
-        noise[0] = keep[0] * noise[0] + fresh[0] * drawn[0]
-        for c in range(n_channels):
-            noise[c + 1] = keep[c] * noise[c + 1] + fresh[c] * drawn[c + 1]
+        if remembers:
+            fill_normal(drawn, state, table)
+            noise[0] = keep[0] * noise[0] + fresh[0] * drawn[0]
+            for c in range(n_channels):
+                noise[c + 1] = keep[c] * noise[c + 1] + fresh[c] * drawn[c + 1]
+        else:
+            fill_normal(noise, state, table)
         g, b = gain[t], baseline[t]
         for c in range(n_channels):
             varying = own[c] * noise[c + 1] + before[c] * noise[c] + per_jy[c] * signal_jy[t, c]
