@@ -134,13 +134,13 @@ class ReceiverParameters(Parameters):
         0, ge=0, le=20, folded=True, help="Filters against known transmitters, 2 % of the band each"
     )
     gain_drift: float = field(
-        0.002, ge=0, le=0.2, folded=True, help="Relative standard deviation of the gain's drift"
+        0.001, ge=0, le=0.2, folded=True, help="Relative standard deviation of the gain's drift"
     )
     gain_drift_s: float = field(
-        10.0, ge=0.01, le=1e5, unit="s", folded=True, help="Time over which the gain drifts"
+        60.0, ge=0.01, le=1e5, unit="s", folded=True, help="Time over which the gain drifts"
     )
     baseline_jy: float = field(
-        0.01, ge=0, le=100, unit="Jy", folded=True, help="Standard deviation of the 1/f baseline"
+        0.003, ge=0, le=100, unit="Jy", folded=True, help="Standard deviation of the 1/f baseline"
     )
     channel_correlation: float = field(
         0.0, ge=0, le=0.5, folded=True, help="Correlation of the noise in neighbouring channels"
@@ -219,6 +219,9 @@ ALL_PHYSICS: Mapping[str, Any] = {
     "orbit_axis_ls": 2.3,
     "orbit_eccentricity": 0.6,
     "n_notches": 1,
+    "gain_drift": 0.005,
+    "gain_drift_s": 10.0,
+    "baseline_jy": 0.01,
     "channel_correlation": 0.05,
     "persistent_carriers": 2,
     "hopping_rate_hz": 0.5,

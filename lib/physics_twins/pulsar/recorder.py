@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.digitiser import highest_count, sample_type
+from physics_twins.pulsar.drifts import Drifts
 from physics_twins.pulsar.gaussian import body_table, fill_normal, generator_state
 from physics_twins.pulsar.receiver import Receiver
 
-# The baseline is the sum of so many processes with timescales equally spaced in the logarithm, each
-# with an exponential autocorrelation: its power falls as 1/frequency between the timescales.
-N_BASELINE = 8
 SEED_KEY = 5
 
 
@@ -48,13 +46,9 @@ class Recorder:
         self._pieces = 0
         self._table = body_table()
         self._channels = _coefficients(receiver)
-        self._drifts = _drift_coefficients(receiver)
-        start = np.empty(N_BASELINE + 1, np.float32)
+        self._drifts = Drifts(receiver, seed)
         self._noise = np.empty(receiver.n_channels + 1, np.float32)
-        state = generator_state(seed, SEED_KEY, 0)
-        fill_normal(start, state, self._table)
-        fill_normal(self._noise, state, self._table)
-        self._drift = start * self._drifts[2]
+        fill_normal(self._noise, generator_state(seed, SEED_KEY, 0), self._table)
 
     def record(self, signal_jy: NDArray[np.float32], counts: NDArray[Any] | None = None) -> Recorded:
         """Return what is stored for a signal around the system's level.
@@ -68,9 +62,8 @@ class Recorder:
         if counts is None:
             counts = np.empty(signal_jy.shape, sample_type(n_bits))
         self._pieces += 1
-        gain, baseline = (np.empty(len(signal_jy), np.float32) for _ in range(2))
+        gain, baseline = self._drifts.following(len(signal_jy))
         state = generator_state(self._seed, SEED_KEY, self._pieces)
-        _drift(gain, baseline, state, self._table, self._drift, self._drifts)
         channels, noise, limits = self._channels, self._noise, _limits(n_bits)
         _record(signal_jy, counts, state, self._table, noise, channels, gain, baseline, limits)
         return Recorded(counts, gain, baseline)
@@ -99,34 +92,6 @@ def _coefficients(receiver: Receiver) -> NDArray[np.float32]:
         np.sqrt(1 - receiver.memory**2),
     ]
     return np.ascontiguousarray(np.stack(rows), dtype=np.float32)
-
-
-def _drift_coefficients(receiver: Receiver) -> NDArray[np.float32]:
-    """Return how much each slow process keeps, how much is new, and its scatter, shape (3, process)."""
-    baseline_s = np.geomspace(*receiver.baseline_s, N_BASELINE)
-    keep = np.exp(-receiver.sampling_s / np.append(baseline_s, receiver.gain_drift_s))
-    scatter = np.append(np.full(N_BASELINE, N_BASELINE**-0.5), receiver.gain_drift)
-    return np.stack([keep, scatter * np.sqrt(1 - keep**2), scatter]).astype(np.float32)
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _drift(
-    gain: NDArray[np.float32],
-    baseline: NDArray[np.float32],
-    state: NDArray[np.uint64],
-    table: NDArray[np.float32],
-    drift: NDArray[np.float32],
-    coefficients: NDArray[np.float32],
-) -> None:
-    """Move the slow processes on by one spectrum after another; the last one is the gain."""
-    drawn = np.empty(len(drift), np.float32)
-    last = len(drift) - 1
-    for t in range(len(gain)):
-        fill_normal(drawn, state, table)
-        for k in range(len(drift)):
-            drift[k] = coefficients[0, k] * drift[k] + coefficients[1, k] * drawn[k]
-        gain[t] = np.float32(1) + drift[last]
-        baseline[t] = drift[:last].sum()
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)

@@ -164,7 +164,8 @@ class _Parts:
         segment.add_pulses(parts["pulses"], self._sky.shapes)
         for event in segment.events:
             self._add(event, segment, parts)
-        signal_jy = parts["pulses"] + sum(parts[name] for name in COMPONENTS.values())
+        signal_jy = parts["pulses"].copy()
+        segment.add_interference(signal_jy)
         recorded = self._telescope.record(signal_jy, self.data[rows])
         self._noise.record(np.zeros_like(signal_jy), parts["noise"])
         segment.lose_dropped(self.data[rows])

@@ -108,8 +108,8 @@ class Segment:
             if event.kind != "dropout":
                 event.add_to(signal_jy, self.first)
 
-    def lose_dropped(self, counts: NDArray[Any]) -> None:
-        """Set to zero what was lost of the segment's counts, shape (time, channel)."""
+    def lose_dropped(self, counts: Any) -> None:
+        """Set to zero what was lost of the segment's counts, an array or tensor (time, channel)."""
         for event in self.events:
             if event.kind == "dropout":
                 rows, _ = event.within(self.first, self.stop)

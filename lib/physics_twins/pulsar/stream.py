@@ -52,7 +52,7 @@ def stream(
         duration_s: Length, without limit where infinite; `parameters.duration_s` by default.
     """
     sky = Sky(parameters, seed)
-    n_spectra = _n_spectra(sky, duration_s)
+    n_spectra = count_spectra(sky, duration_s)
     recorder = Recorder(sky.receiver, seed)
     shape = (int(min(sky.segment_spectra, n_spectra)), parameters.n_channels)
     signal_jy = np.empty(shape, np.float32)
@@ -125,8 +125,12 @@ def write_stream(
     return table
 
 
-def _n_spectra(sky: Sky, duration_s: float | None) -> float:
-    """Return a number of spectra, infinity where there is no end."""
+def count_spectra(sky: Sky, duration_s: float | None) -> float:
+    """Return how many spectra an observation has, infinity where it has no end.
+
+    Raises:
+        ValueError: The duration is not positive.
+    """
     duration_s = sky.parameters.duration_s if duration_s is None else duration_s
     if not duration_s > 0:
         raise ValueError(f"duration_s = {duration_s} s must be positive")
