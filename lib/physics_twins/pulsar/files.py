@@ -3,9 +3,9 @@
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from physics_twins.pulsar.observation_file import (
     FilterbankHeader,
@@ -14,6 +14,9 @@ from physics_twins.pulsar.observation_file import (
     ObservationWriter,
 )
 from physics_twins.pulsar.sigproc import FilterbankError, FilterbankReader, FilterbankWriter
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "FilterbankError",
@@ -74,7 +77,7 @@ def _inf_beside(path: Path) -> bool:
     return path.suffix == ".dat" and path.with_suffix(".inf").is_file()
 
 
-def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
+def write_dataset(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
     """Write a dataset with `data` (time, frequency) as a telescope file.
 
     The name says the format: PSRFITS where it ends in `.sf`, `.fits` or `.psrfits`, else SIGPROC.
