@@ -16,6 +16,7 @@ from physics_twins.pulsar.interference import KINDS
 from physics_twins.pulsar.parameters import ALL_PHYSICS, ObservationParameters
 from physics_twins.pulsar.simulate import simulate
 from physics_twins.pulsar.sky import Sky
+from physics_twins.pulsar.stability import integrated_noise
 from physics_twins.pulsar.stream import stream, write_stream
 
 EVERYTHING = ObservationParameters(**ALL_PHYSICS).replace(period_s=0.0334, duration_s=1.5)
@@ -133,6 +134,16 @@ def test_the_noise_of_a_whole_observation_follows_the_radiometer_equation():
     scatter_jy = counts[:, 64:192].std() * simulate(parameters, seed=1).attrs["noise_sigma_jy"]
     expected = 50.0 / 1.5 / np.sqrt(2 * 1.25e6 * 102.4e-6)
     assert scatter_jy == pytest.approx(expected, rel=5 / np.sqrt(2 * counts[:, 64:192].size))
+
+
+def test_steady_noise_averages_down_and_drifting_noise_does_not():
+    steady = ObservationParameters(n_channels=16, gain_drift=0.0, baseline_jy=0.0, **QUIET)
+    ratio = integrated_noise(simulate(steady, seed=1))
+    n_averages = 39062 / 2 ** ratio["doublings"].values
+    # A standard deviation of n values scatters by 1 / sqrt(2 n).
+    assert (np.abs(ratio - 1) < 5 / np.sqrt(2 * n_averages)).all()
+    drifting = simulate(steady.replace(gain_drift=0.01, gain_drift_s=1.0), seed=1)
+    assert integrated_noise(drifting)[-1] > 3
 
 
 @pytest.mark.parametrize("name", ["observation.fil", "observation.sf"])
