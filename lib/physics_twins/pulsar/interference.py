@@ -147,8 +147,9 @@ def events_begun(
         sampling_s: Time from one spectrum to the next.
     """
     segment = first // segment_spectra
-    chances = np.random.default_rng([seed, SEED_KEY, len(KINDS), segment]).random(len(KINDS))
-    site = Site(segment_spectra, frequency_mhz, sampling_s, np.random.default_rng(0), first)
+    chooser = np.random.default_rng([seed, SEED_KEY, len(KINDS), segment])
+    chances = chooser.random(len(KINDS))
+    site = Site(segment_spectra, frequency_mhz, sampling_s, chooser, first)
     events = []
     for number, kind in enumerate(KINDS):
         key = [seed, SEED_KEY, number]

@@ -76,7 +76,7 @@ def _persistent(site: Site) -> Patch:
     turns = (site.first + np.arange(site.n_spectra)) * site.sampling_s / fading_s + phase
     # What changes comes last: a carrier asked for piece by piece stays at its place.
     now = site._replace(rng=np.random.default_rng([int(site.rng.integers(2**63)), site.first]))
-    fading = 1 + 0.5 * np.sin(2 * np.pi * turns)
+    fading = 1 + 0.5 * np.sin(2 * np.pi * (turns % 1).astype(np.float32))
     return first, _same((0.3 + flux) * fading * now.flicker(site.n_spectra), n_wide)
 
 

@@ -90,11 +90,13 @@ def pulse_profile(
     safe_tau_s = np.where(tail, tau_s, sigma_s)
     # Exponentially modified Gaussian; erfcx stays finite where exp times erfc would not.
     z = (sigma_s / safe_tau_s - x / sigma_s) / np.sqrt(2)
-    with np.errstate(over="ignore"):
-        decay = 0.5 * (sigma_s / safe_tau_s) ** 2 - x / safe_tau_s
-        late = np.exp(np.minimum(decay, 700.0)) * (1 - erf(z)) / (2 * safe_tau_s)
-        early = np.exp(-0.5 * (x / sigma_s) ** 2) * erfcx(np.maximum(z, 0)) / (2 * safe_tau_s)
-    return np.where(tail, np.where(z > 0, early, late), gauss)
+    profile = np.exp(-0.5 * (x / sigma_s) ** 2) / (2 * safe_tau_s)
+    early = z > 0
+    late = ~early
+    profile[early] *= erfcx(z[early])
+    decay = 0.5 * (sigma_s[late] / safe_tau_s[late]) ** 2 - x[late] / safe_tau_s[late]
+    profile[late] = np.exp(decay) * (1 - erf(z[late])) / (2 * safe_tau_s[late])
+    return np.where(tail, profile, gauss)
 
 
 def pulse_cumulative(
