@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CELL = 16  # spectra
+MIN_CELLS = 4
 # The running mean that is removed; far longer than any pulse that is sought.
 BASELINE_CELLS = 300
 # Cells that level and noise are taken from at most.
@@ -63,8 +64,8 @@ def measure_cells(spectra: NDArray[Any], *, drift: float) -> Cells:
     Raises:
         ValueError: The spectra are shorter than four cells.
     """
-    if len(spectra) < 4 * CELL:
-        raise ValueError(f"{len(spectra)} spectra are too few: at least {4 * CELL} are needed")
+    if len(spectra) < MIN_CELLS * CELL:
+        raise ValueError(f"{len(spectra)} spectra are too few: at least {MIN_CELLS * CELL} are needed")
     mean, variance = _moments(np.ascontiguousarray(spectra))
     level, sigma = _quiet_level(mean, variance)
     dead = sigma <= 1e-6 * (np.abs(level) + 1e-30)
@@ -76,7 +77,9 @@ def measure_cells(spectra: NDArray[Any], *, drift: float) -> Cells:
     steady = excess - baseline
     n_cells_drift = int(np.ceil(NEARBY_CHANNELS * drift / CELL)) + 1
     removed = _bursts(steady, rough, n_cells_drift)
-    scatter = _scatter(steady, removed)
+    scatter, power = _scatter(steady, rough, removed)
+    # The middle variance was robust; the mean over what stays is four times as precise.
+    sigma = sigma * np.sqrt(np.maximum(power, 0)).astype(np.float32)
     alive = ~dead
     usual = np.median(scatter[alive]) if alive.any() else 1.0
     bad = dead | (scatter > BAD_SCATTER * max(usual, 1.0)) | (removed.mean(axis=0) > BAD_FRACTION)
@@ -239,16 +242,20 @@ def _remove(excess, removed, n, c, low):  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True)
-def _scatter(excess, removed):  # pragma: no cover
-    """Return the standard deviation of each channel's cells that stay, 1 for white noise."""
+def _scatter(excess, rough, removed):  # pragma: no cover
+    """Return scatter and mean variance of the cells that stay, 1 for white noise, shape (channel,)."""
     n_cells, n_channels = excess.shape
     square, count = np.zeros(n_channels, np.float32), np.zeros(n_channels, np.float32)
+    power = np.zeros(n_channels, np.float32)
     for n in range(n_cells):
         for c in range(n_channels):
             if not removed[n, c]:
                 square[c] += excess[n, c] * excess[n, c]
+                power[c] += rough[n, c]
                 count[c] += np.float32(1)
-    return np.sqrt(square / np.maximum(count, np.float32(1)))
+    count = np.maximum(count, np.float32(1))
+    to_variance = np.float32(np.sqrt(2 / (CELL - 1)))
+    return np.sqrt(square / count), np.float32(1) + power / count * to_variance
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
