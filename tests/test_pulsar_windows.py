@@ -85,7 +85,7 @@ def test_the_matched_filter_finds_the_stated_snr_on_average():
     parameters = W_CLS.replace(n_windows=48, snr_min=20.0, snr_max=20.0)
     windows = normalised_windows(labelled_stream(parameters, seed=1))
     snr = best_snr(windows, 56.7, gaussian_template(2.0), sampling_s=SAMPLING_S)
-    # Rounded delays and arrivals between samples cost 1 %; the highest of some positions gains 1 %.
+    # Arrivals between samples cost 0.5 %; the highest of some positions gains 1 %.
     assert snr.mean() == pytest.approx(20, abs=5 / np.sqrt(48) + 0.2)
     boxcar = best_snr(windows, 56.7, boxcar_template(5), sampling_s=SAMPLING_S)
     assert boxcar.mean() < snr.mean()

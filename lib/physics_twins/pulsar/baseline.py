@@ -11,13 +11,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from physics_twins import models
 from physics_twins.pulsar.frames import shrunk, to_uint8
 from physics_twins.pulsar.labels import CLASSES
 from physics_twins.training import Objective, Task, Trained, TrainingSettings, train
 
-MODEL_NAME = "pulsar-small-cnn"
+NAME = "pulsar-small-cnn"
+CARD = models.Card(
+    summary="The smallest network of PulsarRFI_NN, trained again: labels of eight classes for a frame"
+    " of 256 spectra, looked at as an image of 128 x 128 bytes. A baseline, not for use.",
+    data="Frames of `physics_twins.pulsar.frames.frame_set`: eight classes, S/N 8 to 150.",
+    limits="It sees one frame of 26 ms, which a pulse of DM 57 needs 60 ms to cross, and finds no faint"
+    " pulses.",
+    reproduce="train_baseline(frame_set(12000, seed=11, snr=(8, 150), shrink=2), seed=1)",
+    tags=("pulsar", "baseline"),
+)
 IMAGE_SIZE = 128
-SETTINGS = TrainingSettings(max_steps=1200, batch_size=64, validate_every=100)
+SETTINGS = TrainingSettings(max_steps=900, batch_size=64, validate_every=150, cpu_threads=1)
 _BATCH = 256
 
 
@@ -46,7 +56,7 @@ class SmallCnn(nn.Sequential):
         for layer in self:
             if isinstance(layer, nn.Conv2d | nn.Linear):  # as Keras does
                 nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+                nn.init.zeros_(layer.get_parameter("bias"))
 
 
 def train_baseline(
@@ -100,6 +110,18 @@ def pulse_probability(model: nn.Module, spectra: NDArray[np.float32]) -> NDArray
             probability = _logits(model, torch.from_numpy(images)).softmax(dim=1)
         found.append(probability[:, with_pulse].sum(dim=1).numpy())
     return np.concatenate(found)
+
+
+def load_baseline(address: str = NAME, *, root: Path | None = None) -> SmallCnn:
+    """Return the saved small network.
+
+    Raises:
+        ModelError: There is none, or it is damaged.
+    """
+    network = SmallCnn()
+    models.find(address, root=root).load_into(network)
+    network.eval()
+    return network
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ CELL = 16  # spectra
 LINE = 64
 # One standard deviation of normalised spectra.
 UNIT = 8
+MIN_CELLS = 4
 # The running mean that is removed; far longer than any pulse that is sought.
 BASELINE_CELLS = 300
 # Cells that level and noise are taken from at most.
@@ -86,8 +87,8 @@ def measure_cells(spectra: NDArray[Any], *, drift: float, memory: CellMemory | N
     Raises:
         ValueError: The spectra are shorter than four cells.
     """
-    if len(spectra) < 4 * CELL:
-        raise ValueError(f"{len(spectra)} spectra are too few: at least {4 * CELL} are needed")
+    if len(spectra) < MIN_CELLS * CELL:
+        raise ValueError(f"{len(spectra)} spectra are too few: at least {MIN_CELLS * CELL} are needed")
     memory = memory or CellMemory()
     shape = len(spectra) // CELL, spectra.shape[1]
     excess, rough, baseline, steady, runs, removed = memory.arrays(*shape)
@@ -100,7 +101,9 @@ def measure_cells(spectra: NDArray[Any], *, drift: float, memory: CellMemory | N
     np.subtract(excess, baseline, out=steady)
     n_cells_drift = int(np.ceil(NEARBY_CHANNELS * drift / CELL)) + 1
     _bursts(steady, rough, n_cells_drift, runs, removed)
-    scatter = _scatter(steady, removed)
+    scatter, power = _scatter(steady, rough, removed)
+    # The middle variance was robust; the mean over what stays is four times as precise.
+    sigma = sigma * np.sqrt(np.maximum(power, 0)).astype(np.float32)
     alive = ~dead
     usual = np.median(scatter[alive]) if alive.any() else 1.0
     bad = dead | (scatter > BAD_SCATTER * max(usual, 1.0)) | (removed.mean(axis=0) > BAD_FRACTION)
@@ -275,16 +278,20 @@ def _remove(excess, removed, n, c, low):  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True)
-def _scatter(excess, removed):  # pragma: no cover
-    """Return the standard deviation of each channel's cells that stay, 1 for white noise."""
+def _scatter(excess, rough, removed):  # pragma: no cover
+    """Return scatter and mean variance of the cells that stay, 1 for white noise, shape (channel,)."""
     n_cells, n_channels = excess.shape
     square, count = np.zeros(n_channels, np.float32), np.zeros(n_channels, np.float32)
+    power = np.zeros(n_channels, np.float32)
     for n in range(n_cells):
         for c in range(n_channels):
             there = np.float32(0) if removed[n, c] else np.float32(1)
             square[c] += there * excess[n, c] * excess[n, c]
+            power[c] += there * rough[n, c]
             count[c] += there
-    return np.sqrt(square / np.maximum(count, np.float32(1)))
+    count = np.maximum(count, np.float32(1))
+    to_variance = np.float32(np.sqrt(2 / (CELL - 1)))
+    return np.sqrt(square / count), np.float32(1) + power / count * to_variance
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)

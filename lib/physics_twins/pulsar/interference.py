@@ -5,13 +5,16 @@ in the beam. How bright it is is left to the caller: an event's flux density is 
 exponential distribution from event to event.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import pdtrik
 
 from physics_twins.pulsar.interference_kinds import PATCHES, Site
+from physics_twins.pulsar.parameters import InterferenceParameters
 
 # What each kind is called by a classifier: narrow-band, broad-band, or neither.
 KINDS: Mapping[str, str] = {
@@ -113,64 +116,71 @@ def draw(
             f"kind = {kind!r}: there is no such interference; known are {', '.join(KINDS)}"
         )
     start = 0 if kind == "persistent" else int(rng.integers(n_spectra))
-    site = Site(n_spectra, frequency_mhz, sampling_s, rng)
-    first_channel, patch = PATCHES[kind](site)
-    return Event(kind, start, first_channel, patch)
+    return _event(kind, start, Site(n_spectra, frequency_mhz, sampling_s, rng))
 
 
-def narrowband(
-    shape: tuple[int, int],
+SEED_KEY = 4
+
+
+def events_begun(
+    parameters: InterferenceParameters,
+    seed: int,
     *,
+    first: int,
+    n_spectra: int,
+    segment_spectra: int,
+    frequency_mhz: NDArray[np.float64],
     sampling_s: float,
-    rate_hz: float,
-    flux_jy: float,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """Return bursts of transmitters that fill a few channels for a while, in Jy.
+) -> list[Event]:
+    """Return the events that begin in a segment, in Jy, and the persistent carriers' part of it.
 
-    Bursts begin at random, last 10 ms to 1 s, are one to four channels wide, have an exponential
-    distribution of flux density and flicker by a third.
+    Each kind has its own random numbers for each segment, so that switching one off leaves the others
+    as they are.
 
     Args:
-        shape: (time, frequency).
+        parameters: Rates and flux densities.
+        seed: Of all segments.
+        first: First spectrum of the segment, a multiple of `segment_spectra`.
+        n_spectra: Of how many the events are wanted; events that begin later are not drawn.
+        segment_spectra: Spectra in a whole segment.
+        frequency_mhz: Channel centres, shape (channel,).
         sampling_s: Time from one spectrum to the next.
-        rate_hz: Bursts that begin per second over the whole band.
-        flux_jy: Mean flux density in the middle of a burst's channels.
-        rng: Source of randomness.
     """
-    n_time, n_channels = shape
-    out = np.zeros(shape, dtype=np.float32)
-    for _ in range(rng.poisson(rate_hz * n_time * sampling_s)):
-        start = rng.integers(n_time)
-        length = max(1, int(10 ** rng.uniform(-2, 0) / sampling_s))
-        stop = min(n_time, start + length)
-        channel, n_wide = rng.integers(n_channels), rng.integers(1, 5)
-        burst_jy = flux_jy * rng.exponential() * (1 + rng.standard_normal(stop - start) / 3)
-        out[start:stop, channel : channel + n_wide] += burst_jy[:, None].clip(0).astype(np.float32)
-    return out
+    segment = first // segment_spectra
+    chooser = np.random.default_rng([seed, SEED_KEY, len(KINDS), segment])
+    chances = chooser.random(len(KINDS))
+    site = Site(segment_spectra, frequency_mhz, sampling_s, chooser, first)
+    events = []
+    for number, kind in enumerate(KINDS):
+        key = [seed, SEED_KEY, number]
+        if kind == "persistent":
+            for carrier in range(parameters.persistent_carriers):
+                rng = np.random.default_rng([*key, carrier])
+                events.append(_event(kind, first, site._replace(n_spectra=n_spectra, rng=rng)))
+            continue
+        rate = getattr(parameters, f"{kind}_rate_hz") * segment_spectra * sampling_s
+        if n_events := _poisson(chances[number], rate):
+            rng = np.random.default_rng([*key, segment])
+            starts = np.sort(rng.integers(segment_spectra, size=n_events))
+            wanted = first + starts[starts < n_spectra]
+            events += [_event(kind, int(start), site._replace(rng=rng)) for start in wanted]
+    for event in events:
+        event.patch[:] *= _flux_jy(parameters, event.kind)
+    return events
 
 
-def broadband(
-    shape: tuple[int, int],
-    *,
-    sampling_s: float,
-    rate_hz: float,
-    flux_jy: float,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """Return impulses that reach all channels at once (lightning, ignition, switching), in Jy.
+def _event(kind: str, start: int, site: Site) -> Event:
+    return Event(kind, start, *PATCHES[kind](site))
 
-    Impulses come at random, last 0.1 to 5 ms, have an exponential distribution of flux density, and a
-    spectrum that slopes by up to a factor two over the band.
 
-    Args: as `narrowband`; `rate_hz` counts impulses, `flux_jy` is their mean flux density.
-    """
-    n_time, n_channels = shape
-    out = np.zeros(shape, dtype=np.float32)
-    position = np.linspace(-0.5, 0.5, n_channels)
-    for _ in range(rng.poisson(rate_hz * n_time * sampling_s)):
-        start = rng.integers(n_time)
-        length = max(1, int(10 ** rng.uniform(-4, -2.3) / sampling_s))
-        spectrum = rng.exponential() * flux_jy * 2 ** (rng.uniform(-1, 1) * position)
-        out[start : start + length] += spectrum.astype(np.float32)
-    return out
+def _flux_jy(parameters: InterferenceParameters, kind: str) -> np.float32:
+    """Return the mean flux density of a kind: that of carriers, or that of impulses; 1 for a gap."""
+    jy = parameters.carrier_jy if KINDS[kind] == "nbrfi" else parameters.impulse_jy
+    return np.float32(1 if kind == "dropout" else jy)
+
+
+def _poisson(chance: float, mean: float) -> int:
+    """Return the smallest number that a Poisson distribution does not exceed with this chance."""
+    if chance <= math.exp(-mean):
+        return 0
+    return math.ceil(pdtrik(chance, mean))

@@ -26,6 +26,7 @@ class Site(NamedTuple):
     frequency_mhz: NDArray[np.float64]
     sampling_s: float
     rng: np.random.Generator
+    first: int = 0  # number of the first spectrum
 
     def place(self, width_mhz: float, *, at_most: float = MAX_NARROW) -> tuple[int, int]:
         """Return first channel and number of channels of a transmitter somewhere in the band."""
@@ -71,10 +72,12 @@ def _carrier(site: Site) -> Patch:
 def _persistent(site: Site) -> Patch:
     """A carrier that never ends, 0.1 to 1 MHz wide, fading by half every 0.1 to 1 s."""
     first, n_wide = site.place(site.rng.uniform(0.1, 1))
-    turns = np.arange(site.n_spectra) * site.sampling_s / 10 ** site.rng.uniform(-1, 0)
-    fading = 1 + 0.5 * np.sin(2 * np.pi * (turns + site.rng.uniform()))
-    flux = (0.3 + site.rng.exponential()) * fading * site.flicker(site.n_spectra)
-    return first, _same(flux, n_wide)
+    fading_s, phase, flux = 10 ** site.rng.uniform(-1, 0), site.rng.random(), site.rng.exponential()
+    turns = (site.first + np.arange(site.n_spectra)) * site.sampling_s / fading_s + phase
+    # What changes comes last: a carrier asked for piece by piece stays at its place.
+    now = site._replace(rng=np.random.default_rng([int(site.rng.integers(2**63)), site.first]))
+    fading = 1 + 0.5 * np.sin(2 * np.pi * (turns % 1).astype(np.float32))
+    return first, _same((0.3 + flux) * fading * now.flicker(site.n_spectra), n_wide)
 
 
 def _hopping(site: Site) -> Patch:
@@ -161,9 +164,8 @@ def _mains(site: Site) -> Patch:
     phase = (np.arange(n_time) * site.sampling_s * rate_hz + site.rng.uniform()) % 1
     on = phase < max(10 ** site.rng.uniform(-4, -3), site.sampling_s) * rate_hz
     on[n_time // 2] |= not on.any()
-    return 0, np.outer(site.rng.exponential() * on * site.flicker(n_time), site.sloping(2)).astype(
-        np.float32
-    )
+    flux = np.float32(site.rng.exponential()) * on * site.flicker(n_time)
+    return 0, np.outer(flux, site.sloping(2))
 
 
 def _peryton(site: Site) -> Patch:
@@ -182,8 +184,11 @@ def _peryton(site: Site) -> Patch:
     n_time = site.spectra(delay_s.max() + 3 * sigma_s, n_channels)
     patchy = rng.exponential() * np.exp(np.interp(down, np.linspace(0, 1, 12), rng.normal(0, 0.7, 12)))
     time_s = np.arange(n_time, dtype=np.float32)[:, None] * np.float32(site.sampling_s)
-    distance = (time_s - delay_s.astype(np.float32)) / np.float32(sigma_s)
-    return 0, np.exp(-0.5 * distance**2) * patchy.astype(np.float32)
+    patch = (time_s - delay_s.astype(np.float32)) / np.float32(np.sqrt(2) * sigma_s)
+    for step in (np.square, np.negative, np.exp):  # in place: a burst holds a million samples
+        step(patch, out=patch)
+    patch *= patchy.astype(np.float32)
+    return 0, patch
 
 
 def _dropout(site: Site) -> Patch:

@@ -4,27 +4,48 @@ Four pictures show a frame's best candidate along its track, the same added at s
 frame's cells and its subbands without any delay. Frames that show nothing have numbers only.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from physics_twins.pulsar.labels import LABELS
+from physics_twins.pulsar.frontend import SCALARS
+from physics_twins.pulsar.labels import CLASSES, LABELS, components
 
 SHEARS = (-12, -8, -4, -2, 0, 2, 4, 8, 12)  # bins over the band
 POOL = 2  # subbands that are added before anything else; twice as many for the bow-tie
 LARGE = 10.0  # values of a picture are kept below this
 NEAR_BINS = 64  # bins around the candidate that its picture shows
-PICTURE_FEATURES = 48
+DROPOUT = 0.1
+EVIDENCE = ("pulse", "nbrfi", "bbrfi", "other")
+# What decides about a pulse too weak to show its shape.
+CANDIDATE = [SCALARS.index(name) for name in ("snr", "shadow_snr")]
+# Above these, in white noise exceeded by one frame in some hundreds, a frame shows something.
+_SHOWS = {"snr": 6.5, "box": 5.4, "roughest": 9.0, "impulse": 4.8, "total": 5.0}
 
 
 class FrameNetwork(nn.Module):
     """Logits of `LABELS` for frames.
 
+    Each component has an evidence of its own, and a class that of its components. Whether there is a
+    pulse is decided by its candidate's S/N alone, unless it is strong enough to show its shape, or
+    interference is there that may have made it: so nothing is read into pictures of mere noise.
+
     Args:
-        n_scalars: Numbers of a frame.
-        n_subbands: Subbands of a stack; n_bins: its bins.
+        n_subbands: Subbands of a stack.
+        n_bins: Bins of a stack.
+
+    Attributes:
+        scale: What logits are multiplied with, for frames without and with pictures, shape (2, 1).
+        offset: What is added to them then, shape (2, label). Both are fitted after the training.
     """
 
-    def __init__(self, n_scalars: int, *, n_subbands: int = 32, n_bins: int = 128) -> None:
+    scale: Tensor
+    offset: Tensor
+    held: Tensor
+    threshold: Tensor
+
+    def __init__(self, *, n_subbands: int = 32, n_bins: int = 128) -> None:
         super().__init__()
         self.shear = Shear(n_subbands // POOL // 2, n_bins)
         self.stack = _Pictures(1, (8, 16, 24), strides=((2, 2), (2, 2), (1, 2)))
@@ -32,12 +53,23 @@ class FrameNetwork(nn.Module):
         self.cells = _Pictures(2, (8, 16, 24), strides=((1, 2), (2, 2), (2, 2)))
         self.impulses = _Pictures(1, (8, 16, 24), strides=((2, 2), (2, 2), (2, 2)))
         n_features = 2 * (24 + 24 + 24 + 24) + n_subbands
-        self.pictures = nn.Sequential(nn.Linear(n_features, PICTURE_FEATURES), nn.ReLU())
-        self.unseen = nn.Parameter(torch.zeros(PICTURE_FEATURES))
-        self.scalars = nn.Sequential(nn.BatchNorm1d(n_scalars), nn.Linear(n_scalars, 64), nn.ReLU())
-        self.head = nn.Sequential(
-            nn.Linear(64 + PICTURE_FEATURES, 64), nn.ReLU(), nn.Linear(64, len(LABELS))
+        self.pictures = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(n_features, 48), nn.ReLU())
+        self.unseen = nn.Parameter(torch.zeros(48))
+        self.scalars = nn.Sequential(
+            nn.BatchNorm1d(len(SCALARS)), nn.Linear(len(SCALARS), 64), nn.ReLU()
         )
+        self.head = nn.Sequential(
+            nn.Dropout(DROPOUT), nn.Linear(64 + 48, 64), nn.ReLU(), nn.Linear(64, len(EVIDENCE))
+        )
+        self.candidate = nn.Sequential(
+            nn.BatchNorm1d(len(CANDIDATE)), nn.Linear(len(CANDIDATE), 16), nn.ReLU(), nn.Linear(16, 1)
+        )
+        held = [[*components(name), False] for name in CLASSES] + [[False, False, False, True]]
+        self.register_buffer("held", torch.tensor(held, dtype=torch.float32).T, persistent=False)
+        threshold = [_SHOWS.get(name.split("_")[0], math.inf) for name in SCALARS]
+        self.register_buffer("threshold", torch.tensor(threshold), persistent=False)
+        self.register_buffer("scale", torch.ones(2, 1))
+        self.register_buffer("offset", torch.zeros(2, len(LABELS)))
 
     def forward(
         self,
@@ -51,7 +83,7 @@ class FrameNetwork(nn.Module):
         """Return logits, shape (frame, label).
 
         Args:
-            scalars: Shape (frame, scalar).
+            scalars: Named by `frontend.SCALARS`, shape (frame, scalar).
             gated: Which frames have pictures, bool, shape (frame,); the others follow in their order.
             stacks: Shape (gated, subband, bin).
             present: Shape (gated, subband).
@@ -60,18 +92,29 @@ class FrameNetwork(nn.Module):
         """
         seen = self.unseen.expand(len(scalars), -1)
         if len(stacks):
-            pooled = _added(stacks, POOL)
-            low = (stacks.shape[2] - NEAR_BINS) // 2
-            parts = [
-                self.stack(_squeezed(pooled[:, None, :, low : low + NEAR_BINS])),
-                self.bow_tie(_squeezed(self.shear(_added(pooled, 2)))),
-                self.cells(_squeezed(cells)),
-                self.impulses(_squeezed(impulses)[:, None]),
-                present,
-            ]
-            features = self.pictures(torch.cat(parts, dim=1))  # (gated, feature)
+            features = self._features(stacks, present, cells, impulses)
             seen = seen.masked_scatter(gated[:, None], features)
-        return self.head(torch.cat([self.scalars(torch.asinh(scalars)), seen], dim=1))
+        squeezed = torch.asinh(scalars)
+        evidence = self.head(torch.cat([self.scalars(squeezed), seen], dim=1))  # (frame, evidence)
+        # Any number far above the noise's: 0 in white noise, 1 for what can be told from it.
+        shows = torch.sigmoid(4 * (scalars - self.threshold).amax(dim=1, keepdim=True))
+        pulse = self.candidate(squeezed[:, CANDIDATE]) + shows * evidence[:, :1]
+        logits = torch.cat([pulse, evidence[:, 1:]], dim=1) @ self.held
+        kind = gated.long()
+        return logits * self.scale[kind] + self.offset[kind]
+
+    def _features(self, stacks: Tensor, present: Tensor, cells: Tensor, impulses: Tensor) -> Tensor:
+        """Return what the pictures show, shape (gated, feature)."""
+        pooled = _added(stacks, POOL)
+        low = (stacks.shape[2] - NEAR_BINS) // 2
+        parts = [
+            self.stack(_squeezed(pooled[:, None, :, low : low + NEAR_BINS])),
+            self.bow_tie(_squeezed(self.shear(_added(pooled, 2)))),
+            self.cells(_squeezed(cells)),
+            self.impulses(_squeezed(impulses)[:, None]),
+            present,
+        ]
+        return self.pictures(torch.cat(parts, dim=1))
 
 
 class Shear(nn.Module):

@@ -56,11 +56,20 @@ class Canvas:
 
 
 def _power_of_frames(event: Event, n_frames: int) -> NDArray[np.float64]:
-    """Return the sum of squares of an event in each frame."""
+    """Return the squared S/N of an event in each frame.
+
+    Of interference it is that of a boxcar over its times and channels within the frame, since nobody
+    knows how it is modulated; of what sweeps, that of a filter matched to it.
+    """
     frame = (event.start + np.arange(len(event.patch))) // FRAME_SPECTRA
-    squares = np.einsum("tc,tc->t", event.patch, event.patch, dtype=np.float64)
     inside = frame < n_frames
-    return np.bincount(frame[inside], squares[inside], minlength=n_frames).astype(np.float64)
+    frame, patch = frame[inside], event.patch[inside]
+    if event.label == "other":
+        squares = np.einsum("tc,tc->t", patch, patch, dtype=np.float64)
+        return np.bincount(frame, squares, minlength=n_frames).astype(np.float64)
+    total = np.bincount(frame, patch.sum(axis=1, dtype=np.float64), minlength=n_frames)
+    n_samples = patch.shape[1] * np.bincount(frame, minlength=n_frames)
+    return total**2 / np.maximum(n_samples, 1)
 
 
 def _rfi_snr(parameters: WindowParameters, rng: np.random.Generator) -> float:

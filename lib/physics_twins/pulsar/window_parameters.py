@@ -23,8 +23,11 @@ class WindowParameters(Parameters):
     other_fraction: float = field(
         0.0, ge=0, le=1, help="Labelled frames with something else: perytons, lost packets, gain jumps"
     )
-    outside_fraction: float = field(
-        0.0, ge=0, le=1, help="Frames without a label that hold interference, for each of both kinds"
+    nbrfi_outside: float = field(
+        0.0, ge=0, le=1, help="Frames without a label that hold narrow-band interference"
+    )
+    bbrfi_outside: float = field(
+        0.0, ge=0, le=1, help="Frames without a label that hold broad-band interference"
     )
     snr_min: float = field(8.0, ge=0.1, le=1e4, help="Lowest S/N of a pulse's whole sweep")
     snr_max: float = field(30.0, ge=0.1, le=1e4, help="Highest S/N of a pulse's whole sweep")
@@ -67,7 +70,12 @@ W_CLS = WindowParameters(
     width_max_ms=_SIGMA_2_SAMPLES_MS,
     pulse_fraction=1.0,
 )
-# The occupancy of the Effelsberg Crab data (D7.2, figure 6), and one that leaves half the frames.
-EFFELSBERG_MIX = {"nbrfi_fraction": 0.047, "bbrfi_fraction": 0.004, "outside_fraction": 0.025}
-HARSH_MIX = {"nbrfi_fraction": 0.3, "bbrfi_fraction": 0.3, "outside_fraction": 0.3}
-EIGHT_CLASSES = WindowParameters(balanced=True, outside_fraction=0.25)
+# Interference as often as in the Effelsberg Crab data (D7.2, figure 6), and in half of all frames.
+EFFELSBERG_MIX = {
+    "nbrfi_fraction": 0.047,
+    "nbrfi_outside": 0.047,
+    "bbrfi_fraction": 0.004,
+    "bbrfi_outside": 0.004,
+}
+HARSH_MIX = dict.fromkeys(EFFELSBERG_MIX, 0.3)
+EIGHT_CLASSES = WindowParameters(balanced=True, nbrfi_outside=0.25, bbrfi_outside=0.25)

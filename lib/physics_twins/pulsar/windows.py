@@ -45,7 +45,7 @@ def labelled_stream(parameters: WindowParameters, *, seed: int) -> xr.Dataset:
         `data` (time, frequency), uint8, longer than all frames by a window. For each frame: `label`, a
         number of `LABELS`; `labelled`, whether it is the first of a window; `clear`, whether each
         kind of interference is there or not, without doubt; `snr_nbrfi`, `snr_bbrfi`, `snr_other`, what
-        a filter matched to that interference within the frame finds. For each pulse: `pulse_frame`,
+        a boxcar over that interference within the frame finds. For each pulse: `pulse_frame`,
         `pulse_time_s` at the highest channel, `pulse_dm_pc_cm3`, `pulse_width_ms`, `pulse_snr` of the
         whole sweep. `level` and `gain` (frequency): mean and standard deviation of the noise.
     """
@@ -104,8 +104,9 @@ def _drawn_contents(
         pulse, nbrfi, bbrfi = (rng.random(n) < fraction for fraction in fractions)
     other = rng.random(n) < parameters.other_fraction
     held = {}
+    outsides = {"nbrfi": parameters.nbrfi_outside, "bbrfi": parameters.bbrfi_outside}
     for name, first in (("pulse", pulse), ("nbrfi", nbrfi), ("bbrfi", bbrfi), ("other", other)):
-        outside = parameters.outside_fraction if name in ("nbrfi", "bbrfi") else 0.0
+        outside = outsides.get(name, 0.0)
         frames = rng.random((n, parameters.window_frames)) < outside
         frames[:, 0] = first
         held[name] = frames.ravel()
