@@ -91,14 +91,18 @@ def _search(subbands, width, removed, common, total, start, frame_spectra):  # p
     boxes = np.empty((n_sub, n_time - width + 1), np.float32)
     summed = np.zeros(n_time - width + 1, np.float32)
     scale = np.float32(1 / np.sqrt(width))
+    gone = removed.copy()
     for s in range(n_sub):
         running = np.float64(0)
+        # What a narrower boxcar has removed no longer counts, else a strong impulse would take a wide
+        # boxcar's reach around it along.
         for t in range(width - 1):
-            running += subbands[s, t]
+            running += np.float32(0) if gone[t] else subbands[s, t]
         for t in range(len(summed)):
-            running += subbands[s, t + width - 1]
+            last = t + width - 1
+            running += np.float32(0) if gone[last] else subbands[s, last]
             boxes[s, t] = running * scale
-            running -= subbands[s, t]
+            running -= np.float32(0) if gone[t] else subbands[s, t]
         for t in range(len(summed)):
             summed[t] += boxes[s, t]
     sigma = _quartile_sigma(summed)
