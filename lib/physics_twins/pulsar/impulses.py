@@ -65,9 +65,14 @@ def find_impulses(
     edges = np.linspace(0, len(good), N_SUBBANDS + 1).astype(np.int64)
     _add(data, good, edges, subbands)
     summed = subbands.sum(axis=0, dtype=np.float32)
+    counted = subbands
     for n, width in enumerate(WIDTHS):
+        if removed.any():
+            # What a narrower boxcar has removed no longer counts, else a strong impulse would take a
+            # wide boxcar's reach around it along.
+            counted, summed = (np.where(removed, np.float32(0), x) for x in (subbands, summed))
         if width < data.shape[1]:
-            _search(subbands, summed, width, removed, common[:, n], total[:, n], start, frame_spectra)
+            _search(counted, summed, width, removed, common[:, n], total[:, n], start, frame_spectra)
     return Impulses(subbands, common, total, removed)
 
 
