@@ -1,5 +1,7 @@
 """Numbers and pictures of each frame in which narrow-band and broad-band interference show."""
 
+from functools import cache
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -62,12 +64,17 @@ def cell_picture(cells: Cells, start: int, frame_spectra: int) -> NDArray[np.flo
     the mean is scaled to unit noise.
     """
     first, n = start // CELL, frame_spectra // CELL
-    part = np.where(cells.bad_channel, 0, cells.excess[first : first + n])
-    rows = np.linspace(0, len(part), 17).astype(int)
-    columns = np.linspace(0, part.shape[1], PICTURE_CHANNELS + 1).astype(int)
-    highest, mean = np.zeros((2, 16, PICTURE_CHANNELS), np.float32)
-    _picture(np.ascontiguousarray(part, dtype=np.float32), rows, columns, highest, mean)
-    return np.stack([highest, mean])
+    part = cells.excess[first : first + n]
+    rows, columns = _edges(len(part), 16), _edges(part.shape[1], PICTURE_CHANNELS)
+    out = np.zeros((2, 16, PICTURE_CHANNELS), np.float32)
+    _picture(part, cells.bad_channel, rows, columns, out[0], out[1])
+    return out
+
+
+@cache
+def _edges(n: int, n_parts: int) -> NDArray[np.int64]:
+    """Return where parts of nearly equal length begin, and where the last ends."""
+    return np.linspace(0, n, n_parts + 1).astype(np.int64)
 
 
 def impulse_picture(impulses: Impulses, start: int, frame_spectra: int) -> NDArray[np.float32]:
@@ -179,15 +186,16 @@ def _highest_boxes(total, n_channels, one, two, four):  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True)
-def _picture(part, rows, columns, highest, mean):  # pragma: no cover
+def _picture(part, bad, rows, columns, highest, mean):  # pragma: no cover
     for i in range(len(rows) - 1):
         for j in range(len(columns) - 1):
             top, total, count = np.float32(0), np.float32(0), 0
             for n in range(rows[i], max(rows[i + 1], rows[i] + 1)):
                 for c in range(columns[j], max(columns[j + 1], columns[j] + 1)):
                     if n < len(part) and c < part.shape[1]:
-                        top = max(top, part[n, c])
-                        total += part[n, c]
+                        value = np.float32(0) if bad[c] else part[n, c]
+                        top = max(top, value)
+                        total += value
                         count += 1
             highest[i, j] = top
             mean[i, j] = total / np.sqrt(max(1, count))
