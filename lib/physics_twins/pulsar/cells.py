@@ -12,6 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 CELL = 16  # spectra
+# Spectra that are transposed together: a byte each, they fill a line of the cache.
+LINE = 64
+# One standard deviation of normalised spectra.
+UNIT = 8
 MIN_CELLS = 4
 # The running mean that is removed; far longer than any pulse that is sought.
 BASELINE_CELLS = 300
@@ -54,29 +58,49 @@ class Cells:
     bad_channel: NDArray[np.bool_]
 
 
-def measure_cells(spectra: NDArray[Any], *, drift: float) -> Cells:
+class CellMemory:
+    """Memory for the cells of one block, used again for the next: to ask for it anew costs more time
+    than to fill it."""
+
+    def __init__(self) -> None:
+        self._arrays: list[NDArray[np.float32]] = []
+        self._removed = np.zeros((0, 0), np.bool_)
+
+    def arrays(self, n_cells: int, n_channels: int) -> tuple[NDArray[Any], ...]:
+        """Return five arrays of numbers and one of truth values, all (cell, channel)."""
+        shape = n_cells, n_channels
+        if self._removed.shape != shape:
+            self._arrays = [np.zeros(shape, np.float32) for _ in range(5)]
+            self._removed = np.zeros(shape, np.bool_)
+        self._removed[:] = False
+        return *self._arrays, self._removed
+
+
+def measure_cells(spectra: NDArray[Any], *, drift: float, memory: CellMemory | None = None) -> Cells:
     """Return level, noise and interference of each channel.
 
     Args:
         spectra: Counts, shape (time, channel), at least four cells long.
         drift: By how many samples a pulse comes later in a channel than in the one above, at most.
+        memory: Where the result is put; the next call with the same memory overwrites it.
 
     Raises:
         ValueError: The spectra are shorter than four cells.
     """
     if len(spectra) < MIN_CELLS * CELL:
         raise ValueError(f"{len(spectra)} spectra are too few: at least {MIN_CELLS * CELL} are needed")
-    mean, variance = _moments(np.ascontiguousarray(spectra))
-    level, sigma = _quiet_level(mean, variance)
+    memory = memory or CellMemory()
+    shape = len(spectra) // CELL, spectra.shape[1]
+    excess, rough, baseline, steady, runs, removed = memory.arrays(*shape)
+    _moments(np.ascontiguousarray(spectra), excess, rough)
+    level, sigma = _quiet_level(excess, rough)
     dead = sigma <= 1e-6 * (np.abs(level) + 1e-30)
     inverse = np.where(dead, 0, 1 / np.where(dead, 1, sigma)).astype(np.float32)
-    excess = ((mean - level) * inverse * np.sqrt(CELL)).astype(np.float32)
-    # The variance of the variance of Gaussian noise in a cell is 2 / (CELL - 1).
-    rough = ((variance * inverse**2 - 1) * np.sqrt((CELL - 1) / 2)).astype(np.float32)
-    baseline = _baseline(excess)
-    steady = excess - baseline
+    _standardise(excess, rough, level, inverse)
+    _baseline(excess, baseline)
+    np.subtract(excess, baseline, out=steady)
     n_cells_drift = int(np.ceil(NEARBY_CHANNELS * drift / CELL)) + 1
-    removed = _bursts(steady, rough, n_cells_drift)
+    _bursts(steady, rough, n_cells_drift, runs, removed)
     scatter, power = _scatter(steady, rough, removed)
     # The middle variance was robust; the mean over what stays is four times as precise.
     sigma = sigma * np.sqrt(np.maximum(power, 0)).astype(np.float32)
@@ -86,27 +110,33 @@ def measure_cells(spectra: NDArray[Any], *, drift: float) -> Cells:
     return Cells(level, np.where(dead, 0, sigma), excess, baseline, rough, removed, bad)
 
 
-def normalise_into(out: NDArray[np.float32], spectra: NDArray[Any], cells: Cells) -> None:
-    """Write spectra with mean 0 and standard deviation 1, 0 where removed, by channel.
+def normalised_shape(n_time: int, n_channels: int) -> tuple[int, int]:
+    """Return the shape of an array that holds normalised spectra: (channel, time), both filled up."""
+    return -(-n_channels // 8) * 8, -(-n_time // LINE) * LINE
+
+
+def normalise_into(out: NDArray[np.int8], spectra: NDArray[Any], cells: Cells) -> None:
+    """Write spectra with mean 0 and standard deviation `UNIT`, 0 where removed, by channel.
+
+    A byte a sample makes all that follows fast. Rounding adds 0.13 % to the variance of the noise, and
+    what is above 15.9 standard deviations is cut.
 
     Args:
-        out: Where to write, shape (channel, time): memory that is used again saves half of the time.
+        out: Where to write, of `normalised_shape`; what is beyond the spectra becomes 0.
         spectra: Counts, shape (time, channel).
         cells: From `measure_cells` on them.
     """
-    inverse = np.where(cells.bad_channel, 0, 1 / np.where(cells.sigma > 0, cells.sigma, 1))
+    inverse = np.where(cells.bad_channel, 0, UNIT / np.where(cells.sigma > 0, cells.sigma, 1))
     _transpose(
         np.ascontiguousarray(spectra), cells.level, inverse.astype(np.float32), cells.baseline,
-        cells.removed, out,
+        cells.removed, out.view(np.uint64),
     )  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True)
-def _moments(spectra):  # pragma: no cover
-    """Return mean and variance of each cell, shape (cell, channel)."""
-    n_cells, n_channels = len(spectra) // CELL, spectra.shape[1]
-    mean = np.empty((n_cells, n_channels), np.float32)
-    variance = np.empty((n_cells, n_channels), np.float32)
+def _moments(spectra, mean, variance):  # pragma: no cover
+    """Write mean and variance of each cell, shape (cell, channel)."""
+    n_cells, n_channels = mean.shape
     total, square = np.empty(n_channels, np.float32), np.empty(n_channels, np.float32)
     for n in range(n_cells):
         # Relative to the cell's first spectrum, so that single precision is enough.
@@ -123,7 +153,6 @@ def _moments(spectra):  # pragma: no cover
             offset = total[c] / np.float32(CELL)
             mean[n, c] = np.float32(zero[c]) + offset
             variance[n, c] = (square[c] - total[c] * offset) / np.float32(CELL - 1)
-    return mean, variance
 
 
 def _quiet_level(
@@ -145,12 +174,24 @@ def _quiet_level(
 _QUIET_OFFSET = 0.7317
 
 
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _standardise(mean, variance, level, inverse):  # pragma: no cover
+    """Turn means and variances of cells into standard deviations of themselves, in place."""
+    root = np.float32(np.sqrt(CELL))
+    # The variance of the variance of Gaussian noise in a cell is 2 / (CELL - 1).
+    rough = np.float32(np.sqrt((CELL - 1) / 2))
+    one = np.float32(1)
+    for n in range(len(mean)):
+        for c in range(len(level)):
+            mean[n, c] = (mean[n, c] - level[c]) * inverse[c] * root
+            variance[n, c] = (variance[n, c] * inverse[c] * inverse[c] - one) * rough
+
+
 @numba.njit(cache=True, nogil=True)
-def _baseline(excess):  # pragma: no cover
-    """Return the running mean of the cells, each cut at 3 sigma, shape (cell, channel)."""
+def _baseline(excess, out):  # pragma: no cover
+    """Write the running mean of the cells, each cut at 3 sigma, shape (cell, channel)."""
     n_cells, n_channels = excess.shape
     half = min(BASELINE_CELLS // 2, max(1, n_cells // 4))
-    out = np.empty_like(excess)
     total = np.zeros(n_channels, np.float32)
     first, last = 0, 0  # cells in the sum
     for n in range(n_cells):
@@ -165,15 +206,13 @@ def _baseline(excess):  # pragma: no cover
         scale = np.float32(1 / (last - first))
         for c in range(n_channels):
             out[n, c] = total[c] * scale
-    return out
 
 
 @numba.njit(cache=True, nogil=True)
-def _bursts(excess, rough, n_cells_drift):  # pragma: no cover
-    """Return the cells of narrow-band interference: those that stand out from the channels around."""
+def _bursts(excess, rough, n_cells_drift, runs, removed):  # pragma: no cover
+    """Mark the cells of narrow-band interference: those that stand out from the channels around."""
     n_cells, n_channels = excess.shape
-    removed = np.zeros(excess.shape, np.bool_)
-    runs = _runs(excess)
+    _runs(excess, runs)
     low, rough_low = np.float32(BURST_SIGMA), np.float32(ROUGH_SIGMA)
     for n in range(n_cells):
         n_high = 0
@@ -192,13 +231,11 @@ def _bursts(excess, rough, n_cells_drift):  # pragma: no cover
                 seen = _seen_around(runs, n, c, n_cells_drift)
                 if runs[n, c] < -low or runs[n, c] > TOLERANCE * seen + low:
                     removed[max(0, n - RUN_CELLS + 1) : n + 1, c] = True
-    return removed
 
 
 @numba.njit(cache=True, nogil=True)
-def _runs(excess):  # pragma: no cover
-    """Return the sum over a cell and those before it in a run, scaled to unit noise."""
-    out = np.empty_like(excess)
+def _runs(excess, out):  # pragma: no cover
+    """Write the sum over a cell and those before it in a run, scaled to unit noise."""
     total = np.zeros(excess.shape[1], np.float32)
     scale = np.float32(1 / np.sqrt(RUN_CELLS))
     for n in range(len(excess)):
@@ -209,7 +246,6 @@ def _runs(excess):  # pragma: no cover
                 total[c] -= excess[n - RUN_CELLS, c]
         for c in range(len(total)):
             out[n, c] = total[c] * scale
-    return out
 
 
 @numba.njit(cache=True, nogil=True)
@@ -249,10 +285,10 @@ def _scatter(excess, rough, removed):  # pragma: no cover
     power = np.zeros(n_channels, np.float32)
     for n in range(n_cells):
         for c in range(n_channels):
-            if not removed[n, c]:
-                square[c] += excess[n, c] * excess[n, c]
-                power[c] += rough[n, c]
-                count[c] += np.float32(1)
+            there = np.float32(0) if removed[n, c] else np.float32(1)
+            square[c] += there * excess[n, c] * excess[n, c]
+            power[c] += there * rough[n, c]
+            count[c] += there
     count = np.maximum(count, np.float32(1))
     to_variance = np.float32(np.sqrt(2 / (CELL - 1)))
     return np.sqrt(square / count), np.float32(1) + power / count * to_variance
@@ -260,31 +296,71 @@ def _scatter(excess, rough, removed):  # pragma: no cover
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _transpose(spectra, level, inverse, baseline, removed, out):  # pragma: no cover
-    """Write normalised spectra by channel, cell by cell through a buffer that stays in the cache."""
+    """Write normalised spectra by channel through a buffer that stays in the cache."""
     n_time, n_channels = spectra.shape
-    n_cells = len(baseline)
-    buffer = np.empty((CELL, n_channels), np.float32)
-    to_sample = np.float32(1 / np.sqrt(CELL))
+    n_eights = -(-n_channels // 8)
+    buffer = np.zeros((LINE, 8 * n_eights), np.int8)
+    eights = buffer.view(np.uint64)
     offset, scale = np.empty(n_channels, np.float32), np.empty(n_channels, np.float32)
-    for n in range(-(-n_time // CELL)):
-        cell = min(n, n_cells - 1)
-        first = n * CELL
-        length = min(CELL, n_time - first)
-        for c in range(n_channels):
-            gone = removed[cell, c] or inverse[c] == 0
-            scale[c] = np.float32(0) if gone else inverse[c]
-            offset[c] = (
-                np.float32(0) if gone else -level[c] * inverse[c] - baseline[cell, c] * to_sample
-            )
-        for t in range(length):
-            row = spectra[first + t]
-            for c in range(n_channels):
-                buffer[t, c] = np.float32(row[c]) * scale[c] + offset[c]
-        if length == CELL:
-            for c in range(n_channels):
-                for t in range(CELL):
-                    out[c, first + t] = buffer[t, c]
-        else:
-            for c in range(n_channels):
-                for t in range(length):
-                    out[c, first + t] = buffer[t, c]
+    for first in range(0, n_time, LINE):
+        for begin in range(first, min(first + LINE, n_time), CELL):
+            cell = min(begin // CELL, len(baseline) - 1)
+            _scales(level, inverse, baseline[cell], removed[cell], scale, offset)
+            for t in range(begin, min(begin + CELL, n_time)):
+                _to_bytes(spectra[t], scale, offset, buffer[t - first])
+        buffer[min(LINE, n_time - first) :] = 0
+        for g in range(n_eights):
+            _turn(eights[:, g], out[8 * g : 8 * g + 8, first // 8 : first // 8 + LINE // 8])
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _scales(level, inverse, baseline, removed, scale, offset):  # pragma: no cover
+    """Set what a count is multiplied by, and what is added, in one cell."""
+    to_sample = np.float32(UNIT / np.sqrt(CELL))
+    for c in range(len(scale)):
+        there = inverse[c] > 0 and not removed[c]
+        keep = np.float32(1) if there else np.float32(0)
+        scale[c] = keep * inverse[c]
+        # Cutting what is behind the point rounds, where everything is positive.
+        offset[c] = np.float32(128.5) - keep * (level[c] * inverse[c] + baseline[c] * to_sample)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _to_bytes(row, scale, offset, out):  # pragma: no cover
+    for c in range(len(scale)):
+        value = np.float32(row[c]) * scale[c] + offset[c]
+        value = min(max(value, np.float32(1)), np.float32(255))
+        out[c] = np.int8(np.int32(value) - 128)
+
+
+@numba.njit(inline="always")
+def _swap(a, b, shift, mask):  # pragma: no cover
+    """Exchange the upper blocks of one number with the lower blocks of another."""
+    mixed = ((a >> shift) ^ b) & mask
+    return a ^ (mixed << shift), b ^ mixed
+
+
+@numba.njit(cache=True, nogil=True)
+def _turn(eights, out):  # pragma: no cover
+    """Transpose rows of 8 bytes: Warren, Hacker's Delight, section 7-3, with bytes for bits."""
+    wide, middle, narrow = np.uint64(32), np.uint64(16), np.uint64(8)
+    m_wide, m_middle = np.uint64(0x00000000FFFFFFFF), np.uint64(0x0000FFFF0000FFFF)
+    m_narrow = np.uint64(0x00FF00FF00FF00FF)
+    for t in range(LINE // 8):
+        r = 8 * t
+        x0, x1, x2, x3 = eights[r], eights[r + 1], eights[r + 2], eights[r + 3]
+        x4, x5, x6, x7 = eights[r + 4], eights[r + 5], eights[r + 6], eights[r + 7]
+        x0, x4 = _swap(x0, x4, wide, m_wide)
+        x1, x5 = _swap(x1, x5, wide, m_wide)
+        x2, x6 = _swap(x2, x6, wide, m_wide)
+        x3, x7 = _swap(x3, x7, wide, m_wide)
+        x0, x2 = _swap(x0, x2, middle, m_middle)
+        x1, x3 = _swap(x1, x3, middle, m_middle)
+        x4, x6 = _swap(x4, x6, middle, m_middle)
+        x5, x7 = _swap(x5, x7, middle, m_middle)
+        x0, x1 = _swap(x0, x1, narrow, m_narrow)
+        x2, x3 = _swap(x2, x3, narrow, m_narrow)
+        x4, x5 = _swap(x4, x5, narrow, m_narrow)
+        x6, x7 = _swap(x6, x7, narrow, m_narrow)
+        out[0, t], out[1, t], out[2, t], out[3, t] = x0, x1, x2, x3
+        out[4, t], out[5, t], out[6, t], out[7, t] = x4, x5, x6, x7

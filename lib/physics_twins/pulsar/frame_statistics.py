@@ -92,6 +92,7 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
     n_channels = excess.shape[1]
     n_box = len(BOX_CELLS) * len(BOX_CHANNELS)
     total = np.empty(n_channels + 4, np.float32)
+    tops = np.empty((3, n_channels), np.float32)
     for f in range(len(out)):
         begin = min(first + f * per_frame, len(excess))
         end = min(begin + per_frame, len(excess))
@@ -99,6 +100,7 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
             continue
         for i in range(len(BOX_CELLS)):
             length = BOX_CELLS[i]
+            tops[:] = 0
             for n in range(begin, end, max(1, length // 2)):
                 stop = min(n + length, end)
                 total[:] = 0
@@ -108,7 +110,9 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
                 scale = np.float32(1 / np.sqrt(max(1, stop - n)))
                 for c in range(n_channels):
                     total[c] = np.float32(0) if bad[c] else total[c] * scale
-                _highest_boxes(total, n_channels, out[f, 3 * i : 3 * i + 3])
+                _highest_boxes(total, n_channels, tops[0], tops[1], tops[2])
+            for k in range(3):
+                out[f, 3 * i + k] = max(np.float32(0), tops[k].max())
         roughest, lowest, square = np.float32(0), np.float32(0), np.float32(0)
         n_constant, n_removed, n_good = 0, 0, 0
         constant = np.float32(-0.999 * np.sqrt((CELL - 1) / 2))
@@ -137,15 +141,14 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _highest_boxes(total, n_channels, out):  # pragma: no cover
-    """Keep the highest sum over 1, 2 and 4 neighbouring channels."""
+def _highest_boxes(total, n_channels, one, two, four):  # pragma: no cover
+    """Keep for each channel the highest sum over 1, 2 and 4 neighbours."""
     root2 = np.float32(np.sqrt(0.5))
-    one, two, four = out[0], out[1], out[2]
     for c in range(n_channels):
-        pair = (total[c] + total[c + 1]) * root2
-        quad = (total[c] + total[c + 1] + total[c + 2] + total[c + 3]) * np.float32(0.5)
-        one, two, four = max(one, total[c]), max(two, pair), max(four, quad)
-    out[0], out[1], out[2] = one, two, four
+        first, pair = total[c], total[c] + total[c + 1]
+        quad = (pair + (total[c + 2] + total[c + 3])) * np.float32(0.5)
+        pair = pair * root2
+        one[c], two[c], four[c] = max(one[c], first), max(two[c], pair), max(four[c], quad)
 
 
 @numba.njit(cache=True, nogil=True)
