@@ -1,5 +1,7 @@
 """Labelled streams, and the ideal filter in white noise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,11 +28,14 @@ def mixed():
 
 
 def test_a_pulse_has_the_stated_snr_over_its_whole_sweep():
-    spectra = np.zeros((1024, 256), np.float32)
-    spectrum = np.linspace(0, 1, 256)
-    pulse = Pulse(9.0, 70.0, 2.0, scattering_ms=1.0, smeared=True, spectrum=spectrum)
-    paint_pulse(spectra, pulse, 30.0, band_mhz(), SAMPLING_S, 1.25)
-    assert np.sqrt((spectra**2).sum()) == pytest.approx(9, rel=1e-5)
+    flat = np.zeros((1024, 256), np.float32)
+    pulse = Pulse(9.0, 70.0, 2.0, scattering_ms=1.0, smeared=True)
+    paint_pulse(flat, pulse, 30.0, band_mhz(), SAMPLING_S, 1.25)
+    assert np.sqrt((flat**2).sum()) == pytest.approx(9, rel=1e-5)
+    sloping = np.zeros((1024, 256), np.float32)
+    pulse = replace(pulse, spectrum=np.linspace(0, 1, 256))
+    paint_pulse(sloping, pulse, 30.0, band_mhz(), SAMPLING_S, 1.25)
+    assert (sloping * flat).sum() / 9 == pytest.approx(9, rel=1e-5)
 
 
 def test_noise_has_the_stated_level_and_gain_in_each_channel():

@@ -14,7 +14,7 @@ class ClassifierParameters(Parameters):
         60, ge=1, le=10**6, help="Streams of 64 windows with faint pulses in white noise"
     )
     n_class_streams: int = field(
-        240, ge=1, le=10**6, help="Streams of 32 windows in which all classes come equally often"
+        240, ge=1, le=10**6, help="Streams of 43 windows in which all classes come equally often"
     )
     n_mixed_streams: int = field(
         120, ge=1, le=10**6, help="Streams of 64 windows with faint pulses between interference"
@@ -38,7 +38,8 @@ class ClassifierParameters(Parameters):
 NOISE = W_CLS.replace(n_windows=128, window_frames=1, pulse_fraction=0.0)
 FAINT = WindowParameters(n_windows=64, window_frames=2, pulse_fraction=0.8, snr_min=4.5, snr_max=12.0)
 CLASSES_EQUAL = WindowParameters(
-    n_windows=32,
+    n_windows=43,
+    window_frames=3,
     balanced=True,
     nbrfi_outside=0.25,
     bbrfi_outside=0.25,

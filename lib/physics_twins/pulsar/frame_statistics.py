@@ -10,8 +10,12 @@ from physics_twins.pulsar.impulses import Impulses
 # Boxes in which narrow-band power is added: cells by channels.
 BOX_CELLS = (1, 4, 16)
 BOX_CHANNELS = (1, 2, 4)
+# Cells of an impulse, whose mean over the band is so high, say nothing about single channels: its
+# spectrum is not flat.
+COMMON_HIGH = 0.4
 NAMES = (
     *(f"box_{cells}x{channels}" for cells in BOX_CELLS for channels in BOX_CHANNELS),
+    *(f"rough_{channels}" for channels in BOX_CHANNELS),
     "roughest",
     "lowest",
     "constant_fraction",
@@ -28,8 +32,9 @@ PICTURE_TIMES = 64
 def cell_statistics(cells: Cells, start: int, n_frames: int, frame_spectra: int) -> NDArray[np.float32]:
     """Return for each frame what its cells show, shape (frame, statistic), named by `NAMES`.
 
-    `box_...`: the highest sum over so many cells by channels, in standard deviations. `roughest`: the
-    highest variance. `lowest`: the lowest single cell. `constant_fraction`: cells without any noise.
+    `box_...`: the highest sum over so many cells by channels, in standard deviations. `rough_...`: the
+    highest variance of so many channels over the frame, likewise; `roughest`: that of a single cell.
+    `lowest`: the lowest single cell. `constant_fraction`: cells without any noise.
     `removed_fraction`: cells taken for interference. `common_...`: the mean over all channels, which a
     change of gain moves. `scatter`: standard deviation of all cells.
     """
@@ -90,7 +95,7 @@ def _common(excess, bad, out):  # pragma: no cover
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # pragma: no cover
     n_channels = excess.shape[1]
-    n_box = len(BOX_CELLS) * len(BOX_CHANNELS)
+    n_box, n_before = len(BOX_CELLS) * len(BOX_CHANNELS), (len(BOX_CELLS) + 1) * len(BOX_CHANNELS)
     total = np.empty(n_channels + 4, np.float32)
     tops = np.empty((3, n_channels), np.float32)
     for f in range(len(out)):
@@ -104,22 +109,36 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
             for n in range(begin, end, max(1, length // 2)):
                 stop = min(n + length, end)
                 total[:] = 0
+                n_added = 0
                 for k in range(n, stop):
-                    for c in range(n_channels):
-                        total[c] += excess[k, c] - common[k]
-                scale = np.float32(1 / np.sqrt(max(1, stop - n)))
-                for c in range(n_channels):
-                    total[c] = np.float32(0) if bad[c] else total[c] * scale
-                _highest_boxes(total, n_channels, tops[0], tops[1], tops[2])
+                    if abs(common[k]) < COMMON_HIGH:
+                        n_added += 1
+                        for c in range(n_channels):
+                            total[c] += excess[k, c] - common[k]
+                _scale(total, bad, n_added)
+                _highest_boxes(total, n_channels, tops)
             for k in range(3):
-                out[f, 3 * i + k] = max(np.float32(0), tops[k].max())
+                out[f, 3 * i + k] = tops[k].max()
+        total[:] = 0
+        n_added = 0
+        for n in range(begin, end):
+            if abs(common[n]) < COMMON_HIGH:
+                n_added += 1
+                for c in range(n_channels):
+                    total[c] += rough[n, c]
+        _scale(total, bad, n_added)
+        tops[:] = 0
+        _highest_boxes(total, n_channels, tops)
+        for k in range(3):
+            out[f, n_box + k] = tops[k].max()
         roughest, lowest, square = np.float32(0), np.float32(0), np.float32(0)
         n_constant, n_removed, n_good = 0, 0, 0
         constant = np.float32(-0.999 * np.sqrt((CELL - 1) / 2))
         for n in range(begin, end):
             for c in range(n_channels):
                 if not bad[c]:
-                    roughest = max(roughest, rough[n, c])
+                    if abs(common[n]) < COMMON_HIGH:
+                        roughest = max(roughest, rough[n, c])
                     lowest = min(lowest, excess[n, c])
                     square += excess[n, c] * excess[n, c]
                     n_constant += rough[n, c] < constant
@@ -130,20 +149,29 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
             top, bottom = max(top, common[n]), min(bottom, common[n])
             mean += common[n]
         n_good = max(1, n_good)
-        out[f, n_box] = roughest
-        out[f, n_box + 1] = lowest
-        out[f, n_box + 2] = n_constant / n_good
-        out[f, n_box + 3] = n_removed / n_good
-        out[f, n_box + 4] = mean / (end - begin)
-        out[f, n_box + 5] = top
-        out[f, n_box + 6] = bottom
-        out[f, n_box + 7] = np.sqrt(square / n_good)
+        out[f, n_before] = roughest
+        out[f, n_before + 1] = lowest
+        out[f, n_before + 2] = n_constant / n_good
+        out[f, n_before + 3] = n_removed / n_good
+        out[f, n_before + 4] = mean / (end - begin)
+        out[f, n_before + 5] = top
+        out[f, n_before + 6] = bottom
+        out[f, n_before + 7] = np.sqrt(square / n_good)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _highest_boxes(total, n_channels, one, two, four):  # pragma: no cover
+def _scale(total, bad, n_added):  # pragma: no cover
+    """Bring sums of so many cells to unit noise."""
+    scale = np.float32(1 / np.sqrt(max(1, n_added)))
+    for c in range(len(bad)):
+        total[c] = np.float32(0) if bad[c] else total[c] * scale
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _highest_boxes(total, n_channels, tops):  # pragma: no cover
     """Keep for each channel the highest sum over 1, 2 and 4 neighbours."""
     root2 = np.float32(np.sqrt(0.5))
+    one, two, four = tops[0], tops[1], tops[2]
     for c in range(n_channels):
         first, pair = total[c], total[c] + total[c + 1]
         quad = (pair + (total[c + 2] + total[c + 3])) * np.float32(0.5)

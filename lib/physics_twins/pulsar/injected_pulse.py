@@ -19,7 +19,8 @@ class Pulse:
     """A dispersed pulse.
 
     Attributes:
-        snr: What a filter matched to it in time and frequency finds over its whole sweep.
+        snr: What a filter matched to its profile in every channel finds over its whole sweep. The
+            filter's spectrum is flat, since no search knows how a pulse scintillates.
         dm_pc_cm3: Dispersion measure.
         width_ms: Full width at half maximum, as emitted.
         scattering_ms: Scattering time at 1 GHz.
@@ -79,10 +80,9 @@ def paint_pulse(
     after = int((1.8 * width_s.max() + 6 * tau_s.max()) / sampling_s) + 1
     peak = arrival + delay_s / sampling_s  # (frequency,)
     row = np.rint(peak).astype(int) + np.arange(-before, after + 1)[:, None]  # (window, frequency)
-    signal = pulse_profile((row - peak) * sampling_s, width_s, tau_s)
-    if pulse.spectrum is not None:
-        signal = signal * pulse.spectrum
-    signal *= pulse.snr / np.sqrt(np.sum(signal**2))
+    profile = pulse_profile((row - peak) * sampling_s, width_s, tau_s)
+    signal = profile if pulse.spectrum is None else profile * pulse.spectrum
+    signal = signal * (pulse.snr * np.sqrt(np.sum(profile**2)) / np.sum(profile * signal))
     inside = (row >= 0) & (row < len(spectra))
     column = np.broadcast_to(np.arange(len(frequency_mhz)), row.shape)
     spectra[row[inside], column[inside]] += signal[inside].astype(np.float32)

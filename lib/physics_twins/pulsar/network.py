@@ -21,7 +21,7 @@ EVIDENCE = ("pulse", "nbrfi", "bbrfi", "other")
 # What decides about a pulse too weak to show its shape.
 CANDIDATE = [SCALARS.index(name) for name in ("snr", "shadow_snr")]
 # Above these, in white noise exceeded by one frame in some hundreds, a frame shows something.
-_SHOWS = {"snr": 6.5, "box": 5.4, "roughest": 9.0, "impulse": 4.8, "total": 5.0}
+_SHOWS = {"snr": 6.5, "box": 5.4, "rough": 5.4, "roughest": 9.0, "impulse": 4.8, "total": 5.0}
 
 
 class FrameNetwork(nn.Module):
