@@ -132,7 +132,7 @@ class TwinState(_Record):
         history: Earlier parameters, the oldest first.
     """
 
-    format: int = Field(FORMAT, ge=1, le=FORMAT)
+    format: int = Field(default=FORMAT, ge=1, le=FORMAT)
     twin: Name
     data_id: Text
     parameters: dict[Name, Estimate]
@@ -140,9 +140,9 @@ class TwinState(_Record):
     model_version: Text = f"physics-twins {__version__}"
     last_sync: datetime
     health: Health = "ok"
-    drift_score: float = Field(0.0, ge=0)
+    drift_score: float = Field(default=0.0, ge=0)
     drifted: Text = ""
-    stale_after_s: float = Field(STALE_AFTER_S, gt=0)
+    stale_after_s: float = Field(default=STALE_AFTER_S, gt=0)
     history: tuple[Change, ...] = ()
 
     def checked(self, *, now: datetime | None = None) -> Self:

@@ -54,6 +54,11 @@ class Solution:
     covariance: NDArray[np.float64]
 
     @property
+    def snr(self) -> NDArray[np.float64]:
+        """S/N of each pulse in the samples that were not removed, shape (pulse,)."""
+        return self.fluence * np.sqrt(self.products[:, FLUENCE, FLUENCE])
+
+    @property
     def time_variance(self) -> NDArray[np.float64]:
         """Variance of each pulse's time in ms^2, that of the shared numbers included, (pulse,)."""
         matrix = self.matrices()
@@ -112,7 +117,9 @@ def solve(
             damping *= 6
             if damping > 1e6:
                 break
-    return replace(now, free=free, covariance=_covariance(now, free))
+    return replace(
+        now, free=free, covariance=of_some(replace(now, free=free), np.arange(len(shapes)))[1]
+    )
 
 
 def _evaluated(windows: PulseWindows, laws: ChannelLaws, shapes: NDArray[np.float64]) -> Solution:
@@ -149,18 +156,40 @@ def _movable(now: Solution, free: tuple[int, ...]) -> tuple[int, ...]:
 def _step(now: Solution, free: tuple[int, ...], damping: float) -> tuple[NDArray[np.float64], float]:
     """Return the step of each pulse's shape, (pulse, 5), and the chi-squared that it should gain."""
     matrix, slope = now.matrices(), gradients(now)
+    reduced, target = _reduced(matrix, slope, free, damping)
+    common = _solved(reduced, target)
     columns = [c - TIME for c in free]
-    time = matrix[:, 0, 0] * (1 + damping)
-    cross = matrix[:, 0, :][:, columns]
+    step = np.zeros_like(now.shapes)
+    step[:, columns] = common
+    step[:, 0] = (slope[:, 0] - matrix[:, 0, columns] @ common) / (matrix[:, 0, 0] * (1 + damping))
+    return step, float((step * slope).sum())
+
+
+def _reduced(
+    matrix: NDArray[np.float64], slope: NDArray[np.float64], free: tuple[int, ...], damping: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the normal equations of what pulses share, their times eliminated."""
+    columns = [c - TIME for c in free]
+    time, cross = matrix[:, 0, 0] * (1 + damping), matrix[:, 0, columns]
     shared = matrix[:, columns][:, :, columns].sum(axis=0)
     shared[np.diag_indices_from(shared)] *= 1 + damping
     reduced = shared - np.einsum("pi,pj,p->ij", cross, cross, 1 / time)
-    target = slope[:, columns].sum(axis=0) - (cross * (slope[:, :1] / time[:, None])).sum(axis=0)
-    common = _solved(reduced, target)
-    step = np.zeros_like(now.shapes)
-    step[:, columns] = common
-    step[:, 0] = (slope[:, 0] - cross @ common) / time
-    return step, float((step * slope).sum())
+    return reduced, slope[:, columns].sum(axis=0) - (cross * (slope[:, :1] / time[:, None])).sum(axis=0)
+
+
+def of_some(
+    best: Solution, which: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return by how much the shape fitted to some of the pulses alone differs, and its covariance.
+
+    One step of Newton from the joint solution, which is so near that no second is needed.
+
+    Args:
+        best: The joint solution.
+        which: Pulses.
+    """
+    reduced, target = _reduced(best.matrices()[which], gradients(best)[which], best.free)
+    return _solved(reduced, target), _solved(reduced, np.eye(len(reduced)))
 
 
 def _moved(
@@ -178,15 +207,6 @@ def _moved(
     column = SCATTERING - TIME
     moved[:, column] = moved[:, column].clip(None, last_ms / laws.scattering.min())
     return moved
-
-
-def _covariance(now: Solution, free: tuple[int, ...]) -> NDArray[np.float64]:
-    matrix = now.matrices()
-    columns = [c - TIME for c in free]
-    cross = matrix[:, 0, :][:, columns]
-    shared = matrix[:, columns][:, :, columns].sum(axis=0)
-    reduced = shared - np.einsum("pi,pj,p->ij", cross, cross, 1 / matrix[:, 0, 0])
-    return _solved(reduced, np.eye(len(columns)))
 
 
 def _solved(matrix: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,6 +27,8 @@ FLUENCE, TIME, DM, SQUARED_WIDTH, SCATTERING, INDEX = range(6)
 N_COLUMNS = 6
 # Below this ratio of tail to Gaussian the closed forms lose digits, and a series has more than enough.
 MIN_TAIL = 1e-3
+# Further out than this, in standard deviations and in scattering times, is less than 1e-8 of a pulse.
+EDGE_SIGMA, EDGE_TAILS = 6.0, 18.0
 # A Gaussian narrower than this part of a sample cannot be told from one that has no width.
 MIN_SIGMA_SAMPLES = 0.02
 
@@ -126,6 +128,10 @@ def _tailed(x, variance, tau):  # pragma: no cover
     """
     sigma = math.sqrt(variance)
     u = x / sigma
+    if u < -EDGE_SIGMA:
+        return 0.0, 0.0, 0.0, 0.0
+    if u > EDGE_SIGMA and x > EDGE_SIGMA * sigma + EDGE_TAILS * tau:
+        return 1.0, 0.0, 0.0, 0.0
     gauss = math.exp(-0.5 * u * u) / (sigma * 2.5066282746310002)
     cumulative = 0.5 * math.erfc(-0.7071067811865476 * u)
     if tau < MIN_TAIL * sigma:
@@ -181,7 +187,7 @@ def _accumulate(laws, dt, shapes, delays, values, products, projections):  # pra
             for k in range(n_samples):
                 g0, g1, g2, g3 = _tailed(start + (k + 1) * dt, variance, tail)
                 value = values[p, c, k]
-                if value != 0:
+                if value != 0 and g0 > 0 and f0 < 1:
                     d1, d2 = flux * (g1 - f1), flux * (g2 - f2)
                     row[0] = flux * (g0 - f0)
                     row[1] = -d1

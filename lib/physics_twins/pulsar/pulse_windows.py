@@ -17,6 +17,9 @@ from physics_twins.pulsar.search import Band
 LENGTHS_BEFORE, LENGTHS_BEHIND = 2.0, 4.0
 # By how much the DM that a window is cut with may be wrong.
 DM_MARGIN_PC_CM3 = 1.5
+# A channel's level is the mean of so long a part around its window; of fewer spectra it is not known.
+LEVEL_S = 0.5
+MIN_LEVEL_SPECTRA = 100
 CLIP_SIGMA = 3.0
 CLIPPED_STD = 0.98658  # of a Gaussian cut there, in its standard deviations
 
@@ -80,6 +83,8 @@ def cut(
     delays = delay_samples(band.frequency_mhz, np.array([dm_pc_cm3]), band.sampling_s)[0]
     values = np.zeros((len(first), len(delays), before + behind + 1), dtype=np.float32)
     _cut(data, first, delays, values)
+    half = round(LEVEL_S / 2 / band.sampling_s)
+    _take_level_away(data, first, delays, half, values)
     return PulseWindows(values, delays, start_s + first.astype(np.float64) * band.sampling_s, band)
 
 
@@ -92,6 +97,37 @@ def _cut(data, first, delays, values):  # pragma: no cover
                 t = first[p] + delays[c] + k
                 if 0 <= t < data.shape[1]:
                     values[p, c, k] = data[c, t]
+
+
+@numba.njit(cache=True, nogil=True)
+def _take_level_away(data, first, delays, half, values):  # pragma: no cover
+    """Subtract from each channel of a window the mean of what is beside all windows.
+
+    The cleaning's running mean counts the pulses in: it leaves the level beside them below zero.
+    """
+    n_pulses, n_channels, n_samples = values.shape
+    n_time = data.shape[1]
+    total, count = np.zeros(n_time + 1), np.zeros(n_time + 1)
+    beside = np.empty(n_time, np.bool_)
+    for c in range(n_channels):
+        beside[:] = True
+        for p in range(n_pulses):
+            start = first[p] + delays[c]
+            beside[max(0, start) : max(0, start + n_samples)] = False
+        for t in range(n_time):
+            used = beside[t] and data[c, t] != 0
+            total[t + 1] = total[t] + (data[c, t] if used else 0.0)
+            count[t + 1] = count[t] + used
+        for p in range(n_pulses):
+            start = min(max(first[p] + delays[c] - half, 0), n_time)
+            stop = min(max(first[p] + delays[c] + n_samples + half, 0), n_time)
+            n = count[stop] - count[start]
+            if n < MIN_LEVEL_SPECTRA:
+                continue
+            level = (total[stop] - total[start]) / n
+            for k in range(n_samples):
+                if values[p, c, k] != 0:
+                    values[p, c, k] -= level
 
 
 def off_pulse_noise(
