@@ -50,10 +50,10 @@ class Calibration:
     """The twin as an observation says it is.
 
     Attributes:
-        parameters: `dm_pc_cm3`, `width_ms`, `scattering_ms` where it was fitted, `fluence_jy_ms`
-            (median) and `energy_scatter` of the pulses found, `period_s` where the arrivals tell it,
-            `noise_counts`, `narrowband_occupancy` and `broadband_occupancy`, each with its 68 %
-            interval.
+        parameters: `dm_pc_cm3`, `width_ms` and, where it was fitted, `scattering_ms`; `fluence_jy_ms`
+            (median) and `energy_scatter` of the pulses found; `period_s` and the first pulse's
+            `arrival_s` where the arrivals tell; `noise_counts`, `narrowband_occupancy` and
+            `broadband_occupancy`; each with its 68 % interval.
         fit: The shape, with covariance, residual and score, and every pulse's arrival and S/N.
         bandpass: From `Background.bandpass`.
         held_out: A test on pulses that were not fitted; None where there are too few.
@@ -144,7 +144,7 @@ def calibrate(
     parameters = fit.parameters | _energies(fit.pulses, start, found) | found.background.estimates()
     turning = rotation(fit.pulses["time_s"].values, fit.pulses["time_error_s"].values, start.period_s)
     if turning:
-        parameters["period_s"] = turning.period_s
+        parameters |= {"period_s": turning.period_s, "arrival_s": turning.first_s}
     rng = np.random.default_rng(seed)
     tested = _held_out(found, best, settings.held_out, rng)
     return Calibration(parameters, fit, found.background.bandpass(), tested, start)

@@ -192,7 +192,7 @@ def describe(windows: PulseWindows, best: Solution, noise_factor: float = 1.0) -
         for name, c, v, (low, high) in zip(names, best.free, values, ends, strict=True)
     }
     # The variance of the Gaussian is fitted; that of its width follows from the slope.
-    slopes = [_slope(c, v) for c, v in zip(best.free, values, strict=True)]
+    slopes = [shown_slope(c, v) for c, v in zip(best.free, values, strict=True)]
     covariance = noise_factor**2 * best.covariance * np.outer(slopes, slopes)
     residual = _residual(windows, laws, best)
     on = residual["on_pulse"].values
@@ -227,7 +227,8 @@ def _shown(column: int, value: float) -> float:
     return float(np.sqrt(max(value, 0.0)) / SIGMA_PER_FWHM) if column == SQUARED_WIDTH else float(value)
 
 
-def _slope(column: int, value: float) -> float:
+def shown_slope(column: int, value: float) -> float:
+    """Return the slope of a parameter with the number of the shape that stands for it."""
     if column != SQUARED_WIDTH:
         return 1.0
     return float(0.5 / (SIGMA_PER_FWHM * np.sqrt(max(value, 1e-12))))

@@ -1,0 +1,281 @@
+"""Follow a stream of frames with a calibrated twin, and call when it no longer fits."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from physics_twins.drift import Call, ChangeTest, long_run_scatter
+from physics_twins.pulsar.calibrate import calibrated
+from physics_twins.pulsar.frame_statistics import (
+    BACKGROUND,
+    SHAPE,
+    FrameReader,
+    FrameStatistics,
+    expected_shifts,
+    frame_noise,
+)
+from physics_twins.pulsar.ism import scattering_time
+from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
+from physics_twins.pulsar.pieces import Source, pieces, receiver
+from physics_twins.pulsar.search import Band
+from physics_twins.pulsar.twin_parameters import MonitorParameters
+from physics_twins.twin import Estimate, TwinState
+
+# Quiet frames that are needed to know what is normal.
+MIN_QUIET_FRAMES = 8
+# A number behind the pulses has changed when its mean moves by so many standard deviations of a frame.
+BACKGROUND_SHIFT = 1.0
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A change that was found.
+
+    Attributes:
+        frame: The frame that called, counted from the first that was watched.
+        parameter: What changed most likely, of the numbers of the shape or of the background.
+        n_frames: Frames since the change.
+        change: By how much; None for a number of the background that is not known so.
+    """
+
+    frame: int
+    parameter: str
+    n_frames: int
+    change: Estimate | None
+
+
+class Monitor:
+    """Watches a stream.
+
+    Attributes:
+        state: The twin's record; `watch` returns it with its health as seen.
+        expected: The calibrated observation.
+        normal: Mean and standard deviation of each number in quiet frames, by name.
+        alarms: All that were called.
+    """
+
+    def __init__(
+        self,
+        state: TwinState,
+        quiet: Iterable[xr.Dataset],
+        *,
+        receiver_parameters: ObservationParameters | None = None,
+        settings: MonitorParameters | None = None,
+    ) -> None:
+        """Learn from quiet frames what is normal; those of the calibration will do.
+
+        Args:
+            state: The calibrated state.
+            quiet: Frames with `data` (time, frequency), each with a pulse and its whole sweep.
+            receiver_parameters: What the state does not know of the observation.
+            settings: Changes to look for, and the alarm's threshold.
+
+        Raises:
+            ValueError: There are too few frames, or too few with a pulse.
+        """
+        self.settings = settings or MonitorParameters()
+        self.state = state
+        self.expected = calibrated(receiver_parameters or ObservationParameters(), state.parameters)
+        self.alarms: list[Alarm] = []
+        self._n_seen = 0
+        self._test = ChangeTest((*SHAPE, *BACKGROUND), threshold=self.settings.alarm_threshold)
+        self._learn(list(quiet))
+        self._since: list[FrameStatistics] = []
+
+    def watch(
+        self,
+        frames: Iterable[xr.Dataset],
+        *,
+        on_alarm: Callable[[Alarm], None] | None = None,
+        stop_at_alarm: bool = False,
+    ) -> xr.Dataset:
+        """Follow frames, and return what was seen.
+
+        Args:
+            frames: As those that were learnt from; an iterator may be endless.
+            on_alarm: Called with each alarm as it comes.
+            stop_at_alarm: Whether to return after the first.
+
+        Returns:
+            For each frame `drift_score`, an alarm where it is 1 or more, `snr`, and for each number
+            its deviation from normal in standard deviations, `deviation` (frame, number).
+        """
+        rows = []
+        for frame in frames:
+            rows.append(self.look(frame))
+            if self.alarms and self.alarms[-1].frame == self._n_seen - 1:
+                if on_alarm:
+                    on_alarm(self.alarms[-1])
+                if stop_at_alarm:
+                    break
+        return self._table(rows)
+
+    def look(self, frame: xr.Dataset) -> tuple[float, float, dict[str, float]]:
+        """Take one frame in; return drift score, S/N, and every number's deviation from normal."""
+        statistics = self._reader.read(_spectra(frame))
+        sigma, shift = self._against_normal(statistics)
+        call = self._test.add(sigma, shift)
+        self._since = [*self._since, statistics][-int(max(self._test.n_frames.max(), 1)) :]
+        score = self._test.score
+        self._n_seen += 1
+        if call:
+            alarm = self._alarm(call)
+            self.alarms.append(alarm)
+            self.state = self.state.watched(score, alarm.parameter)
+            self._test.reset()
+            self._since = []
+        elif self.state.drift_score < 1:
+            self.state = self.state.watched(score)
+        return score, statistics.snr, sigma
+
+    def _learn(self, quiet: list[xr.Dataset]) -> None:
+        if len(quiet) < MIN_QUIET_FRAMES:
+            raise ValueError(
+                f"{len(quiet)} quiet frames are too few to know what is normal: give"
+                f" {MIN_QUIET_FRAMES} or more"
+            )
+        band, snr_min = receiver(quiet[0]), self.settings.pulse_snr_min
+        spectra = [_spectra(frame) for frame in quiet]
+        first = FrameReader(self.expected, band, snr_min=snr_min)
+        gain = frame_noise([first.read(each) for each in spectra])
+        self._reader = FrameReader(self.expected, band, snr_min=snr_min, gain=gain)
+        seen = [self._reader.read(each) for each in spectra]
+        if sum(bool(each.snr) for each in seen) < MIN_QUIET_FRAMES:
+            n_pulses = sum(bool(each.snr) for each in seen)
+            raise ValueError(
+                f"{n_pulses} of {len(seen)} quiet frames hold a pulse of S/N {snr_min:g} or more:"
+                f" {MIN_QUIET_FRAMES} are needed"
+            )
+        numbers = {name: np.array([_number(each, name) for each in seen]) for name in self._test.names}
+        self.normal = {name: long_run_scatter(values) for name, values in numbers.items()}
+
+    def _against_normal(self, statistics: FrameStatistics) -> tuple[dict[str, float], dict[str, float]]:
+        """Return each number's deviation in standard deviations, and what a change would make it."""
+        settings = self.settings
+        changes = {
+            "dm_pc_cm3": settings.dm_change_pc_cm3,
+            "width_ms": settings.width_change * self.expected.width_ms,
+            "scattering_ms": settings.scattering_change_ms,
+        }
+        shift = expected_shifts(statistics.information, changes)
+        shift |= dict.fromkeys(BACKGROUND, BACKGROUND_SHIFT)
+        sigma = {}
+        for name, (mean, scatter) in self.normal.items():
+            value = _number(statistics, name)
+            if np.isfinite(value) and scatter > 0:
+                sigma[name] = (value - mean) / scatter
+            if name in shift and name in SHAPE:
+                shift[name] /= max(scatter, 1e-9)
+        return sigma, shift
+
+    def _alarm(self, call: Call) -> Alarm:
+        """Return the alarm, its parameter the one whose change explains most of what was seen since.
+
+        A longer tail also looks like a broader pulse and a higher DM: of the numbers of the shape, the
+        one counts that alone raises the likelihood most.
+        """
+        frame = self._n_seen - 1
+        if call.name not in SHAPE:
+            return Alarm(frame, call.name, call.n_frames, None)
+        since = [each for each in self._since[-call.n_frames :] if each.slope]
+        best, change, gained = call.name, None, -1.0
+        for name in SHAPE:
+            mean, scatter = self.normal[name]
+            information = sum(each.information[name] for each in since)
+            # Normal is not exactly the calibrated value: what quiet frames show is taken away.
+            usual = sum(mean * np.sqrt(each.information[name]) for each in since)
+            slope = sum(each.slope[name] for each in since) - usual
+            if slope**2 / information / scatter**2 > gained:
+                gained = slope**2 / information / scatter**2
+                unit = self.state.parameters[name].unit if name in self.state.parameters else "1"
+                error = scatter / np.sqrt(information)
+                best, change = name, Estimate.of(slope / information, error, unit)
+        return Alarm(frame, best, call.n_frames, change)
+
+    def _table(self, rows: list[tuple[float, float, dict[str, float]]]) -> xr.Dataset:
+        names = list(self._test.names)
+        deviation = np.array([[row[2].get(name, np.nan) for name in names] for row in rows])
+        return xr.Dataset(
+            {
+                "drift_score": ("frame", np.array([row[0] for row in rows]), {"units": "1"}),
+                "snr": ("frame", np.array([row[1] for row in rows]), {"units": "1"}),
+                "deviation": (
+                    ("frame", "number"),
+                    deviation.reshape(len(rows), len(names)),
+                    {"units": "sigma"},
+                ),
+            },
+            coords={
+                "number": ("number", np.array(names), {"long_name": "What is watched"}),
+                "frame": ("frame", np.arange(len(rows)), {"units": "1", "long_name": "Frame"}),
+            },
+        )
+
+
+def frames(
+    data: Source, expected: ObservationParameters, *, arrival_s: float | None = None
+) -> Iterator[xr.Dataset]:
+    """Yield an observation as frames of one turn of the pulsar each, and the sweep behind it.
+
+    So each frame holds the whole track of one pulse. A file is streamed.
+
+    Args:
+        data: As in `pieces.pieces`.
+        expected: The calibrated observation: its period and DM say how long a frame is.
+        arrival_s: When some pulse arrives at the highest channel; frames begin half a turn before. By
+            default they begin where the data do, and a pulse may lie on the edge of two.
+    """
+    band = receiver(data)
+    turn = max(1, round(expected.period_s / band.sampling_s))
+    tail_ms = 4 * scattering_time(band.frequency_mhz[-1:], expected.scattering_ms)[0]
+    behind_ms = 4 * expected.width_ms + float(tail_ms)
+    sweep_s = expected.dm_pc_cm3 * band.delay_s_per_dm + 1e-3 * behind_ms
+    n_behind = int(np.ceil(sweep_s / band.sampling_s))
+    search = SearchParameters(dm_min_pc_cm3=0.0, dm_max_pc_cm3=max(expected.dm_pc_cm3, 1.0))
+    rest = np.empty((0, len(band.frequency_mhz)))
+    rest_s: float | None = None
+    for piece in pieces(data, band, search):
+        core = piece.spectra[: piece.n_core]
+        if isinstance(data, xr.Dataset) and "frame" in data["data"].dims:
+            yield _frame(piece.spectra, band, piece.start_s)
+            continue
+        n = 0
+        if rest_s is None:
+            rest_s = piece.start_s
+            if arrival_s is not None:
+                late_s = (arrival_s - rest_s - expected.period_s / 2) % expected.period_s
+                n = round(late_s / band.sampling_s)
+        rest = np.concatenate([rest, core]) if len(rest) else core
+        while n + turn + n_behind <= len(rest):
+            yield _frame(rest[n : n + turn + n_behind], band, rest_s + n * band.sampling_s)
+            n += turn
+        rest, rest_s = rest[n:], rest_s + n * band.sampling_s
+
+
+def _frame(spectra: NDArray[np.generic], band: Band, start_s: float) -> xr.Dataset:
+    time_s = start_s + np.arange(len(spectra)) * band.sampling_s
+    return xr.Dataset(
+        {"data": (("time", "frequency"), spectra, {"units": "counts"})},
+        coords={
+            "time": ("time", time_s, {"units": "s"}),
+            "frequency": ("frequency", band.frequency_mhz, {"units": "MHz"}),
+        },
+        attrs={"sampling_time_s": band.sampling_s},
+    )
+
+
+def _spectra(frame: xr.Dataset) -> NDArray[np.generic]:
+    ordered = frame["data"].sortby("frequency", ascending=False)
+    return ordered.transpose("time", "frequency").values
+
+
+def _number(statistics: FrameStatistics, name: str) -> float:
+    """Return a frame's number: of the shape, the slope over its standard deviation."""
+    if name not in SHAPE:
+        return statistics.background[name]
+    if name not in statistics.slope:
+        return np.nan
+    return statistics.slope[name] / float(np.sqrt(statistics.information[name]))
