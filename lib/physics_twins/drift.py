@@ -65,17 +65,25 @@ class ChangeTest:
         """The highest sum over the threshold; an alarm is at 1."""
         return float(self.sums.max(initial=0.0) / self.threshold)
 
-    def add(self, sigma: Mapping[str, float], shift: Mapping[str, float]) -> Call | None:
+    def add(
+        self,
+        sigma: Mapping[str, float],
+        shift: Mapping[str, float],
+        slack: Mapping[str, float] | None = None,
+    ) -> Call | None:
         """Take one frame in, and return the alarm that it raises.
 
         Args:
             sigma: What the frame says of each number: its deviation from what is expected, in standard
                 deviations. A number that is left out or not finite has told nothing.
             shift: By how many of these standard deviations the change that is looked for would move it.
+            slack: By how many of them what is expected may be wrong: so much of a deviation does not
+                count.
         """
         z = np.array([sigma.get(name, np.nan) for name in self.names])
         d = np.abs([shift.get(name, np.nan) for name in self.names])
-        ratio = d * np.clip(np.stack([z, -z]), -MAX_SIGMA, MAX_SIGMA) - d**2 / 2
+        free = np.array([(slack or {}).get(name, 0.0) for name in self.names])
+        ratio = d * (np.clip(np.stack([z, -z]), -MAX_SIGMA, MAX_SIGMA) - free) - d**2 / 2
         self.sums = np.maximum(self.sums + np.where(np.isfinite(ratio), ratio, 0.0), 0.0)
         self.n_frames = np.where(self.sums > 0, self.n_frames + 1, 0)
         if self.score < 1:
@@ -85,22 +93,22 @@ class ChangeTest:
         return Call(self.names[number], (1, -1)[side], n_frames, self.score)
 
 
-def long_run_scatter(values: NDArray[np.float64], batch: int = 16) -> tuple[float, float]:
+def long_run_scatter(values: NDArray[np.float64], *, reach: int = 8) -> tuple[float, float]:
     """Return the mean, and the standard deviation that counts for sums of values that hang together.
 
-    Interference lasts for many frames: a sum over n of them scatters more than by the root of n. The
-    scatter of the means of batches tells by how much.
+    Interference lasts for many frames: a sum of n of them scatters more than by the root of n, by what
+    the autocovariances add (Newey and West 1987, Econometrica 55, 703).
 
     Args:
         values: A number in frame after frame, shape (frame,); what is not finite is left out.
-        batch: Frames in a batch, longer than what hangs together.
+        reach: Frames over which they hang together.
     """
     values = values[np.isfinite(values)]
     if len(values) < 2:
         return (float(values[0]) if len(values) else 0.0), np.nan
-    mean, sigma = float(values.mean()), float(values.std(ddof=1))
-    n_batches = len(values) // batch
-    if n_batches >= 4:
-        means = values[: n_batches * batch].reshape(n_batches, batch).mean(axis=1)
-        sigma = max(sigma, float(means.std(ddof=1) * np.sqrt(batch)))
-    return mean, sigma
+    away = values - values.mean()
+    variance = float(away @ away) / (len(values) - 1)
+    long_run = variance
+    for lag in range(1, min(reach, len(values) - 1) + 1):
+        long_run += 2 * (1 - lag / (reach + 1)) * float(away[:-lag] @ away[lag:]) / (len(values) - 1)
+    return float(values.mean()), float(np.sqrt(max(long_run, variance)))

@@ -26,6 +26,8 @@ from physics_twins.pulsar.search import Band
 
 SHAPE = {"dm_pc_cm3": DM, "width_ms": SQUARED_WIDTH, "scattering_ms": SCATTERING}
 BACKGROUND = ("fluence", "noise", "bandpass", "narrowband_occupancy", "broadband_occupancy")
+# Added to an occupancy before its logarithm is taken.
+LEAST_OCCUPANCY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class FrameStatistics:
         slope: Slope of the logarithm of the likelihood with each number of `SHAPE` at its calibrated
             value, fluence and arrival eliminated; empty without a pulse.
         information: Its variance, where the calibration holds: by how much a change of one shifts it.
-        background: The numbers of `BACKGROUND`; not finite where the frame does not tell.
+        background: The logarithms of fluence, noise and occupancies, and how far the bandpass is
+            from the expected; not finite where the frame does not tell.
         gain: Noise of each channel in counts, shape (channel,).
         snr: S/N of the pulse; 0 without one.
     """
@@ -54,6 +57,7 @@ class FrameReader:
     Attributes:
         expected: The calibrated observation.
         band: The receiver.
+        gain: Noise of each channel as it should be, in counts, shape (channel,); None if not known.
     """
 
     def __init__(
@@ -70,9 +74,9 @@ class FrameReader:
             expected: The calibrated observation.
             band: The receiver.
             snr_min: S/N of a pulse whose shape is read.
-            gain: Noise of each channel as it should be, in counts, shape (channel,).
+            gain: Noise of each channel as it should be.
         """
-        self.expected, self.band, self._snr_min, self._gain = expected, band, snr_min, gain
+        self.expected, self.band, self._snr_min, self.gain = expected, band, snr_min, gain
         self._laws = ChannelLaws.of(band)
         self._boxcar_s = expected_boxcar_s(expected, self._laws)
         dm = np.array([expected.dm_pc_cm3])
@@ -91,24 +95,16 @@ class FrameReader:
         narrow = cleaned.narrowband | cleaned.bad_channel[:, None]
         background = {
             "noise": float(np.log(level)) if level > 0 else np.nan,
-            "bandpass": self._distance(gain / level),
-            "narrowband_occupancy": float(narrow.mean()),
-            "broadband_occupancy": float(cleaned.broadband.mean()),
+            "bandpass": np.nan if self.gain is None else bandpass_distance(gain, self.gain),
+            # Interference comes in bursts: its logarithm is not ruled by the strongest.
+            "narrowband_occupancy": float(np.log(narrow.mean() + LEAST_OCCUPANCY)),
+            "broadband_occupancy": float(np.log(cleaned.broadband.mean() + LEAST_OCCUPANCY)),
             "fluence": np.nan,
         }
         slope, information, fluence, snr = self._pulse(cleaned)
         if snr:
             background["fluence"] = float(np.log(fluence))
         return FrameStatistics(slope, information, background, gain, snr)
-
-    def _distance(self, gain: NDArray[np.float64]) -> float:
-        """Return how far a bandpass is from the expected: the median channel's relative change."""
-        if self._gain is None:
-            return np.nan
-        expected = self._gain / np.nanmedian(self._gain)
-        change = np.log(gain / expected)
-        known = np.abs(change[np.isfinite(change)])
-        return float(np.median(known)) if len(known) else np.nan
 
     def _pulse(self, cleaned: Cleaned) -> tuple[dict[str, float], dict[str, float], float, float]:
         """Return slopes, information, fluence and S/N of the frame's strongest pulse."""
@@ -159,6 +155,20 @@ class FrameReader:
             return None
         sums = np.convolve(series[:whole], np.ones(n_box), mode="valid")
         return (int(sums.argmax()) + (n_box - 1) / 2) * self.band.sampling_s
+
+
+def bandpass_distance(gain: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
+    """Return how far a bandpass is from the expected one: the median channel's relative change.
+
+    Args:
+        gain: Noise of each channel in counts, not finite where unknown, shape (channel,).
+        expected: The same as it should be; only ratios of channels count.
+    """
+    known = np.isfinite(gain) & np.isfinite(expected)
+    if not known.any():
+        return np.nan
+    change = np.log(gain[known] / expected[known])
+    return float(np.median(np.abs(change - np.median(change))))
 
 
 def frame_noise(frames: list[FrameStatistics]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from physics_twins.pulsar.frame_statistics import (
     SHAPE,
     FrameReader,
     FrameStatistics,
+    bandpass_distance,
     expected_shifts,
     frame_noise,
 )
@@ -26,8 +27,14 @@ from physics_twins.twin import Estimate, TwinState
 
 # Quiet frames that are needed to know what is normal.
 MIN_QUIET_FRAMES = 8
-# A number behind the pulses has changed when its mean moves by so many standard deviations of a frame.
-BACKGROUND_SHIFT = 1.0
+# What is behind the pulses is judged by means over so many frames, since interference lasts for some.
+BATCH_FRAMES = 8
+# It has changed when such a mean moves by so many of its standard deviations.
+BACKGROUND_SHIFT = 1.5
+# Interference is not Gaussian: more than this does not count.
+MAX_OCCUPANCY_SIGMA = 3.0
+# What is normal is known with an error: so many of its standard deviations do not count as a change.
+SLACK_SIGMA = 1.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ class Monitor:
         self._test = ChangeTest((*SHAPE, *BACKGROUND), threshold=self.settings.alarm_threshold)
         self._learn(list(quiet))
         self._since: list[FrameStatistics] = []
+        self._batch: list[dict[str, float]] = []
 
     def watch(
         self,
@@ -117,7 +125,7 @@ class Monitor:
         """Take one frame in; return drift score, S/N, and every number's deviation from normal."""
         statistics = self._reader.read(_spectra(frame))
         sigma, shift = self._against_normal(statistics)
-        call = self._test.add(sigma, shift)
+        call = self._test.add(self._judged(sigma), shift, self._slack)
         self._since = [*self._since, statistics][-int(max(self._test.n_frames.max(), 1)) :]
         score = self._test.score
         self._n_seen += 1
@@ -139,10 +147,11 @@ class Monitor:
             )
         band, snr_min = receiver(quiet[0]), self.settings.pulse_snr_min
         spectra = [_spectra(frame) for frame in quiet]
-        first = FrameReader(self.expected, band, snr_min=snr_min)
-        gain = frame_noise([first.read(each) for each in spectra])
-        self._reader = FrameReader(self.expected, band, snr_min=snr_min, gain=gain)
+        self._reader = FrameReader(self.expected, band, snr_min=snr_min)
         seen = [self._reader.read(each) for each in spectra]
+        self._reader.gain = gain = frame_noise(seen)
+        for each in seen:
+            each.background["bandpass"] = bandpass_distance(each.gain, gain)
         if sum(bool(each.snr) for each in seen) < MIN_QUIET_FRAMES:
             n_pulses = sum(bool(each.snr) for each in seen)
             raise ValueError(
@@ -151,6 +160,27 @@ class Monitor:
             )
         numbers = {name: np.array([_number(each, name) for each in seen]) for name in self._test.names}
         self.normal = {name: long_run_scatter(values) for name, values in numbers.items()}
+        n_known = {name: int(np.isfinite(values).sum()) for name, values in numbers.items()}
+        self._slack = {
+            name: SLACK_SIGMA * np.sqrt((1 if name in SHAPE else BATCH_FRAMES) / max(n, 1))
+            for name, n in n_known.items()
+        }
+
+    def _judged(self, sigma: dict[str, float]) -> dict[str, float]:
+        """Return what is tested now: the shape in each frame, the background when a batch is full."""
+        shape = {name: z for name, z in sigma.items() if name in SHAPE}
+        self._batch.append(sigma)
+        if len(self._batch) < BATCH_FRAMES:
+            return shape
+        batch, self._batch = self._batch, []
+        background = {}
+        for name in BACKGROUND:
+            known = [each[name] for each in batch if name in each]
+            if known:
+                z = float(np.mean(known) * np.sqrt(len(known)))
+                most = MAX_OCCUPANCY_SIGMA if name.endswith("occupancy") else np.inf
+                background[name] = float(np.clip(z, -most, most))
+        return shape | background
 
     def _against_normal(self, statistics: FrameStatistics) -> tuple[dict[str, float], dict[str, float]]:
         """Return each number's deviation in standard deviations, and what a change would make it."""

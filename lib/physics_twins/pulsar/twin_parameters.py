@@ -27,10 +27,10 @@ class MonitorParameters(Parameters):
         0.5, ge=0.01, le=100, unit="ms", help="Change of the scattering time at 1 GHz to be found"
     )
     dm_change_pc_cm3: float = field(
-        0.1, ge=0.001, le=10, unit="pc cm-3", help="Change of the dispersion measure to be found"
+        0.2, ge=0.001, le=10, unit="pc cm-3", help="Change of the dispersion measure to be found"
     )
     width_change: float = field(0.2, ge=0.01, le=2, help="Relative change of the width to be found")
     alarm_threshold: float = field(
-        9.0, ge=3, le=50, help="Logarithm of the likelihood ratio, summed, at which a change is called"
+        11.0, ge=3, le=50, help="Logarithm of the likelihood ratio, summed, at which a change is called"
     )
     pulse_snr_min: float = field(6.0, ge=4, le=100, help="S/N that a pulse needs to tell of its shape")
