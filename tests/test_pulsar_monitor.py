@@ -10,9 +10,10 @@ import xarray as xr
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.calibrate import calibrate
 from physics_twins.pulsar.files import write_dataset
-from physics_twins.pulsar.monitor import Monitor, frames
+from physics_twins.pulsar.monitor import Monitor
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.simulate import simulate
+from physics_twins.pulsar.stream_frames import frames
 from physics_twins.pulsar.whatif import (
     another_distance,
     another_telescope,
@@ -41,9 +42,7 @@ def calibrated_state() -> TwinState:
 
 
 def stream(seed: int, **changes: float) -> list[xr.Dataset]:
-    observation = simulate(TRUTH.replace(**changes), seed=seed)
-    arrival_s = float(observation["pulse_time_s"].values[0])
-    return list(frames(observation, TRUTH, arrival_s=arrival_s))
+    return list(frames(simulate(TRUTH.replace(**changes), seed=seed), TRUTH))
 
 
 @cache
@@ -112,6 +111,14 @@ def test_frames_of_a_file_are_those_of_its_dataset(tmp_path):
     write_dataset(observation, path)
     pairs = zip(frames(path, TRUTH), frames(observation, TRUTH), strict=True)
     assert all((a["data"].values == b["data"].values).all() for a, b in pairs)
+
+
+def test_frames_find_the_phase_at_which_pulses_are_in_their_middle():
+    observation = simulate(TRUTH, seed=9)
+    first_s = float(next(frames(observation, TRUTH))["time"].values[0])
+    turns = (observation["pulse_time_s"].values - first_s) / TRUTH.period_s
+    # Scattering moves the peak behind the arrival.
+    assert np.abs(turns % 1 - 0.5).max() < 0.02
 
 
 def test_every_frame_holds_the_whole_track_of_a_pulse():

@@ -49,7 +49,7 @@ def test_the_model_is_the_tailed_gaussian_of_the_simulator(sigma, tau):
 @pytest.mark.parametrize("tau", [0.0, 4e-4, 6e-4, 0.02, 0.6, 20.0])
 def test_every_slope_of_the_tailed_gaussian_is_its_difference_quotient(tau):
     step, sigma = 1e-5, 0.5
-    for x in (-1.0, 0.1, 0.7, 3.0):
+    for x in (-1.0, 0.1, 0.7, 2.5):
         _, density, slope, twice = _tailed(x, sigma**2, tau)
         for change, expected in (((step, 0), density), ((0, step), slope / 2)):
             high = _tailed(x + change[0], sigma**2 + change[1], tau)[0]
@@ -134,7 +134,7 @@ def test_matched_filter_sees_noise_that_neighbouring_channels_share():
 
 
 def test_window_beyond_the_end_of_the_data_holds_nothing_there():
-    data = np.ones((256, 700), dtype=np.float32)
+    data = np.random.default_rng(0).standard_normal((256, 700)).astype(np.float32)
     windows = cut(data, BAND, 56.0, [0.06], 1e-3)
     assert windows.values[0, 0].all()
     assert not windows.values[0, -1].any()

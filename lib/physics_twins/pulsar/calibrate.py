@@ -15,6 +15,7 @@ from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.pieces import Source
 from physics_twins.pulsar.pulse_finding import FoundPulses, find_pulses
 from physics_twins.pulsar.pulse_fit import PulseFit, describe, fit_windows
+from physics_twins.pulsar.pulse_limits import cramer_rao
 from physics_twins.pulsar.pulse_model import ChannelLaws
 from physics_twins.pulsar.receiver import noise_sigma_jy
 from physics_twins.pulsar.twin_parameters import CalibrationParameters
@@ -57,6 +58,7 @@ class Calibration:
         fit: The shape, with covariance, residual and score, and every pulse's arrival and S/N.
         bandpass: From `Background.bandpass`.
         held_out: A test on pulses that were not fitted; None where there are too few.
+        search: What the search alone says of DM and width, the baseline of the fit.
         start: What the fit started from, receiver included.
     """
 
@@ -64,6 +66,7 @@ class Calibration:
     fit: PulseFit
     bandpass: xr.Dataset
     held_out: HeldOut | None
+    search: dict[str, Estimate]
     start: ObservationParameters
 
     @property
@@ -89,6 +92,14 @@ class Calibration:
     def observation(self) -> ObservationParameters:
         """Return the parameters with which the twin simulates what it was calibrated on."""
         return calibrated(self.start, self.parameters)
+
+    def limit(self) -> dict[str, float]:
+        """Return the smallest errors that are possible with these pulses, from Cramer and Rao."""
+        pulses = self.fit.pulses
+        sigma_jy = _sample_noise_jy(self.start)
+        fluence_jy_ms = np.maximum(pulses["fluence"].values * sigma_jy, 0.0)
+        fitted = "scattering_ms" in self.parameters
+        return cramer_rao(self.observation(), fluence_jy_ms=fluence_jy_ms, fit_scattering=fitted)
 
     def state(self, data_id: str, *, now: datetime | None = None) -> TwinState:
         """Return the twin's state record.
@@ -137,17 +148,18 @@ def calibrate(
     """
     settings = settings or CalibrationParameters()
     found = find_pulses(data, start, settings).strongest(settings.max_pulses)
+    start = _received(start, found)
     scattering_ms = None if settings.fit_scattering else start.scattering_ms
     best, kept = _joint(found, start, scattering_ms)
     found = found.chosen(kept)
     fit = describe(found.windows, best, found.noise_factor)
-    parameters = fit.parameters | _energies(fit.pulses, start, found) | found.background.estimates()
+    parameters = fit.parameters | _energies(fit.pulses, start) | found.background.estimates()
     turning = rotation(fit.pulses["time_s"].values, fit.pulses["time_error_s"].values, start.period_s)
     if turning:
         parameters |= {"period_s": turning.period_s, "arrival_s": turning.first_s}
     rng = np.random.default_rng(seed)
     tested = _held_out(found, best, settings.held_out, rng)
-    return Calibration(parameters, fit, found.background.bandpass(), tested, start)
+    return Calibration(parameters, fit, found.background.bandpass(), tested, found.alone(), start)
 
 
 def calibrated(start: ObservationParameters, parameters: dict[str, Estimate]) -> ObservationParameters:
@@ -159,6 +171,18 @@ def calibrated(start: ObservationParameters, parameters: dict[str, Estimate]) ->
             low, high = known[name].minimum, known[name].maximum
             changes[name] = float(np.clip(estimate.value, low, high))
     return start.replace(**changes)
+
+
+def _received(start: ObservationParameters, found: FoundPulses) -> ObservationParameters:
+    """Return the start with the band and the sampling time that the data have."""
+    frequency_mhz, n = found.windows.band.frequency_mhz, len(found.windows.band.frequency_mhz)
+    width_mhz = float(frequency_mhz[0] - frequency_mhz[-1]) / (n - 1)
+    return start.replace(
+        n_channels=n,
+        centre_frequency_mhz=float(frequency_mhz[0] + frequency_mhz[-1]) / 2,
+        bandwidth_mhz=width_mhz * n,
+        sampling_time_us=1e6 * found.windows.band.sampling_s,
+    )
 
 
 def _joint(
@@ -188,19 +212,18 @@ def _joint(
     return solve(found.windows.chosen(kept), laws, best.shapes[kept], best.free), kept
 
 
-def _energies(
-    pulses: xr.Dataset, start: ObservationParameters, found: FoundPulses
-) -> dict[str, Estimate]:
-    """Return median and scatter of the fluences; the errors' own scatter is taken away."""
-    band = found.windows.band
-    widths_mhz = np.abs(np.diff(band.frequency_mhz))
-    sigma_jy = noise_sigma_jy(
+def _sample_noise_jy(start: ObservationParameters) -> float:
+    return noise_sigma_jy(
         start.system_temperature_k,
         start.gain_k_per_jy,
-        channel_width_mhz=float(widths_mhz.mean()),
-        sampling_s=band.sampling_s,
+        channel_width_mhz=start.bandwidth_mhz / start.n_channels,
+        sampling_s=1e-6 * start.sampling_time_us,
     )
-    logarithm = np.log(pulses["fluence"].values * sigma_jy)
+
+
+def _energies(pulses: xr.Dataset, start: ObservationParameters) -> dict[str, Estimate]:
+    """Return median and scatter of the fluences; the errors' own scatter is taken away."""
+    logarithm = np.log(pulses["fluence"].values * _sample_noise_jy(start))
     error = (pulses["fluence_error"] / pulses["fluence"]).values
     n = len(logarithm)
     middle = float(np.mean(logarithm))

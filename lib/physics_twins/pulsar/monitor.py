@@ -1,6 +1,6 @@
 """Follow a stream of frames with a calibrated twin, and call when it no longer fits."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,15 +18,14 @@ from physics_twins.pulsar.frame_statistics import (
     expected_shifts,
     frame_noise,
 )
-from physics_twins.pulsar.ism import scattering_time
-from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
-from physics_twins.pulsar.pieces import Source, pieces, receiver
-from physics_twins.pulsar.search import Band
+from physics_twins.pulsar.parameters import ObservationParameters
+from physics_twins.pulsar.pieces import receiver
 from physics_twins.pulsar.twin_parameters import MonitorParameters
 from physics_twins.twin import Estimate, TwinState
 
 # Quiet frames that are needed to know what is normal.
 MIN_QUIET_FRAMES = 8
+N_FOLDS = 8
 # What is behind the pulses is judged by means over so many frames, since interference lasts for some.
 BATCH_FRAMES = 8
 # It has changed when such a mean moves by so many of its standard deviations.
@@ -145,13 +144,16 @@ class Monitor:
                 f"{len(quiet)} quiet frames are too few to know what is normal: give"
                 f" {MIN_QUIET_FRAMES} or more"
             )
-        band, snr_min = receiver(quiet[0]), self.settings.pulse_snr_min
+        band, snr_min = receiver(quiet[0]), self.settings.frame_snr_min
         spectra = [_spectra(frame) for frame in quiet]
         self._reader = FrameReader(self.expected, band, snr_min=snr_min)
         seen = [self._reader.read(each) for each in spectra]
-        self._reader.gain = gain = frame_noise(seen)
-        for each in seen:
-            each.background["bandpass"] = bandpass_distance(each.gain, gain)
+        self._reader.gain = frame_noise(seen)
+        # Held against frames that it is not among: its own noise would make it look too near.
+        for fold in range(N_FOLDS):
+            others = frame_noise([each for n, each in enumerate(seen) if n % N_FOLDS != fold])
+            for each in seen[fold::N_FOLDS]:
+                each.background["bandpass"] = bandpass_distance(each.gain, others)
         if sum(bool(each.snr) for each in seen) < MIN_QUIET_FRAMES:
             n_pulses = sum(bool(each.snr) for each in seen)
             raise ValueError(
@@ -243,58 +245,6 @@ class Monitor:
                 "frame": ("frame", np.arange(len(rows)), {"units": "1", "long_name": "Frame"}),
             },
         )
-
-
-def frames(
-    data: Source, expected: ObservationParameters, *, arrival_s: float | None = None
-) -> Iterator[xr.Dataset]:
-    """Yield an observation as frames of one turn of the pulsar each, and the sweep behind it.
-
-    So each frame holds the whole track of one pulse. A file is streamed.
-
-    Args:
-        data: As in `pieces.pieces`.
-        expected: The calibrated observation: its period and DM say how long a frame is.
-        arrival_s: When some pulse arrives at the highest channel; frames begin half a turn before. By
-            default they begin where the data do, and a pulse may lie on the edge of two.
-    """
-    band = receiver(data)
-    turn = max(1, round(expected.period_s / band.sampling_s))
-    tail_ms = 4 * scattering_time(band.frequency_mhz[-1:], expected.scattering_ms)[0]
-    behind_ms = 4 * expected.width_ms + float(tail_ms)
-    sweep_s = expected.dm_pc_cm3 * band.delay_s_per_dm + 1e-3 * behind_ms
-    n_behind = int(np.ceil(sweep_s / band.sampling_s))
-    search = SearchParameters(dm_min_pc_cm3=0.0, dm_max_pc_cm3=max(expected.dm_pc_cm3, 1.0))
-    rest = np.empty((0, len(band.frequency_mhz)))
-    rest_s: float | None = None
-    for piece in pieces(data, band, search):
-        core = piece.spectra[: piece.n_core]
-        if isinstance(data, xr.Dataset) and "frame" in data["data"].dims:
-            yield _frame(piece.spectra, band, piece.start_s)
-            continue
-        n = 0
-        if rest_s is None:
-            rest_s = piece.start_s
-            if arrival_s is not None:
-                late_s = (arrival_s - rest_s - expected.period_s / 2) % expected.period_s
-                n = round(late_s / band.sampling_s)
-        rest = np.concatenate([rest, core]) if len(rest) else core
-        while n + turn + n_behind <= len(rest):
-            yield _frame(rest[n : n + turn + n_behind], band, rest_s + n * band.sampling_s)
-            n += turn
-        rest, rest_s = rest[n:], rest_s + n * band.sampling_s
-
-
-def _frame(spectra: NDArray[np.generic], band: Band, start_s: float) -> xr.Dataset:
-    time_s = start_s + np.arange(len(spectra)) * band.sampling_s
-    return xr.Dataset(
-        {"data": (("time", "frequency"), spectra, {"units": "counts"})},
-        coords={
-            "time": ("time", time_s, {"units": "s"}),
-            "frequency": ("frequency", band.frequency_mhz, {"units": "MHz"}),
-        },
-        attrs={"sampling_time_s": band.sampling_s},
-    )
 
 
 def _spectra(frame: xr.Dataset) -> NDArray[np.generic]:

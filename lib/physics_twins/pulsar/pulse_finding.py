@@ -16,10 +16,12 @@ from physics_twins.pulsar.pulse_model import ChannelLaws, samples, squared_sigma
 from physics_twins.pulsar.pulse_windows import PulseWindows, cut, off_pulse_noise
 from physics_twins.pulsar.search import Band, boxcar_widths, classify, find_events, strongest_first
 from physics_twins.pulsar.twin_parameters import CalibrationParameters
+from physics_twins.twin import Estimate
 
 DM_LOSS = 0.05  # the fit finds the DM: trials only have to find the pulse
 # Boxcars are tried up to so many times the length that is expected.
 LONGEST_BOXCAR = 4.0
+FRAME_SPECTRA = 256  # in a frame whose interference is counted
 # Two pulses are so many boxcars of the stronger one apart.
 LENGTHS_APART = 3.0
 # Pieces on which the noise beside pulses is measured.
@@ -33,18 +35,38 @@ class FoundPulses:
     Attributes:
         windows: All cut with the start's DM.
         time_s: Arrival of each by the search, at the start's DM, shape (pulse,).
-        snr: S/N of the best boxcar, shape (pulse,).
-        boxcar_s: Its median length.
+        found: The search's rows of (DM, arrival in samples, boxcar in s, S/N), shape (pulse, 4).
+        boxcar_s: Length of boxcar that the windows are cut for.
         noise_factor: From `off_pulse_noise`, mean over pieces.
         background: Bandpass, noise and interference.
     """
 
     windows: PulseWindows
     time_s: NDArray[np.float64]
-    snr: NDArray[np.float64]
+    found: NDArray[np.float64]
     boxcar_s: float
     noise_factor: float
     background: Background
+
+    @property
+    def snr(self) -> NDArray[np.float64]:
+        """S/N of the best boxcar, shape (pulse,)."""
+        return self.found[:, 3]
+
+    def alone(self) -> dict[str, Estimate]:
+        """Return what the search alone says: mean DM, and width as if boxcars told it.
+
+        The errors are those of the means. A boxcar's length counts smearing and scattering in.
+        """
+        n = len(self.found)
+        columns = {
+            "dm_pc_cm3": (self.found[:, 0], "pc cm-3"),
+            "width_ms": (1e3 * self.found[:, 2] / BOXCAR_PER_FWHM, "ms"),
+        }
+        return {
+            name: Estimate.of(float(v.mean()), float(v.std(ddof=min(1, n - 1)) / np.sqrt(n)), unit)
+            for name, (v, unit) in columns.items()
+        }
 
     def strongest(self, n: int) -> "FoundPulses":
         """Return the strongest pulses in order of time."""
@@ -55,7 +77,7 @@ class FoundPulses:
         return FoundPulses(
             self.windows.chosen(which),
             self.time_s[which],
-            self.snr[which],
+            self.found[which],
             self.boxcar_s,
             self.noise_factor,
             self.background,
@@ -66,7 +88,7 @@ class FoundPulses:
 class _Tally:
     windows: list[PulseWindows] = field(default_factory=list)
     time_s: list[float] = field(default_factory=list)
-    snr: list[float] = field(default_factory=list)
+    found: list[NDArray[np.float64]] = field(default_factory=list)
     noise_factor: list[float] = field(default_factory=list)
 
 
@@ -85,7 +107,7 @@ def find_pulses(
     """
     band = receiver(data)
     search = _search(start, settings)
-    background = Background(band, settings.frame_spectra)
+    background = Background(band, FRAME_SPECTRA)
     laws = ChannelLaws.of(band)
     expected_s = expected_boxcar_s(start, laws)
     tally, boxcar_s = _Tally(), expected_s
@@ -107,7 +129,7 @@ def find_pulses(
     return FoundPulses(
         PulseWindows.joined(tally.windows),
         np.array(tally.time_s),
-        np.array(tally.snr),
+        np.concatenate(tally.found),
         boxcar_s,
         float(np.mean(tally.noise_factor)),
         background,
@@ -129,7 +151,6 @@ def _search(start: ObservationParameters, settings: CalibrationParameters) -> Se
         dm_max_pc_cm3=start.dm_pc_cm3 + settings.dm_reach_pc_cm3,
         snr_min=settings.pulse_snr_min,
         dm_loss=DM_LOSS,
-        frame_spectra=settings.frame_spectra,
     )
 
 
@@ -189,7 +210,7 @@ def _cut_all(
         cut(cleaned.data, band, start.dm_pc_cm3, time_s, boxcar_s, start_s=piece.start_s)
     )
     tally.time_s += time_s.tolist()
-    tally.snr += found[:, 3].tolist()
+    tally.found.append(found)
 
 
 def _noise(cleaned: Cleaned, laws: ChannelLaws, start: ObservationParameters, boxcar_s: float) -> float:

@@ -93,6 +93,16 @@ class PulseFit:
         return self.chi_squared / self.degrees_of_freedom[0]
 
     @property
+    def profile(self) -> xr.Dataset:
+        """`data`, `model` and `residual` of all pulses and the whole band, (offset)."""
+        cells = self.residual[["data", "model", "residual"]]
+        names = {"data": "Data", "model": "Fitted pulse", "residual": "Data less fitted pulse"}
+        whole = cells.sum("frequency") / np.sqrt(cells.sizes["frequency"])
+        for name, words in names.items():
+            whole[name].attrs = {"units": "sigma", "long_name": words}
+        return whole
+
+    @property
     def p_value(self) -> float:
         """Probability of a higher chi-squared where the model is right (Fisher's F test)."""
         return float(stats.f.sf(self.reduced_chi_squared, *self.degrees_of_freedom))

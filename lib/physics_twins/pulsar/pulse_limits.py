@@ -66,7 +66,8 @@ def cramer_rao(
         first pulse.
     """
     laws, shape, delays, n_samples = _at(parameters)
-    fluences = _fluence(parameters, np.atleast_1d(fluence_jy_ms or parameters.fluence_jy_ms))
+    known_jy_ms = parameters.fluence_jy_ms if fluence_jy_ms is None else fluence_jy_ms
+    fluences = _fluence(parameters, np.atleast_1d(np.asarray(known_jy_ms, dtype=float)))
     everywhere = np.ones((1, len(delays), n_samples), dtype=np.float32)
     products, _ = normal_equations(laws, shape[None], delays, everywhere)
     n = len(fluences)

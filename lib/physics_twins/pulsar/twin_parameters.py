@@ -6,6 +6,11 @@ from physics_twins.parameters import Parameters, field
 class CalibrationParameters(Parameters):
     """How the twin is fitted to an observation."""
 
+    observed_path: str = field(
+        "",
+        input_file=True,
+        help="A SIGPROC, PSRFITS or PSRDADA file; empty calibrates on a simulated observation",
+    )
     dm_reach_pc_cm3: float = field(
         1.5, ge=0.1, le=20, unit="pc cm-3", help="Pulses are looked for so far around the start's DM"
     )
@@ -14,9 +19,6 @@ class CalibrationParameters(Parameters):
     fit_scattering: bool = field(True, help="Whether the scattering time is fitted or the start's kept")
     held_out: float = field(
         0.2, ge=0, le=0.5, help="Part of the pulses on which the shape fitted to the others is tested"
-    )
-    frame_spectra: int = field(
-        256, ge=16, le=65536, folded=True, help="Spectra in a frame whose interference is counted"
     )
 
 
@@ -33,4 +35,4 @@ class MonitorParameters(Parameters):
     alarm_threshold: float = field(
         11.0, ge=3, le=50, help="Logarithm of the likelihood ratio, summed, at which a change is called"
     )
-    pulse_snr_min: float = field(6.0, ge=4, le=100, help="S/N that a pulse needs to tell of its shape")
+    frame_snr_min: float = field(6.0, ge=4, le=100, help="S/N that a pulse needs to tell of its shape")
