@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from physics_twins.datasets import find_data_file
+from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.ism import SIGMA_PER_FWHM, pulse_cumulative
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.pulse_fit import PulseFit, PulseStart, fit_pulse
@@ -18,6 +20,7 @@ from physics_twins.pulsar.pulse_windows import cut, off_pulse_noise
 from physics_twins.pulsar.search import Band
 from physics_twins.pulsar.simulate import simulate
 
+REAL_FILE = find_data_file("pulsar/askap_frb_28.fil")
 BAND = Band(1529.375 - 1.25 * np.arange(256), 102.4e-6)
 QUIET = ObservationParameters(
     duration_s=0.4, period_s=0.4, energy_scatter=0.0, carrier_rate_hz=0.0, impulse_rate_hz=0.0
@@ -151,6 +154,26 @@ def test_window_beyond_the_end_of_the_data_holds_nothing_there():
 def test_impossible_start_is_refused_with_its_name(start, message):
     with pytest.raises(ValueError, match=message):
         fit_pulse(observed(), start)
+
+
+def test_tail_that_cannot_be_negative_leaves_dm_and_arrival_as_certain_as_without():
+    observation = observed(fluence_jy_ms=1.0)
+    free, fixed = fitted(observation, scattering_ms=None), fitted(observation)
+    assert free.parameters["scattering_ms"].low == 0.0
+    ratio = free.parameters["dm_pc_cm3"].error / fixed.parameters["dm_pc_cm3"].error
+    assert 0.9 < ratio < 3  # an unbounded tail would make it ten
+    assert float((free.pulses["time_error_s"] / fixed.pulses["time_error_s"])[0]) < 4
+
+
+@pytest.mark.skipif(REAL_FILE is None, reason="twins data fetch pulsar/askap_frb_28.fil")
+def test_real_burst_is_fitted_near_its_published_values():
+    assert REAL_FILE is not None
+    with open_observation(REAL_FILE) as file:
+        fit = fit_pulse(file.dataset(), PulseStart(475.5, 2.028, 3e-3))
+    # An independent search of this file: DM 475.5, 2.028 s, boxcar S/N 16.
+    assert fit.parameters["dm_pc_cm3"].value == pytest.approx(475.0, abs=1.5)
+    assert float(fit.pulses["time_s"][0]) == pytest.approx(2.028, abs=0.003)
+    assert float(fit.pulses["snr"][0]) > 16  # a matched filter loses nothing to the boxcar's shape
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ A width or a scattering time cannot be negative, and chi-squared is no parabola 
 interval is therefore where chi-squared, lowest over all other numbers, has risen by one (Wilks 1938).
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from physics_twins.pulsar.least_squares import BOUNDED, Solution, solve
@@ -31,12 +33,43 @@ def interval(
     place = best.free.index(column)
     value = float(best.shapes[0, column - TIME])
     sigma = noise_factor * float(np.sqrt(best.covariance[place, place]))
-    bounded = column in BOUNDED
-    if not bounded or column == DM or sigma < PARABOLA_BELOW * value:
-        low = max(value - sigma, 0.0) if bounded else value - sigma
-        return low, value + sigma
+    if column not in BOUNDED or column == DM or sigma < PARABOLA_BELOW * value:
+        return parabola(best, column, noise_factor)
     ends = [_end(windows, laws, best, place, side * sigma, noise_factor) for side in (-1, 1)]
     return ends[0], ends[1]
+
+
+def parabola(best: Solution, column: int, noise_factor: float) -> tuple[float, float]:
+    """Return the ends of the interval where chi-squared is a parabola, inside the bounds."""
+    place = best.free.index(column)
+    value = float(best.shapes[0, column - TIME])
+    sigma = noise_factor * float(np.sqrt(best.covariance[place, place]))
+    low = max(value - sigma, 0.0) if column in BOUNDED else value - sigma
+    return low, value + sigma
+
+
+def within_bounds(
+    best: Solution, ends: list[tuple[float, float]], *, noise_factor: float = 1.0
+) -> Solution:
+    """Return the solution with the covariance that is left once the bounds are known.
+
+    A tail that may be long or negative leaves DM and arrival unknown; one that cannot be negative does
+    not. Of a number whose interval ends at its bound, the variance becomes that of the interval where
+    this is shorter than the parabola says, and the others' follow as in a normal distribution.
+
+    Args:
+        best: The solution.
+        ends: Of the interval of each of its `free` columns.
+        noise_factor: As in `interval`.
+    """
+    covariance = best.covariance.copy()
+    for place, (low, high) in enumerate(ends):
+        variance = ((high - low) / 2 / noise_factor) ** 2
+        at_bound = best.free[place] in BOUNDED and low <= 0
+        if at_bound and variance < covariance[place, place]:
+            column = covariance[place] / covariance[place, place]
+            covariance -= np.outer(column, column) * (covariance[place, place] - variance)
+    return replace(best, covariance=covariance)
 
 
 def _end(

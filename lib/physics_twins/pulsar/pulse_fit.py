@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from physics_twins.pulsar.ism import SIGMA_PER_FWHM
-from physics_twins.pulsar.least_squares import Solution, solve
-from physics_twins.pulsar.profile_likelihood import interval
+from physics_twins.pulsar.least_squares import BOUNDED, Solution, solve
+from physics_twins.pulsar.profile_likelihood import interval, parabola, within_bounds
 from physics_twins.pulsar.pulse_model import (
     DM,
     FLUENCE,
@@ -196,6 +196,11 @@ def describe(windows: PulseWindows, best: Solution, noise_factor: float = 1.0) -
     laws = ChannelLaws.of(windows.band)
     names = [NAMES[column] for column in best.free]
     ends = [interval(windows, laws, best, c, noise_factor=noise_factor) for c in best.free]
+    best = within_bounds(best, ends, noise_factor=noise_factor)
+    ends = [
+        (low, high) if column in BOUNDED and column != DM else parabola(best, column, noise_factor)
+        for column, (low, high) in zip(best.free, ends, strict=True)
+    ]
     values = [float(best.shapes[0, column - TIME]) for column in best.free]
     parameters = {
         name: Estimate(value=_shown(c, v), low=_shown(c, low), high=_shown(c, high), unit=UNITS[c])
