@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -268,8 +268,3 @@ def _first_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"])) or "the record"
     return f"{where!r}: {first['msg'].removeprefix('Value error, ')}"
-
-
-def table(parameters: Mapping[str, Estimate], names: Iterable[str] | None = None) -> list[list[str]]:
-    """Return rows of name and estimate in words, for a table."""
-    return [[name, parameters[name].text] for name in (names or parameters)]
