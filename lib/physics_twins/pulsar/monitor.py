@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from physics_twins.drift import Call, ChangeTest, long_run_scatter
 from physics_twins.pulsar.calibrate import calibrated
-from physics_twins.pulsar.frame_statistics import (
+from physics_twins.pulsar.frame_evidence import (
     BACKGROUND,
     SHAPE,
+    FrameEvidence,
     FrameReader,
-    FrameStatistics,
     bandpass_distance,
     expected_shifts,
     frame_noise,
@@ -89,7 +89,7 @@ class Monitor:
         self._n_seen = 0
         self._test = ChangeTest((*SHAPE, *BACKGROUND), threshold=self.settings.alarm_threshold)
         self._learn(list(quiet))
-        self._since: list[FrameStatistics] = []
+        self._since: list[FrameEvidence] = []
         self._batch: list[dict[str, float]] = []
 
     def watch(
@@ -122,10 +122,10 @@ class Monitor:
 
     def look(self, frame: xr.Dataset) -> tuple[float, float, dict[str, float]]:
         """Take one frame in; return drift score, S/N, and every number's deviation from normal."""
-        statistics = self._reader.read(_spectra(frame))
-        sigma, shift = self._against_normal(statistics)
+        evidence = self._reader.read(_spectra(frame))
+        sigma, shift = self._against_normal(evidence)
         call = self._test.add(self._judged(sigma), shift, self._slack)
-        self._since = [*self._since, statistics][-int(max(self._test.n_frames.max(), 1)) :]
+        self._since = [*self._since, evidence][-int(max(self._test.n_frames.max(), 1)) :]
         score = self._test.score
         self._n_seen += 1
         if call:
@@ -136,7 +136,7 @@ class Monitor:
             self._since = []
         elif self.state.drift_score < 1:
             self.state = self.state.watched(score)
-        return score, statistics.snr, sigma
+        return score, evidence.snr, sigma
 
     def _learn(self, quiet: list[xr.Dataset]) -> None:
         if len(quiet) < MIN_QUIET_FRAMES:
@@ -184,7 +184,7 @@ class Monitor:
                 background[name] = float(np.clip(z, -most, most))
         return shape | background
 
-    def _against_normal(self, statistics: FrameStatistics) -> tuple[dict[str, float], dict[str, float]]:
+    def _against_normal(self, evidence: FrameEvidence) -> tuple[dict[str, float], dict[str, float]]:
         """Return each number's deviation in standard deviations, and what a change would make it."""
         settings = self.settings
         changes = {
@@ -192,11 +192,11 @@ class Monitor:
             "width_ms": settings.width_change * self.expected.width_ms,
             "scattering_ms": settings.scattering_change_ms,
         }
-        shift = expected_shifts(statistics.information, changes)
+        shift = expected_shifts(evidence.information, changes)
         shift |= dict.fromkeys(BACKGROUND, BACKGROUND_SHIFT)
         sigma = {}
         for name, (mean, scatter) in self.normal.items():
-            value = _number(statistics, name)
+            value = _number(evidence, name)
             if np.isfinite(value) and scatter > 0:
                 sigma[name] = (value - mean) / scatter
             if name in shift and name in SHAPE:
@@ -252,10 +252,10 @@ def _spectra(frame: xr.Dataset) -> NDArray[np.generic]:
     return ordered.transpose("time", "frequency").values
 
 
-def _number(statistics: FrameStatistics, name: str) -> float:
+def _number(evidence: FrameEvidence, name: str) -> float:
     """Return a frame's number: of the shape, the slope over its standard deviation."""
     if name not in SHAPE:
-        return statistics.background[name]
-    if name not in statistics.slope:
+        return evidence.background[name]
+    if name not in evidence.slope:
         return np.nan
-    return statistics.slope[name] / float(np.sqrt(statistics.information[name]))
+    return evidence.slope[name] / float(np.sqrt(evidence.information[name]))

@@ -31,7 +31,7 @@ LEAST_OCCUPANCY = 1e-3
 
 
 @dataclass(frozen=True)
-class FrameStatistics:
+class FrameEvidence:
     """What a frame tells.
 
     Attributes:
@@ -83,7 +83,7 @@ class FrameReader:
         self._delays = delay_samples(band.frequency_mhz, dm, band.sampling_s)[0]
         self._drift = channel_drift(band.frequency_mhz, expected.dm_pc_cm3, band.sampling_s)
 
-    def read(self, spectra: NDArray[Any]) -> FrameStatistics:
+    def read(self, spectra: NDArray[Any]) -> FrameEvidence:
         """Return what a frame tells.
 
         Args:
@@ -104,7 +104,7 @@ class FrameReader:
         slope, information, fluence, snr = self._pulse(cleaned)
         if snr:
             background["fluence"] = float(np.log(fluence))
-        return FrameStatistics(slope, information, background, gain, snr)
+        return FrameEvidence(slope, information, background, gain, snr)
 
     def _pulse(self, cleaned: Cleaned) -> tuple[dict[str, float], dict[str, float], float, float]:
         """Return slopes, information, fluence and S/N of the frame's strongest pulse."""
@@ -171,7 +171,7 @@ def bandpass_distance(gain: NDArray[np.float64], expected: NDArray[np.float64]) 
     return float(np.median(np.abs(change - np.median(change))))
 
 
-def frame_noise(frames: list[FrameStatistics]) -> NDArray[np.float64]:
+def frame_noise(frames: list[FrameEvidence]) -> NDArray[np.float64]:
     """Return the noise of each channel over some frames, shape (channel,)."""
     gains = np.stack([frame.gain for frame in frames])
     known = np.isfinite(gains).any(axis=0)
