@@ -6,11 +6,12 @@ import xarray as xr
 
 from physics_twins.datasets import find_data_file
 from physics_twins.pulsar.files import open_observation
-from physics_twins.pulsar.ism import SIGMA_PER_FWHM, pulse_cumulative
+from physics_twins.pulsar.ism import SIGMA_PER_FWHM, pulse_cumulative, smeared_cumulative
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.pulse_fit import PulseFit, PulseStart, fit_pulse
 from physics_twins.pulsar.pulse_model import (
     ChannelLaws,
+    _smeared,
     _tailed,
     normal_equations,
     samples,
@@ -62,17 +63,29 @@ def test_every_slope_of_the_tailed_gaussian_is_its_difference_quotient(tau):
         assert (high - low) / step == pytest.approx(-twice, abs=1e-4)  # one-sided: first order
 
 
-def test_normal_equations_are_products_of_the_model_and_its_differences():
+@pytest.mark.parametrize("smearing", [0.05, 0.4, 3.0])
+@pytest.mark.parametrize("tau", [0.0, 0.02, 0.6])
+def test_smeared_pulse_is_that_of_the_simulator(smearing, tau):
+    x, sigma = np.linspace(-3, 6, 50), 0.2
+    ours = [_smeared(each, sigma**2, tau, smearing)[0] for each in x]
+    width = sigma / SIGMA_PER_FWHM
+    theirs = smeared_cumulative(x, np.full(1, width), np.full(1, tau), np.full(1, smearing))
+    # The simulator leaves out tails of less than a tenth of the Gaussian, which shift it by tau.
+    assert np.allclose(ours, theirs, atol=1e-3 + (0.05 if 0 < tau < 0.1 * sigma + 1e-12 else 0))
+
+
+@pytest.mark.parametrize("width_ms", [0.2, 0.8])  # smearing as a box, and as a Gaussian
+def test_normal_equations_are_products_of_the_model_and_its_differences(width_ms):
     laws = ChannelLaws.of(BAND)
-    shape = np.array([4.0, 56.0, 0.1, 0.8, -1.0])
+    shape = np.array([4.0, 56.0, squared_sigma(width_ms), 0.1, -1.0])
     delays = np.rint(laws.delay_ms * 56.0 / laws.sampling_ms).astype(np.int32)
     values = np.random.default_rng(0).standard_normal((1, 256, 100)).astype(np.float32)
     products, projections = normal_equations(laws, shape[None], delays, values)
     columns = [samples(laws, shape, delays, 100)]
     for n in range(5):
-        step = np.eye(5)[n] * 1e-4
+        step = np.eye(5)[n] * 1e-5
         high, low = (samples(laws, shape + s * step, delays, 100) for s in (1, -1))
-        columns.append((high - low) / 2e-4)
+        columns.append((high - low) / 2e-5)
     flat = np.stack(columns).reshape(6, -1)
     assert np.allclose(products[0], flat @ flat.T, rtol=1e-4, atol=1e-6)
     assert np.allclose(projections[0], flat @ values.ravel(), rtol=1e-4, atol=1e-4)
@@ -110,7 +123,7 @@ def test_residual_of_the_right_model_is_noise_and_of_a_wrong_one_is_not():
 
 
 def test_width_that_cannot_be_resolved_has_an_interval_that_reaches_zero():
-    fit = fitted(observed(width_ms=0.05, fluence_jy_ms=0.25))
+    fit = fitted(observed(500, width_ms=0.05, fluence_jy_ms=0.1))
     assert fit.parameters["width_ms"].low == 0.0
     assert fit.parameters["width_ms"].covers(0.05)
 

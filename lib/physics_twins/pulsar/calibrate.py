@@ -16,7 +16,6 @@ from physics_twins.pulsar.pieces import Source
 from physics_twins.pulsar.pulse_finding import FoundPulses, find_pulses
 from physics_twins.pulsar.pulse_fit import PulseFit, describe, fit_windows
 from physics_twins.pulsar.pulse_limits import cramer_rao
-from physics_twins.pulsar.pulse_model import ChannelLaws
 from physics_twins.pulsar.receiver import noise_sigma_jy
 from physics_twins.pulsar.twin_parameters import CalibrationParameters
 from physics_twins.twin import Estimate, Range, TwinState
@@ -199,8 +198,9 @@ def _joint(
         found.time_s[first],
         found.boxcar_s,
         scattering_ms=scattering_ms,
+        spectral_index=start.spectral_index,
     )
-    laws = ChannelLaws.of(found.windows.band)
+    laws = found.windows.laws
     shapes = np.tile(rough.shapes[0], (len(found.time_s), 1))
     # With the DM changes the arrival at the highest channel, not that in the middle of the band.
     moved_ms = (rough.shapes[0, 1] - start.dm_pc_cm3) * laws.delay_ms[-1] / 2

@@ -77,7 +77,7 @@ class FrameReader:
             gain: Noise of each channel as it should be.
         """
         self.expected, self.band, self._snr_min, self.gain = expected, band, snr_min, gain
-        self._laws = ChannelLaws.of(band)
+        self._laws = ChannelLaws.of(band, expected.scattering_index)
         self._boxcar_s = expected_boxcar_s(expected, self._laws)
         dm = np.array([expected.dm_pc_cm3])
         self._delays = delay_samples(band.frequency_mhz, dm, band.sampling_s)[0]
@@ -89,7 +89,7 @@ class FrameReader:
         Args:
             spectra: Counts, the highest frequency first, shape (time, channel).
         """
-        cleaned = clean(spectra, self.band.sampling_s, drift=self._drift)
+        cleaned = clean(spectra, drift=self._drift)
         gain = _noise(spectra, cleaned)
         level = np.nanmedian(gain) if np.isfinite(gain).any() else np.nan
         narrow = cleaned.narrowband | cleaned.bad_channel[:, None]
@@ -112,7 +112,14 @@ class FrameReader:
         arrival_s = self._arrival_s(cleaned)
         if arrival_s is None:
             return nothing
-        windows = cut(cleaned.data, self.band, self.expected.dm_pc_cm3, [arrival_s], self._boxcar_s)
+        windows = cut(
+            cleaned.data,
+            self.band,
+            self.expected.dm_pc_cm3,
+            [arrival_s],
+            self._boxcar_s,
+            scattering_index=self.expected.scattering_index,
+        )
         if not windows.values.any():
             return nothing
         shape = np.array(
@@ -122,7 +129,7 @@ class FrameReader:
                     self.expected.dm_pc_cm3,
                     squared_sigma(self.expected.width_ms),
                     self.expected.scattering_ms,
-                    0.0,
+                    self.expected.spectral_index,
                 ]
             ]
         )

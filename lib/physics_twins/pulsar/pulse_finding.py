@@ -108,12 +108,12 @@ def find_pulses(
     band = receiver(data)
     search = _search(start, settings)
     background = Background(band, FRAME_SPECTRA)
-    laws = ChannelLaws.of(band)
+    laws = ChannelLaws.of(band, start.scattering_index)
     expected_s = expected_boxcar_s(start, laws)
     tally, boxcar_s = _Tally(), expected_s
     for piece in pieces(data, band, search):
         drift = channel_drift(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
-        cleaned = clean(piece.spectra, band.sampling_s, drift=drift)
+        cleaned = clean(piece.spectra, drift=drift)
         background.add(piece, cleaned)
         found = _in_piece(piece, cleaned, band, search, LONGEST_BOXCAR * expected_s)
         if len(found) and not tally.windows:
@@ -138,7 +138,7 @@ def find_pulses(
 
 def expected_boxcar_s(start: ObservationParameters, laws: ChannelLaws) -> float:
     """Return about how long the boxcar is that finds a pulse best."""
-    smearing_ms = np.sqrt(laws.smearing_ms2.mean()) * start.dm_pc_cm3 / SIGMA_PER_FWHM
+    smearing_ms = laws.smearing_ms.mean() * start.dm_pc_cm3 / np.sqrt(12) / SIGMA_PER_FWHM
     width_ms = BOXCAR_PER_FWHM * np.hypot(start.width_ms, smearing_ms)
     tail_ms = 1.5 * start.scattering_ms * float(laws.scattering.mean())
     return 1e-3 * float(max(width_ms + tail_ms, 2 * laws.sampling_ms))
@@ -207,7 +207,15 @@ def _cut_all(
     off = (found[:, 0] - start.dm_pc_cm3) * band.delay_s_per_dm / 2
     time_s = piece.start_s + found[:, 1] * band.sampling_s + off
     tally.windows.append(
-        cut(cleaned.data, band, start.dm_pc_cm3, time_s, boxcar_s, start_s=piece.start_s)
+        cut(
+            cleaned.data,
+            band,
+            start.dm_pc_cm3,
+            time_s,
+            boxcar_s,
+            start_s=piece.start_s,
+            scattering_index=start.scattering_index,
+        )
     )
     tally.time_s += time_s.tolist()
     tally.found.append(found)

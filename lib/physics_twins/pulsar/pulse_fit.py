@@ -17,6 +17,7 @@ from physics_twins.pulsar.pulse_model import (
     INDEX,
     SCATTERING,
     SQUARED_WIDTH,
+    THIN_SCREEN,
     TIME,
     ChannelLaws,
     samples,
@@ -114,6 +115,7 @@ def fit_pulse(
     *,
     scattering_ms: float | None = 0.0,
     spectral_index: float | None = 0.0,
+    scattering_index: float = THIN_SCREEN,
 ) -> PulseFit:
     """Fit one pulse of an observation.
 
@@ -125,6 +127,7 @@ def fit_pulse(
         start: From a search: `infer`'s `dm_pc_cm3`, `time_s` and `width_s` of a candidate.
         scattering_ms: Scattering time at 1 GHz that is known; None fits it.
         spectral_index: Exponent of the spectrum that is known; None fits it.
+        scattering_index: Power of the frequency with which the scattering time falls.
 
     Raises:
         ValueError: A starting value is not possible, or no sample of the pulse is left.
@@ -132,7 +135,15 @@ def fit_pulse(
     _check(start)
     data, band = cleaned_spectra(observation, max(DM_HEADROOM * start.dm_pc_cm3, MIN_CLEANING_DM))
     first_s = float(observation["time"].values[0])
-    windows = cut(data, band, start.dm_pc_cm3, [start.time_s], start.width_s, start_s=first_s)
+    windows = cut(
+        data,
+        band,
+        start.dm_pc_cm3,
+        [start.time_s],
+        start.width_s,
+        start_s=first_s,
+        scattering_index=scattering_index,
+    )
     best = fit_windows(
         windows,
         start.dm_pc_cm3,
@@ -141,7 +152,7 @@ def fit_pulse(
         scattering_ms=scattering_ms,
         spectral_index=spectral_index,
     )
-    template = samples(ChannelLaws.of(band), best.shapes[0], windows.delays, windows.values.shape[2])
+    template = samples(windows.laws, best.shapes[0], windows.delays, windows.values.shape[2])
     return describe(windows, best, off_pulse_noise(data, template, windows.delays))
 
 
@@ -169,7 +180,7 @@ def fit_windows(
     """
     if not windows.values.any():
         raise ValueError("no sample is left around the pulse: all are removed as interference")
-    laws = ChannelLaws.of(windows.band)
+    laws = windows.laws
     free = (DM, SQUARED_WIDTH)
     free += (SCATTERING,) * (scattering_ms is None) + (INDEX,) * (spectral_index is None)
     found = []
@@ -193,7 +204,7 @@ def describe(windows: PulseWindows, best: Solution, noise_factor: float = 1.0) -
         best: The solution.
         noise_factor: From `off_pulse_noise`; errors grow by it.
     """
-    laws = ChannelLaws.of(windows.band)
+    laws = windows.laws
     names = [NAMES[column] for column in best.free]
     ends = [interval(windows, laws, best, c, noise_factor=noise_factor) for c in best.free]
     best = within_bounds(best, ends, noise_factor=noise_factor)

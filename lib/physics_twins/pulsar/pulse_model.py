@@ -2,8 +2,7 @@
 
 A pulse is a Gaussian that dispersion delays and smears in each channel and that scattering gives an
 exponential tail. Each sample receives the difference of the pulse's cumulative between its two ends, as
-in `ism.pulse_cumulative`; the smearing's variance is added to the Gaussian's. Times are in ms here, so
-that all numbers of a fit are of similar size.
+in `ism.smeared_cumulative`. Times are in ms here, so that all numbers of a fit are of similar size.
 """
 
 import math
@@ -25,10 +24,14 @@ from physics_twins.pulsar.search import Band
 # Columns of the normal equations: the fluence, which is linear, and what gives the pulse its shape.
 FLUENCE, TIME, DM, SQUARED_WIDTH, SCATTERING, INDEX = range(6)
 N_COLUMNS = 6
+THIN_SCREEN = 4.0
 # Below this ratio of tail to Gaussian the closed forms lose digits, and a series has more than enough.
 MIN_TAIL = 1e-3
 # Further out than this, in standard deviations and in scattering times, is less than 1e-8 of a pulse.
 EDGE_SIGMA, EDGE_TAILS = 6.0, 18.0
+# Smearing is a box. Where its variance is below this part of the rest, a Gaussian of that variance
+# gives the same pulse to better than 1e-3 of its height.
+BOX_ABOVE = 0.1
 # A Gaussian narrower than this part of a sample cannot be told from one that has no width.
 MIN_SIGMA_SAMPLES = 0.02
 
@@ -39,29 +42,34 @@ class ChannelLaws:
 
     Attributes:
         delay_ms: Delay after the highest channel, for a DM of 1 pc cm-3.
-        smearing_ms2: Variance that smearing adds, for a DM of 1 pc cm-3; it grows with the square.
+        smearing_ms: Delay across the channel, for a DM of 1 pc cm-3.
         scattering: Scattering time over that at 1 GHz.
         log_frequency: Logarithm of the frequency over the middle of the band.
         sampling_ms: Time from one spectrum to the next.
     """
 
     delay_ms: NDArray[np.float64]
-    smearing_ms2: NDArray[np.float64]
+    smearing_ms: NDArray[np.float64]
     scattering: NDArray[np.float64]
     log_frequency: NDArray[np.float64]
     sampling_ms: float
 
     @classmethod
-    def of(cls, band: Band) -> Self:
-        """Return the laws for a receiver of two channels or more."""
+    def of(cls, band: Band, scattering_index: float = THIN_SCREEN) -> Self:
+        """Return the laws for a receiver of two channels or more.
+
+        Args:
+            band: The receiver.
+            scattering_index: Power of the frequency with which the scattering time falls.
+        """
         frequency_mhz = band.frequency_mhz
         highest_mhz = float(frequency_mhz[0])
         channel_width_mhz = (highest_mhz - float(frequency_mhz[-1])) / (len(frequency_mhz) - 1)
         smearing_s = channel_smearing(frequency_mhz, 1.0, channel_width_mhz=channel_width_mhz)
         return cls(
             1e3 * dispersion_delay(frequency_mhz, 1.0, reference_mhz=highest_mhz),
-            1e6 * smearing_s**2 / 12,
-            scattering_time(frequency_mhz, 1.0),
+            1e3 * smearing_s,
+            scattering_time(frequency_mhz, 1.0, scattering_index),
             np.log(frequency_mhz / np.sqrt(highest_mhz * frequency_mhz[-1])),
             1e3 * band.sampling_s,
         )
@@ -69,7 +77,7 @@ class ChannelLaws:
     @property
     def arrays(self) -> tuple[NDArray[np.float64], ...]:
         """The four laws, for functions that numba compiles."""
-        return self.delay_ms, self.smearing_ms2, self.scattering, self.log_frequency
+        return self.delay_ms, self.smearing_ms, self.scattering, self.log_frequency
 
 
 def squared_sigma(width_ms: float) -> float:
@@ -154,18 +162,42 @@ def _tailed(x, variance, tau):  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True)
+def _integral(x, variance, tau):  # pragma: no cover
+    """Return integrals: of the cumulative, the density, its slope, and the twice tailed density."""
+    cumulative, density, slope, twice = _tailed(x, variance, tau)
+    gauss = density + tau * slope  # what the tail was made of
+    integral = x * (cumulative + tau * density) + variance * gauss - tau * cumulative
+    return integral, cumulative, density, cumulative - tau * twice
+
+
+@numba.njit(cache=True, nogil=True)
+def _smeared(x, variance, tau, smearing):  # pragma: no cover
+    """Return what `_tailed` does after smearing over a time, and the slope with that time."""
+    added = smearing * smearing / 12
+    if added < BOX_ABOVE * (variance + tau * tau):
+        cumulative, density, slope, twice = _tailed(x, variance + added, tau)
+        return cumulative, density, slope, twice, slope * smearing / 12
+    i1, f1, d1, h1 = _integral(x + smearing / 2, variance, tau)
+    i0, f0, d0, h0 = _integral(x - smearing / 2, variance, tau)
+    cumulative = (i1 - i0) / smearing
+    with_smearing = ((f1 + f0) / 2 - cumulative) / smearing
+    density, slope, twice = (f1 - f0) / smearing, (d1 - d0) / smearing, (h1 - h0) / smearing
+    return cumulative, density, slope, twice, with_smearing
+
+
+@numba.njit(cache=True, nogil=True)
 def _samples(laws, dt, shape, delays, out):  # pragma: no cover
     delay_ms, smearing, scattering, log_nu = laws
     time, dm, squared, tau, index = shape
     floor = (MIN_SIGMA_SAMPLES * dt) ** 2
     for c in range(len(delays)):
-        variance = squared + smearing[c] * dm * dm + floor
+        variance, smear = squared + floor, smearing[c] * dm
         tail = tau * scattering[c]
         flux = math.exp(index * log_nu[c])
         start = (delays[c] - 0.5) * dt - time - delay_ms[c] * dm
-        before = _tailed(start, variance, tail)[0]
+        before = _smeared(start, variance, tail, smear)[0]
         for k in range(out.shape[1]):
-            after = _tailed(start + (k + 1) * dt, variance, tail)[0]
+            after = _smeared(start + (k + 1) * dt, variance, tail, smear)[0]
             out[c, k] = flux * (after - before)
             before = after
 
@@ -179,19 +211,19 @@ def _accumulate(laws, dt, shapes, delays, values, products, projections):  # pra
     for p in range(n_pulses):
         time, dm, squared, tau, index = shapes[p]
         for c in range(n_channels):
-            variance = squared + smearing[c] * dm * dm + floor
+            variance, smear = squared + floor, smearing[c] * dm
             tail = tau * scattering[c]
             flux = math.exp(index * log_nu[c])
             start = (delays[c] - 0.5) * dt - time - delay_ms[c] * dm
-            f0, f1, f2, f3 = _tailed(start, variance, tail)
+            f0, f1, f2, f3, f4 = _smeared(start, variance, tail, smear)
             for k in range(n_samples):
-                g0, g1, g2, g3 = _tailed(start + (k + 1) * dt, variance, tail)
+                g0, g1, g2, g3, g4 = _smeared(start + (k + 1) * dt, variance, tail, smear)
                 value = values[p, c, k]
                 if value != 0 and g0 > 0 and f0 < 1:
                     d1, d2 = flux * (g1 - f1), flux * (g2 - f2)
                     row[0] = flux * (g0 - f0)
                     row[1] = -d1
-                    row[2] = -d1 * delay_ms[c] + d2 * smearing[c] * dm
+                    row[2] = -d1 * delay_ms[c] + flux * (g4 - f4) * smearing[c]
                     row[3] = 0.5 * d2
                     row[4] = -flux * (g3 - f3) * scattering[c]
                     row[5] = row[0] * log_nu[c]
@@ -199,7 +231,7 @@ def _accumulate(laws, dt, shapes, delays, values, products, projections):  # pra
                         projections[p, i] += row[i] * value
                         for j in range(i, N_COLUMNS):
                             products[p, i, j] += row[i] * row[j]
-                f0, f1, f2, f3 = g0, g1, g2, g3
+                f0, f1, f2, f3, f4 = g0, g1, g2, g3, g4
         for i in range(N_COLUMNS):
             for j in range(i):
                 products[p, i, j] = products[p, j, i]

@@ -1,6 +1,6 @@
 """Windows cut out of an observation along a dispersion track: what a pulse is fitted to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numba
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from physics_twins.pulsar.cleaning import clean
 from physics_twins.pulsar.dedispersion import channel_drift, delay_samples
+from physics_twins.pulsar.pulse_model import THIN_SCREEN, ChannelLaws
 from physics_twins.pulsar.search import Band
 
 # A window reaches so many lengths of the search's boxcar before and behind the pulse; scattering's tail
@@ -33,27 +34,34 @@ class PulseWindows:
         delays: First sample of each channel, after the first of the highest, shape (channel,).
         start_s: Time of the first sample of the highest channel, shape (pulse,).
         band: The receiver.
+        scattering_index: Power of the frequency with which the scattering time falls.
     """
 
     values: NDArray[np.float32]
     delays: NDArray[np.int32]
     start_s: NDArray[np.float64]
     band: Band
+    scattering_index: float = THIN_SCREEN
 
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def laws(self) -> ChannelLaws:
+        """How each channel sees a pulse."""
+        return ChannelLaws.of(self.band, self.scattering_index)
+
     def chosen(self, which: ArrayLike) -> "PulseWindows":
         """Return some of the windows."""
         which = np.asarray(which)
-        return PulseWindows(self.values[which], self.delays, self.start_s[which], self.band)
+        return replace(self, values=self.values[which], start_s=self.start_s[which])
 
     @classmethod
     def joined(cls, parts: list[Self]) -> "PulseWindows":
         """Return windows that were cut in the same way as one set."""
         values = np.concatenate([part.values for part in parts])
         start_s = np.concatenate([part.start_s for part in parts])
-        return PulseWindows(values, parts[0].delays, start_s, parts[0].band)
+        return replace(parts[0], values=values, start_s=start_s)
 
 
 def cut(
@@ -64,6 +72,7 @@ def cut(
     boxcar_s: float,
     *,
     start_s: float = 0.0,
+    scattering_index: float = THIN_SCREEN,
 ) -> PulseWindows:
     """Cut windows around pulses.
 
@@ -74,6 +83,7 @@ def cut(
         time_s: Arrivals at the highest channel, shape (pulse,).
         boxcar_s: About the length of the pulses, tail included.
         start_s: Time of the first spectrum of `data`.
+        scattering_index: Power of the frequency with which the scattering time falls.
     """
     times = (np.atleast_1d(np.asarray(time_s, dtype=float)) - start_s) / band.sampling_s
     margin = DM_MARGIN_PC_CM3 * band.delay_s_per_dm / 2
@@ -85,7 +95,9 @@ def cut(
     _cut(data, first, delays, values)
     half = round(LEVEL_S / 2 / band.sampling_s)
     _take_level_away(data, first, delays, half, values)
-    return PulseWindows(values, delays, start_s + first.astype(np.float64) * band.sampling_s, band)
+    return PulseWindows(
+        values, delays, start_s + first.astype(np.float64) * band.sampling_s, band, scattering_index
+    )
 
 
 @numba.njit(cache=True, nogil=True)
@@ -195,4 +207,4 @@ def cleaned_spectra(observation: xr.Dataset, dm_pc_cm3: float) -> tuple[NDArray[
     sampling_s = float(observation.attrs["sampling_time_s"])
     spectra: NDArray[Any] = ordered.transpose("time", "frequency").values
     drift = channel_drift(frequency_mhz, dm_pc_cm3, sampling_s)
-    return clean(spectra, sampling_s, drift=drift).data, Band(frequency_mhz, sampling_s)
+    return clean(spectra, drift=drift).data, Band(frequency_mhz, sampling_s)

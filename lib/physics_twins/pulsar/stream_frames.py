@@ -32,7 +32,10 @@ def frames(
     """
     band = receiver(data)
     turn = max(1, round(expected.period_s / band.sampling_s))
-    tail_ms = 4 * scattering_time(band.frequency_mhz[-1:], expected.scattering_ms)[0]
+    tail_ms = (
+        4
+        * scattering_time(band.frequency_mhz[-1:], expected.scattering_ms, expected.scattering_index)[0]
+    )
     behind_ms = 4 * expected.width_ms + float(tail_ms)
     sweep_s = expected.dm_pc_cm3 * band.delay_s_per_dm + 1e-3 * behind_ms
     n_behind = int(np.ceil(sweep_s / band.sampling_s))
@@ -61,11 +64,17 @@ def frames(
 def _an_arrival_s(piece: Piece, expected: ObservationParameters, band: Band) -> float:
     """Return when a pulse arrives: where a piece folded with the period is highest."""
     drift = channel_drift(band.frequency_mhz, expected.dm_pc_cm3, band.sampling_s)
-    cleaned = clean(piece.spectra, band.sampling_s, drift=drift)
+    cleaned = clean(piece.spectra, drift=drift)
     dm = np.array([expected.dm_pc_cm3])
     delays = delay_samples(band.frequency_mhz, dm, band.sampling_s)[0]
     series, present = dedisperse(cleaned.data, delays, ~cleaned.bad_channel)
-    n_box = max(1, round(expected_boxcar_s(expected, ChannelLaws.of(band)) / band.sampling_s))
+    n_box = max(
+        1,
+        round(
+            expected_boxcar_s(expected, ChannelLaws.of(band, expected.scattering_index))
+            / band.sampling_s
+        ),
+    )
     smooth = uniform_filter1d(np.where(present == present.max(), series, 0.0), n_box)
     n_bins = max(1, round(expected.period_s / band.sampling_s))
     phase = (np.arange(len(smooth)) * band.sampling_s / expected.period_s) % 1.0
