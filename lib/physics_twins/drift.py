@@ -83,7 +83,8 @@ class ChangeTest:
         z = np.array([sigma.get(name, np.nan) for name in self.names])
         d = np.abs([shift.get(name, np.nan) for name in self.names])
         free = np.array([(slack or {}).get(name, 0.0) for name in self.names])
-        ratio = d * (np.clip(np.stack([z, -z]), -MAX_SIGMA, MAX_SIGMA) - free) - d**2 / 2
+        beyond = np.clip(np.stack([z, -z]) - free, -MAX_SIGMA, MAX_SIGMA)
+        ratio = d * beyond - d**2 / 2
         self.sums = np.maximum(self.sums + np.where(np.isfinite(ratio), ratio, 0.0), 0.0)
         self.n_frames = np.where(self.sums > 0, self.n_frames + 1, 0)
         if self.score < 1:

@@ -28,8 +28,9 @@ MIN_QUIET_FRAMES = 8
 N_FOLDS = 8
 # What is behind the pulses is judged by means over so many frames, since interference lasts for some.
 BATCH_FRAMES = 8
-# It has changed when such a mean moves by so many of its standard deviations.
-BACKGROUND_SHIFT = 1.5
+# A change of the background by more than so many standard deviations of such a mean is looked for as
+# if it were so large: half of the true change must still be passed.
+MAX_BACKGROUND_SHIFT = 1.5
 # Interference is not Gaussian: more than this does not count.
 MAX_OCCUPANCY_SIGMA = 3.0
 # What is normal is known with an error: so many of its standard deviations do not count as a change.
@@ -164,8 +165,26 @@ class Monitor:
         self.normal = {name: long_run_scatter(values) for name, values in numbers.items()}
         n_known = {name: int(np.isfinite(values).sum()) for name, values in numbers.items()}
         self._slack = {
-            name: SLACK_SIGMA * np.sqrt((1 if name in SHAPE else BATCH_FRAMES) / max(n, 1))
+            name: SLACK_SIGMA * float(np.sqrt((1 if name in SHAPE else BATCH_FRAMES) / max(n, 1)))
             for name, n in n_known.items()
+        }
+        self._background_shift = {}
+        for name, change in self._background_changes().items():
+            scatter = max(self.normal[name][1], 1e-9) / np.sqrt(BATCH_FRAMES)
+            wanted, shift = change / scatter, min(change / scatter, MAX_BACKGROUND_SHIFT)
+            self._background_shift[name] = float(shift)
+            self._slack[name] = max(self._slack[name], float(wanted - shift) / 2)
+
+    def _background_changes(self) -> dict[str, float]:
+        """Return the changes that are looked for, as the numbers of the background are counted."""
+        noise = float(np.log1p(self.settings.noise_change))
+        occupancy = float(np.log1p(self.settings.occupancy_change))
+        return {
+            "fluence": float(np.log1p(self.settings.fluence_change)),
+            "noise": noise,
+            "bandpass": noise,
+            "narrowband_occupancy": occupancy,
+            "broadband_occupancy": occupancy,
         }
 
     def _judged(self, sigma: dict[str, float]) -> dict[str, float]:
@@ -193,7 +212,7 @@ class Monitor:
             "scattering_ms": settings.scattering_change_ms,
         }
         shift = expected_shifts(evidence.information, changes)
-        shift |= dict.fromkeys(BACKGROUND, BACKGROUND_SHIFT)
+        shift |= self._background_shift
         sigma = {}
         for name, (mean, scatter) in self.normal.items():
             value = _number(evidence, name)

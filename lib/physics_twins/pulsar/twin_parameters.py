@@ -32,6 +32,15 @@ class MonitorParameters(Parameters):
         0.2, ge=0.001, le=10, unit="pc cm-3", help="Change of the dispersion measure to be found"
     )
     width_change: float = field(0.2, ge=0.01, le=2, help="Relative change of the width to be found")
+    fluence_change: float = field(
+        0.5, ge=0.01, le=10, help="Relative change of the median fluence to be found"
+    )
+    noise_change: float = field(
+        0.03, ge=0.001, le=2, help="Relative change of the noise, or of a channel's gain, to be found"
+    )
+    occupancy_change: float = field(
+        1.0, ge=0.1, le=100, help="Relative change of the interference to be found; 1 is twice as much"
+    )
     alarm_threshold: float = field(
         11.0, ge=3, le=50, help="Logarithm of the likelihood ratio, summed, at which a change is called"
     )

@@ -107,7 +107,7 @@ def scenarios(table: xr.Dataset) -> hv.Layout:
     seen = [names, table["snr_found"].values, np.nan_to_num(table["snr_found_error"].values)]
     shares = [names, table["recall"].values, table["recall_error"].values]
     limit = hv.Scatter(tuple(ideal[:2]), axis, snr, label="limit: matched filter")
-    found = hv.Scatter(tuple(seen[:2]), axis, snr, label="mean of those found")
+    found = hv.Scatter(tuple(seen[:2]), axis, snr, label="median of those found")
     left = [
         styled(limit, color=GREEN, size=10),
         styled(hv.ErrorBars(tuple(ideal), axis, [snr, "down", "up"]), color=GREEN),
@@ -155,7 +155,7 @@ def drift(
         upper.append(styled(hv.VLine(changed_at), color="black", line_width=1))
         lower.append(styled(hv.VLine(changed_at), color="black", line_width=1))
     words = TITLES.get(number, number.replace("_", " "))
-    options = {"width": WIDTH, "height": 260, "padding": (0, 0.1), **FRAME}
+    options = {"width": WIDTH, "height": 290, "padding": (0, 0.1), **FRAME}
     options |= {"xlabel": "Frame"}
     return hv.Layout(
         [
@@ -164,6 +164,7 @@ def drift(
                 title="The strongest sign of a change",
                 ylabel="Drift score",
                 **options,
+                **legend(2),
             ),
             styled(
                 hv.Overlay(lower),

@@ -33,7 +33,7 @@ class WhatIf:
         parameters: What each scenario is, by name.
         observations: A simulated observation of each, with all truth.
         table: `snr_ideal`, analytically, with the ends of the 68 % interval that the calibration
-            leaves, `snr_ideal_low` and `snr_ideal_high`; `snr_found` by the classifier, mean and
+            leaves, `snr_ideal_low` and `snr_ideal_high`; `snr_found` by the classifier, median and
             error; `recall` of whole pulses with its error; `n_false`; and `occupied`, the part of the
             samples in which interference is above the noise (scenario).
     """
@@ -179,8 +179,10 @@ def _row(observation: xr.Dataset, result: xr.Dataset, ideal: Estimate) -> dict[s
         "snr_ideal": ideal.value,
         "snr_ideal_low": ideal.low,
         "snr_ideal_high": ideal.high,
-        "snr_found": float(found.mean()) if n_found else np.nan,
-        "snr_found_error": float(found.std(ddof=1) / np.sqrt(n_found)) if n_found > 1 else np.nan,
+        "snr_found": float(np.median(found)) if n_found else np.nan,
+        "snr_found_error": 1.25 * float(found.std(ddof=1) / np.sqrt(n_found))
+        if n_found > 1
+        else np.nan,
         "recall": n_found / n if n else np.nan,
         "recall_error": float(np.sqrt(share * (1 - share) / (n + 4))),
         "n_false": float(scores["n_false"]),
