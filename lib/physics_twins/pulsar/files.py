@@ -22,6 +22,7 @@ __all__ = [
     "FilterbankWriter",
     "ObservationFileError",
     "ObservationReader",
+    "observation_writer",
     "open_observation",
     "write_dataset",
 ]
@@ -96,8 +97,17 @@ def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
         start_mjd=float(dataset.attrs.get("start_mjd", 0.0)),
         source_name=str(dataset.attrs.get("source_name", "")),
     )
-    with _writer(Path(path))(path, header) as file:
+    with observation_writer(path, header) as file:
         file.write(dataset["data"].values)
+
+
+def observation_writer(path: str | os.PathLike[str], header: FilterbankHeader) -> ObservationWriter:
+    """Begin a telescope file in the format that its name says, best in a `with` block.
+
+    Raises:
+        ObservationFileError: The header describes no file of that format.
+    """
+    return _writer(Path(path))(path, header)
 
 
 def _writer(path: Path) -> type[ObservationWriter]:
