@@ -9,6 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
+from scipy.signal import lfilter
 
 N_ITERATIONS = 40
 LEAST_GAIN = 1e-5  # of the likelihood per value, below which the fit has converged
@@ -24,11 +25,13 @@ class MarkovModel:
         transition: Probability to go from a state to another, shape (state, state).
         mean: Of each state's values, shape (state, member).
         factor: Lower Cholesky factor of their covariance, shape (state, member, member).
+        memory: Correlation of one value with the next, besides what the states do.
     """
 
     transition: NDArray[np.float64]
     mean: NDArray[np.float64]
     factor: NDArray[np.float64]
+    memory: float = 0.0
 
     @property
     def occupancy(self) -> NDArray[np.float64]:
@@ -83,7 +86,23 @@ def fit_markov(segments: NDArray[np.float64], state: NDArray[np.int64]) -> Marko
         if total - before < LEAST_GAIN * flat.size:
             break
         before = total
-    return MarkovFit(MarkovModel(transition, mean, factor), total, probability)
+    memory = _memory(segments, probability, mean, factor)
+    return MarkovFit(MarkovModel(transition, mean, factor, memory), total, probability)
+
+
+def _memory(
+    segments: NDArray[np.float64],
+    probability: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    factor: NDArray[np.float64],
+) -> float:
+    """Return the lag-1 correlation of values in units of their most probable state's Gaussian."""
+    state = probability.argmax(axis=2)
+    white = np.empty(segments.shape)
+    for n in range(len(mean)):
+        apart = segments[state == n] - mean[n]
+        white[state == n] = solve_triangular(factor[n], apart.T, lower=True).T
+    return float(np.clip((white[:, 1:] * white[:, :-1]).mean() / (white**2).mean(), 0, 0.95))
 
 
 def n_parameters(n_states: int, n_members: int) -> int:
@@ -132,13 +151,19 @@ class MarkovStream:
         self._model = model
         self._rng_state, self._rng = rng.spawn(2)
         self._cumulative = np.cumsum(model.transition, axis=1)
+        self._before = self._rng.standard_normal((1, model.mean.shape[1]))
         self._state = int(self._rng_state.choice(len(model.mean), p=model.occupancy))
 
     def read(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the next states, shape (time,), and values, shape (time, member)."""
         state = _walk(self._cumulative, self._state, self._rng_state.random(count))
         self._state = int(state[-1])
-        white = self._rng.standard_normal((count, self._model.mean.shape[1]))
+        memory = self._model.memory
+        fresh = self._rng.standard_normal((count, self._model.mean.shape[1]))
+        start = memory * self._before
+        white, _ = lfilter([np.sqrt(1 - memory**2)], [1, -memory], fresh, axis=0, zi=start)
+        white = np.asarray(white)
+        self._before = white[-1:]
         values = np.empty_like(white)
         for n, (mean, factor) in enumerate(zip(self._model.mean, self._model.factor, strict=True)):
             here = state == n

@@ -72,6 +72,8 @@ class LookalikeStream:
         level = model.noise.level.astype(np.float32)
         z = self._noise.read(count)
         narrowband = self._transmitters.put_into(z)
+        for (source, target), share in zip(model.spill, model.spill_share, strict=True):
+            z[:, target] += np.float32(share) * z[:, source]
         broadband, lost = np.zeros((2, count), dtype=bool)
         for rows, strength in self._impulses.within(count):
             z[rows] += np.float32(strength) * model.impulses.share.astype(np.float32)

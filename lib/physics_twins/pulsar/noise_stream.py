@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
 from scipy.sparse import csr_array
 
-from physics_twins.pulsar.telescope_noise import SHAPE_NODES, Noise, baseline_modes, expand
+from physics_twins.pulsar.telescope_noise import SHAPE_NODES, Noise, expand
 
 # How long a stretch is that is drawn at once: changes slower than it cannot be.
 STRETCH_SPECTRA = 8192
@@ -14,7 +14,7 @@ MIN_STRETCH_SPECTRA = 512
 MAX_STRETCH_SAMPLES = 1 << 22
 BASELINE_SPECTRA = 32768
 # What a channel gets of another is left out below this.
-MIN_MIXED = 1e-3
+MIN_MIXED = 3e-4
 
 
 class NoiseStream:
@@ -31,7 +31,7 @@ class NoiseStream:
         affordable = max(MIN_STRETCH_SPECTRA, MAX_STRETCH_SAMPLES // n_channels)
         length = min(STRETCH_SPECTRA, 1 << int(np.log2(affordable)))
         self._shape = model.shape.astype(np.float32)
-        self._modes = baseline_modes(n_channels).T.astype(np.float32)
+        self._modes = model.mode.T.astype(np.float32)
         own = np.sqrt(expand(model.spectrum, model.edge, length)).T
         self._channels = _Faded(rng_channels, own.astype(np.float32), _mixing(model))
         common = np.sqrt(expand(model.mode_spectrum, model.mode_edge, BASELINE_SPECTRA)).T

@@ -27,6 +27,7 @@ from physics_twins.pulsar.telescope_noise import (
 from physics_twins.pulsar.telescope_transmitters import (
     TransmitterStream,
     find_transmitters,
+    fit_spill,
     fit_transmitters,
 )
 
@@ -71,11 +72,14 @@ def fit_telescope(data: Observation, *, seed: int) -> TelescopeModel:
     wide = (lost | impulse)[:, :, None]
     found = np.stack([find_transmitters(segment) for segment in z]) & ~wide
     transmitters, theirs = fit_transmitters(z, found, seed=seed)
+    spill, spill_share = fit_spill(z, theirs)
     clean_samples = ~found & ~wide & (sigma > 0) & ~theirs
     model = TelescopeModel(
         header=header,
         noise=fit_noise(z, clean_samples, level, sigma, n_bits=header.n_bits, n_levelled=n_levelled),
         transmitters=transmitters,
+        spill=spill,
+        spill_share=spill_share,
         impulses=fit_impulses(np.where(found, np.float32(0), z), impulse),
         losses=fit_losses(counts, lost),
         levelling=levelling,
@@ -149,14 +153,16 @@ def _corrected(model: TelescopeModel, z: NDArray[np.float32], counts: NDArray[An
         alone = np.zeros((n_time, n_channels), dtype=np.float32)
         stream.put_into(alone)
         given += band_means(_power(alone @ weight) / n_channels, bands(n_time, 1)) / N_TRIAL_SEGMENTS
-    weight[[channel for one in model.transmitters for channel in one.channel]] = 0
+    weight[noise.mode[:, 0] == 0] = 0  # transmitters' channels, and what has no noise of its own
     present = weight[noise.link] > 0
     white = ((weight > 0).sum() + 2 * noise.correlation @ present.all(axis=1)) / n_channels
     power = np.mean([_power(_zero_dm(segment)) for segment in counts], axis=0)
     wanted = band_means(unlevelled(power, model.levelling.n_spectra), noise.mode_edge)
     octave = np.searchsorted(bands(n_time, 1), noise.mode_edge - 1e-9)
     modes = noise.mode_spectrum.copy()
-    modes[0] = np.maximum(wanted - white - given[octave], 0) / max(weight.sum() / n_channels, 0.1) ** 2
+    modes[0] = np.maximum(wanted - white - given[octave], 0) / max(
+        float(weight @ noise.mode[:, 0]) ** 2 / n_channels, 0.01
+    )
     return replace(noise, mode_spectrum=modes)
 
 

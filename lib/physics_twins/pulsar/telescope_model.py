@@ -28,6 +28,8 @@ class TelescopeModel:
         header: Channels, the highest first, sampling time and bits of the recording.
         noise: What is there without interference.
         transmitters: What disturbs single channels.
+        spill: Pairs of a transmitter's channel and one beside it that hears it, shape (spill, 2).
+        spill_share: What share of the former's samples is found in the latter, shape (spill,).
         impulses: What all channels see at once.
         losses: Spectra that were not recorded.
         levelling: How the recorder levels its channels.
@@ -39,6 +41,8 @@ class TelescopeModel:
     header: FilterbankHeader
     noise: Noise
     transmitters: tuple[Transmitter, ...]
+    spill: NDArray[np.int64]
+    spill_share: NDArray[np.float64]
     impulses: WideEvents
     losses: WideEvents
     levelling: Levelling
@@ -61,6 +65,9 @@ class TelescopeModel:
             f"{part}_{name}": (dimensions, getattr(parts[part], name), {"units": units})
             for part, (_, columns) in _PARTS.items()
             for name, (dimensions, units) in columns.items()
+        }
+        variables |= {
+            name: (dimensions, vars(self)[name], {"units": "1"}) for name, dimensions in _SPILL.items()
         }
         header = self.header
         return xr.Dataset(
@@ -121,9 +128,10 @@ def from_dataset(dataset: xr.Dataset) -> TelescopeModel:
     for name, nodes in (("node", SHAPE_NODES), ("quantile", PROBABILITIES)):
         if not np.array_equal(_checked(dataset, name, (name,)), nodes):
             raise ValueError(f"{name}: other values than this version's; fit the telescope again")
-    link = parts["noise"].link
-    if link.size and not (link.min() >= 0 and link.max() < len(frequency_mhz)):
-        raise ValueError(f"noise_link = {link.max()}: must be 0 to {len(frequency_mhz) - 1}")
+    parts |= {name: _checked(dataset, name, dimensions) for name, dimensions in _SPILL.items()}
+    for name, pairs in (("noise_link", parts["noise"].link), ("spill", parts["spill"])):
+        if pairs.size and not (pairs.min() >= 0 and pairs.max() < len(frequency_mhz)):
+            raise ValueError(f"{name} = {pairs.max()}: must be 0 to {len(frequency_mhz) - 1}")
     try:
         transmitters = from_table(parts["transmitters"], n_channels=len(frequency_mhz))
     except ValueError as error:
@@ -154,6 +162,7 @@ _NOISE: _Columns = {
     "shape": (("frequency", "node"), "1"),
     "edge": (("band",), "1"),
     "spectrum": (("frequency", "band"), "1"),
+    "mode": (("frequency", "mode"), "1"),
     "mode_edge": (("mode_band",), "1"),
     "mode_spectrum": (("mode", "mode_band"), "1"),
     "link": (("link", "end"), "1"),
@@ -167,7 +176,9 @@ _TRANSMITTERS: _Columns = {
     "transition": (("transition",), "1"),
     "mean": (("mean",), "1"),
     "factor": (("factor",), "1"),
+    "memory": (("transmitter",), "1"),
 }
+_SPILL = {"spill": ("spill_pair", "end"), "spill_share": ("spill_pair",)}
 _LEVELLING: _Columns = {
     "n_spectra": ((), "1"),
     "mean": (("frequency",), "counts"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct, rfft
+from scipy.fft import rfft
 from scipy.ndimage import median_filter
 from scipy.special import ndtr, ndtri
 
@@ -20,7 +20,10 @@ from physics_twins.pulsar.levelling import unlevelled
 
 # Standard normal quantiles, equally spaced, at which a channel's marginal distribution is kept.
 SHAPE_NODES = np.linspace(-3.0, 3.0, 25)
-N_MODES = 8  # of the baseline across the band: cosines with 0 to 7 half periods
+N_MODES = 12  # of the baseline across the band, at most
+N_SUBBANDS = 64
+CELL_SPECTRA = 16
+MODE_MARGIN = 1.2
 BANDS_PER_OCTAVE = 2
 MODE_BANDS_PER_OCTAVE = 6
 # A number of one channel is kept where it lies so many standard errors from that of all channels.
@@ -44,6 +47,7 @@ class Noise:
         shape: Quantiles of (value - level) / sigma at `SHAPE_NODES`, shape (channel, node).
         edge: Upper ends of the spectra's bands, in cycles per spectrum, shape (band,).
         spectrum: Power of g over that of white noise, shape (channel, band).
+        mode: Patterns of the baseline over the band, orthonormal, shape (channel, mode).
         mode_edge: Upper ends of the baseline's bands, in cycles per spectrum, shape (mode band,).
         mode_spectrum: Power of each baseline mode over that of white noise, shape (mode, mode band).
         link: Pairs of channels that are correlated, the lower number first, shape (link, 2).
@@ -55,6 +59,7 @@ class Noise:
     shape: NDArray[np.float64]
     edge: NDArray[np.float64]
     spectrum: NDArray[np.float64]
+    mode: NDArray[np.float64]
     mode_edge: NDArray[np.float64]
     mode_spectrum: NDArray[np.float64]
     link: NDArray[np.int64]
@@ -88,11 +93,12 @@ def fit_noise(
     else:
         shape = _shapes(z, clean)
         g, kept = gaussianised(z, shape), np.ones(n_channels)
-    power, mode_power, matrix = _moments(np.where(clean, g, np.float32(0)))
+    g = np.where(clean, g, np.float32(0))
+    basis = baseline_modes(g, ~scarce)
+    power, mode_power, matrix = _moments(g, basis)
     power, mode_power = (unlevelled(each, n_levelled) for each in (power, mode_power))
     link, correlation = _links(matrix / np.mean(kept), n_segments * n_time * 7 // 8, scarce)
     edge, mode_edge = bands(n_time, BANDS_PER_OCTAVE), bands(n_time, MODE_BANDS_PER_OCTAVE)
-    basis = baseline_modes(n_channels)
     # What the links alone give a mode, whose own channels are white.
     linked = 2 * correlation @ (basis[link[:, 0]] * basis[link[:, 1]])
     white = 1 + linked * np.mean(kept)
@@ -101,7 +107,9 @@ def fit_noise(
     spectrum = 1 + (spectrum - 1) / kept[:, None]
     spectrum -= basis**2 @ band_means(expand(mode_spectrum, mode_edge, n_time).T, edge).T
     spectrum = _pooled_where_alike(spectrum, edge, n_segments * n_time, scarce)
-    return Noise(level, sigma, shape, edge, spectrum, mode_edge, mode_spectrum, link, correlation)
+    return Noise(
+        level, sigma, shape, edge, spectrum, basis, mode_edge, mode_spectrum, link, correlation
+    )
 
 
 def levels_of_coarse_counts(
@@ -133,9 +141,33 @@ def levels_of_coarse_counts(
     return y - sigma * x, sigma
 
 
-def baseline_modes(n_channels: int) -> NDArray[np.float64]:
-    """Return orthonormal cosines over the band, the first constant, shape (channel, mode)."""
-    return np.asarray(dct(np.eye(n_channels), axis=0, norm="ortho"))[:N_MODES].T
+def baseline_modes(g: NDArray[np.float32], present: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return patterns over the band in which channels change together, orthonormal (channel, mode).
+
+    The first is the same in all channels. The others are those principal components of slow changes in
+    subbands that no white noise has (Marchenko & Pastur 1967).
+
+    Args:
+        g: White but for what is looked for, shape (segment, time, channel).
+        present: Which channels count, shape (channel,).
+    """
+    subbands = [part for part in np.array_split(np.flatnonzero(present), N_SUBBANDS) if len(part)]
+    n_cells = g.shape[1] // CELL_SPECTRA
+    cells = (
+        g[:, : n_cells * CELL_SPECTRA].reshape(-1, CELL_SPECTRA, g.shape[2]).sum(axis=1, dtype=float)
+    )
+    slow = np.stack(
+        [cells[:, part].sum(axis=1) / np.sqrt(CELL_SPECTRA * len(part)) for part in subbands]
+    )
+    constant = np.sqrt([len(part) / present.sum() for part in subbands])
+    slow -= np.outer(constant, constant @ slow)
+    values, vectors = np.linalg.eigh(slow @ slow.T / slow.shape[1])
+    most = (1 + np.sqrt(len(subbands) / slow.shape[1])) ** 2
+    kept = vectors[:, values > MODE_MARGIN * most][:, ::-1][:, : N_MODES - 1]
+    modes = np.zeros((g.shape[2], 1 + kept.shape[1]))
+    for part, weights in zip(subbands, np.column_stack([constant, kept]), strict=True):
+        modes[part] = weights / np.sqrt(len(part))
+    return modes
 
 
 def bands(n_time: int, per_octave: int) -> NDArray[np.float64]:
@@ -206,14 +238,14 @@ def _standardised(
 
 
 def _moments(
-    g: NDArray[np.float32],
+    g: NDArray[np.float32], modes: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return power (frequency, channel), that of the baseline's modes, and correlations of channels.
 
     The latter are those of fast changes, from which the baseline is absent.
     """
     n_time, n_channels = g.shape[1:]
-    basis = baseline_modes(n_channels).astype(np.float32)
+    basis = modes.astype(np.float32)
     power = np.zeros((n_time // 2 + 1, n_channels))
     mode_power = np.zeros((n_time // 2 + 1, basis.shape[1]))
     covariance = np.zeros((n_channels, n_channels))
@@ -262,7 +294,7 @@ def _links(
         smooth = median_filter(diagonal, NEIGHBOUR_WINDOW, mode="nearest")
         differs = np.abs(diagonal - smooth) > SIGNIFICANT * error
         everywhere = float(np.median(diagonal))
-        if abs(everywhere) < 3 * error / np.sqrt(len(diagonal)):
+        if abs(everywhere) < error / np.sqrt(len(diagonal)):
             everywhere = 0.0
         local = np.abs(smooth - everywhere) > 3 * error / np.sqrt(NEIGHBOUR_WINDOW)
         usual = np.where(local, smooth, everywhere)
@@ -297,7 +329,7 @@ def _remembering(
     """
     low = np.concatenate([[0.0], edge[:-1]])
     cosine = np.sin(2 * np.pi * edge) - np.sin(2 * np.pi * low)  # 2 pi times its integral
-    lag1 = spectrum @ cosine / (2 * np.pi * (spectrum @ (edge - low)))
+    lag1 = spectrum @ cosine / (2 * np.pi * np.maximum(spectrum @ (edge - low), 1e-9))
     usual = float(pooled @ cosine / (2 * np.pi * (pooled @ (edge - low))))
     apart = np.abs(lag1 - usual) * np.sqrt(n_values)
     noise = ndtri((np.arange(64) + 0.5) / 64) / np.sqrt(n_values)

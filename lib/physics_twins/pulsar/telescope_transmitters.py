@@ -27,6 +27,7 @@ DETECTION_SPECTRA = (2, 4, 8, 16, 32, 64)
 # Two channels are one transmitter's when they are correlated by so much, and so are their changes from
 # sample to sample: slow ones agree by chance.
 TOGETHER, FAST_TOGETHER = 0.3, 0.1
+BESIDE_TOGETHER = 0.1  # for neighbours in the band
 # How many states off and on are tried; what Schwarz's criterion prefers is kept.
 N_STATES = ((1, 1), (1, 2), (1, 3), (2, 2), (2, 4), (3, 5), (4, 8))
 # Up to here a strength is kept as it is, beyond it its logarithm: strengths spread over decades.
@@ -153,8 +154,36 @@ def _groups(z: NDArray[np.float32], found: NDArray[np.bool_]) -> list[NDArray[np
     with np.errstate(invalid="ignore"):
         whole, fast = (np.atleast_2d(np.corrcoef(v.T)) for v in (values, np.diff(values, axis=0)))
     alike = (whole > TOGETHER) & (fast > FAST_TOGETHER)
+    beside = np.abs(np.subtract.outer(channels, channels)) == 1
+    alike |= beside & (whole > BESIDE_TOGETHER)
     _, number = connected_components(csr_array(alike), directed=False)
     return [channels[number == n] for n in np.unique(number)]
+
+
+def fit_spill(
+    z: NDArray[np.float32], theirs: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return which channels a transmitter's neighbours hear, and how much of it.
+
+    Args:
+        z: Normalised spectra, shape (segment, time, channel).
+        theirs: Which channels are a transmitter's, shape (channel,).
+
+    Returns:
+        Pairs of a transmitter's channel and one beside it, shape (spill, 2), and what share of the
+        former's samples is found in the latter's, shape (spill,).
+    """
+    pairs = [
+        (source, target)
+        for source in np.flatnonzero(theirs)
+        for target in (source - 1, source + 1)
+        if 0 <= target < len(theirs) and not theirs[target]
+    ]
+    share = []
+    for source, target in pairs:
+        covariance = np.cov(z[:, :, source].ravel(), z[:, :, target].ravel())
+        share.append(covariance[0, 1] / max(covariance[0, 0], 1e-9))
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(share, dtype=float)
 
 
 class TransmitterStream:

@@ -21,6 +21,7 @@ class TransmitterTable:
         transition: From a state to each, shape (transition,).
         mean: Of a state in each member, shape (mean,).
         factor: Cholesky factor of a state's covariance, shape (factor,).
+        memory: Correlation of one value with the next, shape (transmitter,).
     """
 
     n_states: NDArray[np.int64]
@@ -30,6 +31,7 @@ class TransmitterTable:
     transition: NDArray[np.float64]
     mean: NDArray[np.float64]
     factor: NDArray[np.float64]
+    memory: NDArray[np.float64]
 
 
 def to_table(transmitters: tuple[Transmitter, ...]) -> TransmitterTable:
@@ -47,6 +49,7 @@ def to_table(transmitters: tuple[Transmitter, ...]) -> TransmitterTable:
         transition=joined([model.transition for model in models], float),
         mean=joined([model.mean for model in models], float),
         factor=joined([model.factor for model in models], float),
+        memory=np.array([model.memory for model in models]),
     )
 
 
@@ -81,6 +84,7 @@ def from_table(table: TransmitterTable, *, n_channels: int) -> tuple[Transmitter
             transition,
             parts["mean"][n].reshape(n_states, n_members),
             parts["factor"][n].reshape(n_states, n_members, n_members),
+            float(table.memory[n]),
         )
         transmitters.append(Transmitter(parts["channel"][n], model, parts["on"][n].astype(bool)))
     return tuple(transmitters)
