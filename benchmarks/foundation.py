@@ -12,18 +12,17 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
-import pandas as pd
 import xarray as xr
 from nbformat.v4 import new_code_cell, new_notebook
 from numpy.typing import NDArray
 from scipy.stats import beta
 
+from _pulsar_files import pulses_in
 from _table import Figure, Skipped, median_and_spread, run_benchmarks, this_machine
-from physics_twins.datasets import find_data_file
 from physics_twins.plots import BOXCAR_LIMIT
 from physics_twins.pulsar.evaluate import evaluate
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
-from physics_twins.pulsar.infer import candidate_table, infer
+from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.ism import dispersion_delay
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.simulate import simulate
@@ -57,7 +56,7 @@ def bad_parameter() -> Figure:
 
 def burst(name: str) -> Figure:
     """One property of the strongest pulse in a real ASKAP file, from a blind search up to DM 600."""
-    table = _pulses("pulsar/askap_frb_28.fil", dm_max_pc_cm3=600.0)
+    table = pulses_in("pulsar/askap_frb_28.fil", dm_max_pc_cm3=600.0)
     if not len(table):
         raise RuntimeError("no pulse was found")
     others = table["snr"].iloc[1:]
@@ -77,7 +76,7 @@ def burst(name: str) -> Figure:
 
 def parkes_pulses() -> Figure:
     """Candidates labelled pulse in a real Parkes file with much interference and no pulse."""
-    n_pulses = len(_pulses("pulsar/parkes_8bit_1.fil", dm_max_pc_cm3=100.0))
+    n_pulses = len(pulses_in("pulsar/parkes_8bit_1.fil", dm_max_pc_cm3=100.0))
     return Figure(n_pulses, None, "", reference=0, device=this_machine())
 
 
@@ -133,15 +132,6 @@ def stream_memory() -> Figure:
             [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
         )
     return Figure(float(done.stdout) * 1024 / 1e6, None, "MB", 300.0, this_machine(), (0,))
-
-
-@cache
-def _pulses(name: str, *, dm_max_pc_cm3: float) -> pd.DataFrame:
-    path = find_data_file(name)
-    if path is None:
-        raise Skipped(f"{name} is not on this machine: twins data fetch {name}")
-    table = candidate_table(infer(SearchParameters(dm_max_pc_cm3=dm_max_pc_cm3), path))
-    return table.loc[table["label"] == "pulse", :]
 
 
 @cache

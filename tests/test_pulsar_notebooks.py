@@ -25,6 +25,8 @@ def test_simulate_leaves_an_observation_and_a_file_that_agree(tmp_path):
         np.testing.assert_array_equal(file.dataset()["data"], observation["data"])
     assert observation.attrs["duration_s"] == 0.6
     assert run.metrics["n_pulses"] == observation.sizes["pulse"] >= 1
+    truth = pd.read_csv(run.folder / "stream.fil.truth.csv")
+    assert {"pulse", "nbrfi", "bbrfi", "other"} == set(truth["label"])
     assert (run.folder / "report.html").stat().st_size > 10_000
 
 

@@ -112,7 +112,7 @@ def _normalised(
         return normalise(spectra), every_channel
     sampling_s = float(observation.attrs["sampling_time_s"])
     drift = channel_drift(observation["frequency"].values, clean_for_dm_pc_cm3, sampling_s)
-    result = clean(spectra, sampling_s, drift=drift)
+    result = clean(spectra, drift=drift)
     return result.data, ~result.bad_channel
 
 

@@ -3,9 +3,9 @@
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from physics_twins.pulsar.observation_file import (
     FilterbankHeader,
@@ -15,6 +15,9 @@ from physics_twins.pulsar.observation_file import (
 )
 from physics_twins.pulsar.sigproc import FilterbankError, FilterbankReader, FilterbankWriter
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 __all__ = [
     "FilterbankError",
     "FilterbankHeader",
@@ -22,7 +25,6 @@ __all__ = [
     "FilterbankWriter",
     "ObservationFileError",
     "ObservationReader",
-    "observation_writer",
     "open_observation",
     "write_dataset",
 ]
@@ -75,7 +77,7 @@ def _inf_beside(path: Path) -> bool:
     return path.suffix == ".dat" and path.with_suffix(".inf").is_file()
 
 
-def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
+def write_dataset(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
     """Write a dataset with `data` (time, frequency) as a telescope file.
 
     The name says the format: PSRFITS where it ends in `.sf`, `.fits` or `.psrfits`, else SIGPROC.
@@ -97,22 +99,18 @@ def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
         start_mjd=float(dataset.attrs.get("start_mjd", 0.0)),
         source_name=str(dataset.attrs.get("source_name", "")),
     )
-    with observation_writer(path, header) as file:
+    with open_writer(path, header) as file:
         file.write(dataset["data"].values)
 
 
-def observation_writer(path: str | os.PathLike[str], header: FilterbankHeader) -> ObservationWriter:
-    """Begin a telescope file in the format that its name says, best in a `with` block.
+def open_writer(path: str | os.PathLike[str], header: FilterbankHeader) -> ObservationWriter:
+    """Begin a telescope file in the format that its name says: PSRFITS or SIGPROC.
 
     Raises:
-        ObservationFileError: The header describes no file of that format.
+        ObservationFileError: The header describes no file of this format.
     """
-    return _writer(Path(path))(path, header)
-
-
-def _writer(path: Path) -> type[ObservationWriter]:
-    if path.suffix in (".sf", ".fits", ".psrfits"):
+    if Path(path).suffix in (".sf", ".fits", ".psrfits"):
         from physics_twins.pulsar.psrfits_writer import PsrfitsWriter
 
-        return PsrfitsWriter
-    return FilterbankWriter
+        return PsrfitsWriter(path, header)
+    return FilterbankWriter(path, header)

@@ -146,7 +146,7 @@ def search_block(
         search: Range and thresholds.
     """
     drift = channel_drift(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
-    cleaned = clean(spectra, band.sampling_s, drift=drift)
+    cleaned = clean(spectra, drift=drift)
     trials = dm_trials(
         band.frequency_mhz,
         sampling_s=band.sampling_s,

@@ -11,6 +11,7 @@ SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
 # A scattering tail shorter than this, in standard deviations of the pulse, shows in no sample.
 MIN_TAIL_SIGMA = 0.1
+MIN_BOX_SIGMA = 0.02
 
 
 def dispersion_delay(
@@ -52,15 +53,18 @@ def channel_smearing(
     return k_dm * ((frequency_mhz - half_mhz) ** -2.0 - (frequency_mhz + half_mhz) ** -2.0)
 
 
-def scattering_time(frequency_mhz: ArrayLike, scattering_s: float) -> NDArray[np.float64]:
+def scattering_time(
+    frequency_mhz: ArrayLike, scattering_s: float, index: float = 4.0
+) -> NDArray[np.float64]:
     """Return the scattering time, in seconds, where it is `scattering_s` at 1 GHz.
 
-    A thin screen gives frequency^-4 (Lorimer & Kramer, section 4.2.2).
+    A thin screen gives frequency^-4, Kolmogorov turbulence frequency^-4.4 (Lorimer & Kramer, section
+    4.2.2); `index` is that number without its sign.
 
     >>> scattering_time([500.0, 1000.0], 0.002)
     array([0.032, 0.002])
     """
-    return scattering_s * (np.asarray(frequency_mhz, dtype=float) / 1000.0) ** -4.0
+    return scattering_s * (np.asarray(frequency_mhz, dtype=float) / 1000.0) ** -index
 
 
 def pulse_profile(
@@ -86,11 +90,13 @@ def pulse_profile(
     safe_tau_s = np.where(tail, tau_s, sigma_s)
     # Exponentially modified Gaussian; erfcx stays finite where exp times erfc would not.
     z = (sigma_s / safe_tau_s - x / sigma_s) / np.sqrt(2)
-    with np.errstate(over="ignore"):
-        decay = 0.5 * (sigma_s / safe_tau_s) ** 2 - x / safe_tau_s
-        late = np.exp(np.minimum(decay, 700.0)) * (1 - erf(z)) / (2 * safe_tau_s)
-        early = np.exp(-0.5 * (x / sigma_s) ** 2) * erfcx(np.maximum(z, 0)) / (2 * safe_tau_s)
-    return np.where(tail, np.where(z > 0, early, late), gauss)
+    profile = np.exp(-0.5 * (x / sigma_s) ** 2) / (2 * safe_tau_s)
+    early = z > 0
+    late = ~early
+    profile[early] *= erfcx(z[early])
+    decay = 0.5 * (sigma_s[late] / safe_tau_s[late]) ** 2 - x[late] / safe_tau_s[late]
+    profile[late] = np.exp(decay) * (1 - erf(z[late])) / (2 * safe_tau_s[late])
+    return np.where(tail, profile, gauss)
 
 
 def pulse_cumulative(
@@ -114,6 +120,43 @@ def pulse_cumulative(
         return gauss
     # Exponentially modified Gaussian: its distribution is the Gaussian's less tau times the density.
     return np.where(tail, gauss - tau_s * pulse_profile(time_s, width_s, scattering_s), gauss)
+
+
+def smeared_cumulative(
+    time_s: ArrayLike, width_s: ArrayLike, scattering_s: ArrayLike, smear_s: ArrayLike
+) -> NDArray[np.float64]:
+    """Return `pulse_cumulative` of a pulse that is smeared evenly over a time besides, 0 to 1.
+
+    Args:
+        time_s: Time from the centre of the Gaussian; broadcast against the others.
+        width_s: Full width at half maximum of the Gaussian.
+        scattering_s: Time constant of the tail.
+        smear_s: Time over which a channel spreads the pulse, from `channel_smearing`.
+
+    >>> smeared_cumulative([-0.01, 0.0, 0.01], 0.001, 0.0, 0.005).round(3)
+    array([0. , 0.5, 1. ])
+    """
+    sigma_s = np.asarray(width_s, dtype=float) * SIGMA_PER_FWHM
+    # A box much shorter than the pulse changes nothing, but would divide by nearly zero.
+    half_s = np.maximum(np.asarray(smear_s, dtype=float), MIN_BOX_SIGMA * sigma_s) / 2
+    middle_s = np.asarray(time_s, dtype=float)
+    late, early = (_arrived_so_far(middle_s + side * half_s, width_s, scattering_s) for side in (1, -1))
+    return (late - early) / (2 * half_s)
+
+
+def _arrived_so_far(
+    time_s: NDArray[np.float64], width_s: ArrayLike, scattering_s: ArrayLike
+) -> NDArray[np.float64]:
+    """Return the integral of `pulse_cumulative` up to a time, in s."""
+    sigma_s = np.asarray(width_s, dtype=float) * SIGMA_PER_FWHM
+    tau_s = np.asarray(scattering_s, dtype=float)
+    x = time_s / sigma_s
+    gauss = time_s * ndtr(x) + sigma_s * np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
+    tail = tau_s > MIN_TAIL_SIGMA * sigma_s
+    if not tail.any():
+        return gauss
+    # The Gaussian's distribution less tau times the density is the distribution: so with integrals.
+    return gauss - np.where(tail, tau_s, 0.0) * pulse_cumulative(time_s, width_s, scattering_s)
 
 
 def snr_ratio_at_dm_error(

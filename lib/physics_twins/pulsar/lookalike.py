@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from physics_twins import __version__
-from physics_twins.pulsar.files import observation_writer
+from physics_twins.pulsar.digitiser import highest_count, sample_type
+from physics_twins.pulsar.files import open_writer
 from physics_twins.pulsar.levelling import LevellingStream
 from physics_twins.pulsar.noise_stream import NoiseStream
 from physics_twins.pulsar.telescope_impulses import WideEventStream
@@ -143,7 +144,7 @@ def write_lookalike(
     stream = LookalikeStream(model, seed=seed)
     header = replace(model.header, source_name="look-alike", others=())
     options: dict[str, Any] = {"desc": "look-alike", "unit": "block", "leave": False}
-    with observation_writer(path, header) as file:
+    with open_writer(path, header) as file:
         lengths = list(_lengths(n_spectra, header.n_channels))
         for count in tqdm(lengths, disable=len(lengths) < 2, **options):
             file.write(stream.read(count).data)
@@ -166,5 +167,5 @@ def _digitised(values: NDArray[np.float32], n_bits: int) -> NDArray[Any]:
     if n_bits == 32:
         return values
     np.rint(values, out=values)
-    np.clip(values, 0, 2**n_bits - 1, out=values)
-    return values.astype(np.uint16 if n_bits == 16 else np.uint8)
+    np.clip(values, 0, highest_count(n_bits), out=values)
+    return values.astype(sample_type(n_bits))

@@ -5,11 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 MAX_CHANNELS = 1 << 20
 
@@ -128,12 +130,14 @@ class ObservationReader(ABC):
         for start in range(0, self.n_spectra, count):
             yield start, self.read(start, min(count, self.n_spectra - start))
 
-    def dataset(self, start: int = 0, count: int | None = None) -> xr.Dataset:
+    def dataset(self, start: int = 0, count: int | None = None) -> "xr.Dataset":
         """Return part of the file as a dataset with dimensions (time, frequency).
 
         Its `n_bits` are those that its values need: 32 where the format's scales made them
         floating-point numbers.
         """
+        import xarray as xr  # late: a writer needs none, and it takes 50 MB
+
         count = self.n_spectra - start if count is None else count
         header, data = self.header, self.read(start, count)
         time_s = (start + np.arange(count)) * header.sampling_time_s

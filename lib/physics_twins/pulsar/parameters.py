@@ -1,41 +1,126 @@
 """Parameters of the pulsar twin: the observation that is simulated, and the search."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from math import tau
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
 from physics_twins.parameters import Parameters, field
 
 
-class ObservationParameters(Parameters):
-    """A pulsar seen by a telescope, with interference; the defaults are like Effelsberg at 21 cm."""
+class MediumParameters(Parameters):
+    """The ionised gas between the pulsar and us."""
 
     dm_pc_cm3: float = field(56.77, ge=0, le=3000, unit="pc cm-3", help="Dispersion measure")
+    scattering_ms: float = field(
+        0.0, ge=0, le=500, unit="ms", help="Scattering time at 1 GHz; falls with the frequency"
+    )
+    scattering_index: float = field(
+        4.0, ge=3, le=5, folded=True, help="Its power of the frequency: 4 thin screen, 4.4 Kolmogorov"
+    )
+    scintillation_mhz: float = field(
+        0.0,
+        ge=0,
+        le=1e4,
+        unit="MHz",
+        folded=True,
+        help="Decorrelation bandwidth of scintillation at the band's centre; 0 for none",
+    )
+    scintillation_s: float = field(
+        300.0, ge=0.1, le=1e6, unit="s", folded=True, help="Decorrelation time of scintillation"
+    )
+    dm_drift_pc_cm3_per_h: float = field(
+        0.0, ge=-10, le=10, unit="pc cm-3 h-1", folded=True, help="Change of the dispersion measure"
+    )
+
+
+class SourceParameters(Parameters):
+    """A pulsar: its beam, its rotation and orbit, and how its pulses differ from each other."""
+
     fluence_jy_ms: float = field(
         0.4, ge=0, le=1e4, unit="Jy ms", logarithmic=True, help="Median fluence of a pulse"
     )
     width_ms: float = field(
         0.8, ge=0.05, le=200, unit="ms", logarithmic=True, help="Intrinsic full width at half maximum"
     )
-    scattering_ms: float = field(
-        0.0, ge=0, le=500, unit="ms", help="Scattering time at 1 GHz; falls as frequency^-4"
-    )
-    carrier_jy: float = field(
-        3.0, ge=0, le=1e3, unit="Jy", help="Flux density of narrow-band transmitters"
-    )
-    impulse_jy: float = field(2.0, ge=0, le=1e3, unit="Jy", help="Flux density of broad-band impulses")
     period_s: float = field(
         0.25, ge=0.001, le=30, unit="s", folded=True, help="Rotation period of the pulsar"
+    )
+    period_derivative: float = field(
+        0.0, ge=-1e-6, le=1e-6, unit="s s-1", folded=True, help="Change of the period"
     )
     energy_scatter: float = field(
         0.5, ge=0, le=3, folded=True, help="Standard deviation of the logarithm of pulse energies"
     )
-    carrier_rate_hz: float = field(
-        2.0, ge=0, le=100, unit="Hz", folded=True, help="Narrow-band bursts that begin per second"
+    spectral_index: float = field(
+        0.0, ge=-6, le=6, folded=True, help="Power of the frequency that the fluence follows"
     )
-    impulse_rate_hz: float = field(
-        2.0, ge=0, le=100, unit="Hz", folded=True, help="Broad-band impulses per second"
+    cone_fraction: float = field(
+        0.0, ge=0, le=1, folded=True, help="Part of the beam's power in its hollow cone, not its core"
     )
+    cone_radius_deg: float = field(
+        2.0, ge=0.1, le=60, unit="deg", folded=True, help="Opening angle of the cone around its axis"
+    )
+    inclination_deg: float = field(
+        60.0, ge=1, le=179, unit="deg", folded=True, help="Magnetic axis against the rotation axis"
+    )
+    impact_deg: float = field(
+        0.5, ge=-45, le=45, unit="deg", folded=True, help="Closest line of sight to the magnetic axis"
+    )
+    beam_index: float = field(
+        0.0, ge=0, le=1, folded=True, help="How fast the beam narrows: as frequency to minus this"
+    )
+    jitter: float = field(
+        0.05, ge=0, le=5, folded=True, help="Scatter of a pulse's place, in widths of the pulse"
+    )
+    giant_fraction: float = field(
+        0.0, ge=0, le=1, folded=True, help="Part of the pulses that are giant"
+    )
+    giant_index: float = field(
+        2.0, ge=0.5, le=6, folded=True, help="Number of giants above an energy: energy to minus this"
+    )
+    giant_least: float = field(
+        10.0, ge=1, le=1e4, folded=True, help="Least energy of a giant, in median energies"
+    )
+    nulling_fraction: float = field(
+        0.0, ge=0, le=0.95, folded=True, help="Part of the rotations without a pulse"
+    )
+    nulling_periods: float = field(
+        10.0, ge=1, le=1e5, folded=True, help="Mean number of rotations that a null lasts"
+    )
+    mode_fraction: float = field(
+        0.0, ge=0, le=0.95, folded=True, help="Part of the time in the other mode: core and cone swap"
+    )
+    mode_periods: float = field(
+        100.0, ge=1, le=1e6, folded=True, help="Mean number of rotations that the other mode lasts"
+    )
+    mode_ratio: float = field(
+        0.5, ge=0.01, le=100, folded=True, help="Energy in the other mode over that in the first"
+    )
+    orbit_axis_ls: float = field(
+        0.0, ge=0, le=1000, unit="ls", folded=True, help="Projected semi-major axis; 0 for no companion"
+    )
+    orbit_period_h: float = field(8.0, ge=0.1, le=1e5, unit="h", folded=True, help="Orbital period")
+    orbit_eccentricity: float = field(0.0, ge=0, le=0.95, folded=True, help="Of the orbit")
+    periastron_deg: float = field(
+        0.0, ge=0, le=360, unit="deg", folded=True, help="Longitude of periastron; there at the start"
+    )
+
+    @model_validator(mode="after")
+    def _is_slower_than_light(self) -> Self:
+        speed = tau * self.orbit_axis_ls / (3600 * self.orbit_period_h)
+        if speed / (1 - self.orbit_eccentricity) ** 2 > 0.5:
+            raise ValueError(
+                f"orbit_axis_ls = {self.orbit_axis_ls:g} ls is too wide an orbit for"
+                f" orbit_period_h = {self.orbit_period_h:g} h: faster than half the speed of light"
+            )
+        return self
+
+
+class ReceiverParameters(Parameters):
+    """The telescope: its noise, its band and its recorder."""
+
     system_temperature_k: float = field(
         21.0, ge=1, le=1000, unit="K", folded=True, help="System temperature"
     )
@@ -44,6 +129,21 @@ class ObservationParameters(Parameters):
     )
     bandpass_ripple: float = field(
         0.1, ge=0, le=0.9, folded=True, help="Relative depth of the bandpass ripple"
+    )
+    n_notches: int = field(
+        0, ge=0, le=20, folded=True, help="Filters against known transmitters, 2 % of the band each"
+    )
+    gain_drift: float = field(
+        0.001, ge=0, le=0.2, folded=True, help="Relative standard deviation of the gain's drift"
+    )
+    gain_drift_s: float = field(
+        60.0, ge=0.01, le=1e5, unit="s", folded=True, help="Time over which the gain drifts"
+    )
+    baseline_jy: float = field(
+        0.003, ge=0, le=100, unit="Jy", folded=True, help="Standard deviation of the 1/f baseline"
+    )
+    channel_correlation: float = field(
+        0.0, ge=0, le=0.5, folded=True, help="Correlation of the noise in neighbouring channels"
     )
     centre_frequency_mhz: float = field(
         1370.0, ge=50, le=30000, unit="MHz", folded=True, help="Centre of the band"
@@ -68,6 +168,71 @@ class ObservationParameters(Parameters):
                 f" centre_frequency_mhz = {self.centre_frequency_mhz:g} MHz"
             )
         return self
+
+
+def _rate(default: float, what: str) -> float:
+    """Declare how often a kind of interference begins."""
+    return field(default, ge=0, le=100, unit="Hz", folded=True, help=f"{what} per second")
+
+
+class InterferenceParameters(Parameters):
+    """What comes from Earth, and what is lost: a rate for each kind, 0 for none."""
+
+    carrier_jy: float = field(
+        3.0, ge=0, le=1e3, unit="Jy", help="Flux density of narrow-band transmitters"
+    )
+    impulse_jy: float = field(2.0, ge=0, le=1e3, unit="Jy", help="Flux density of broad-band impulses")
+    carrier_rate_hz: float = _rate(2.0, "Narrow-band bursts that begin")
+    persistent_carriers: int = field(
+        0, ge=0, le=1000, folded=True, help="Narrow-band transmitters that never stop"
+    )
+    hopping_rate_hz: float = _rate(0.0, "Mobile devices that begin to send, hopping in frequency,")
+    satellite_rate_hz: float = _rate(0.0, "Satellites that enter the beam")
+    radar_rate_hz: float = _rate(0.0, "Sweeps of a radar's antenna over the telescope")
+    beacon_rate_hz: float = _rate(0.0, "Aircraft beacons that begin to send")
+    impulse_rate_hz: float = _rate(2.0, "Broad-band impulses")
+    lightning_rate_hz: float = _rate(0.0, "Lightning flashes")
+    mains_rate_hz: float = _rate(0.0, "Trains of sparks at the rate of the mains")
+    peryton_rate_hz: float = _rate(0.0, "Swept bursts from Earth")
+    dropout_rate_hz: float = _rate(0.0, "Losses of data packets")
+
+
+class ObservationParameters(
+    InterferenceParameters, ReceiverParameters, SourceParameters, MediumParameters
+):
+    """A pulsar seen by a telescope, with interference; the defaults are like Effelsberg at 21 cm."""
+
+
+# Changes of the defaults that switch on every component of the simulation.
+ALL_PHYSICS: Mapping[str, Any] = {
+    "scattering_ms": 0.3,
+    "scattering_index": 4.4,
+    "scintillation_mhz": 40.0,
+    "dm_drift_pc_cm3_per_h": 0.01,
+    "period_derivative": 4.2e-13,
+    "spectral_index": -1.6,
+    "cone_fraction": 0.4,
+    "beam_index": 0.15,
+    "giant_fraction": 0.02,
+    "nulling_fraction": 0.2,
+    "mode_fraction": 0.2,
+    "orbit_axis_ls": 2.3,
+    "orbit_eccentricity": 0.6,
+    "n_notches": 1,
+    "gain_drift": 0.005,
+    "gain_drift_s": 10.0,
+    "baseline_jy": 0.01,
+    "channel_correlation": 0.05,
+    "persistent_carriers": 2,
+    "hopping_rate_hz": 0.5,
+    "satellite_rate_hz": 0.1,
+    "radar_rate_hz": 0.5,
+    "beacon_rate_hz": 0.5,
+    "lightning_rate_hz": 0.1,
+    "mains_rate_hz": 0.1,
+    "peryton_rate_hz": 0.05,
+    "dropout_rate_hz": 0.2,
+}
 
 
 class SearchParameters(Parameters):

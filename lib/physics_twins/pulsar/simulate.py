@@ -1,43 +1,51 @@
-"""Simulate an observation: dispersed pulses in noise and interference, every component kept."""
+"""Simulate an observation: pulses in noise and interference, every component kept."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import datasets
-from physics_twins.pulsar.interference import broadband, narrowband
-from physics_twins.pulsar.ism import (
-    channel_smearing,
-    dispersion_delay,
-    pulse_cumulative,
-    scattering_time,
-)
+from physics_twins.pulsar import truth
+from physics_twins.pulsar.digitiser import sample_type
+from physics_twins.pulsar.energies import Rotations
+from physics_twins.pulsar.interference import KINDS, Event
+from physics_twins.pulsar.ism import dispersion_delay, scattering_time
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.receiver import bandpass, digitise, noise_sigma_jy, radiometer_noise
+from physics_twins.pulsar.receiver import Receiver
+from physics_twins.pulsar.recorder import Recorder
+from physics_twins.pulsar.sky import Segment, Sky, channel_frequencies
 from physics_twins.units import round_up
 
 PREVIEW_EVENTS = 2.0  # of each kind of interference, on average, in the window of a preview
+COMPONENTS = {"nbrfi": "narrowband", "bbrfi": "broadband", "other": "other"}
 
 
-def simulate(parameters: ObservationParameters, *, seed: int) -> xr.Dataset:
+def simulate(parameters: ObservationParameters, *, seed: int, each_kind: bool = False) -> xr.Dataset:
     """Return an observation and the truth behind it.
 
-    A pulse's arrival time is that of its Gaussian at the centre of the highest channel. Its ideal S/N
+    A pulse's arrival time is that of its middle at the centre of the highest channel. Its ideal S/N
     is what a filter matched to it in time and frequency would find on average in white noise without
-    interference.
+    interference. For observations that do not fit into memory, see `stream`: it gives the same counts.
 
     Args:
-        parameters: The pulsar, the telescope and the interference.
+        parameters: The pulsar, the medium, the telescope and the interference.
         seed: Two calls with one seed give the same observation.
+        each_kind: Whether each kind of interference gets a variable of its own besides.
 
     Returns:
-        `data` (time, frequency) in counts; `pulses`, `noise`, `narrowband`, `broadband`
-        (time, frequency) in Jy; `bandpass` (frequency); and for each pulse `pulse_time_s`,
-        `pulse_fluence_jy_ms` and `pulse_snr_ideal` (pulse). The highest frequency comes first.
+        `data` (time, frequency) in counts; `pulses`, `noise`, `narrowband`, `broadband`, `other`
+        (time, frequency) in Jy; `dropped` (time, frequency), true where data are lost; `gain` and
+        `baseline` (time), the latter in Jy; `bandpass` (frequency); for each pulse `pulse_time_s`,
+        `pulse_fluence_jy_ms`, `pulse_snr_ideal`, `pulse_dm_pc_cm3`, `pulse_rotation`, `pulse_mode`,
+        `pulse_kind` (pulse); for each event of interference and each gap `event_kind`, `event_label`,
+        `event_start_s`, `event_stop_s`, `event_low_mhz`, `event_high_mhz`, `event_fluence_jy_ms`
+        (event). The highest frequency comes first.
     """
-    rng_pulsar, rng = np.random.default_rng(seed).spawn(2)
-    pulse_time_s, fluence_jy_ms = _pulse_train(parameters, rng_pulsar)
-    return _observe(parameters, pulse_time_s, fluence_jy_ms, rng, seed)
+    return _observe(Sky(parameters, seed), each_kind)
 
 
 def simulate_pulse(
@@ -53,145 +61,156 @@ def simulate_pulse(
     """
     n_channels = min(parameters.n_channels, max_channels)
     frequency_mhz = channel_frequencies(parameters.replace(n_channels=n_channels))
-    sweep_s = dispersion_delay(frequency_mhz[-1], parameters.dm_pc_cm3, reference_mhz=frequency_mhz[0])
-    tail_s = 4 * scattering_time(frequency_mhz[-1], parameters.scattering_ms * 1e-3)
+    lowest_mhz, highest_mhz = frequency_mhz[-1], frequency_mhz[0]
+    sweep_s = dispersion_delay(lowest_mhz, parameters.dm_pc_cm3, reference_mhz=highest_mhz)
+    tau_ms = scattering_time(lowest_mhz, parameters.scattering_ms, parameters.scattering_index)
+    tail_s = 4e-3 * tau_ms
     width_s = 1e-3 * parameters.width_ms
     needed_s = max((sweep_s + tail_s + 3 * width_s) / 0.9, 3 * width_s / 0.1)
     duration_s = round_up(float(max(needed_s, 64e-6 * parameters.sampling_time_us)))
     duration_s = float(np.clip(duration_s, 0.05, 600))
     sampling_us = max(parameters.sampling_time_us, duration_s / max_spectra * 1e6)
-    rates = {
-        "carrier_rate_hz": parameters.carrier_rate_hz,
-        "impulse_rate_hz": parameters.impulse_rate_hz,
-    }
+    rates = {f"{kind}_rate_hz": getattr(parameters, f"{kind}_rate_hz", 0.0) for kind in KINDS}
     window = parameters.replace(
         n_channels=n_channels,
         sampling_time_us=float(sampling_us),
         duration_s=duration_s,
         **{name: max(rate, PREVIEW_EVENTS / duration_s) for name, rate in rates.items() if rate > 0},
     )
-    start_s = np.array([0.1 * duration_s])
-    fluence_jy_ms = np.array([parameters.fluence_jy_ms])
-    return _observe(window, start_s, fluence_jy_ms, np.random.default_rng(seed), seed)
+    return _observe(Sky(window, seed, train=iter([_one_pulse()]), first_s=0.1 * duration_s), False)
 
 
-def _observe(
-    parameters: ObservationParameters,
-    pulse_time_s: NDArray[np.float64],
-    fluence_jy_ms: NDArray[np.float64],
-    rng: np.random.Generator,
-    seed: int,
-) -> xr.Dataset:
-    """Return pulses at given times, seen through noise, interference, bandpass and digitiser."""
-    rng_noise, rng_band, rng_narrow, rng_broad = rng.spawn(4)
-    sampling_s = parameters.sampling_time_us * 1e-6
-    frequency_mhz = channel_frequencies(parameters)
-    shape = (max(1, round(parameters.duration_s / sampling_s)), parameters.n_channels)
-    sigma_jy = noise_sigma_jy(
-        parameters.system_temperature_k,
-        parameters.gain_k_per_jy,
-        channel_width_mhz=parameters.bandwidth_mhz / parameters.n_channels,
-        sampling_s=sampling_s,
-    )
-    pulses, snr_ideal = _render_pulses(
-        parameters, pulse_time_s, fluence_jy_ms, frequency_mhz, shape, sigma_jy
-    )
-    components = {
-        "pulses": pulses,
-        "noise": radiometer_noise(shape, sigma_jy, rng_noise),
-        "narrowband": narrowband(
-            shape,
-            sampling_s=sampling_s,
-            rate_hz=parameters.carrier_rate_hz,
-            flux_jy=parameters.carrier_jy,
-            rng=rng_narrow,
-        ),
-        "broadband": broadband(
-            shape,
-            sampling_s=sampling_s,
-            rate_hz=parameters.impulse_rate_hz,
-            flux_jy=parameters.impulse_jy,
-            rng=rng_broad,
-        ),
-    }
-    gain = bandpass(frequency_mhz, parameters.bandpass_ripple, rng_band)
-    total_jy = np.sum(list(components.values()), axis=0)
-    plane = ("time", "frequency")
+def _one_pulse() -> Rotations:
+    zero = np.zeros(1)
+    numbers = zero.astype(np.int64)
+    return Rotations(1, numbers, zero + 1, zero.astype(bool), numbers, zero)
+
+
+def _observe(sky: Sky, each_kind: bool) -> xr.Dataset:
+    """Return what a telescope records of a sky, all of it in memory."""
+    parameters = sky.parameters
+    n_spectra = max(1, round(parameters.duration_s / sky.sampling_s))
+    parts = _Parts(sky, n_spectra, each_kind)
+    for segment in sky.segments(n_spectra):
+        parts.add(segment)
+    plane = "time", "frequency"
     return xr.Dataset(
-        {"data": (plane, digitise(total_jy, gain, sigma_jy, parameters.n_bits), _unit("counts"))}
-        | {name: (plane, flux_jy, _unit("Jy")) for name, flux_jy in components.items()}
+        {"data": (plane, parts.data, _unit("counts"))}
+        | {name: (plane, flux_jy, _unit("Jy")) for name, flux_jy in parts.components.items()}
         | {
-            "bandpass": ("frequency", gain, _unit("1")),
-            "pulse_time_s": ("pulse", pulse_time_s, _unit("s")),
-            "pulse_fluence_jy_ms": ("pulse", fluence_jy_ms, _unit("Jy ms")),
-            "pulse_snr_ideal": ("pulse", snr_ideal, _unit("1")),
-        },
+            "dropped": (plane, parts.dropped, _unit("1")),
+            "gain": ("time", parts.gain, _unit("1")),
+            "baseline": ("time", parts.baseline, _unit("Jy")),
+            "bandpass": ("frequency", sky.bandpass, _unit("1")),
+        }
+        | _columns("pulse", sorted(parts.pulses, key=lambda row: row.rotation), PULSE_COLUMNS)
+        | _columns("event", parts.events, EVENT_COLUMNS),
         coords={
-            "time": ("time", np.arange(shape[0]) * sampling_s, _unit("s")),
-            "frequency": ("frequency", frequency_mhz, _unit("MHz")),
+            "time": ("time", np.arange(n_spectra) * sky.sampling_s, _unit("s")),
+            "frequency": ("frequency", sky.frequency_mhz, _unit("MHz")),
         },
         attrs=datasets.attributes(
             parameters,
-            seed=seed,
-            sampling_time_s=sampling_s,
-            noise_sigma_jy=sigma_jy,
+            seed=sky.seed,
+            sampling_time_s=sky.sampling_s,
+            noise_sigma_jy=sky.sigma_jy,
             source_name="simulated",
         ),
     )
 
 
-def channel_frequencies(parameters: ObservationParameters) -> NDArray[np.float64]:
-    """Return the channel centres in MHz, the highest first, shape (frequency,)."""
-    width_mhz = parameters.bandwidth_mhz / parameters.n_channels
-    highest_mhz = parameters.centre_frequency_mhz + (parameters.bandwidth_mhz - width_mhz) / 2
-    return highest_mhz - width_mhz * np.arange(parameters.n_channels, dtype=np.float64)
+# Field of a row of truth: its unit.
+PULSE_COLUMNS = {
+    "time_s": "s",
+    "fluence_jy_ms": "Jy ms",
+    "snr_ideal": "1",
+    "dm_pc_cm3": "pc cm-3",
+    "rotation": "1",
+    "mode": "1",
+    "kind": "1",
+}
+EVENT_COLUMNS = {
+    "kind": "1",
+    "label": "1",
+    "start_s": "s",
+    "stop_s": "s",
+    "low_mhz": "MHz",
+    "high_mhz": "MHz",
+    "fluence_jy_ms": "Jy ms",
+}
+
+
+class _Parts:
+    """The components of an observation as they grow, segment by segment."""
+
+    def __init__(self, sky: Sky, n_spectra: int, each_kind: bool) -> None:
+        shape = (n_spectra, len(sky.frequency_mhz))
+        names = ["pulses", "noise", *COMPONENTS.values()]
+        names += [kind for kind in KINDS if kind != "dropout"] if each_kind else []
+        self.components = {name: np.zeros(shape, np.float32) for name in names}
+        self.dropped = np.zeros(shape, bool)
+        self.gain, self.baseline = (np.empty(n_spectra, np.float32) for _ in range(2))
+        self.pulses: list[truth.Truth] = []
+        self.events: list[truth.Truth] = []
+        self._sky, self._duration_s = sky, n_spectra * sky.sampling_s
+        self._telescope = Recorder(sky.receiver, sky.seed)
+        self._noise = Recorder(_noise_alone(sky.receiver, sky.sigma_jy), sky.seed)
+        self.data: NDArray[Any] = np.empty(shape, sample_type(sky.parameters.n_bits))
+
+    def add(self, segment: Segment) -> None:
+        """Render a segment."""
+        rows = slice(segment.first, segment.stop)
+        parts = {name: flux_jy[rows] for name, flux_jy in self.components.items()}
+        segment.add_pulses(parts["pulses"], self._sky.shapes)
+        for event in segment.events:
+            self._add(event, segment, parts)
+        signal_jy = parts["pulses"].copy()
+        segment.add_interference(signal_jy)
+        recorded = self._telescope.record(signal_jy, self.data[rows])
+        self._noise.record(np.zeros_like(signal_jy), parts["noise"])
+        segment.lose_dropped(self.data[rows])
+        self.gain[rows] = recorded.gain
+        self.baseline[rows] = recorded.baseline * self._sky.parameters.baseline_jy
+        self.pulses += truth.of_pulses(segment.ended(), self._sky, before_s=self._duration_s)
+        self.events += [truth.of_event(event, self._sky) for event in segment.begun]
+
+    def _add(self, event: Event, segment: Segment, parts: dict[str, NDArray[np.float32]]) -> None:
+        """Render an event's part in a segment."""
+        if event.kind == "dropout":
+            rows, patch = event.within(segment.first, segment.stop)
+            lost = self.dropped[segment.first : segment.stop]
+            lost[rows, event.first_channel : event.stop_channel] |= patch > 0
+            return
+        for name in {COMPONENTS[event.label], event.kind} & parts.keys():
+            event.add_to(parts[name], segment.first)
+
+
+def _noise_alone(receiver: Receiver, sigma_jy: float) -> Receiver:
+    """Return a receiver that records its noise in Jy and nothing else."""
+    nothing = np.zeros_like(receiver.level)
+    return replace(
+        receiver,
+        level=nothing,
+        sigma=np.full_like(nothing, sigma_jy),
+        counts_per_jy=nothing,
+        power=nothing,
+        baseline=nothing,
+        gain_drift=0.0,
+        n_bits=32,
+    )
+
+
+def _columns(
+    dimension: str, rows: list[truth.Truth], units: Mapping[str, str]
+) -> dict[str, tuple[str, NDArray[Any], dict[str, str]]]:
+    """Return rows of truth as variables of one dimension, each named after it."""
+    columns = {}
+    for name, unit in units.items():
+        values = [getattr(row, name) for row in rows]
+        kind = truth.Truth.__annotations__[name]
+        columns[f"{dimension}_{name}"] = (dimension, np.array(values, dtype=kind), _unit(unit))
+    return columns
 
 
 def _unit(units: str) -> dict[str, str]:
     return {"units": units}
-
-
-def _pulse_train(
-    parameters: ObservationParameters, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return times at the highest channel (s) and fluences (Jy ms) of the pulses that begin inside."""
-    first_s = rng.uniform(0, parameters.period_s)
-    times_s = np.arange(first_s, parameters.duration_s, parameters.period_s)
-    scatter = parameters.energy_scatter * rng.standard_normal(len(times_s))
-    return times_s, parameters.fluence_jy_ms * np.exp(scatter)
-
-
-def _render_pulses(
-    parameters: ObservationParameters,
-    pulse_time_s: NDArray[np.float64],
-    fluence_jy_ms: NDArray[np.float64],
-    frequency_mhz: NDArray[np.float64],
-    shape: tuple[int, int],
-    sigma_jy: float,
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return the dispersed pulses (time, frequency) in Jy and their ideal S/N (pulse,)."""
-    sampling_s = parameters.sampling_time_us * 1e-6
-    channel_width_mhz = parameters.bandwidth_mhz / parameters.n_channels
-    delay_s = dispersion_delay(frequency_mhz, parameters.dm_pc_cm3, reference_mhz=frequency_mhz[0])
-    smear_s = channel_smearing(frequency_mhz, parameters.dm_pc_cm3, channel_width_mhz=channel_width_mhz)
-    # Smearing acts as a box; its variance adds to the Gaussian's.
-    box_s = smear_s * np.sqrt(8 * np.log(2) / 12)
-    width_s = np.hypot(parameters.width_ms * 1e-3, box_s)
-    tau_s = scattering_time(frequency_mhz, parameters.scattering_ms * 1e-3)
-    before = int(np.ceil(2.5 * width_s.max() / sampling_s)) + 1
-    after = int(np.ceil((2.5 * width_s.max() + 8 * tau_s.max()) / sampling_s)) + 1
-    edges = np.arange(-before, after + 2) - 0.5
-    pulses = np.zeros(shape, dtype=np.float32)
-    snr_ideal = np.zeros(len(pulse_time_s))
-    for n, (time_s, fluence) in enumerate(zip(pulse_time_s, fluence_jy_ms, strict=True)):
-        arrival_s = time_s + delay_s  # (frequency,)
-        first = np.rint(arrival_s / sampling_s)
-        edge_s = (first + edges[:, None]) * sampling_s - arrival_s  # (window + 1, frequency)
-        received = np.diff(pulse_cumulative(edge_s, width_s, tau_s), axis=0)
-        flux_jy = fluence * 1e-3 / sampling_s * received  # (window, frequency)
-        row = first.astype(int) + np.arange(-before, after + 1)[:, None]
-        inside = (row >= 0) & (row < shape[0])
-        column = np.broadcast_to(np.arange(shape[1]), row.shape)
-        pulses[row[inside], column[inside]] += flux_jy[inside].astype(np.float32)
-        snr_ideal[n] = np.sqrt(np.sum(flux_jy[inside] ** 2)) / sigma_jy
-    return pulses, snr_ideal

@@ -10,19 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.cleaning import clean, normalise
+from physics_twins.pulsar.cleaning import clean
 from physics_twins.pulsar.levelling import find_levelling, fit_levelling, unlevelled
+from physics_twins.pulsar.quiet_noise import quiet_noise
 from physics_twins.pulsar.realism import normalised
 from physics_twins.pulsar.spectra import Observation, Spectra, open_spectra
 from physics_twins.pulsar.telescope_impulses import fit_impulses, fit_losses, lost_spectra
 from physics_twins.pulsar.telescope_model import TelescopeModel
 from physics_twins.pulsar.telescope_noise import (
-    FINE_BITS,
     Noise,
     band_means,
     bands,
     fit_noise,
-    levels_of_coarse_counts,
 )
 from physics_twins.pulsar.telescope_transmitters import (
     TransmitterStream,
@@ -68,7 +67,7 @@ def fit_telescope(data: Observation, *, seed: int) -> TelescopeModel:
     if not (sigma > 0).any():
         raise ValueError(f"{name}: data: no channel varies")
     z[lost] = 0
-    impulse = np.stack([clean(s, header.sampling_time_s, drift=0.0).broadband for s in counts]) & ~lost
+    impulse = np.stack([clean(s, drift=0.0).broadband for s in counts]) & ~lost
     wide = (lost | impulse)[:, :, None]
     found = np.stack([find_transmitters(segment) for segment in z]) & ~wide
     transmitters, theirs = fit_transmitters(z, found, seed=seed)
@@ -111,21 +110,13 @@ def _normalised(
 
     Each stretch that was levelled by itself has its own; sigma is 0 where nothing varies.
     """
-    if n_bits < FINE_BITS:
-        level, sigma = levels_of_coarse_counts(counts[~lost], n_bits)
-        sigma = np.where(np.ptp(counts[~lost], axis=0) > 0, sigma, 0)
-        z = (counts - level) / np.where(sigma > 0, sigma, 1)
-        return z.astype(np.float32), level[None], sigma[None]
     z = np.zeros(counts.shape, dtype=np.float32)
     levels, sigmas = [], []
     for n, (segment, gap) in enumerate(zip(counts, lost, strict=True)):
         for part in _stretches(len(segment), n_levelled):
-            kept = segment[part][~gap[part]].astype(np.float64)
-            quiet = normalise(kept).T
-            z[n, part][~gap[part]] = quiet
-            spread = quiet.std(axis=0, dtype=float)
-            sigmas.append(np.where(spread > 0, kept.std(axis=0) / np.maximum(spread, 1e-9), 0))
-            levels.append(kept.mean(axis=0) - sigmas[-1] * quiet.mean(axis=0, dtype=float))
+            z[n, part][~gap[part]], level, sigma = quiet_noise(segment[part][~gap[part]], n_bits)
+            levels.append(level)
+            sigmas.append(sigma)
     return z, np.array(levels), np.array(sigmas)
 
 

@@ -17,6 +17,7 @@ from scipy.ndimage import median_filter
 from scipy.special import ndtr, ndtri
 
 from physics_twins.pulsar.levelling import unlevelled
+from physics_twins.pulsar.quiet_noise import FINE_BITS
 
 # Standard normal quantiles, equally spaced, at which a channel's marginal distribution is kept.
 SHAPE_NODES = np.linspace(-3.0, 3.0, 25)
@@ -33,8 +34,6 @@ N_NEIGHBOURS = 3
 NEIGHBOUR_WINDOW = 65  # channels over which the correlation of near neighbours is averaged
 # A channel with less clean data than this is given the noise of all the others.
 LEAST_CLEAN = 0.3
-# With fewer bits the steps are so coarse that the noise between them has to be inferred.
-FINE_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -110,35 +109,6 @@ def fit_noise(
     return Noise(
         level, sigma, shape, edge, spectrum, basis, mode_edge, mode_spectrum, link, correlation
     )
-
-
-def levels_of_coarse_counts(
-    counts: NDArray[Any], n_bits: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return level and sigma of Gaussian noise that was rounded to few bits, each of shape (channel,).
-
-    How many values lie below each step, seen as a normal quantile, is a straight line. Of 1 bit, which
-    has one step, sigma is taken as 1/2.
-
-    Args:
-        counts: Shape (time, channel).
-        n_bits: Bits in a sample.
-    """
-    steps = np.arange(2**n_bits - 1) + 0.5
-    below = np.stack([(counts < step).mean(axis=0) for step in steps])
-    quantile = ndtri(below.clip(0.5 / len(counts), 1 - 0.5 / len(counts)))  # (step, channel)
-    # Steps in the middle are counted best: the error of a quantile grows as 1 / density.
-    weight = np.exp(-(quantile**2)) * (np.abs(quantile) < 3)
-    weight += 1e-12
-    if n_bits == 1:
-        return 0.5 - 0.5 * quantile[0], np.full(counts.shape[1], 0.5)
-    total = weight.sum(axis=0)
-    x = (weight * quantile).sum(axis=0) / total
-    y = (weight * steps[:, None]).sum(axis=0) / total
-    slope = (weight * (quantile - x) * (steps[:, None] - y)).sum(axis=0)
-    sigma = slope / np.maximum((weight * (quantile - x) ** 2).sum(axis=0), 1e-12)
-    sigma = np.where(sigma > 1e-3, sigma, 0.5)
-    return y - sigma * x, sigma
 
 
 def baseline_modes(g: NDArray[np.float32], present: NDArray[np.bool_]) -> NDArray[np.float64]:
