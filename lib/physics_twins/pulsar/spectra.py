@@ -45,6 +45,20 @@ class Spectra:
             block = self.source["data"].values[start : start + count]
         return block[:, ::-1] if self.reversed else block
 
+    @property
+    def n_bits(self) -> int:
+        """Bits that a sample needs: 32 where the file's scales make floating-point numbers of them."""
+        return 32 if self.read(0, 1).dtype.kind == "f" else self.header.n_bits
+
+    @property
+    def source_header(self) -> FilterbankHeader:
+        """The header in the order of the source."""
+        return _header(self.source) if isinstance(self.source, xr.Dataset) else self.source.header
+
+    def in_its_order(self, block: NDArray[Any]) -> NDArray[Any]:
+        """Return spectra with the highest frequency first as the source has them."""
+        return block[:, ::-1] if self.reversed else block
+
     def blocks(self, count: int) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (start, spectra) over the whole observation, `count` spectra at a time."""
         for start in range(0, self.n_spectra, count):
