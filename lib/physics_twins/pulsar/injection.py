@@ -16,9 +16,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from physics_twins.pulsar.calibration import Calibration, calibrate_spectra
 from physics_twins.pulsar.files import open_writer
-from physics_twins.pulsar.injected_pulse import Pulse, Track, track
+from physics_twins.pulsar.flux_scale import Calibration, calibrate_spectra
+from physics_twins.pulsar.recorded_pulse import Pulse, Track, track
 from physics_twins.pulsar.redigitise import redigitise
 from physics_twins.pulsar.spectra import Spectra, open_spectra
 
