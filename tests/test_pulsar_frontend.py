@@ -5,11 +5,17 @@ import pytest
 from numpy.typing import NDArray
 
 from physics_twins.pulsar import dm_plane
-from physics_twins.pulsar.cells import UNIT, measure_cells, normalise_into, normalised_shape
+from physics_twins.pulsar.cells import measure_cells
 from physics_twins.pulsar.frontend import SCALARS, Frames, FrontEnd
 from physics_twins.pulsar.impulses import find_impulses
 from physics_twins.pulsar.ism import dispersion_delay
 from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.normalisation import (
+    UNIT,
+    normalise_into,
+    normalised,
+    normalised_shape,
+)
 
 SAMPLING_S = 102.4e-6
 FREQUENCY_MHZ = np.linspace(1529.375, 1210.625, 256)
@@ -201,6 +207,7 @@ def test_normalised_spectra_are_the_counts_turned_and_rounded(n_time: int, n_cha
     assert np.abs(data[:n_channels, :n_time] - expected.T).max() <= 0.5 + 1e-4
     assert (data[n_channels:] == 0).all()
     assert (data[:, n_time:] == 0).all()
+    np.testing.assert_allclose(normalised(counts, cells), expected.T / UNIT, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_channels", [21, 256, 1024])

@@ -12,20 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar import frame_statistics
-from physics_twins.pulsar.cells import (
-    CELL,
-    CellMemory,
-    Cells,
-    measure_cells,
-    normalise_into,
-    normalised_shape,
-)
+from physics_twins.pulsar.cells import CELL, CellMemory, Cells, measure_cells
 from physics_twins.pulsar.dedispersion import channel_drift, dm_trials
 from physics_twins.pulsar.dm_plane import Peaks, Plan, frame_peaks, make_plan
 from physics_twins.pulsar.impulses import WIDTHS as IMPULSE_WIDTHS
 from physics_twins.pulsar.impulses import Impulses, find_impulses
 from physics_twins.pulsar.ism import channel_smearing
 from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.normalisation import normalise_into, normalised_shape
 from physics_twins.pulsar.stack import N_BINS, N_SUBBANDS, cut_stack, track
 
 # Above any of these a frame is looked at closely; white noise is below in 19 of 20 frames.

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.cells import UNIT
+from physics_twins.pulsar.normalisation import UNIT
 
 N_SUBBANDS = 16
 WIDTHS = (1, 4, 16, 64)  # samples

@@ -158,6 +158,13 @@ def read_lines(folder: str | os.PathLike[str], name: str = DECISIONS) -> list[di
     return [json.loads(line) for line in lines]
 
 
+def decision_table(folder: str | os.PathLike[str]) -> pd.DataFrame:
+    """Return the pieces that are kept, with the reason and the strongest candidate of each."""
+    names = ["start_s", "duration_s", "why", "label", "p_pulse", "snr", "dm_pc_cm3", "width_ms"]
+    lines = [line for line in read_lines(folder) if line["what"] == "kept"]
+    return pd.DataFrame([{name: line[name] for name in names} for line in lines], columns=names)
+
+
 def _cut(path: Path, n_bytes: int) -> BinaryIO:
     """Open a file to append to, cut to a length."""
     if n_bytes and (not path.is_file() or path.stat().st_size < n_bytes):

@@ -4,7 +4,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+import pandas as pd
+import xarray as xr
+
 from physics_twins.pulsar.keeping import Piece
+from physics_twins.pulsar.label_files import decision_table, read_labels
 from physics_twins.pulsar.labels import LABELS
 
 
@@ -86,3 +90,11 @@ class Labelling:
     def deleted_fraction(self) -> float:
         """Share of the spectra that are in no piece."""
         return 1 - self.kept_spectra / max(1, self.n_spectra)
+
+    def labels(self) -> xr.Dataset:
+        """Return the table of all frames, as `label_files.read_labels` does."""
+        return read_labels(self.folder)
+
+    def decisions(self) -> pd.DataFrame:
+        """Return the pieces that are kept and why, as `label_files.decision_table` does."""
+        return decision_table(self.folder)

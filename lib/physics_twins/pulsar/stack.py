@@ -4,8 +4,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.cells import UNIT
 from physics_twins.pulsar.dedispersion import delay_samples
+from physics_twins.pulsar.normalisation import UNIT
 
 N_SUBBANDS = 32
 N_BINS = 128
