@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.cleaning import clean
 from physics_twins.pulsar.levelling import find_levelling, fit_levelling, unlevelled
 from physics_twins.pulsar.quiet_noise import quiet_noise
 from physics_twins.pulsar.realism import normalised
 from physics_twins.pulsar.spectra import Observation, Spectra, open_spectra
-from physics_twins.pulsar.telescope_impulses import fit_impulses, fit_losses, lost_spectra
+from physics_twins.pulsar.telescope_impulses import (
+    fit_impulses,
+    fit_losses,
+    impulses_in,
+    lost_spectra,
+)
 from physics_twins.pulsar.telescope_model import TelescopeModel
 from physics_twins.pulsar.telescope_noise import (
     Noise,
@@ -67,7 +71,7 @@ def fit_telescope(data: Observation, *, seed: int) -> TelescopeModel:
     if not (sigma > 0).any():
         raise ValueError(f"{name}: data: no channel varies")
     z[lost] = 0
-    impulse = np.stack([clean(s, drift=0.0).broadband for s in counts]) & ~lost
+    impulse = np.stack([impulses_in(s, gap) for s, gap in zip(z, lost, strict=True)])
     wide = (lost | impulse)[:, :, None]
     found = np.stack([find_transmitters(segment) for segment in z]) & ~wide
     transmitters, theirs = fit_transmitters(z, found, seed=seed)

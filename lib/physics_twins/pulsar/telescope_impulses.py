@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from physics_twins.pulsar.cleaning import clean
 from physics_twins.pulsar.renewal import PROBABILITIES, EventStream, Renewal, fit_renewal, runs
 
 # A spectrum of which so many channels hold one and the same value was not recorded but filled in.
 LOST_SHARE = 0.9
+IMPULSE_EDGE = 0.25
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,23 @@ class WideEvents:
     share: NDArray[np.float64]
 
 
+def impulses_in(z: NDArray[np.float32], lost: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return in which normalised spectra (time, channel) there is an impulse.
+
+    They are those that a search removes, narrowed down to where the sum over all channels is at least a
+    quarter of its highest value: the search takes away some spectra on either side too.
+
+    Args:
+        z: Normalised spectra, 0 where lost.
+        lost: Which spectra were lost, shape (time,).
+    """
+    series = z.mean(axis=1)
+    present = clean(z, drift=0.0).broadband & ~lost
+    for start, stop in zip(*runs(present), strict=True):
+        present[start:stop] = series[start:stop] >= IMPULSE_EDGE * series[start:stop].max()
+    return present & (series > 0)
+
+
 def fit_impulses(z: NDArray[np.float32], present: NDArray[np.bool_]) -> WideEvents:
     """Return the impulses in normalised spectra.
 
@@ -54,8 +73,12 @@ def fit_impulses(z: NDArray[np.float32], present: NDArray[np.bool_]) -> WideEven
 
 
 def lost_spectra(counts: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which spectra (time, channel) were lost: nearly all channels hold the same value."""
-    return (counts == np.median(counts, axis=1, keepdims=True)).mean(axis=1) > LOST_SHARE
+    """Return which spectra (time, channel) were lost: nearly all channels hold the same value.
+
+    Where that is so in most spectra it is nothing special, and none is taken for lost.
+    """
+    alike = (counts == np.median(counts, axis=1, keepdims=True)).mean(axis=1) > LOST_SHARE
+    return alike & (alike.mean() < 0.5)
 
 
 def fit_losses(counts: NDArray[Any], lost: NDArray[np.bool_]) -> WideEvents:

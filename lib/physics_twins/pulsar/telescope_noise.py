@@ -25,7 +25,7 @@ N_MODES = 12  # of the baseline across the band, at most
 N_SUBBANDS = 64
 CELL_SPECTRA = 16
 MODE_MARGIN = 1.2
-BANDS_PER_OCTAVE = 2
+BANDS_PER_OCTAVE = 4
 MODE_BANDS_PER_OCTAVE = 6
 # A number of one channel is kept where it lies so many standard errors from that of all channels.
 SIGNIFICANT = 4.0
@@ -122,6 +122,8 @@ def baseline_modes(g: NDArray[np.float32], present: NDArray[np.bool_]) -> NDArra
         present: Which channels count, shape (channel,).
     """
     subbands = [part for part in np.array_split(np.flatnonzero(present), N_SUBBANDS) if len(part)]
+    if not subbands:
+        return np.zeros((g.shape[2], 1))
     n_cells = g.shape[1] // CELL_SPECTRA
     cells = (
         g[:, : n_cells * CELL_SPECTRA].reshape(-1, CELL_SPECTRA, g.shape[2]).sum(axis=1, dtype=float)
@@ -261,7 +263,7 @@ def _links(
     kept = np.where(np.abs(matrix) > LINK_SIGMA * error, matrix, 0)
     for offset in range(1, min(N_NEIGHBOURS, len(matrix) - 1) + 1):
         diagonal = np.diag(matrix, offset)
-        smooth = median_filter(diagonal, NEIGHBOUR_WINDOW, mode="nearest")
+        smooth = median_filter(diagonal, NEIGHBOUR_WINDOW, mode="reflect")
         differs = np.abs(diagonal - smooth) > SIGNIFICANT * error
         everywhere = float(np.median(diagonal))
         if abs(everywhere) < error / np.sqrt(len(diagonal)):

@@ -32,6 +32,8 @@ BESIDE_TOGETHER = 0.1  # for neighbours in the band
 N_STATES = ((1, 1), (1, 2), (1, 3), (2, 2), (2, 4), (3, 5), (4, 8))
 # Up to here a strength is kept as it is, beyond it its logarithm: strengths spread over decades.
 LINEAR_SIGMA = 4.0
+# Of a longer recording some segments are fitted, from the quietest to the loudest.
+MAX_SPECTRA = 16384
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ def find_transmitters(z: NDArray[np.float32]) -> NDArray[np.bool_]:
     for n in DETECTION_SPECTRA:
         if len(z) <= n:
             break
-        high = (sums[n:] - sums[:-n]) > DETECTION_SIGMA * np.sqrt(n)
+        windows = sums[n:] - sums[:-n]
+        # Transmitters only add power: below the median a channel shows the noise's own memory.
+        low, middle = np.percentile(windows[::n], [16, 50], axis=0)
+        high = windows > DETECTION_SIGMA * np.maximum(middle - low, np.sqrt(n))
         steps = np.zeros((len(z) + 1, z.shape[1]), dtype=np.int32)
         steps[: len(high)] += high
         steps[n : n + len(high)] -= high
@@ -101,9 +106,13 @@ def fit_transmitters(
         seed: Of where the fits begin.
     """
     theirs = np.zeros(z.shape[2], dtype=bool)
+    n_segments = max(1, min(len(z), MAX_SPECTRA // z.shape[1]))
+    disturbed = found.sum(axis=(1, 2))
+    segments = np.sort(np.argsort(disturbed)[np.linspace(0, len(z) - 1, n_segments).astype(int)])
     transmitters = []
     for channels in _groups(z.reshape(-1, z.shape[2]), found.reshape(-1, z.shape[2])):
-        transmitters.append(_fit_one(z[:, :, channels], found[:, :, channels], channels, seed))
+        own = np.ix_(segments, np.arange(z.shape[1]), channels)
+        transmitters.append(_fit_one(z[own], found[own], channels, seed))
         theirs[channels] = True
     return tuple(transmitters), theirs
 
