@@ -83,20 +83,21 @@ def kept_against_deleted(curves: xr.Dataset, *, title: str = "") -> hv.Overlay:
         false, kept, error = (one[n].values for n in ("false_kept", "kept", "kept_error"))
         band = hv.Area((false, kept - error, np.minimum(kept + error, 1)), axes[0], [axes[1], "high"])
         parts.append(styled(band, color=colour, alpha=0.15, line_alpha=0))
-        dash = "dashed" if name == ALONE else "solid"
+        dash, colour = ("dashed", "black") if name == ALONE else ("solid", colour)
         line = hv.Curve((false, kept), *axes, label=name)
-        parts.append(styled(line, color=colour, line_dash=dash, tools=["hover"]))
+        parts.append(styled(line, color=colour, line_dash=dash, line_width=2, tools=["hover"]))
         own = hv.Scatter(
             (one["threshold_false"].values[None], one["threshold_kept"].values[None]), *axes
         )
         parts.append(styled(own, color=colour, size=9))
-    low = float(curves["kept"].min())
+    low = float((curves["kept"] - curves["kept_error"]).min())
     n_pulses, n_others = curves.attrs["n_pulses"], curves.attrs["n_others"]
     return styled(
         hv.Overlay(parts),
-        title=title or f"{n_pulses} pulses of S/N 7 to 15, {n_others} frames without one",
+        title=title or f"{n_pulses} faint pulses, {n_others} frames without one",
         logx=True,
-        ylim=(min(0.9, max(0.0, low - 0.02)), 1.005),
+        xlim=(0.7 * float(curves["false_kept"].min()), 1.0),
+        ylim=(max(0.0, low - 0.02), 1.01),
         width=WIDTH,
         height=HEIGHT,
         legend_position="bottom_right",

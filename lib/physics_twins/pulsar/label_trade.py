@@ -17,17 +17,18 @@ from physics_twins.pulsar.windows import labelled_stream
 
 # What every classifier is held against: the S/N of the best candidate alone.
 ALONE = "S/N alone"
-# One frame in eight, so that pulses and the frames beside them are apart.
+# Faint pulses, at which classifiers differ; at most one frame in eight has one, so that the frames
+# beside it are not another's.
 STREAM = WindowParameters(
-    n_windows=32, window_frames=8, pulse_fraction=0.5, snr_min=7.0, snr_max=15.0
+    n_windows=32, window_frames=8, pulse_fraction=0.7, snr_min=5.0, snr_max=9.0
 ).replace(**EFFELSBERG_MIX)
 
 
 def trade(
-    classifiers: Mapping[str, Classifier],
+    classifiers: Mapping[str, Classifier] | None = None,
     *,
-    n_streams: int = 8,
     seed: int,
+    n_streams: int = 8,
     stream: WindowParameters = STREAM,
 ) -> xr.Dataset:
     """Return the share of pulses kept against the share of other frames kept with them.
