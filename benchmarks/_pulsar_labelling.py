@@ -180,12 +180,8 @@ def _timed(path: Path, out: Path) -> tuple[float, float]:
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
-if __name__ == "__main__":
-    from _table import run_benchmarks
-
-    BENCHMARKS = {
-        "stream_kept_deleted": stream_kept_deleted,
-        "label_msamples_per_s": label_msamples_per_s,
-        "label_memory_mb": label_memory_mb,
-    }
-    sys.exit(bool(run_benchmarks(BENCHMARKS)))
+BENCHMARKS = {
+    "stream_kept_deleted": stream_kept_deleted,
+    "label_msamples_per_s": label_msamples_per_s,
+    "label_memory_mb": label_memory_mb,
+}

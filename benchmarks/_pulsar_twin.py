@@ -258,7 +258,7 @@ def _share_error(share: float, n: int) -> float:
     return float(np.sqrt(middle * (1 - middle) / (n + 4)))
 
 
-FIGURES = {
+BENCHMARKS = {
     "parameters_dm_width_coverage": parameters_dm_width_coverage,
     "parameters_within": parameters_within,
     "parameters_coverage": parameters_coverage,
