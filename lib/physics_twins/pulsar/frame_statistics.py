@@ -123,11 +123,10 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
                         for c in range(n_channels):
                             total[c] += excess[k, c] - common[k]
                 _scale(total, bad, n_added)
-                _highest_boxes(total, n_channels, tops[0], tops[1], tops[2])
+                _highest_boxes(total, n_channels, tops)
             for k in range(3):
-                out[f, 3 * i + k] = max(np.float32(0), tops[k].max())
+                out[f, 3 * i + k] = tops[k].max()
         total[:] = 0
-        tops[:] = 0
         n_added = 0
         for n in range(begin, end):
             if abs(common[n]) < COMMON_HIGH:
@@ -135,9 +134,10 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
                 for c in range(n_channels):
                     total[c] += rough[n, c]
         _scale(total, bad, n_added)
-        _highest_boxes(total, n_channels, tops[0], tops[1], tops[2])
+        tops[:] = 0
+        _highest_boxes(total, n_channels, tops)
         for k in range(3):
-            out[f, n_box + k] = max(np.float32(0), tops[k].max())
+            out[f, n_box + k] = tops[k].max()
         roughest, lowest, square = np.float32(0), np.float32(0), np.float32(0)
         n_constant, n_removed, n_good = 0, 0, 0
         constant = np.float32(-0.999 * np.sqrt((CELL - 1) / 2))
@@ -175,9 +175,10 @@ def _scale(total, bad, n_added):  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _highest_boxes(total, n_channels, one, two, four):  # pragma: no cover
+def _highest_boxes(total, n_channels, tops):  # pragma: no cover
     """Keep for each channel the highest sum over 1, 2 and 4 neighbours."""
     root2 = np.float32(np.sqrt(0.5))
+    one, two, four = tops[0], tops[1], tops[2]
     for c in range(n_channels):
         first, pair = total[c], total[c] + total[c + 1]
         quad = (pair + (total[c + 2] + total[c + 3])) * np.float32(0.5)

@@ -65,14 +65,9 @@ def find_impulses(
     edges = np.linspace(0, len(good), N_SUBBANDS + 1).astype(np.int64)
     _add(data, good, edges, subbands)
     summed = subbands.sum(axis=0, dtype=np.float32)
-    counted = subbands
     for n, width in enumerate(WIDTHS):
-        if removed.any():
-            # What a narrower boxcar has removed no longer counts, else a strong impulse would take a
-            # wide boxcar's reach around it along.
-            counted, summed = (np.where(removed, np.float32(0), x) for x in (subbands, summed))
         if width < data.shape[1]:
-            _search(counted, summed, width, removed, common[:, n], total[:, n], start, frame_spectra)
+            _search(subbands, summed, width, removed, common[:, n], total[:, n], start, frame_spectra)
     return Impulses(subbands, common, total, removed)
 
 
@@ -101,19 +96,24 @@ def _search(subbands, summed, width, removed, common, total, start, frame_spectr
     n_time = subbands.shape[1]
     boxes = np.empty(n_time - width + 1, np.float32)
     scale = np.float32(1 / np.sqrt(width))
+    # What a narrower boxcar has removed no longer counts, else a strong impulse would take a wide
+    # boxcar's reach around it along.
+    gone = removed.copy()
+    zero = np.float32(0)
     running = np.float64(0)
     for t in range(width - 1):
-        running += summed[t]
+        running += zero if gone[t] else summed[t]
     for t in range(len(boxes)):
-        running += summed[t + width - 1]
+        last = t + width - 1
+        running += zero if gone[last] else summed[last]
         boxes[t] = running * scale
-        running -= summed[t]
+        running -= zero if gone[t] else summed[t]
     sigma = _quartile_sigma(boxes)
     step = max(1, len(boxes) // N_NOISE_VALUES)
     medians = np.empty(len(boxes) // step, np.float32)
     each = np.empty(len(subbands), np.float32)
     for n in range(len(medians)):
-        medians[n] = _median(subbands, n * step, width, each)
+        medians[n] = _median(subbands, gone, n * step, width, each)
     # The median itself may be shifted by a slow common variation.
     middle, sigma_median = np.median(medians), _quartile_sigma(medians)
     reach = width // 2 + 1
@@ -125,7 +125,7 @@ def _search(subbands, summed, width, removed, common, total, start, frame_spectr
     for t in range(len(boxes)):
         if abs(boxes[t]) < gate:
             continue
-        height = (_median(subbands, t, width, each) - middle) / sigma_median
+        height = (_median(subbands, gone, t, width, each) - middle) / sigma_median
         f = (t + width // 2 - start) // frame_spectra
         if 0 <= f < len(common) and height > common[f]:
             common[f] = height
@@ -134,12 +134,13 @@ def _search(subbands, summed, width, removed, common, total, start, frame_spectr
 
 
 @numba.njit(cache=True, nogil=True)
-def _median(subbands, t, width, each):  # pragma: no cover
+def _median(subbands, gone, t, width, each):  # pragma: no cover
     """Return the median over subbands of their mean over some samples, scaled to unit noise."""
     for s in range(len(subbands)):
         total = np.float32(0)
         for k in range(t, t + width):
-            total += subbands[s, k]
+            if not gone[k]:
+                total += subbands[s, k]
         each[s] = total
     return np.median(each) / np.float32(np.sqrt(width))
 
