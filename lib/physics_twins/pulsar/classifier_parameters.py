@@ -19,7 +19,7 @@ class ClassifierParameters(Parameters):
     n_mixed_streams: int = field(
         120, ge=1, le=10**6, help="Streams of 64 windows with faint pulses between interference"
     )
-    n_steps: int = field(2500, ge=1, le=10**8, unit="steps", help="Steps of the training")
+    n_steps: int = field(1600, ge=1, le=10**8, unit="steps", help="Steps of the training")
     batch_size: int = field(256, ge=2, le=10**6, help="Frames in a step")
     learning_rate: float = field(4e-3, ge=1e-6, le=1, logarithmic=True, help="Highest learning rate")
 

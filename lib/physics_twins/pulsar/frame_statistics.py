@@ -97,6 +97,7 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
     n_channels = excess.shape[1]
     n_box, n_before = len(BOX_CELLS) * len(BOX_CHANNELS), (len(BOX_CELLS) + 1) * len(BOX_CHANNELS)
     total = np.empty(n_channels + 4, np.float32)
+    tops = np.empty((3, n_channels), np.float32)
     for f in range(len(out)):
         begin = min(first + f * per_frame, len(excess))
         end = min(begin + per_frame, len(excess))
@@ -104,6 +105,7 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
             continue
         for i in range(len(BOX_CELLS)):
             length = BOX_CELLS[i]
+            tops[:] = 0
             for n in range(begin, end, max(1, length // 2)):
                 stop = min(n + length, end)
                 total[:] = 0
@@ -114,7 +116,9 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
                         for c in range(n_channels):
                             total[c] += excess[k, c] - common[k]
                 _scale(total, bad, n_added)
-                _highest_boxes(total, n_channels, out[f, 3 * i : 3 * i + 3])
+                _highest_boxes(total, n_channels, tops)
+            for k in range(3):
+                out[f, 3 * i + k] = tops[k].max()
         total[:] = 0
         n_added = 0
         for n in range(begin, end):
@@ -123,7 +127,10 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
                 for c in range(n_channels):
                     total[c] += rough[n, c]
         _scale(total, bad, n_added)
-        _highest_boxes(total, n_channels, out[f, n_box : n_box + 3])
+        tops[:] = 0
+        _highest_boxes(total, n_channels, tops)
+        for k in range(3):
+            out[f, n_box + k] = tops[k].max()
         roughest, lowest, square = np.float32(0), np.float32(0), np.float32(0)
         n_constant, n_removed, n_good = 0, 0, 0
         constant = np.float32(-0.999 * np.sqrt((CELL - 1) / 2))
@@ -161,15 +168,15 @@ def _scale(total, bad, n_added):  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _highest_boxes(total, n_channels, out):  # pragma: no cover
-    """Keep the highest sum over 1, 2 and 4 neighbouring channels."""
+def _highest_boxes(total, n_channels, tops):  # pragma: no cover
+    """Keep for each channel the highest sum over 1, 2 and 4 neighbours."""
     root2 = np.float32(np.sqrt(0.5))
-    one, two, four = out[0], out[1], out[2]
+    one, two, four = tops[0], tops[1], tops[2]
     for c in range(n_channels):
-        pair = (total[c] + total[c + 1]) * root2
-        quad = (total[c] + total[c + 1] + total[c + 2] + total[c + 3]) * np.float32(0.5)
-        one, two, four = max(one, total[c]), max(two, pair), max(four, quad)
-    out[0], out[1], out[2] = one, two, four
+        first, pair = total[c], total[c] + total[c + 1]
+        quad = (pair + (total[c + 2] + total[c + 3])) * np.float32(0.5)
+        pair = pair * root2
+        one[c], two[c], four[c] = max(one[c], first), max(two[c], pair), max(four[c], quad)
 
 
 @numba.njit(cache=True, nogil=True)

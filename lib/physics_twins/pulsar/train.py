@@ -73,6 +73,7 @@ def train(
         batch_size=settings.batch_size,
         ema_decay=0.99,
         validate_every=max(1, settings.n_steps // 10),
+        cpu_threads=1,  # so that the weights are the same to the last bit on any number of cores
     )
     if folder is None:
         with tempfile.TemporaryDirectory() as place:
