@@ -22,18 +22,13 @@ from physics_twins.pulsar.window_parameters import EFFELSBERG_MIX, EIGHT_CLASSES
 # Not used while the classifier was made; each stands for a million seeds of streams.
 WHITE_SEED, MIX_SEED, HARSH_SEED, CLASSES_SEED = 901, 902, 903, 904
 # Streams of 32 pulses for each S/N, and of 128 frames without a pulse.
-AMOUNT = {"snr": (5.0, 6.0, 7.0), "n_streams": 100, "n_noise_streams": 200}
+AMOUNT = {"snr": (5.0, 6.0, 7.0), "n_streams": 100, "n_noise_streams": 160}
 N_CLASS_STREAMS = 125  # of 32 frames
 
 
 def recall_white() -> Figure:
     """Part of W-CLS pulses of S/N 5, 6 and 7 found at 1 % false alarms, DM 40 to 72 unknown."""
     return _recall("classifier")
-
-
-def recall_white_front_end() -> Figure:
-    """The same by the S/N of the front end's best candidate alone."""
-    return _recall("front end")
 
 
 def recall_white_boxcar() -> Figure:

@@ -94,7 +94,6 @@ def side_by_side(classifier: Classifier, small_network: "nn.Module") -> dict[str
     return {
         "ideal filter": ideal_detector(),
         "classifier": network_detector(classifier),
-        "front end": front_end_detector(),
         "boxcar search": boxcar_detector(),
         "small network": small_network_detector(small_network),
     }
