@@ -117,3 +117,13 @@ def _listed(values: NDArray[np.floating]) -> list[float]:
 
 def _words(values: NDArray[np.floating]) -> str:
     return ", ".join(f"{value:.3f}" for value in values)
+
+
+BENCHMARKS = {
+    "recall_white_sn5_sn6_sn7": recall_white,
+    "recall_white_boxcar": recall_white_boxcar,
+    "recall_white_small_network": recall_white_small_network,
+    "recall_rfi_drop": recall_rfi_drop,
+    "recall_rfi_drop_harsh": recall_rfi_drop_harsh,
+    "macro_f1": macro_f1_and_calibration,
+}
