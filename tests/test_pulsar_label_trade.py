@@ -67,6 +67,16 @@ def test_a_trained_network_labels_by_its_probabilities():
     assert found.p_pulse == pytest.approx([1.0])
 
 
+def test_a_frame_is_other_only_where_the_network_is_sure_of_it():
+    class Doubtful:
+        def probabilities(self, frames: Frames) -> np.ndarray:
+            rows = [{"nbrfi": 0.1, "other": 0.9}, {"nbrfi": 0.005, "other": 0.995}]
+            return np.array([[row.get(name, 0) for name in LABELS] for row in rows], np.float32)
+
+    found = TrainedClassifier(Doubtful(), "some/1").classify(None)  # pyright: ignore
+    assert [LABELS[n] for n in found.label] == ["nbrfi", "other"]
+
+
 def test_a_classifier_is_found_by_its_name():
     assert find_classifier("thresholds").name == "thresholds"
     with pytest.raises(ModelError, match="nobody"):
