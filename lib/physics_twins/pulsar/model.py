@@ -15,7 +15,7 @@ from physics_twins import models
 from physics_twins.pulsar.example_tensors import ExampleTensors
 from physics_twins.pulsar.frontend import SCALARS, Frames
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.labels import LABELS
+from physics_twins.pulsar.labels import CLASSES, LABELS
 from physics_twins.pulsar.network import FrameNetwork
 from physics_twins.pulsar.stack import N_BINS, N_SUBBANDS
 
@@ -87,13 +87,16 @@ def predict(classifier: Classifier, examples: xr.Dataset) -> NDArray[np.float32]
 
 
 def pulse_score(probability: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the logarithm of the odds that a frame holds a pulse, shape (frame,).
+    """Return the logarithm of the odds that a frame holds a pulse if it is not `other`, shape (frame,).
 
-    >>> pulse_score(np.array([[0.5, 0.5, 0, 0, 0, 0, 0, 0, 0]]))
+    A frame that is likely to be `other` is told so by that label, whether there is a pulse or not.
+
+    >>> pulse_score(np.array([[0.25, 0.25, 0, 0, 0, 0, 0, 0, 0.5]]))
     array([0.])
     """
-    with_pulse = probability[:, WITH_PULSE].sum(axis=1, dtype=np.float64)
-    without = probability[:, ~WITH_PULSE].sum(axis=1, dtype=np.float64)
+    eight = probability[:, : len(CLASSES)]
+    with_pulse = eight[:, WITH_PULSE[: len(CLASSES)]].sum(axis=1, dtype=np.float64)
+    without = eight[:, ~WITH_PULSE[: len(CLASSES)]].sum(axis=1, dtype=np.float64)
     return np.log(np.maximum(with_pulse, 1e-30)) - np.log(np.maximum(without, 1e-30))
 
 

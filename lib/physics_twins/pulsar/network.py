@@ -28,8 +28,9 @@ class FrameNetwork(nn.Module):
     """Logits of `LABELS` for frames.
 
     Each component has an evidence of its own, and a class that of its components. Whether there is a
-    pulse is decided by its candidate's S/N alone, unless it is strong enough to show its shape, or
-    interference is there that may have made it: so nothing is read into pictures of mere noise.
+    pulse is decided by its candidate's S/N, in which the front end has put all that it knows of faint
+    pulses. Pictures and other numbers can only speak against it, and only where it is strong enough to
+    show its shape or interference is there that may have made it: nothing is read into mere noise.
 
     Args:
         n_subbands: Subbands of a stack.
@@ -98,7 +99,8 @@ class FrameNetwork(nn.Module):
         evidence = self.head(torch.cat([self.scalars(squeezed), seen], dim=1))  # (frame, evidence)
         # Any number far above the noise's: 0 in white noise, 1 for what can be told from it.
         shows = torch.sigmoid(4 * (scalars - self.threshold).amax(dim=1, keepdim=True))
-        pulse = self.candidate(squeezed[:, CANDIDATE]) + shows * evidence[:, :1]
+        against = nn.functional.softplus(evidence[:, :1])
+        pulse = self.candidate(squeezed[:, CANDIDATE]) - shows * against
         logits = torch.cat([pulse, evidence[:, 1:]], dim=1) @ self.held
         kind = gated.long()
         return logits * self.scale[kind] + self.offset[kind]
