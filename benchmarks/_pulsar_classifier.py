@@ -11,11 +11,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from _table import Figure, this_machine
-from physics_twins.pulsar import recall_curves
-from physics_twins.pulsar.baseline import load_baseline
-from physics_twins.pulsar.calibration import reliability
-from physics_twins.pulsar.confusion import macro_f1
-from physics_twins.pulsar.examples import examples
+from physics_twins.pulsar.classifying import recall_curves
+from physics_twins.pulsar.classifying.baseline import load_baseline
+from physics_twins.pulsar.classifying.calibration import reliability
+from physics_twins.pulsar.classifying.confusion import macro_f1
+from physics_twins.pulsar.classifying.examples import examples
 from physics_twins.pulsar.model import load_classifier, predict
 from physics_twins.pulsar.window_parameters import EFFELSBERG_MIX, EIGHT_CLASSES, HARSH_MIX
 

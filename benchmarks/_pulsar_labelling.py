@@ -15,14 +15,14 @@ from scipy.stats import beta
 
 from _pulsar_mix import DM_PC_CM3, SEGMENT_FRAMES, Segment, segments
 from _table import Figure, Skipped, median_and_spread, this_machine
+from physics_twins.pulsar.classifying.frame_labels import Classifier
+from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
+from physics_twins.pulsar.classifying.window_canvas import FRAME_SPECTRA, SAMPLING_S, band_mhz
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
-from physics_twins.pulsar.frame_labels import Classifier
-from physics_twins.pulsar.ism import dispersion_delay
-from physics_twins.pulsar.label_files import read_lines
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import label
-from physics_twins.pulsar.threshold_classifier import ThresholdClassifier
-from physics_twins.pulsar.window_canvas import FRAME_SPECTRA, SAMPLING_S, band_mhz
+from physics_twins.pulsar.physics.ism import dispersion_delay
+from physics_twins.pulsar.streams.label_files import read_lines
 
 # Thresholds were chosen on streams with seeds 900 to 999.
 HELD_OUT_SEEDS = (8100, 8101)

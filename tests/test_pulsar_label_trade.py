@@ -7,13 +7,14 @@ import xarray as xr
 
 from physics_twins.model_manifest import ModelError
 from physics_twins.plots import load_extension
-from physics_twins.pulsar import label_plots, label_trade
-from physics_twins.pulsar.frame_labels import FrameLabels
-from physics_twins.pulsar.frontend import Frames
-from physics_twins.pulsar.label_files import COLUMNS
-from physics_twins.pulsar.labels import LABELS
-from physics_twins.pulsar.threshold_classifier import ThresholdClassifier, labels_from
-from physics_twins.pulsar.trained_classifier import TrainedClassifier, find_classifier
+from physics_twins.pulsar import label_trade
+from physics_twins.pulsar.classifying.frame_labels import FrameLabels
+from physics_twins.pulsar.classifying.labels import LABELS
+from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier, labels_from
+from physics_twins.pulsar.classifying.trained_classifier import TrainedClassifier, find_classifier
+from physics_twins.pulsar.figures import label_plots
+from physics_twins.pulsar.searching.frontend import Frames
+from physics_twins.pulsar.streams.label_files import COLUMNS
 from physics_twins.pulsar.window_parameters import WindowParameters
 
 

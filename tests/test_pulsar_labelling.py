@@ -12,20 +12,20 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import clusters
+from physics_twins.pulsar.classifying.frame_labels import FrameLabels
+from physics_twins.pulsar.classifying.labels import LABELS
+from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, open_observation
-from physics_twins.pulsar.frame_labels import FrameLabels
-from physics_twins.pulsar.frontend import Frames
-from physics_twins.pulsar.ism import dispersion_delay
+from physics_twins.pulsar.formats.observation_file import ObservationFileError
+from physics_twins.pulsar.formats.psrfits import Scaling
+from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
 from physics_twins.pulsar.keep_parameters import KeepParameters
-from physics_twins.pulsar.label_files import read_labels, read_lines
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.label_progress import Labelling
 from physics_twins.pulsar.labelling import label
-from physics_twins.pulsar.labels import LABELS
-from physics_twins.pulsar.observation_file import ObservationFileError
-from physics_twins.pulsar.psrfits import Scaling
-from physics_twins.pulsar.psrfits_writer import PsrfitsWriter
-from physics_twins.pulsar.threshold_classifier import ThresholdClassifier
+from physics_twins.pulsar.physics.ism import dispersion_delay
+from physics_twins.pulsar.searching.frontend import Frames
+from physics_twins.pulsar.streams.label_files import read_labels, read_lines
+from physics_twins.pulsar.streams.label_progress import Labelling
 
 SAMPLING_S = 256e-6
 FREQUENCY_MHZ = 1525.0 - 10.0 * np.arange(32)
@@ -192,7 +192,7 @@ def test_what_ctrl_c_stopped_goes_on_and_gives_the_same(
 def test_what_was_killed_goes_on_from_what_was_complete(
     file: Path, labelled: Labelling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("physics_twins.pulsar.label_run.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("physics_twins.pulsar.streams.label_run.SAVE_EVERY_S", 0.0)
     broken = Stopping(4, breaks=True)
     with pytest.raises(MemoryError):
         label(file, SOUGHT, out_folder=tmp_path, classifier=broken, progress=False)

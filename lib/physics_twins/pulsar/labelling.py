@@ -6,15 +6,15 @@ from typing import Any
 
 import xarray as xr
 
-from physics_twins.pulsar.frame_labels import Classifier
-from physics_twins.pulsar.frontend import FrontEnd
+from physics_twins.pulsar.classifying.frame_labels import Classifier
+from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
+from physics_twins.pulsar.formats.stream_source import StreamSource
 from physics_twins.pulsar.keep_parameters import KeepParameters
-from physics_twins.pulsar.label_files import LabelFolder
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.label_progress import Labelling
-from physics_twins.pulsar.label_run import Alert, LabelRun, Measure
-from physics_twins.pulsar.stream_source import StreamSource
-from physics_twins.pulsar.threshold_classifier import ThresholdClassifier
+from physics_twins.pulsar.searching.frontend import FrontEnd
+from physics_twins.pulsar.streams.label_files import LabelFolder
+from physics_twins.pulsar.streams.label_progress import Labelling
+from physics_twins.pulsar.streams.label_run import Alert, LabelRun, Measure
 
 
 class NoFrameError(ValueError):

@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from physics_twins import models
-from physics_twins.pulsar.example_tensors import ExampleTensors
-from physics_twins.pulsar.frontend import SCALARS, Frames
+from physics_twins.pulsar.classifying.example_tensors import ExampleTensors
+from physics_twins.pulsar.classifying.labels import CLASSES, LABELS
+from physics_twins.pulsar.classifying.network import FrameNetwork
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.labels import CLASSES, LABELS
-from physics_twins.pulsar.network import FrameNetwork
-from physics_twins.pulsar.stack import N_BINS, N_SUBBANDS
+from physics_twins.pulsar.searching.frontend import SCALARS, Frames
+from physics_twins.pulsar.searching.stack import N_BINS, N_SUBBANDS
 
 NAME = "pulsar-classifier"
 CARD = models.Card(
     summary="Labels frames of 256 spectra of a pulsar telescope: none, pulse, narrow-band (nbrfi) and"
     " broad-band interference (bbrfi), their mixtures, and other, with calibrated probabilities. It"
-    " judges what the front end `physics_twins.pulsar.frontend` gives of each frame.",
+    " judges what the front end `physics_twins.pulsar.searching.frontend` gives of each frame.",
     data="Simulated streams in the band of Effelsberg at 21 cm (256 channels, 1210 to 1530 MHz,"
     " 102.4 us, 8 bit): pulses of DM 40 to 72 pc cm-3, 0.3 to 3 ms wide, S/N 4.5 to 40, and nine kinds"
     " of interference of S/N 8 to 300. Calibrated on other streams of the same kind.",
