@@ -15,6 +15,7 @@ from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.streams.label_files import LabelFolder
 from physics_twins.pulsar.streams.label_progress import Labelling
 from physics_twins.pulsar.streams.label_run import Alert, LabelRun, Measure
+from physics_twins.pulsar.streams.pulse_measure import measure_pulse
 
 
 class NoFrameError(ValueError):
@@ -29,7 +30,7 @@ def label(
     classifier: Classifier | None = None,
     keep: KeepParameters | None = None,
     alert: Alert | None = None,
-    measure: Measure | None = None,
+    measure: Measure | None = measure_pulse,
     client: Any = None,
     more_to_come: bool = False,
     progress: bool = True,
@@ -38,8 +39,9 @@ def label(
 
     The folder then holds `labels.csv` with a row for each frame (`read_labels`), `pieces/` with what
     is kept, each a file that can be searched again, `decisions.jsonl` with a line for each piece and
-    each alert, and `alerts.jsonl`. A call that was stopped goes on where it was; a finished one is
-    found, not repeated. A process that was killed may raise the alerts of its last seconds again.
+    each alert, and `alerts.jsonl`; `pulse_table` reads the fitted pulses from it. A call that was
+    stopped goes on where it was; a finished one is found, not repeated. A process that was killed may
+    raise the alerts of its last seconds again.
 
     Args:
         source: A dataset with `data` (time, frequency), or the path of a file that
@@ -49,8 +51,8 @@ def label(
         classifier: What labels frames; by default `ThresholdClassifier`.
         keep: What is kept, and what raises an alert.
         alert: Called with each alert as it stands in the log; its errors are logged and go no further.
-        measure: Called for each piece with a pulse, as a dataset, and its strongest frame; what it
-            returns goes into the log.
+        measure: Called for each piece with a pulse, as a dataset with what is beside it, and its
+            strongest frame; what it returns goes into the log. None measures nothing.
         client: A Dask client that shares the blocks; its workers must see the file.
         more_to_come: The file is still being written: label what has all that it needs, and go on with
             the rest in a later call.

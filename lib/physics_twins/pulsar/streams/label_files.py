@@ -165,6 +165,21 @@ def decision_table(folder: str | os.PathLike[str]) -> pd.DataFrame:
     return pd.DataFrame([{name: line[name] for name in names} for line in lines], columns=names)
 
 
+def pulse_table(folder: str | os.PathLike[str]) -> pd.DataFrame:
+    """Return what was measured of each kept pulse; an error is half the 68 % interval's length."""
+    kept = [line for line in read_lines(folder) if line["what"] == "kept"]
+    measured = [line["measured"] for line in kept if "snr" in line.get("measured", {})]
+    names = ["time_s", "dm_pc_cm3", "width_ms", "snr"]
+    columns = [column for name in names for column in (name, f"{name}_error")] + ["p_value"]
+    return pd.DataFrame([_measured_row(pulse, names) for pulse in measured], columns=columns)
+
+
+def _measured_row(pulse: Mapping[str, Any], names: list[str]) -> dict[str, float]:
+    values = {name: pulse[name]["value"] for name in names}
+    errors = {f"{name}_error": (pulse[name]["high"] - pulse[name]["low"]) / 2 for name in names}
+    return values | errors | {"p_value": pulse["p_value"]}
+
+
 def _cut(path: Path, n_bytes: int) -> BinaryIO:
     """Open a file to append to, cut to a length."""
     if n_bytes and (not path.is_file() or path.stat().st_size < n_bytes):

@@ -18,6 +18,7 @@ from physics_twins.pulsar.formats.stream_source import StreamSource
 from physics_twins.pulsar.keep_parameters import KeepParameters
 from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.streams.frame_stream import (
+    BESIDE_FRAMES,
     LabelledBlock,
     StreamBlock,
     label_block,
@@ -28,6 +29,7 @@ from physics_twins.pulsar.streams.keeping import OTHER, PULSE, Decision, KeepRul
 from physics_twins.pulsar.streams.label_files import PIECES, LabelFolder
 from physics_twins.pulsar.streams.label_progress import Labelling, Progress
 from physics_twins.pulsar.streams.piece_files import write_piece
+from physics_twins.pulsar.streams.pulse_measure import BEFORE_S
 
 # What was done is made safe so often; a killed process loses no more than that.
 SAVE_EVERY_S = 2.0
@@ -49,7 +51,7 @@ class LabelRun:
         classifier: What labels them.
         keep: What is kept.
         alert: Called with each alert.
-        measure: Called with each piece that holds a pulse.
+        measure: Called with each piece that holds a pulse, and what is beside it.
 
     Raises:
         ValueError: The folder holds the labelling of something else.
@@ -206,9 +208,7 @@ class LabelRun:
         strongest, sampling_s = piece.strongest, self._rule.sampling_s
         measured = {}
         if self._measure and strongest.why == PULSE:
-            measured = {
-                "measured": dict(self._measure(self._stream.part(start, stop - start), strongest))
-            }
+            measured = {"measured": dict(self._measure(self._surroundings(start, stop), strongest))}
         self._folder.log(
             "kept",
             piece=f"{PIECES}/{path.name}",
@@ -222,6 +222,13 @@ class LabelRun:
             **_told(strongest),
             **measured,
         )
+
+    def _surroundings(self, start: int, stop: int) -> xr.Dataset:
+        """Return a piece and what is beside it, as much as is there of a growing file too."""
+        before = round(BEFORE_S / self._rule.sampling_s)
+        behind = BESIDE_FRAMES * self._rule.frame_spectra
+        first, last = max(0, start - before), min(self._stream.n_spectra, stop + behind)
+        return self._stream.part(first, last - first)
 
     def _finish(self) -> None:
         for piece in self._pieces.close():
