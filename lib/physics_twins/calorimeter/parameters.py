@@ -132,8 +132,8 @@ class CalorimeterParameters(CellParameters, BeamParameters, DetectorParameters):
         return self
 
 
-# Changes of the defaults that make the calorimeter of CaloChallenge's data sets 2 and 3 (Geant4's example
-# Par04): 45 x 16 x 9 cells of 2 layers, 22.5 degrees and 4.65 mm; absorber and sensor count together.
+# Changes of the defaults that make the calorimeter of CaloChallenge's data sets 2 and 3, from Geant4's
+# example Par04: cells of 2 layers, 22.5 degrees and 4.65 mm in which absorber and sensor both count.
 CALO_CHALLENGE_2: Mapping[str, Any] = {
     "absorber_mm": 1.4,
     "sensor_mm": 0.3,
