@@ -61,7 +61,7 @@ _MM2_PER_BARN = 1e-22
 # Geant4 shares bremsstrahlung of up to 1 GeV out from this table, and has a formula of its own above.
 _BREMSSTRAHLUNG_MEV = np.geomspace(1e-3, 1e4, 57)
 _PHOTON_SHARES = np.array(
-    [1e-12, 0.025, 0.05, 0.075]
+    [1e-6, 0.025, 0.05, 0.075]
     + [n / 20 for n in range(2, 18)]
     + [0.9, 0.925, 0.95, 0.97, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99995, 0.99999, 1.0]
 )
