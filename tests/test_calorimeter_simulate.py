@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins import clusters, datasets
+from physics_twins import clusters, datasets, sweeps
 from physics_twins.calorimeter.geant4 import beam, events
 from physics_twins.calorimeter.geant4.materials import ABSORBERS, SENSORS
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
@@ -112,6 +112,28 @@ def test_an_interruption_leaves_geant4_in_order(small, monkeypatch):
         simulate(SMALL, seed=7)
     monkeypatch.undo()
     xr.testing.assert_identical(simulate(SMALL, seed=7), small)
+
+
+def test_an_interruption_cancels_what_workers_have_not_begun(monkeypatch):
+    class Client:
+        cancelled = 0
+
+        def nthreads(self):
+            return {"worker": 1}
+
+        def submit(self, function, *arguments, pure):
+            return self
+
+        def result(self):
+            raise KeyboardInterrupt
+
+        def cancel(self, futures):
+            self.cancelled = len(futures)
+
+    client = Client()
+    with pytest.raises(KeyboardInterrupt):
+        simulate(SMALL, seed=7, client=client)
+    assert client.cancelled == 4
 
 
 def test_a_shower_that_geant4_gives_up_on_is_made_again_and_the_others_stay(small, monkeypatch, caplog):
@@ -313,3 +335,13 @@ def test_without_calzone_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "calzone", None)
     with pytest.raises(ModuleNotFoundError, match=r"calzone.*pip install calzone xraylib"):
         simulate(SMALL, seed=1)
+
+
+def test_simulations_can_be_swept(tmp_path):
+    points = [{"absorber_mm": thickness_mm} for thickness_mm in (1.0, 4.0)]
+    fixed = {"energy_gev": 0.2, "n_showers": 2, "n_layers": 5, "seed": 1}
+    with clusters.connect("threads") as client:
+        options = {"client": client, "out": tmp_path / "sweep", "report": False, "progress": False}
+        swept = sweeps.run("calorimeter.simulate:simulate", points, fixed=fixed, **options)
+    assert swept.status == "complete", swept.failures
+    assert swept.dataset()["layer_energy_mev"].sizes["absorber_mm"] == 2

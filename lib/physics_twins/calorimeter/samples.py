@@ -1,10 +1,11 @@
 """Large sets of showers on disk, made file by file in constant memory and resumed where they stopped.
 
 A sample is a folder: `sample.json` (parameters and seed) and files of 1,000 showers each, in the form
-of `simulate`. The training set of the project's flow:
+of `simulate`. The showers that the project's models learn from, and those that they are tested on:
 
 ```python
 samples.make("train", CalorimeterParameters(**samples.TRAINING, n_showers=30_000), seed=51_000)
+samples.make("test", CalorimeterParameters(**samples.TRAINING, n_showers=5_000), seed=61_000)
 ```
 """
 
@@ -18,7 +19,6 @@ from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterPa
 
 if TYPE_CHECKING:
     import xarray as xr
-    from distributed import Client
 
 PLAN = "sample.json"
 SHOWERS_PER_FILE = 1000
@@ -37,7 +37,7 @@ def make(
     parameters: CalorimeterParameters,
     *,
     seed: int,
-    client: "Client | None" = None,
+    client: Any = None,
     progress: bool = True,
 ) -> list[Path]:
     """Simulate all showers that are not on disk yet; return the files, in the order of showers.

@@ -8,7 +8,7 @@ been compared with tables, the showers not with those made from the full tables.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -20,9 +20,6 @@ from physics_twins.calorimeter.geant4 import events, voxels
 from physics_twins.calorimeter.geant4.data_folder import full_tables
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 
-if TYPE_CHECKING:
-    from distributed import Client
-
 # Showers that a worker makes at once: long enough to be worth sending, short enough to be stopped.
 _CHUNK_GEV, _CHUNK_SHOWERS = 1000.0, 250
 
@@ -31,7 +28,7 @@ def simulate(
     parameters: CalorimeterParameters,
     *,
     seed: int,
-    client: "Client | None" = None,
+    client: Any = None,
     progress: bool = False,
 ) -> xr.Dataset:
     """Return showers and where their energy went.
@@ -67,11 +64,13 @@ def part(
     count: int,
     *,
     seed: int,
-    client: "Client | None" = None,
+    client: Any = None,
     progress: bool = False,
 ) -> xr.Dataset:
     """Return showers number `first` and following of what `simulate` would return."""
-    chunks = list(_chunks(parameters, first, count))
+    # Several chunks for each worker, so that none waits long for the last.
+    most = count if client is None else -(-count // (4 * max(len(client.nthreads()), 1)))
+    chunks = list(_chunks(parameters, first, count, min(most, _CHUNK_SHOWERS)))
     if client is None:
         made = (chunk(parameters, seed, *each) for each in chunks)
     else:
@@ -152,17 +151,19 @@ def _dataset(
     return xr.Dataset(variables, coordinates, attributes)
 
 
-def _chunks(parameters: CalorimeterParameters, first: int, count: int) -> Iterator[tuple[int, int]]:
+def _chunks(
+    parameters: CalorimeterParameters, first: int, count: int, most: int
+) -> Iterator[tuple[int, int]]:
     """Yield first shower and number of showers of each chunk, about equal in work."""
     low, high = parameters.energy_gev, max(parameters.energy_max_gev, parameters.energy_gev)
     mean_gev = low if low == high else (high - low) / np.log(high / low)
-    size = int(np.clip(_CHUNK_GEV / mean_gev, 1, _CHUNK_SHOWERS))
+    size = int(np.clip(_CHUNK_GEV / mean_gev, 1, most))
     end = first + count
     yield from ((start, min(size, end - start)) for start in range(first, end, size))
 
 
 def _on_workers(
-    client: "Client", parameters: CalorimeterParameters, seed: int, chunks: list[tuple[int, int]]
+    client: Any, parameters: CalorimeterParameters, seed: int, chunks: list[tuple[int, int]]
 ) -> Iterator[xr.Dataset]:
     """Yield the chunks in order; when the caller stops, what waits is cancelled."""
     futures = [client.submit(chunk, parameters, seed, *each, pure=False) for each in chunks]

@@ -94,7 +94,7 @@ def full_tables() -> Path | None:
         ValueError: `GEANT4_DATA_DIR` is set and holds no tables for electromagnetic physics.
     """
     named = os.environ.get("GEANT4_DATA_DIR")
-    folder = Path(named).expanduser() if named else Path.home() / ".local/share/calzone/data"
+    folder = Path(named).expanduser() if named else _of_calzone()
     if (folder / _SUM).is_file():  # ours, named by the process that started this one
         return None
     if any(folder.glob("G4EMLOW*/brem_SB/br74")):
@@ -212,6 +212,13 @@ def _version(package: str) -> str:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _of_calzone() -> Path:
+    """Return the folder into which `python -m calzone download` puts full tables."""
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "calzone" / "data"
+    return Path.home() / ".local/share/calzone/data"
 
 
 def _cache() -> Path:
