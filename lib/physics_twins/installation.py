@@ -18,6 +18,7 @@ SHOWN_PACKAGES = (
     "bokeh",
     "papermill",
     "jupyterlab",
+    "uproot",
 )
 SUBMIT_COMMANDS = {
     "SLURM": "sbatch",
