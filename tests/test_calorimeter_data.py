@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,6 +126,17 @@ def test_the_folder_is_small(tables):
 def test_a_second_call_finds_the_folder(tables, monkeypatch):
     monkeypatch.setattr(data_folder, "write_tables", lambda *_: pytest.fail("written again"))
     assert data_folder.small_tables(tables.parent) == tables
+
+
+def test_tables_of_changed_code_lie_in_another_folder(tmp_path, monkeypatch):
+    changed = tmp_path / "photons.py"
+    changed.write_text(Path(photons.__file__).read_text() + "# changed")
+    before = data_folder._identity.__wrapped__()
+    for module in (data_folder, photons, data_folder.bremsstrahlung):
+        monkeypatch.setattr(module, "__file__", str(changed))
+        assert data_folder._identity.__wrapped__() != before
+        monkeypatch.undo()
+    assert data_folder._identity.__wrapped__() == before
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "cut short", "folder missing"])

@@ -22,8 +22,8 @@ def scaled_cross_section(
 ) -> NDArray[np.float64]:
     """Return (beta/Z)^2 k dsigma/dk, the form in which bremsstrahlung is tabulated, in mb.
 
-    Against the tables of Seltzer and Berger, the energy lost agrees within 2 % above 6 MeV, from carbon
-    to lead; in tungsten it is 18 % too low at 0.4 MeV and 40 % too high at 20 keV, where radiation is a
+    Against the tables of Seltzer and Berger, the energy lost agrees within 3 % above 6 MeV, from carbon
+    to lead; in tungsten it is 19 % too low at 0.4 MeV and 40 % too high at 20 keV, where radiation is a
     small part of all losses.
 
     Args:

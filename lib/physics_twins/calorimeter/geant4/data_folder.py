@@ -25,8 +25,6 @@ from physics_twins import atomic
 from physics_twins.calorimeter.geant4 import bremsstrahlung, photons
 from physics_twins.calorimeter.geant4.materials import ELEMENTS
 
-# Changes whenever the same xraylib would give other files.
-_RECIPE = "1"
 # The data sets of Geant4 11.4, as calzone 1.2 asks for them; those of no use here stay empty.
 _EM, _NUCLEAR, _NUCLIDES = "G4EMLOW8.8", "G4PARTICLEXS4.2", "G4ENSDFSTATE3.0"
 _EMPTY = (
@@ -195,11 +193,10 @@ def _vector(energy: NDArray[np.float64], values: NDArray[np.float64]) -> str:
 @cache
 def _identity() -> str:
     """Return the hash of what the tables follow from."""
+    sources = (__file__, bremsstrahlung.__file__, photons.__file__)
     recipe: Mapping[str, object] = {
-        "recipe": _RECIPE,
         "elements": sorted(ELEMENTS.values()),
-        "bremsstrahlung": Path(bremsstrahlung.__file__).read_text(),
-        "photons": Path(photons.__file__).read_text(),
+        "sources": [Path(each).read_text() for each in sources],
         "xraylib": _version("xraylib"),
     }
     return _sha256(repr(recipe).encode())
