@@ -7,7 +7,7 @@ energies), and what they throw out is slowed down but meets no further nucleus. 
 been compared with tables, the showers not with those made from the full tables.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import datasets
+from physics_twins.calorimeter import form
 from physics_twins.calorimeter.geant4 import beam as beams
 from physics_twins.calorimeter.geant4 import events, voxels
 from physics_twins.calorimeter.geant4.data_folder import full_tables
@@ -96,7 +97,8 @@ def chunk(parameters: CalorimeterParameters, seed: int, first: int, count: int) 
         showers[here] = voxels.voxelise(batch.deposits, batch.beam, parameters)
         layers[here], deposited[here] = _sums(batch, parameters.n_layers)
         leaked[here] = batch.leaked_mev
-    return _dataset(parameters, seed, beam, first, showers, layers, deposited, leaked)
+    sums = {"deposited_mev": deposited, "leaked_mev": leaked, "layer_energy_mev": layers}
+    return _dataset(parameters, seed, beam, first, showers, sums)
 
 
 def _sums(batch: events.Batch, n_layers: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -115,40 +117,15 @@ def _dataset(
     beam: beams.Beam,
     first: int,
     showers: NDArray[np.float32],
-    layers: NDArray[np.float64],
-    deposited: NDArray[np.float64],
-    leaked: NDArray[np.float64],
+    sums: Mapping[str, NDArray[np.float64]],
 ) -> xr.Dataset:
-    axes = voxels.axes(parameters)
-    names = ("shower", *(axis.name for axis in axes))
-    per_shower = {
-        "energy_gev": (beam.energy_gev, "GeV", "Kinetic energy of the particle"),
-        "theta_deg": (beam.theta_deg, "deg", "Its angle to the normal of the face"),
-        "phi_deg": (beam.phi_deg, "deg", "Its azimuth"),
-        "x_mm": (beam.position_mm[:, 0], "mm", "Where it crosses the face"),
-        "y_mm": (beam.position_mm[:, 1], "mm", "Where it crosses the face"),
-        "deposited_mev": (deposited, "MeV", "Energy left in all matter"),
-        "leaked_mev": (leaked, "MeV", "Kinetic energy that left the detector"),
-    }
-    variables: dict[str, Any] = {
-        name: ("shower", values, {"units": unit, "long_name": about})
-        for name, (values, unit, about) in per_shower.items()
-    }
-    about = {"units": "MeV", "long_name": "Energy in each cell"}
-    # Most cells are empty: compressed, a shower takes a tenth.
-    stored = {"zlib": True, "complevel": 3, "shuffle": True, "chunksizes": (1, *showers.shape[1:])}
-    variables["showers"] = xr.Variable(names, showers, about, encoding=stored)
-    about = {"units": "MeV", "long_name": "Energy seen by each sensor"}
-    variables["layer_energy_mev"] = (("shower", "layer_number"), layers, about)
-    coordinates: dict[str, Any] = {a.name: (a.name, a.centres, {"units": a.unit}) for a in axes}
-    coordinates["shower"] = ("shower", np.arange(first, first + len(beam)), {"units": "1"})
     facts = {
         "title": f"Showers of {parameters.particle}s in {parameters.absorber} and {parameters.sensor}",
         "made_by": f"Geant4 {events.require_calzone().GEANT4_VERSION}, electromagnetic physics",
         "geant4_tables": "full" if full_tables() else "small",
     }
     attributes = datasets.attributes(parameters, seed=seed, **facts)
-    return xr.Dataset(variables, coordinates, attributes)
+    return form.shower_dataset(parameters, beam, showers, sums, attributes, first=first)
 
 
 def _chunks(

@@ -1,0 +1,67 @@
+"""The one form of showers in memory, whoever made them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from physics_twins.calorimeter.geant4 import voxels
+from physics_twins.calorimeter.geant4.beam import Beam
+from physics_twins.calorimeter.parameters import CalorimeterParameters
+
+# What may be known of a shower besides its cells: dimensions, and what it is. All in MeV.
+_SUMS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "deposited_mev": (("shower",), "Energy left in all matter"),
+    "leaked_mev": (("shower",), "Kinetic energy that left the detector"),
+    "layer_energy_mev": (("shower", "layer_number"), "Energy seen by each sensor"),
+}
+
+
+def shower_dataset(
+    parameters: CalorimeterParameters,
+    beam: Beam,
+    showers: NDArray[np.float32],
+    sums: Mapping[str, NDArray[np.float64]],
+    attributes: Mapping[str, Any],
+    *,
+    first: int = 0,
+) -> xr.Dataset:
+    """Return showers as a dataset.
+
+    Args:
+        parameters: The calorimeter and its cells.
+        beam: The particles that made them.
+        showers: Energy in each cell in MeV, shape (shower, three axes of cells).
+        sums: Those of `deposited_mev`, `leaked_mev` and `layer_energy_mev` that are known.
+        attributes: Where the showers come from.
+        first: Number of the first shower.
+    """
+    axes = voxels.axes(parameters)
+    variables = _particles(beam)
+    for name, (dims, about) in _SUMS.items():
+        if name in sums:
+            variables[name] = (dims, sums[name], {"units": "MeV", "long_name": about})
+    about = {"units": "MeV", "long_name": "Energy in each cell"}
+    # Most cells are empty: compressed, a shower takes a tenth.
+    stored = {"zlib": True, "complevel": 3, "shuffle": True, "chunksizes": (1, *showers.shape[1:])}
+    names = ("shower", *(axis.name for axis in axes))
+    variables["showers"] = xr.Variable(names, showers, about, encoding=stored)
+    coordinates: dict[str, Any] = {a.name: (a.name, a.centres, {"units": a.unit}) for a in axes}
+    coordinates["shower"] = ("shower", np.arange(first, first + len(beam)), {"units": "1"})
+    return xr.Dataset(variables, coordinates, dict(attributes))
+
+
+def _particles(beam: Beam) -> dict[str, Any]:
+    per_shower = {
+        "energy_gev": (beam.energy_gev, "GeV", "Kinetic energy of the particle"),
+        "theta_deg": (beam.theta_deg, "deg", "Its angle to the normal of the face"),
+        "phi_deg": (beam.phi_deg, "deg", "Its azimuth"),
+        "x_mm": (beam.position_mm[:, 0], "mm", "Where it crosses the face"),
+        "y_mm": (beam.position_mm[:, 1], "mm", "Where it crosses the face"),
+    }
+    return {
+        name: ("shower", values, {"units": unit, "long_name": about})
+        for name, (values, unit, about) in per_shower.items()
+    }
