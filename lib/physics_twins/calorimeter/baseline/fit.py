@@ -31,7 +31,8 @@ def fit_parametrised(showers: xr.Dataset) -> ParametrisedShower:
     shapes = longitudinal.fit_shapes(energy, edges)
     ring_edges = parameters.cell_mm * np.arange(found.rings_mev.shape[2] + 1)
     cell_grain = _cell_grain(found)
-    rings, ring_errors = _fit_rings(found, shapes, ring_edges, cell_grain)
+    groups = sums.ring_sums(found, shapes.values[:, 0], parameters)
+    rings, ring_errors = radial.fit_rings(groups, ring_edges, float(np.mean(cell_grain.values)))
     if parameters.scored == "everything":
         # What passes the outermost ring belongs to the profile.
         whole = energy / _within(found, shapes, ring_edges[-1], rings)
@@ -91,16 +92,6 @@ def _profiles(
         return sums.layer_edges(showers, parameters), showers["layer_energy_mev"].values
     edges = np.broadcast_to(found.depth_edges, (len(found.x), len(found.depth_edges)))
     return edges, found.rings_mev.sum(axis=2)
-
-
-def _fit_rings(
-    found: sums.Slices,
-    shapes: longitudinal.Shapes,
-    edges_mm: NDArray[np.float64],
-    cell_grain: Numbers,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    groups = sums.ring_sums(found, shapes.values[:, 0])
-    return radial.fit_rings(groups, edges_mm, float(np.mean(cell_grain.values)))
 
 
 def _within(

@@ -13,7 +13,9 @@ from physics_twins.calorimeter.parameters import CalorimeterParameters
 
 REFERENCE_GEV = 10.0
 BLOCK = 500
-_TAU_EDGES = np.arange(0.0, 3.25, 0.125)
+# Steps of depth in units of the mean depth; where only sensors count coarser than layers, since a slice
+# between two sensors holds what is aside only.
+_TAU_STEPS = {"everything": 0.125, "sensors": 0.4}
 _X_STEPS = 6
 
 
@@ -61,14 +63,18 @@ def layer_edges(showers: xr.Dataset, parameters: CalorimeterParameters) -> NDArr
     return along / np.cos(np.deg2rad(showers["theta_deg"].values))[:, None]
 
 
-def ring_sums(found: Slices, ln_depth: NDArray[np.float64]) -> RingSums:
+def ring_sums(
+    found: Slices, ln_depth: NDArray[np.float64], parameters: CalorimeterParameters
+) -> RingSums:
     """Return energies in rings for groups of about the same depth, in the showers' own units, and x."""
+    tau_step = _TAU_STEPS[parameters.scored]
     middles = (found.depth_edges[1:] + found.depth_edges[:-1]) / 2
     tau = middles / np.exp(ln_depth)[:, None]
     x = np.broadcast_to(found.x[:, None], tau.shape)
+    tau_edges = np.arange(0.0, 3.25, tau_step)
     borders = np.quantile(found.x, np.linspace(0, 1, _X_STEPS + 1)[1:-1])
-    group = np.digitize(x, borders) * (len(_TAU_EDGES) + 1) + np.digitize(tau, _TAU_EDGES)
-    n = _X_STEPS * (len(_TAU_EDGES) + 1)
+    group = np.digitize(x, borders) * (len(tau_edges) + 1) + np.digitize(tau, tau_edges)
+    n = _X_STEPS * (len(tau_edges) + 1)
     energy = found.rings_mev.sum(axis=2)
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:

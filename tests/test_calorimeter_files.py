@@ -1,0 +1,350 @@
+"""Files of showers: exact round trips, and every way in which a file can be wrong."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from physics_twins.calorimeter import files
+from physics_twins.calorimeter.files import ShowerFileError
+from physics_twins.calorimeter.formats import shower_file
+from physics_twins.calorimeter.form import shower_dataset
+from physics_twins.calorimeter.geant4 import voxels
+from physics_twins.calorimeter.geant4.beam import draw
+from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
+
+ROUND = CalorimeterParameters(**CALO_CHALLENGE_2, energy_gev=1.0, energy_max_gev=50.0)
+FLAT = CalorimeterParameters(theta_max_deg=30.0, phi_deg=20.0, spot_mm=10.0, energy_max_gev=50.0)
+
+
+def showers(parameters, n=7):
+    """Showers with random cells, most of them empty."""
+    rng = np.random.default_rng(3)
+    shape = (n, *(len(axis.centres) for axis in voxels.axes(parameters)))
+    cells = np.where(rng.random(shape) < 0.05, rng.exponential(3.0, shape), 0.0).astype(np.float32)
+    beam = draw(parameters, seed=1, first=0, count=n)
+    return shower_dataset(parameters, beam, cells, {}, parameters.to_attributes())
+
+
+def challenge_file(path, energies, cells, **options):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("incident_energies", data=energies)
+        file.create_dataset("showers", data=cells, **options)
+    return path
+
+
+def read_all(path, binning=None):
+    return list(files.CaloChallengeReader(path, binning=binning).blocks())
+
+
+def test_cells_survive_calochallenge_bit_by_bit(tmp_path, monkeypatch):
+    monkeypatch.setattr(shower_file, "BLOCK_BYTES", 2 * 6480 * 12)
+    made = showers(ROUND)
+    files.write_calochallenge(made, tmp_path / "s.hdf5")
+    blocks = list(files.calochallenge_showers(tmp_path / "s.hdf5", ROUND))
+    assert [block.sizes["shower"] for block in blocks] == [2, 2, 2, 1]
+    found = np.concatenate([block["showers"].values for block in blocks])
+    np.testing.assert_array_equal(found, made["showers"].values)
+    energy = np.concatenate([block["energy_gev"].values for block in blocks])
+    np.testing.assert_allclose(energy, made["energy_gev"].values, rtol=3e-16)
+    assert [int(n) for block in blocks for n in block["shower"]] == list(range(7))
+
+
+def test_arrays_of_a_challenge_file_are_copied_bit_by_bit(tmp_path):
+    rng = np.random.default_rng(1)
+    energies, cells = rng.exponential(1e4, (9, 1)), rng.exponential(1.0, (9, 368))
+    challenge_file(tmp_path / "a.hdf5", energies, cells, compression="gzip")
+    with files.CaloChallengeWriter(tmp_path / "b.hdf5", 368, dtype=np.float64) as file:
+        for _, energy, some in read_all(tmp_path / "a.hdf5"):
+            file.write(energy, some)
+    with h5py.File(tmp_path / "b.hdf5") as copy:
+        assert copy["showers"].compression == "gzip"
+        np.testing.assert_array_equal(copy["showers"], cells)
+        np.testing.assert_array_equal(copy["incident_energies"], energies)
+
+
+def test_cells_of_a_challenge_file_go_by_layer_then_angle_then_radius(tmp_path):
+    made = showers(ROUND, n=1)
+    made["showers"][0, 3, 5, 2] = 77.0
+    files.write_calochallenge(made, tmp_path / "s.hdf5")
+    ((_, _, cells),) = read_all(tmp_path / "s.hdf5")
+    assert cells[0, (3 * 16 + 5) * 9 + 2] == 77.0
+
+
+def test_showers_survive_3dgan(tmp_path):
+    made = showers(FLAT)
+    files.write_threedgan(made, tmp_path / "s.h5")
+    (block,) = files.threedgan_showers(tmp_path / "s.h5", FLAT)
+    np.testing.assert_array_equal(block["showers"].values, made["showers"].values)
+    np.testing.assert_array_equal(block["energy_gev"].values, made["energy_gev"].values)
+    for name in ("theta_deg", "phi_deg", "x_mm", "y_mm"):
+        np.testing.assert_allclose(block[name].values, made[name].values, rtol=1e-12, atol=1e-12)
+
+
+def test_the_three_keys_of_3dgan_suffice_and_angles_beyond_90_degrees_turn_the_azimuth(tmp_path):
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["ECAL"] = np.full((2, 51, 51, 25), 2e-3, dtype=np.float32)
+        file["energy"], file["theta"] = [100.0, 200.0], np.deg2rad([60.0, 120.0])
+    (block,) = files.threedgan_showers(tmp_path / "s.h5", FLAT)
+    np.testing.assert_allclose(block["theta_deg"], [30.0, 30.0])
+    np.testing.assert_allclose(block["phi_deg"], [0.0, 180.0])
+    np.testing.assert_allclose(block["showers"].values, 2.0, rtol=1e-6)  # GeV without a word
+
+
+def test_binning_survives_its_xml(tmp_path):
+    layers = (
+        files.Layer(0, (0.0, 5.0, 10.0, 30.0), 1),
+        files.Layer(1, (0.0, 1 / 3, 7.0), 10),
+        files.Layer(4, (), 0),
+    )
+    binning = files.Binning("photon", layers)
+    files.write_binning(binning, tmp_path / "b.xml")
+    assert files.read_binning(tmp_path / "b.xml") == binning
+    assert binning.n_cells == 23
+    assert binning.grid is None
+
+
+def test_our_cylindrical_cells_are_those_of_data_set_2():
+    binning = files.binning_of(ROUND)
+    assert (binning.n_cells, binning.grid) == (6480, (45, 16, 9))
+
+
+LAUGHS = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><Bins>&b;</Bins>'
+LAYER = '<Bins><Particle pid="photon"><Layer id="0" r_edges="{}" n_bin_alpha="{}"/></Particle></Bins>'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LAUGHS, "DOCTYPE: a binning declares nothing"),
+        ("<Bins><Particle>", "no well-formed XML"),
+        ("", "no well-formed XML"),
+        ("<Bins/>", "Particle: missing"),
+        ('<Bins><Particle pid="photon"/></Bins>', "0 layers"),
+        (LAYER.format("0,1,x", 4), "Layer '0': could not convert"),
+        (LAYER.format("0,2,1", 4), "Layer 0: r_edges: expected increasing radii"),
+        (LAYER.format("0,nan", 4), "Layer 0: r_edges"),
+        (LAYER.format("0,1", -4), "n_bin_alpha = -4"),
+        (LAYER.format("0,1", 99999999999), "n_bin_alpha"),
+        (" " * (1 << 20) + "<Bins/>", "too large"),
+    ],
+)
+def test_a_wrong_binning_is_refused(tmp_path, text, expected):
+    path = tmp_path / "b.xml"
+    path.write_text(text)
+    with pytest.raises(ShowerFileError, match=expected) as error:
+        files.read_binning(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_binning_of_two_particles_asks_which(tmp_path):
+    one = LAYER.format("0,1", 4)
+    (tmp_path / "b.xml").write_text(one.replace("</Bins>", '<Particle pid="pion"/></Bins>'))
+    with pytest.raises(ShowerFileError, match="choose one of photon, pion"):
+        files.read_binning(tmp_path / "b.xml")
+    assert files.read_binning(tmp_path / "b.xml", particle="photon").n_cells == 4
+    with pytest.raises(ShowerFileError, match="no 'muon', but photon, pion"):
+        files.read_binning(tmp_path / "b.xml", particle="muon")
+
+
+GOOD = np.full((4, 6), 1.0)
+ENERGIES = np.full((4, 1), 1e3)
+
+
+def changed(values, where, value):
+    values = values.copy()
+    values[where] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("energies", "cells", "expected"),
+    [
+        (ENERGIES, changed(GOOD, (2, 3), np.nan), r"showers: event 2 \(cell \(3,\)\): nan MeV"),
+        (ENERGIES, changed(GOOD, (3, 0), -0.5), r"showers: event 3 \(cell \(0,\)\): -0.5 MeV"),
+        (ENERGIES, changed(GOOD, (0, 0), np.inf), "showers: event 0"),
+        (changed(ENERGIES, 1, -5.0), GOOD, r"incident_energies: event 1: -5 MeV, expected above 0"),
+        (changed(ENERGIES, 1, np.nan), GOOD, r"incident_energies: event 1: nan MeV"),
+        (changed(ENERGIES, 1, 0.0), GOOD, r"incident_energies: event 1: 0 MeV"),
+        (ENERGIES[:3], GOOD, r"incident_energies: shape \(3, 1\), expected \(4, 1\) or \(4,\)"),
+        (ENERGIES, GOOD.reshape(4, 2, 3), r"showers: shape \(4, 2, 3\)"),
+        (ENERGIES, GOOD.astype(complex), "showers: values of type complex128"),
+        (ENERGIES, GOOD.astype("S4"), r"showers: values of type \|S4"),
+    ],
+)
+def test_wrong_values_are_refused_with_file_key_and_event(tmp_path, energies, cells, expected):
+    path = challenge_file(tmp_path / "s.hdf5", energies, cells)
+    with pytest.raises(ShowerFileError, match=expected) as error:
+        read_all(path)
+    assert str(path) in str(error.value)
+
+
+def test_the_event_is_counted_from_the_start_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(shower_file, "BLOCK_BYTES", 1)
+    path = challenge_file(tmp_path / "s.hdf5", ENERGIES, changed(GOOD, (3, 2), -1.0))
+    with pytest.raises(ShowerFileError, match="event 3 "):
+        list(files.CaloChallengeReader(path).blocks(1))
+
+
+def test_cells_must_be_as_many_as_the_binning_has(tmp_path):
+    path = challenge_file(tmp_path / "s.hdf5", ENERGIES, GOOD)
+    with pytest.raises(ShowerFileError, match=r"shape \(4, 6\), expected \('N', 7\)"):
+        read_all(path, files.regular("photon", 1, 7, (0.0, 1.0)))
+
+
+def links(file):
+    file["showers"] = h5py.ExternalLink("other.h5", "showers")
+
+
+def soft_links(file):
+    file["showers"] = h5py.SoftLink("/incident_energies")
+
+
+def groups(file):
+    file.create_group("showers")
+
+
+def objects(file):
+    file.create_dataset("showers", data=["a"] * 4, dtype=h5py.string_dtype())
+
+
+def jagged(file):
+    file.create_dataset("showers", (4,), dtype=h5py.vlen_dtype(np.float64))
+
+
+def elsewhere(file):
+    file.create_dataset("showers", (4, 6), dtype="f8", external=[("other.bin", 0, 192)])
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((4, 6), "f8")
+    layout[:] = h5py.VirtualSource("other.h5", "x", shape=(4, 6))
+    file.create_virtual_dataset("showers", layout)
+
+
+def huge_chunks(file):
+    file.create_dataset("showers", (4, 1 << 26), chunks=(1, 1 << 26), dtype="f8", compression="gzip")
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda file: None, "showers: missing; the file holds incident_energies"),
+        (links, "showers: a link to another place"),
+        (soft_links, "showers: a link to another place"),
+        (groups, "showers: a group"),
+        (objects, "showers: values of type object"),
+        (jagged, "showers: values of type object"),
+        (elsewhere, "showers: its values are in other files"),
+        (virtual, "showers: its values are in other files"),
+        (huge_chunks, "showers: chunks of 512 MiB"),
+    ],
+)
+def test_a_hostile_array_is_refused(tmp_path, make, expected):
+    with h5py.File(tmp_path / "s.hdf5", "w") as file:
+        file["incident_energies"] = ENERGIES
+        make(file)
+    with pytest.raises(ShowerFileError, match=expected):
+        read_all(tmp_path / "s.hdf5")
+
+
+def test_a_cut_file_is_refused(tmp_path):
+    path = challenge_file(tmp_path / "s.hdf5", ENERGIES, GOOD)
+    raw = path.read_bytes()
+    for n in (0, 10, len(raw) // 2, len(raw) - 8):
+        path.write_bytes(raw[:n])
+        with pytest.raises(ShowerFileError, match="damaged, cut or no HDF5 file"):
+            read_all(path)
+
+
+def test_damaged_compressed_data_are_refused(tmp_path):
+    cells = np.random.default_rng(1).random((4, 6000))
+    path = challenge_file(tmp_path / "s.hdf5", ENERGIES, cells, compression="gzip", chunks=(4, 6000))
+    with h5py.File(path) as file:
+        offset = file["showers"].id.get_chunk_info(0).byte_offset
+    raw = bytearray(path.read_bytes())
+    raw[offset + 50 : offset + 90] = b"\xff" * 40
+    path.write_bytes(raw)
+    with pytest.raises(ShowerFileError, match="damaged, cut or no HDF5 file"):
+        read_all(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no\.hdf5"):
+        files.CaloChallengeReader(tmp_path / "no.hdf5")
+
+
+def test_a_failed_write_leaves_no_file(tmp_path):
+    (tmp_path / "s.hdf5").write_text("old")
+    with (
+        pytest.raises(ShowerFileError, match="event 3"),
+        files.CaloChallengeWriter(tmp_path / "s.hdf5", 6) as file,
+    ):
+        file.write(ENERGIES[:2, 0], GOOD[:2])
+        file.write(ENERGIES[:2, 0], changed(GOOD[:2], (1, 1), -1.0))
+    assert [each.name for each in tmp_path.iterdir()] == ["s.hdf5"]
+    assert (tmp_path / "s.hdf5").read_text() == "old"
+
+
+def test_other_cells_than_the_format_has_are_refused(tmp_path):
+    with pytest.raises(ShowerFileError, match="axes"):
+        files.write_calochallenge(showers(FLAT, 1), tmp_path / "s.hdf5")
+    with pytest.raises(ShowerFileError, match="axes"):
+        files.write_threedgan(showers(ROUND, 1), tmp_path / "s.h5")
+    with pytest.raises(ShowerFileError, match="this format is cylindrical"):
+        next(files.calochallenge_showers(tmp_path / "s.hdf5", FLAT))
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "expected"),
+    [
+        ("theta", [1.0, 9.0], "theta: event 1: 9 rad"),
+        ("energy", [1.0, -2.0], "energy: event 1: -2 GeV, expected above 0"),
+        ("x", [np.nan, 0.0], "x: event 0: nan mm"),
+        ("theta", [1.0], r"theta: shape \(1,\)"),
+    ],
+)
+def test_wrong_columns_of_3dgan_are_refused(tmp_path, key, values, expected):
+    columns = {"energy": [1.0, 1.0], "theta": [1.5, 1.5]} | {key: values}
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["ECAL"] = np.zeros((2, 3, 3, 2))
+        for name, column in columns.items():
+            file[name] = column
+    with pytest.raises(ShowerFileError, match=expected):
+        list(files.ThreeDGanReader(tmp_path / "s.h5").blocks())
+
+
+PEAK = """
+    import re, sys
+    import numpy as np
+    from physics_twins.calorimeter import files
+
+    path, n = sys.argv[1], int(sys.argv[2])
+    noise = np.random.default_rng(1).random((100, 6480), dtype=np.float32)
+    with files.CaloChallengeWriter(path, 6480) as file:
+        for _ in range(n // 100):
+            file.write(np.full(100, 1e4), noise)
+    total = sum(float(cells.sum()) for _, _, cells in files.CaloChallengeReader(path).blocks())
+    assert abs(total / (n / 100 * noise.sum()) - 1) < 1e-3
+    print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+def peak_mib(path, n):
+    code = [sys.executable, "-c", textwrap.dedent(PEAK), str(path), str(n)]
+    done = subprocess.run(code, capture_output=True, text=True, check=True)
+    return int(done.stdout) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is measured through /proc")
+def test_memory_does_not_grow_with_a_file(tmp_path):
+    small = peak_mib(tmp_path / "small.hdf5", 2000)
+    large = peak_mib(tmp_path / "large.hdf5", 12_000)
+    # The second file is 260 MB larger.
+    assert large - small < 40
+    assert (tmp_path / "large.hdf5").stat().st_size > 200e6
