@@ -11,8 +11,8 @@ import pytest
 
 from physics_twins.calorimeter import files
 from physics_twins.calorimeter.files import ShowerFileError
-from physics_twins.calorimeter.formats import shower_file
 from physics_twins.calorimeter.form import shower_dataset
+from physics_twins.calorimeter.formats import shower_file
 from physics_twins.calorimeter.geant4 import voxels
 from physics_twins.calorimeter.geant4.beam import draw
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
@@ -278,14 +278,16 @@ def test_a_missing_file_is_named(tmp_path):
         files.CaloChallengeReader(tmp_path / "no.hdf5")
 
 
+def write_two_lots(path, first, second):
+    with files.CaloChallengeWriter(path, 6) as file:
+        file.write(ENERGIES[:2, 0], first)
+        file.write(ENERGIES[:2, 0], second)
+
+
 def test_a_failed_write_leaves_no_file(tmp_path):
     (tmp_path / "s.hdf5").write_text("old")
-    with (
-        pytest.raises(ShowerFileError, match="event 3"),
-        files.CaloChallengeWriter(tmp_path / "s.hdf5", 6) as file,
-    ):
-        file.write(ENERGIES[:2, 0], GOOD[:2])
-        file.write(ENERGIES[:2, 0], changed(GOOD[:2], (1, 1), -1.0))
+    with pytest.raises(ShowerFileError, match="event 3"):
+        write_two_lots(tmp_path / "s.hdf5", GOOD[:2], changed(GOOD[:2], (1, 1), -1.0))
     assert [each.name for each in tmp_path.iterdir()] == ["s.hdf5"]
     assert (tmp_path / "s.hdf5").read_text() == "old"
 

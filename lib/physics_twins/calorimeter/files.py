@@ -1,7 +1,7 @@
 """Files of showers: CaloChallenge's and 3DGAN's HDF5, to and from the form of `simulate`; and ROOT.
 
-All are read and written block by block, so that memory does not grow with a file. What cannot be right in one
-is refused with its name, the key and the event.
+All are read and written block by block, so that memory does not grow with a file. What cannot be
+right in one is refused with its name, the key and the event.
 """
 
 import os
@@ -100,7 +100,9 @@ def calochallenge_showers(
         yield _dataset(parameters, path, first, cells.reshape(-1, *shape), columns)
 
 
-def write_threedgan(showers: "xr.Dataset", path: str | os.PathLike[str], *, cells_in: str = "MeV") -> None:
+def write_threedgan(
+    showers: "xr.Dataset", path: str | os.PathLike[str], *, cells_in: str = "MeV"
+) -> None:
     """Write showers in cartesian cells as a file of 3DGAN, with azimuth and place besides.
 
     Raises:
@@ -156,16 +158,16 @@ def threedgan_showers(
 _COLUMNS = {"energy": "energy_gev", "theta": "theta_deg", "phi": "phi_deg", "x": "x_mm", "y": "y_mm"}
 
 
-def _cells(showers: "xr.Dataset", axes: tuple[str, ...], path: str | os.PathLike[str]) -> "xr.DataArray":
+def _cells(
+    showers: "xr.Dataset", axes: tuple[str, ...], path: str | os.PathLike[str]
+) -> "xr.DataArray":
     cells = showers["showers"]
     if cells.dims != ("shower", *axes):
         raise ShowerFileError(f"{path}: showers have axes {cells.dims}, expected {('shower', *axes)}")
     return cells
 
 
-def _need_layout(
-    parameters: CalorimeterParameters, layout: str, path: str | os.PathLike[str]
-) -> None:
+def _need_layout(parameters: CalorimeterParameters, layout: str, path: str | os.PathLike[str]) -> None:
     if parameters.layout != layout:
         raise ShowerFileError(f"{path}: layout = {parameters.layout!r}: this format is {layout}")
 
@@ -182,7 +184,9 @@ def _dataset(
     from physics_twins.calorimeter.geant4.beam import Beam
 
     n = len(cells)
-    values = {name: np.asarray(columns.get(name, np.zeros(n)), dtype=float) for name in _COLUMNS.values()}
+    values = {
+        name: np.asarray(columns.get(name, np.zeros(n)), dtype=float) for name in _COLUMNS.values()
+    }
     place = np.stack([values["x_mm"], values["y_mm"]], axis=1)
     angles = (values["theta_deg"], values["phi_deg"])
     stream = np.zeros((n, 2), dtype=np.uint64)

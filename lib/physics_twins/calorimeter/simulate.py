@@ -1,10 +1,10 @@
 """Simulate showers in a sampling calorimeter with Geant4, on this machine or on a cluster.
 
-The showers are electromagnetic: electrons, positrons and photons enter. Unless Geant4's full tables are
-installed, its data are the small ones of `geant4.data_folder`: no fluorescence, bremsstrahlung of slow
-electrons approximate, nuclear reactions of photons only above 150 MeV (in tungsten and hydrogen at all
-energies), and what they throw out is slowed down but meets no further nucleus. Their bremsstrahlung has
-been compared with tables, the showers not with those made from the full tables.
+The showers are electromagnetic: electrons, positrons and photons enter. Unless Geant4's full tables
+are installed, its data are the small ones of `geant4.data_folder`: no fluorescence, bremsstrahlung
+of slow electrons approximate, nuclear reactions of photons only above 150 MeV (in tungsten and
+hydrogen at all energies), and what they throw out is slowed down but meets no further nucleus. Their
+bremsstrahlung has been compared with tables, the showers not with those made from the full tables.
 """
 
 from collections.abc import Iterator, Mapping

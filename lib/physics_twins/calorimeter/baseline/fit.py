@@ -40,7 +40,9 @@ def fit_parametrised(showers: xr.Dataset) -> ParametrisedShower:
     outside = _outside(showers, parameters, found, shapes, ring_edges[-1], rings)
     contained = longitudinal.shares(shapes.values, edges).sum(axis=1)
     deposited = _response(showers["deposited_mev"].values, contained, showers, found.x)
-    seen = _response(showers["layer_energy_mev"].sum("layer_number").values, contained, showers, found.x)
+    seen = _response(
+        showers["layer_energy_mev"].sum("layer_number").values, contained, showers, found.x
+    )
     grain = _slice_grain(energy, edges, shapes)
     shape_numbers = fit_shapes_on_energy(shapes, found.x, grain.values[0], energy.sum(axis=1))
     core, tail, share = (Numbers.of(rings[s], ring_errors[s]) for s in _RING_PARTS)

@@ -100,10 +100,7 @@ def _covariance(
     steps = 1e-3 * np.eye(len(at))
     second = [
         [
-            sum(
-                s * t * loss(at + s * one + t * other) for s in (1, -1) for t in (1, -1)
-            )
-            / 4e-6
+            sum(s * t * loss(at + s * one + t * other) for s in (1, -1) for t in (1, -1)) / 4e-6
             for other in steps
         ]
         for one in steps

@@ -1,7 +1,5 @@
 """Showers from a parametrisation, in the form of `simulate`."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -22,9 +20,7 @@ _ROUND = np.arange(voxels.RINGS + 1.0)
 _SQUARE = np.array([0, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9, 11, 14, 18, 25, 36])
 
 
-def generate(
-    model: ParametrisedShower, parameters: CalorimeterParameters, *, seed: int
-) -> xr.Dataset:
+def generate(model: ParametrisedShower, parameters: CalorimeterParameters, *, seed: int) -> xr.Dataset:
     """Return showers that are drawn from a parametrisation.
 
     Shower n of a seed is the same whatever the number of showers; its particle is that of `simulate`.

@@ -1,9 +1,9 @@
 """The longitudinal profile of a shower: a gamma distribution in depth, different for each shower.
 
-dE/dt = E beta (beta t)^(alpha-1) exp(-beta t) / Gamma(alpha) (Longo & Sestili, Nucl. Instrum. Meth. 128
-(1975) 283), where ln(depth) and ln(alpha) of single showers are correlated and nearly normal (Grindhammer &
-Peters, hep-ex/0001020, section 3). They take the depth of the maximum, (alpha - 1) / beta; the mean depth,
-alpha / beta, that is used here exists for every shower.
+dE/dt = E beta (beta t)^(alpha-1) exp(-beta t) / Gamma(alpha) (Longo & Sestili, Nucl. Instrum. Meth.
+128 (1975) 283), where ln(depth) and ln(alpha) of single showers are correlated and nearly normal
+(Grindhammer & Peters, hep-ex/0001020, section 3). They take the depth of the maximum, (alpha - 1) /
+beta; the mean depth, alpha / beta, that is used here exists for every shower.
 """
 
 from dataclasses import dataclass

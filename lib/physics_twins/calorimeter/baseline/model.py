@@ -73,7 +73,14 @@ class ParametrisedShower(_Record):
     @model_validator(mode="after")
     def _has_all_numbers(self) -> Self:
         lengths = {"depth": 2, "alpha": 2, "fluctuation": 6, "deposited": 4, "seen": 4}
-        lengths |= {"slice_grain_mev": 1, "core": 4, "tail": 4, "core_share": 4, "outside": 1, "faintest_mev": 1}
+        lengths |= {
+            "slice_grain_mev": 1,
+            "core": 4,
+            "tail": 4,
+            "core_share": 4,
+            "outside": 1,
+            "faintest_mev": 1,
+        }
         for name, length in lengths.items():
             if len(getattr(self, name).values) != length:
                 raise ValueError(f"{name} must have {length} values")

@@ -1,10 +1,11 @@
 """The radial profile of a shower: a core and a tail.
 
-f(r) = p 2 r C^2 / (r^2 + C^2)^2 + (1 - p) r / T^2 exp(-r / T), where core C, tail T and share p change with
-tau, the depth in units of the shower's own, and with energy. The form of the core is that of Grindhammer &
-Peters, hep-ex/0001020, section 3.2; their tail has the same form, which lies up to 15 % off what Geant4 leaves
-in single rings, the exponential half as much. ln C, ln T and logit p are polynomials of second degree in tau,
-plus a term in x = ln(energy / 10 GeV), in place of their functions.
+f(r) = p 2 r C^2 / (r^2 + C^2)^2 + (1 - p) r / T^2 exp(-r / T), where core C, tail T and share p
+change with tau, the depth in units of the shower's own, and with energy. The form of the core is
+that of Grindhammer & Peters, hep-ex/0001020, section 3.2; their tail has the same form, which lies
+up to 15 % off what Geant4 leaves in single rings, the exponential half as much. ln C, ln T and logit
+p are polynomials of second degree in tau, plus a term in x = ln(energy / 10 GeV), in place of their
+functions.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,13 @@
 """Energy scattered into cells: a gamma process around the mean shape, in compiled code.
 
-Grindhammer & Peters (hep-ex/0001020, section 5) draw the energy of each step from a gamma distribution, whose
-variance is proportional to its mean, and share it among spots. Here the energy of every small part of a
-shower is drawn so: sums of such parts are again gamma distributed, so that nothing depends on how finely a
-shower is divided. Where a slice's energy is given the parts are scaled to it.
+Grindhammer & Peters (hep-ex/0001020, section 5) draw the energy of each step from a gamma
+distribution, whose variance is proportional to its mean, and share it among spots. Here the energy
+of every small part of a shower is drawn so: sums of such parts are again gamma distributed, so that
+nothing depends on how finely a shower is divided. Where a slice's energy is given the parts are
+scaled to it.
 """
+
+# ruff: noqa: NPY002 (compiled code has a generator of its own, which is seeded for every shower)
 
 import math
 
@@ -53,7 +56,19 @@ def _gamma(shape, empty):  # pragma: no cover
 
 @numba.njit(cache=True, nogil=True)
 def scatter(  # pragma: no cover
-    seeds, slices, edges, shares, grains, faintest, radii, n_angles, angles, entry, detector, cells, seen
+    seeds,
+    slices,
+    edges,
+    shares,
+    grains,
+    faintest,
+    radii,
+    n_angles,
+    angles,
+    entry,
+    detector,
+    cells,
+    seen,
 ):
     """Scatter the energies of slices into cells.
 
@@ -139,21 +154,21 @@ def _add(energy, place, here, cells, seen):  # pragma: no cover
     cos_theta, sin_theta, cos_phi, sin_phi = angles
     down, aside = radius * math.cos(phi), radius * math.sin(phi)
     height = along * cos_theta - down * sin_theta
-    layer = min(max(int(math.floor(height / pitch)), 0), seen.shape[0] - 1)
+    layer = min(max(math.floor(height / pitch), 0), seen.shape[0] - 1)
     if sensor > 0:
         height = (layer + 1) * pitch - sensor * np.random.random()
         along = (height + down * sin_theta) / cos_theta
         seen[layer] += energy
     if step > 0:
-        i = int(math.floor(along / step))
+        i = math.floor(along / step)
         j = min(int(phi * cells.shape[1] / (2 * math.pi)), cells.shape[1] - 1)
         k = int(radius / cell)
     else:
         across = down * cos_theta + along * sin_theta
         x = entry[0] + across * cos_phi - aside * sin_phi
         y = entry[1] + across * sin_phi + aside * cos_phi
-        i = int(math.floor(x / cell + cells.shape[0] / 2))
-        j = int(math.floor(y / cell + cells.shape[1] / 2))
+        i = math.floor(x / cell + cells.shape[0] / 2)
+        j = math.floor(y / cell + cells.shape[1] / 2)
         k = layer
     if 0 <= i < cells.shape[0] and 0 <= j < cells.shape[1] and 0 <= k < cells.shape[2]:
         cells[i, j, k] += energy

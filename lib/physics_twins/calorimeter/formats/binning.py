@@ -8,8 +8,8 @@
 </Bins>
 ```
 
-Source: the challenge's own files `binning_dataset_2.xml` and others (arXiv:2410.21611, section 2). Layers
-without `r_edges` or with one edge hold no cells.
+Source: the challenge's own files `binning_dataset_2.xml` and others (arXiv:2410.21611, section 2).
+Layers without `r_edges` or with one edge hold no cells.
 """
 
 import os
@@ -133,7 +133,7 @@ def read_binning(path: str | os.PathLike[str], *, particle: str = "") -> Binning
 
 
 def _refuse_declarations(raw: bytes, path: Path) -> None:
-    """Refuse XML that is not well formed, and a document type: it could declare entities that explode."""
+    """Refuse XML that is not well formed, and a document type: it could declare exploding entities."""
 
     def refuse(*_: object) -> None:
         raise ShowerFileError(f"{path}: DOCTYPE: a binning declares nothing")

@@ -1,7 +1,8 @@
 """Files of the Fast Calorimeter Simulation Challenge (CaloChallenge, arXiv:2410.21611).
 
-HDF5 with `incident_energies` (event, 1) and `showers` (event, cell), both in MeV, compressed with gzip; cells
-go by layer, then angle, then radius. Which cells these are says an XML file, see `binning`.
+HDF5 with `incident_energies` (event, 1) and `showers` (event, cell), both in MeV, compressed with
+gzip; cells go by layer, then angle, then radius. Which cells these are says an XML file, see
+`binning`.
 """
 
 import os

@@ -1,7 +1,8 @@
 """Showers in ROOT files, by way of uproot, turned into HDF5 with the keys of 3DGAN.
 
-A tree has one entry for each shower: either all its cells as one array of fixed length, or a list of hits, of
-which others give the cell. Read some entries at a time; nothing but numbers is ever read from a file.
+A tree has one entry for each shower: either all its cells as one array of fixed length, or a list of
+hits, of which others give the cell. Read some entries at a time; nothing but numbers is ever read
+from a file.
 """
 
 import os
@@ -60,7 +61,7 @@ class RootMapping(BaseModel):
         if unknown or missing or len(self.indices) not in (0, 1, 3):
             raise ValueError(
                 f"columns need energy and theta (missing: {sorted(missing)}), may have"
-                f" {', '.join(COLUMNS)} (unknown: {sorted(unknown)}), and indices are 0, 1 or 3 branches"
+                f" {', '.join(COLUMNS)} (unknown: {sorted(unknown)}), indices are 0, 1 or 3 branches"
             )
         if min(self.shape) < 1 or int(np.prod(self.shape)) > _MAX_HITS:
             raise ValueError(f"shape = {self.shape} must be of 1 to {_MAX_HITS} cells")
@@ -147,7 +148,10 @@ def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        with uproot.open(path, object_cache=None, array_cache=None) as file:
+        # Caches would grow with the file.
+        caches: Any = {"object_cache": None, "array_cache": None}
+        opened: Any = uproot.open(path, **caches)
+        with opened as file:
             yield file
     except (ShowerFileError, MemoryError):
         raise
@@ -159,10 +163,12 @@ def _opened(path: Path) -> Iterator[Any]:
 def _tree(file: Any, mapping: RootMapping, path: Path) -> Any:
     names = file.classnames(recursive=True)
     trees = sorted({name.partition(";")[0] for name, kind in names.items() if kind == "TTree"})
+    others = sorted({n.partition(";")[0] for n, kind in names.items() if kind == "ROOT::RNTuple"})
     wanted = mapping.tree or (trees[0] if len(trees) == 1 else "")
     if wanted not in trees:
         held = ", ".join(trees[:20]) or "none"
-        raise ShowerFileError(f"{path}: tree {wanted!r}: the file's trees are: {held}")
+        hint = f"; its RNTuples, which are not read: {', '.join(others[:20])}" if others else ""
+        raise ShowerFileError(f"{path}: tree {wanted!r}: the file's trees are: {held}{hint}")
     return file[wanted]
 
 
@@ -186,12 +192,8 @@ def _check_branch(tree: Any, name: str, path: Path) -> None:
             )
 
 
-def _cells(
-    arrays: dict[str, Any], mapping: RootMapping, path: Path, first: int
-) -> NDArray[np.float32]:
+def _cells(arrays: dict[str, Any], mapping: RootMapping, path: Path, first: int) -> NDArray[np.float32]:
     """Return energies in MeV, shape (event, x, y, layer)."""
-    import awkward as ak
-
     scale = mapping.scales.get("cells", 1.0)
     found = arrays[mapping.cells]
     if mapping.indices:
@@ -204,13 +206,21 @@ def _cells(
             raise ShowerFileError(
                 f"{path}: {mapping.cells}: event {event}: {n} cells, expected {mapping.shape}"
             )
-        flat = ak.to_numpy(ak.flatten(found, axis=None)).reshape(len(lengths), *mapping.shape)
+        flat = _flat(found).reshape(len(lengths), *mapping.shape)
         check_values(flat, mapping.cells, path, first, unit="")
         cells = flat if scale == 1 else flat * scale
     cells = cells.astype(np.float32)
     if mapping.threshold_mev:
         cells[cells < mapping.threshold_mev] = 0.0
     return cells
+
+
+def _flat(found: Any) -> NDArray[Any]:
+    """Return all numbers of an array, entry after entry."""
+    import awkward as ak
+
+    all_axes: Any = None
+    return np.asarray(ak.to_numpy(ak.flatten(found, axis=all_axes)))
 
 
 def _lengths(found: Any) -> NDArray[np.int64]:
@@ -229,13 +239,11 @@ def _from_hits(
     arrays: dict[str, Any], mapping: RootMapping, path: Path, first: int
 ) -> NDArray[np.float64]:
     """Return the sums of hits in cells."""
-    import awkward as ak
-
     if arrays[mapping.cells].ndim != 2:
         raise ShowerFileError(f"{path}: {mapping.cells}: expected a list of hits in each entry")
     lengths = _lengths(arrays[mapping.cells])
     event = np.repeat(np.arange(len(lengths)), lengths)
-    energy = ak.to_numpy(ak.flatten(arrays[mapping.cells], axis=None))
+    energy = _flat(arrays[mapping.cells])
     _check_hits(energy >= 0, energy, mapping.cells, event, path, first, "0 or more")
     _check_hits(np.isfinite(energy), energy, mapping.cells, event, path, first, "a finite number")
     sizes = mapping.shape if len(mapping.indices) == 3 else (int(np.prod(mapping.shape)),)
@@ -243,13 +251,14 @@ def _from_hits(
     for name, size in zip(mapping.indices, sizes, strict=True):
         if arrays[name].ndim != 2 or (_lengths(arrays[name]) != lengths).any():
             raise ShowerFileError(f"{path}: {name}: not as long as {mapping.cells} in every event")
-        index = ak.to_numpy(ak.flatten(arrays[name], axis=None))
+        index = _flat(arrays[name])
         sound = (index >= 0) & (index < size) & (index == np.floor(index))
         _check_hits(sound, index, name, event, path, first, f"a whole number from 0 to {size - 1}")
         numbers.append(index.astype(np.int64))
     flat = np.ravel_multi_index((event, *numbers), (len(lengths), *sizes))
     total = len(lengths) * int(np.prod(mapping.shape))
-    return np.bincount(flat, energy, minlength=total).reshape(len(lengths), *mapping.shape)
+    sums = np.bincount(flat, energy, minlength=total).astype(np.float64)
+    return sums.reshape(len(lengths), *mapping.shape)
 
 
 def _check_hits(
@@ -271,15 +280,13 @@ def _columns(
     arrays: dict[str, Any], mapping: RootMapping, path: Path, first: int
 ) -> dict[str, NDArray[Any]]:
     """Return the columns in the units of `COLUMNS`, each checked."""
-    import awkward as ak
-
     n = len(arrays[mapping.cells])
     columns = {}
     for name, source in mapping.columns.items():
         if isinstance(source, str):
             if (_lengths(arrays[source]) != 1).any():
                 raise ShowerFileError(f"{path}: {source}: expected one number in each entry")
-            values = ak.to_numpy(ak.flatten(arrays[source], axis=None))
+            values = _flat(arrays[source])
         else:
             values = np.full(n, float(source))
         values = values * mapping.scales.get(name, 1)

@@ -1,4 +1,4 @@
-"""What all files of showers have in common: hostile HDF5 opened with care, errors that name the place."""
+"""What all files of showers have in common: hostile HDF5 opened with care, errors that say where."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -133,7 +133,7 @@ def check_values(
     with np.errstate(invalid="ignore"):
         wrong = ~((values > low if open_low else values >= low) & (values <= high))
     if wrong.any():
-        at = np.unravel_index(int(wrong.argmax()), values.shape)
+        at: tuple[Any, ...] = np.unravel_index(int(wrong.argmax()), values.shape)
         between = f"{'above' if open_low else 'from'} {low:g} to {high:g} {unit}"
         found = f"{values[at]:g} {unit}"
         where = f" (cell {tuple(map(int, at[1:]))})" if len(at) > 1 else ""

@@ -1,8 +1,8 @@
 """Files of 3DGAN (Khattak et al., Eur. Phys. J. C 82 (2022) 386): `ECAL`, `energy`, `theta` in HDF5.
 
-`ECAL` is (event, x, y, layer), `energy` in GeV and `theta` in radians, pi/2 where a particle enters straight.
-The files do not say in which unit cells are: GeV, unless told otherwise. Files of this project say it in an
-attribute, and may hold `phi`, `x`, `y`, `pdg` and `geometry` besides.
+`ECAL` is (event, x, y, layer), `energy` in GeV and `theta` in radians, pi/2 where a particle enters
+straight. The files do not say in which unit cells are: GeV, unless told otherwise. Files of this
+project say it in an attribute, and may hold `phi`, `x`, `y`, `pdg` and `geometry` besides.
 """
 
 import os

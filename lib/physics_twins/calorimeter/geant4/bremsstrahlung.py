@@ -1,9 +1,9 @@
 """Bremsstrahlung of electrons on atoms, from 1 keV to any energy, by formulas.
 
-The cross section is that of Bethe and Heitler (Koch and Motz 1959, formula 3BN) with three corrections:
-the distortion of slow electrons (Elwert 1939), screening by the atom's electrons (Tsai 1974), and the
-Coulomb correction of fast ones (Davies, Bethe and Maximon 1954), which sets in from 2 to 50 MeV, where
-Seltzer and Berger (1986) interpolate between their two theories too.
+The cross section is that of Bethe and Heitler (Koch and Motz 1959, formula 3BN) with three
+corrections: the distortion of slow electrons (Elwert 1939), screening by the atom's electrons (Tsai
+1974), and the Coulomb correction of fast ones (Davies, Bethe and Maximon 1954), which sets in from 2
+to 50 MeV, where Seltzer and Berger (1986) interpolate between their two theories too.
 """
 
 import numpy as np

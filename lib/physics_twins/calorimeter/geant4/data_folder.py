@@ -1,9 +1,9 @@
 """The data that Geant4 needs for electromagnetic showers, written here instead of downloaded.
 
 Geant4's own tables are 2 GB. What its standard electromagnetic physics reads of them is, for each
-element, the photoelectric effect, coherent scattering, bremsstrahlung and nuclear reactions of photons.
-The first two come from xraylib, the third from formulas, the last is left out below 150 MeV, all in
-less than 1 MB. Where full tables are installed, they are used instead.
+element, the photoelectric effect, coherent scattering, bremsstrahlung and nuclear reactions of
+photons. The first two come from xraylib, the third from formulas, the last is left out below 150
+MeV, all in less than 1 MB. Where full tables are installed, they are used instead.
 
 What is lost against the full tables: the photoelectric effect gives the whole photon's energy to one
 electron (no fluorescence, no Auger electrons); bremsstrahlung of slow electrons is approximate (see

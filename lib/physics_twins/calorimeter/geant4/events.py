@@ -1,7 +1,7 @@
 """Showers made by Geant4 in this process: particles in, deposits and leakage out.
 
-Geant4 exists once in a process and does one thing at a time, which a lock sees to; another geometry or
-cut may follow at any time and changes nothing about the showers, which tests check.
+Geant4 exists once in a process and does one thing at a time, which a lock sees to; another geometry
+or cut may follow at any time and changes nothing about the showers, which tests check.
 """
 
 import logging
