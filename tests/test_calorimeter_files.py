@@ -230,6 +230,11 @@ def huge_chunks(file):
     file.create_dataset("showers", (4, 1 << 26), chunks=(1, 1 << 26), dtype="f8", compression="gzip")
 
 
+def huge_events(file):
+    # Takes no room in the file until it is written.
+    file.create_dataset("showers", (4, 1 << 40), dtype="f4")
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -242,6 +247,7 @@ def huge_chunks(file):
         (elsewhere, "showers: its values are in other files"),
         (virtual, "showers: its values are in other files"),
         (huge_chunks, "showers: chunks of 512 MiB"),
+        (huge_events, "showers: 4194304 MiB for each event"),
     ],
 )
 def test_a_hostile_array_is_refused(tmp_path, make, expected):

@@ -1,5 +1,10 @@
 """ROOT files, written by uproot, turned into HDF5."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -228,3 +233,36 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_wrong_mapping_is_refused(wrong):
     with pytest.raises(ValueError, match="RootMapping"):
         RootMapping(**(DENSE.model_dump() | wrong))
+
+
+def peak_mib(path, mapping):
+    """Peak memory of a process that converts a file."""
+    code = (
+        "import sys; from physics_twins.calorimeter.files import RootMapping, convert_root;"
+        "mapping = RootMapping.model_validate_json(sys.argv[2]);"
+        "convert_root([sys.argv[1]], sys.argv[1] + '.h5', mapping);"
+        "print(open('/proc/self/status').read())"
+    )
+    command = [sys.executable, "-c", code, str(path), mapping.model_dump_json()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = re.search(r"VmHWM:\s+(\d+)", done.stdout)
+    assert found
+    return int(found[1]) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is measured through /proc")
+def test_memory_does_not_grow_with_a_root_file(tmp_path):
+    mapping = DENSE.model_copy(update={"shape": (20, 20, 10)})
+    cells = np.random.default_rng(1).random((500, 4000), dtype=np.float32)
+    paths = {}
+    for name, n in (("small", 4), ("large", 28)):
+        paths[name] = tmp_path / f"{name}.root"
+        with uproot.recreate(paths[name], compression=None) as file:
+            values = {"cells": cells} | columns(500)
+            tree = file.mktree("events", values)
+            for _ in range(n - 1):
+                tree.extend(values)
+    assert paths["large"].stat().st_size > 200e6
+    # The second file is 190 MB larger.
+    assert peak_mib(paths["large"], mapping) - peak_mib(paths["small"], mapping) < 40

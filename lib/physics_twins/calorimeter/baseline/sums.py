@@ -78,7 +78,7 @@ def ring_sums(
     energy = found.rings_mev.sum(axis=2)
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(group.ravel(), values.ravel(), minlength=n)
+        return np.bincount(group.ravel(), values.ravel(), minlength=n).astype(np.float64)
 
     whole = total(energy)
     rings = np.stack([total(found.rings_mev[..., ring]) for ring in range(RINGS)], axis=1)

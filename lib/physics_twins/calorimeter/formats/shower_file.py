@@ -84,6 +84,12 @@ def numbers(file: "h5py.File", key: str, path: Path) -> "h5py.Dataset":
         raise ShowerFileError(
             f"{path}: {key}: chunks of {piece >> 20} MiB, expected at most {MAX_CHUNK_BYTES >> 20} MiB"
         )
+    event = int(np.prod(found.shape[1:], dtype=float)) * found.dtype.itemsize
+    if event > MAX_CHUNK_BYTES:
+        raise ShowerFileError(
+            f"{path}: {key}: {event >> 20} MiB for each event, expected at most"
+            f" {MAX_CHUNK_BYTES >> 20} MiB"
+        )
     return found
 
 
@@ -133,7 +139,7 @@ def check_values(
     with np.errstate(invalid="ignore"):
         wrong = ~((values > low if open_low else values >= low) & (values <= high))
     if wrong.any():
-        at: tuple[Any, ...] = np.unravel_index(int(wrong.argmax()), values.shape)
+        at: Any = np.unravel_index(int(wrong.argmax()), values.shape)
         between = f"{'above' if open_low else 'from'} {low:g} to {high:g} {unit}"
         found = f"{values[at]:g} {unit}"
         where = f" (cell {tuple(map(int, at[1:]))})" if len(at) > 1 else ""
