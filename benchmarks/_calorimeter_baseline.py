@@ -31,15 +31,18 @@ N_RESAMPLES = 200
 def response_bias() -> Figure:
     """Mean energy in all cells, over that of Geant4, less one, in per cent."""
     (made, drawn), _ = _both(_response)
-    bias = made.mean() ** -1 * drawn.mean() - 1
-    error = np.hypot(_relative_error(made), _relative_error(drawn))
-    return _figure(100 * float(bias), 100 * float(error), "%", 0.0)
+    deposited = _fitted().deposited
+    fit = deposited.errors[0] / deposited.values[0]
+    error = np.sqrt(_relative_error(made) ** 2 + _relative_error(drawn) ** 2 + fit**2)
+    return _figure(100 * float(drawn.mean() / made.mean() - 1), 100 * float(error), "%", 0.0)
 
 
 def sensor_bias() -> Figure:
     """Mean energy seen by the sensors, over that of Geant4, less one, in per cent."""
     (made, drawn), _ = _both(_seen)
-    error = np.hypot(_relative_error(made), _relative_error(drawn))
+    seen = _fitted().seen
+    fit = seen.errors[0] / seen.values[0]
+    error = np.sqrt(_relative_error(made) ** 2 + _relative_error(drawn) ** 2 + fit**2)
     return _figure(100 * float(drawn.mean() / made.mean() - 1), 100 * float(error), "%", 0.0)
 
 
