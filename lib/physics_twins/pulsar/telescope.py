@@ -75,7 +75,9 @@ def fit_telescope(data: Observation, *, seed: int) -> TelescopeModel:
     wide = (lost | impulse)[:, :, None]
     found = np.stack([find_transmitters(segment) for segment in z]) & ~wide
     transmitters, theirs = fit_transmitters(z, found, seed=seed)
-    spill, spill_share = fit_spill(z, theirs)
+    spill, spill_share = fit_spill(z, transmitters)
+    unheard = z.copy()
+    unheard[:, :, spill[:, 1]] -= z[:, :, spill[:, 0]] * spill_share.astype(np.float32)
     clean_samples = ~found & ~wide & (sigma > 0) & ~theirs
     model = TelescopeModel(
         header=header,
@@ -115,13 +117,27 @@ def _normalised(
     Each stretch that was levelled by itself has its own; sigma is 0 where nothing varies.
     """
     z = np.zeros(counts.shape, dtype=np.float32)
-    levels, sigmas = [], []
-    for n, (segment, gap) in enumerate(zip(counts, lost, strict=True)):
-        for part in _stretches(len(segment), n_levelled):
-            z[n, part][~gap[part]], level, sigma = quiet_noise(segment[part][~gap[part]], n_bits)
-            levels.append(level)
-            sigmas.append(sigma)
-    return z, np.array(levels), np.array(sigmas)
+    parts = [(n, part) for n in range(len(counts)) for part in _stretches(counts.shape[1], n_levelled)]
+    kept = [counts[n, part][~lost[n, part]] for n, part in parts]
+    level, sigma = (np.array(c) for c in zip(*(quiet_noise(k, n_bits)[1:] for k in kept), strict=True))
+    _steady(level, sigma, np.array([stretch.std(axis=0, dtype=float) for stretch in kept]))
+    for (n, part), stretch, middle, width in zip(parts, kept, level, sigma, strict=True):
+        z[n, part][~lost[n, part]] = (stretch - middle) / np.where(width > 0, width, 1)
+    return z, level, sigma
+
+
+def _steady(level: NDArray[np.float64], sigma: NDArray[np.float64], whole: NDArray[np.float64]) -> None:
+    """Give channels one level and width throughout, in place, unless their own make them steadier.
+
+    Where a transmitter is on for most of the time, there is too little noise to measure; its steps
+    would be taken for the recorder's. All arrays have the shape (stretch, channel).
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        common = np.log(whole).std(axis=0)
+        own = np.log(whole / sigma).std(axis=0)
+    steady = ~(own < common)
+    sigma[:, steady] = np.median(sigma[:, steady], axis=0)
+    level[:, steady] = np.median(level[:, steady], axis=0)
 
 
 def _stretches(n_time: int, n_levelled: int) -> list[slice]:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from physics_twins import __version__, datasets
 from physics_twins.pulsar.levelling import Levelling
+from physics_twins.pulsar.marginals import SHAPE_NODES
 from physics_twins.pulsar.observation_file import FilterbankHeader
 from physics_twins.pulsar.renewal import PROBABILITIES
 from physics_twins.pulsar.telescope_impulses import WideEvents
-from physics_twins.pulsar.telescope_noise import SHAPE_NODES, Noise
+from physics_twins.pulsar.telescope_noise import Noise
 from physics_twins.pulsar.telescope_transmitters import Transmitter
 from physics_twins.pulsar.transmitter_table import TransmitterTable, from_table, to_table
 
@@ -177,6 +178,7 @@ _TRANSMITTERS: _Columns = {
     "mean": (("mean",), "1"),
     "factor": (("factor",), "1"),
     "memory": (("transmitter",), "1"),
+    "lowest": (("member",), "1"),
 }
 _SPILL = {"spill": ("spill_pair", "end"), "spill_share": ("spill_pair",)}
 _LEVELLING: _Columns = {

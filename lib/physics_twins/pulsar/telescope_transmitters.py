@@ -28,10 +28,13 @@ DETECTION_SPECTRA = (2, 4, 8, 16, 32, 64)
 # sample to sample: slow ones agree by chance.
 TOGETHER, FAST_TOGETHER = 0.3, 0.1
 BESIDE_TOGETHER = 0.1  # for neighbours in the band
+WITH_IT = 0.5  # for a channel in which nothing was found
 # How many states off and on are tried; what Schwarz's criterion prefers is kept.
-N_STATES = ((1, 1), (1, 2), (1, 3), (2, 2), (2, 4), (3, 5), (4, 8))
+N_STATES = ((1, 1), (1, 2), (1, 3), (2, 2), (2, 4), (3, 5), (4, 8), (6, 12))
 # Up to here a strength is kept as it is, beyond it its logarithm: strengths spread over decades.
 LINEAR_SIGMA = 4.0
+# A channel hears a distant transmitter where their correlation is so many standard errors.
+SPILL_SIGMA = 4.5
 # Of a longer recording some segments are fitted, from the quietest to the loudest.
 MAX_SPECTRA = 16384
 
@@ -44,11 +47,14 @@ class Transmitter:
         channel: The channels it disturbs, shape (member,).
         states: What it does, in values of `compressed` standard deviations of the noise.
         on: Which states are interference, shape (state,).
+        lowest: Least value of each channel, in standard deviations of the noise, shape (member,): a
+            transmitter adds power, so that strong ones reach far up and not down.
     """
 
     channel: NDArray[np.int64]
     states: MarkovModel
     on: NDArray[np.bool_]
+    lowest: NDArray[np.float64]
 
     @property
     def occupancy(self) -> float:
@@ -137,7 +143,8 @@ def _fit_one(
     share = best.probability[disturbed].sum(axis=0) / best.probability.sum(axis=(0, 1))
     on = share > 0.5
     on[np.argmax(share)], on[np.argmin(share)] = True, False
-    return Transmitter(channels, best.model, on)
+    lowest = z.min(axis=(0, 1)).astype(float)
+    return Transmitter(channels, best.model, on, lowest)
 
 
 def compressed(z: Any) -> Any:
@@ -159,6 +166,9 @@ def _groups(z: NDArray[np.float32], found: NDArray[np.bool_]) -> list[NDArray[np
     channels = np.flatnonzero(found.any(axis=0))
     if not len(channels):
         return []
+    # What moves with a disturbed channel is disturbed too, though nothing in it stands out.
+    alike = _correlations(compressed(z), channels)
+    channels = np.flatnonzero(found.any(axis=0) | (alike > WITH_IT).any(axis=0))
     values = compressed(z[:, channels])
     with np.errstate(invalid="ignore"):
         whole, fast = (np.atleast_2d(np.corrcoef(v.T)) for v in (values, np.diff(values, axis=0)))
@@ -170,29 +180,53 @@ def _groups(z: NDArray[np.float32], found: NDArray[np.bool_]) -> list[NDArray[np
 
 
 def fit_spill(
-    z: NDArray[np.float32], theirs: NDArray[np.bool_]
+    z: NDArray[np.float32], transmitters: tuple[Transmitter, ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return which channels a transmitter's neighbours hear, and how much of it.
+    """Return which channels hear a transmitter besides its own, and how much of it.
+
+    The channels beside its own do, through their filters' edges. Others may: a strong one drives the
+    receiver into compression, and dims them. Of these, each is given the one that it hears best.
 
     Args:
         z: Normalised spectra, shape (segment, time, channel).
-        theirs: Which channels are a transmitter's, shape (channel,).
+        transmitters: From `fit_transmitters`.
 
     Returns:
-        Pairs of a transmitter's channel and one beside it, shape (spill, 2), and what share of the
+        Pairs of a transmitter's channel and one that hears it, shape (spill, 2), and what share of the
         former's samples is found in the latter's, shape (spill,).
     """
-    pairs = [
+    n_channels = z.shape[2]
+    owner = np.full(n_channels, -1)
+    for n, one in enumerate(transmitters):
+        owner[one.channel] = n
+    sources = np.flatnonzero(owner >= 0)
+    flat = z.reshape(-1, n_channels)
+    flat = flat - flat.mean(axis=0)
+    covariance = flat[:, sources].T @ flat / len(flat)  # (source, channel)
+    width = np.maximum(flat.std(axis=0), 1e-6)
+    heard = np.abs(covariance) / np.outer(width[sources], width)
+    heard[:, owner >= 0] = 0
+    pairs = {
         (source, target)
-        for source in np.flatnonzero(theirs)
+        for source in sources.tolist()
         for target in (source - 1, source + 1)
-        if 0 <= target < len(theirs) and not theirs[target]
-    ]
-    share = []
-    for source, target in pairs:
-        covariance = np.cov(z[:, :, source].ravel(), z[:, :, target].ravel())
-        share.append(covariance[0, 1] / max(covariance[0, 0], 1e-9))
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(share, dtype=float)
+        if 0 <= target < n_channels and owner[target] < 0
+    }
+    if len(sources):
+        best = heard.argmax(axis=0)
+        loud = heard.max(axis=0) * np.sqrt(len(flat)) > SPILL_SIGMA
+        pairs |= {(int(sources[best[c]]), int(c)) for c in np.flatnonzero(loud)}
+    ordered = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    place = np.searchsorted(sources, ordered[:, 0])
+    return ordered, covariance[place, ordered[:, 1]] / width[ordered[:, 0]] ** 2
+
+
+def _correlations(values: NDArray[Any], channels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the correlation of some channels with each, shape (one of some, channel)."""
+    values = values - values.mean(axis=0)
+    width = np.maximum(values.std(axis=0), 1e-6)
+    covariance = values[:, channels].T @ values / len(values)
+    return covariance / np.outer(width[channels], width)
 
 
 class TransmitterStream:
@@ -211,6 +245,6 @@ class TransmitterStream:
         where = np.zeros(z.shape, dtype=bool)
         for one, stream in zip(self._transmitters, self._streams, strict=True):
             state, values = stream.read(len(z))
-            z[:, one.channel] = expanded(values)
+            z[:, one.channel] = one.lowest + np.abs(expanded(values) - one.lowest)
             where[:, one.channel] = one.on[state][:, None]
         return where

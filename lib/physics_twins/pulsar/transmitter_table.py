@@ -22,6 +22,7 @@ class TransmitterTable:
         mean: Of a state in each member, shape (mean,).
         factor: Cholesky factor of a state's covariance, shape (factor,).
         memory: Correlation of one value with the next, shape (transmitter,).
+        lowest: Least value of each channel, shape (member,).
     """
 
     n_states: NDArray[np.int64]
@@ -32,6 +33,7 @@ class TransmitterTable:
     mean: NDArray[np.float64]
     factor: NDArray[np.float64]
     memory: NDArray[np.float64]
+    lowest: NDArray[np.float64]
 
 
 def to_table(transmitters: tuple[Transmitter, ...]) -> TransmitterTable:
@@ -50,6 +52,7 @@ def to_table(transmitters: tuple[Transmitter, ...]) -> TransmitterTable:
         mean=joined([model.mean for model in models], float),
         factor=joined([model.factor for model in models], float),
         memory=np.array([model.memory for model in models]),
+        lowest=joined([one.lowest for one in transmitters], float),
     )
 
 
@@ -66,7 +69,14 @@ def from_table(table: TransmitterTable, *, n_channels: int) -> tuple[Transmitter
     k, m = table.n_states.astype(int), table.n_members.astype(int)
     if len(k) != len(m) or (k < 2).any() or (m < 1).any():
         raise ValueError("n_states, n_members: each transmitter has 2 states and 1 member or more")
-    sizes = {"channel": m, "on": k, "transition": k * k, "mean": k * m, "factor": k * m * m}
+    sizes = {
+        "channel": m,
+        "lowest": m,
+        "on": k,
+        "transition": k * k,
+        "mean": k * m,
+        "factor": k * m * m,
+    }
     parts = {}
     for name, size in sizes.items():
         column = getattr(table, name)
@@ -86,5 +96,6 @@ def from_table(table: TransmitterTable, *, n_channels: int) -> tuple[Transmitter
             parts["factor"][n].reshape(n_states, n_members, n_members),
             float(table.memory[n]),
         )
-        transmitters.append(Transmitter(parts["channel"][n], model, parts["on"][n].astype(bool)))
+        on = parts["on"][n].astype(bool)
+        transmitters.append(Transmitter(parts["channel"][n], model, on, parts["lowest"][n]))
     return tuple(transmitters)
