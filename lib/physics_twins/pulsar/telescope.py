@@ -81,7 +81,9 @@ def fit_telescope(data: Observation, *, seed: int) -> TelescopeModel:
     clean_samples = ~found & ~wide & (sigma > 0) & ~theirs
     model = TelescopeModel(
         header=header,
-        noise=fit_noise(z, clean_samples, level, sigma, n_bits=header.n_bits, n_levelled=n_levelled),
+        noise=fit_noise(
+            unheard, clean_samples, level, sigma, n_bits=header.n_bits, n_levelled=n_levelled
+        ),
         transmitters=transmitters,
         spill=spill,
         spill_share=spill_share,
