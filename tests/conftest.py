@@ -1,6 +1,14 @@
 import pytest
 from slurm import PrivateSlurm, why_not
 
+from physics_twins import project
+
+
+@pytest.fixture
+def no_shipped_models(tmp_path, monkeypatch):
+    """Hide the models that ship with the project: a test sees what it saved alone."""
+    monkeypatch.setattr(project, "beside_package", lambda: tmp_path / "elsewhere")
+
 
 @pytest.fixture(scope="session")
 def slurm():

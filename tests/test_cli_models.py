@@ -16,7 +16,7 @@ SLOW_IMPORTS = ("torch", "numpy", "xarray", "dask", "distributed", "papermill", 
 
 
 @pytest.fixture(autouse=True)
-def root(tmp_path, monkeypatch):
+def root(tmp_path, monkeypatch, no_shipped_models):
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "models"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)

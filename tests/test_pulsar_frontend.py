@@ -5,11 +5,17 @@ import pytest
 from numpy.typing import NDArray
 
 from physics_twins.pulsar import dm_plane
-from physics_twins.pulsar.cells import measure_cells, normalise_into
+from physics_twins.pulsar.cells import measure_cells
 from physics_twins.pulsar.frontend import SCALARS, Frames, FrontEnd
 from physics_twins.pulsar.impulses import find_impulses
 from physics_twins.pulsar.ism import dispersion_delay
 from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.normalisation import (
+    UNIT,
+    normalise_into,
+    normalised,
+    normalised_shape,
+)
 
 SAMPLING_S = 102.4e-6
 FREQUENCY_MHZ = np.linspace(1529.375, 1210.625, 256)
@@ -103,10 +109,20 @@ def test_an_impulse_is_removed_and_shows_as_common_to_all_subbands(front_end: Fr
     spectra[first : first + 3] += 1.0  # S/N 28
     found = look(front_end, recorded(spectra))
     column = dict(zip(SCALARS, found.scalars.T, strict=True))
-    assert column["impulse_4"].argmax() == 9
-    assert column["impulse_4"][9] > 12
+    # Each of its three samples has S/N 16, of which the median over subbands keeps 80 %.
+    assert column["impulse_1"].argmax() == 9
+    assert column["impulse_1"][9] > 8
     assert column["impulse_fraction"][9] > 0
     assert found.snr[9] < 6.5
+
+
+def test_a_strong_impulse_costs_no_more_than_its_own_spectra(front_end: FrontEnd):
+    spectra = noise(front_end, 5)
+    first = front_end.n_before + 9 * FRAME + 60
+    spectra[first] += 10.0  # S/N 160; a boxcar of 64 samples sees it with S/N 20
+    found = look(front_end, recorded(spectra))
+    removed = found.scalars[9, SCALARS.index("impulse_fraction")] * FRAME
+    assert 1 <= removed <= 8
 
 
 def test_a_bright_pulse_is_not_taken_for_interference(front_end: FrontEnd):
@@ -153,7 +169,8 @@ def test_subbands_lose_little_against_the_exact_sum():
     plan = dm_plane.make_plan(
         FREQUENCY_MHZ, trials, sampling_s=SAMPLING_S, width_min_s=5e-4, width_max_s=2e-3
     )
-    found = dm_plane.frame_peaks(data, plan, n_good=256, start=256, n_frames=40, frame_spectra=256)
+    counts = np.rint(UNIT * data).astype(np.int8)
+    found = dm_plane.frame_peaks(counts, plan, start=256, n_frames=40, frame_spectra=256)
     delay = dispersion_delay(FREQUENCY_MHZ, 61.3, reference_mhz=FREQUENCY_MHZ[0]) / SAMPLING_S
     time = np.arange(12000)
     template = np.exp(-0.5 * ((time - 700.3 - delay[:, None]) / 1.7) ** 2)
@@ -174,19 +191,60 @@ def test_level_and_noise_are_those_of_the_quiet_part():
     assert cells.removed.mean() < 0.02  # what was added fills 0.0095
 
 
+@pytest.mark.parametrize(("n_time", "n_channels"), [(256, 16), (1000, 13), (77, 3)])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_normalised_spectra_are_the_counts_turned_and_rounded(n_time: int, n_channels: int, kind: type):
+    counts = np.random.default_rng(13).integers(60, 130, (n_time, n_channels)).astype(kind)
+    cells = measure_cells(counts, drift=1.0)
+    data = np.ones(normalised_shape(n_time, n_channels), np.int8)
+    normalise_into(data, counts, cells)
+    expected = UNIT * (counts - cells.level) / cells.sigma
+    n_cells = len(cells.baseline)
+    cell = np.minimum(np.arange(n_time) // 16, n_cells - 1)
+    expected -= UNIT / 4 * cells.baseline[cell]
+    expected[cells.removed[cell]] = 0
+    # What lies exactly between two numbers may go to either.
+    assert np.abs(data[:n_channels, :n_time] - expected.T).max() <= 0.5 + 1e-4
+    assert (data[n_channels:] == 0).all()
+    assert (data[:, n_time:] == 0).all()
+    np.testing.assert_allclose(normalised(counts, cells), expected.T / UNIT, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_channels", [21, 256, 1024])
+def test_the_plane_is_the_filtered_sum_along_the_tracks(n_channels: int):
+    frequency_mhz, trials = np.linspace(1529.0, 1211.0, n_channels), np.array([20.0, 41.0, 60.0])
+    width = {"width_min_s": 8e-4, "width_max_s": 8e-4}  # 4 samples: one filter
+    plan = dm_plane.make_plan(frequency_mhz, trials, sampling_s=2e-4, **width)
+    data = np.random.default_rng(14).integers(-100, 101, (n_channels, 2200)).astype(np.int8)
+    found = dm_plane.frame_peaks(data, plan, start=0, n_frames=8, frame_spectra=256)
+    taps = np.exp(-0.5 * (np.arange(-5, 6) * 2.3548 / 4) ** 2)
+    tops = np.zeros((8, 3))
+    for n in range(3):
+        shift = plan.inside[plan.nominal[n]] + np.repeat(plan.between[n], plan.n_channels)[:n_channels]
+        padded = np.pad(data.astype(float), ((0, 0), (0, shift.max())))
+        series = np.sum([padded[c, s : s + 2200] for c, s in enumerate(shift)], axis=0)
+        frames = np.convolve(series, taps, "same")[:2048].reshape(8, 256)
+        tops[:, n] = frames.max(axis=1)
+        best = found.trial == n
+        assert (found.sample == frames.argmax(axis=1) + 256 * np.arange(8))[best].all()
+    ratio = found.curve / tops
+    assert ratio == pytest.approx(ratio.mean(), rel=1e-5)  # filters have single precision
+
+
 def test_a_constant_channel_is_removed_and_divides_nothing_by_zero():
     counts = np.random.default_rng(12).integers(80, 120, (4096, 32)).astype(np.uint8)
     counts[:, 3] = 17
     cells = measure_cells(counts, drift=1.0)
-    data = np.empty((32, 4096), np.float32)
+    data = np.ones(normalised_shape(4096, 32), np.int8)
     normalise_into(data, counts, cells)
     assert cells.bad_channel.tolist() == [n == 3 for n in range(32)]
     assert (data[3] == 0).all()
-    assert np.isfinite(data).all()
+    # 31 channels of 4096 values, rounded to 1/8 of their standard deviation.
+    assert np.delete(data, 3, axis=0).std() == pytest.approx(UNIT, rel=0.02)
 
 
 def test_no_impulse_is_looked_for_without_channels():
-    data = np.zeros((16, 2048), np.float32)
+    data = np.zeros((16, 2048), np.int8)
     found = find_impulses(data, np.ones(16, bool), start=0, n_frames=8, frame_spectra=256)
     assert not found.removed.any()
     assert (found.common == 0).all()

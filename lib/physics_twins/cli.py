@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physics_twins import cli_clusters, cli_models, cli_sweeps, cli_tuning
+from physics_twins import cli_clusters, cli_label, cli_models, cli_sweeps, cli_tuning
 from physics_twins.clusters import ClusterError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ app.command("cluster")(cli_clusters.cluster)
 app.command("sweep")(cli_sweeps.sweep)
 app.add_typer(cli_sweeps.sweeps_app, name="sweeps")
 app.add_typer(cli_models.app, name="models")
+app.command("label")(cli_label.label)
 app.command("tune")(cli_tuning.tune)
 app.add_typer(cli_tuning.studies_app, name="studies")
 

@@ -54,29 +54,49 @@ class Cells:
     bad_channel: NDArray[np.bool_]
 
 
-def measure_cells(spectra: NDArray[Any], *, drift: float) -> Cells:
+class CellMemory:
+    """Memory for the cells of one block, used again for the next: to ask for it anew costs more time
+    than to fill it."""
+
+    def __init__(self) -> None:
+        self._arrays: list[NDArray[np.float32]] = []
+        self._removed = np.zeros((0, 0), np.bool_)
+
+    def arrays(self, n_cells: int, n_channels: int) -> tuple[NDArray[Any], ...]:
+        """Return five arrays of numbers and one of truth values, all (cell, channel)."""
+        shape = n_cells, n_channels
+        if self._removed.shape != shape:
+            self._arrays = [np.zeros(shape, np.float32) for _ in range(5)]
+            self._removed = np.zeros(shape, np.bool_)
+        self._removed[:] = False
+        return *self._arrays, self._removed
+
+
+def measure_cells(spectra: NDArray[Any], *, drift: float, memory: CellMemory | None = None) -> Cells:
     """Return level, noise and interference of each channel.
 
     Args:
         spectra: Counts, shape (time, channel), at least four cells long.
         drift: By how many samples a pulse comes later in a channel than in the one above, at most.
+        memory: Where the result is put; the next call with the same memory overwrites it.
 
     Raises:
         ValueError: The spectra are shorter than four cells.
     """
     if len(spectra) < MIN_CELLS * CELL:
         raise ValueError(f"{len(spectra)} spectra are too few: at least {MIN_CELLS * CELL} are needed")
-    mean, variance = _moments(np.ascontiguousarray(spectra))
-    level, sigma = _quiet_level(mean, variance)
+    memory = memory or CellMemory()
+    shape = len(spectra) // CELL, spectra.shape[1]
+    excess, rough, baseline, steady, runs, removed = memory.arrays(*shape)
+    _moments(np.ascontiguousarray(spectra), excess, rough)
+    level, sigma = _quiet_level(excess, rough)
     dead = sigma <= 1e-6 * (np.abs(level) + 1e-30)
     inverse = np.where(dead, 0, 1 / np.where(dead, 1, sigma)).astype(np.float32)
-    excess = ((mean - level) * inverse * np.sqrt(CELL)).astype(np.float32)
-    # The variance of the variance of Gaussian noise in a cell is 2 / (CELL - 1).
-    rough = ((variance * inverse**2 - 1) * np.sqrt((CELL - 1) / 2)).astype(np.float32)
-    baseline = _baseline(excess)
-    steady = excess - baseline
+    _standardise(excess, rough, level, inverse)
+    _baseline(excess, baseline)
+    np.subtract(excess, baseline, out=steady)
     n_cells_drift = int(np.ceil(NEARBY_CHANNELS * drift / CELL)) + 1
-    removed = _bursts(steady, rough, n_cells_drift)
+    _bursts(steady, rough, n_cells_drift, runs, removed)
     scatter, power = _scatter(steady, rough, removed)
     # The middle variance was robust; the mean over what stays is four times as precise.
     sigma = sigma * np.sqrt(np.maximum(power, 0)).astype(np.float32)
@@ -86,27 +106,10 @@ def measure_cells(spectra: NDArray[Any], *, drift: float) -> Cells:
     return Cells(level, np.where(dead, 0, sigma), excess, baseline, rough, removed, bad)
 
 
-def normalise_into(out: NDArray[np.float32], spectra: NDArray[Any], cells: Cells) -> None:
-    """Write spectra with mean 0 and standard deviation 1, 0 where removed, by channel.
-
-    Args:
-        out: Where to write, shape (channel, time): memory that is used again saves half of the time.
-        spectra: Counts, shape (time, channel).
-        cells: From `measure_cells` on them.
-    """
-    inverse = np.where(cells.bad_channel, 0, 1 / np.where(cells.sigma > 0, cells.sigma, 1))
-    _transpose(
-        np.ascontiguousarray(spectra), cells.level, inverse.astype(np.float32), cells.baseline,
-        cells.removed, out,
-    )  # fmt: skip
-
-
 @numba.njit(cache=True, nogil=True)
-def _moments(spectra):  # pragma: no cover
-    """Return mean and variance of each cell, shape (cell, channel)."""
-    n_cells, n_channels = len(spectra) // CELL, spectra.shape[1]
-    mean = np.empty((n_cells, n_channels), np.float32)
-    variance = np.empty((n_cells, n_channels), np.float32)
+def _moments(spectra, mean, variance):  # pragma: no cover
+    """Write mean and variance of each cell, shape (cell, channel)."""
+    n_cells, n_channels = mean.shape
     total, square = np.empty(n_channels, np.float32), np.empty(n_channels, np.float32)
     for n in range(n_cells):
         # Relative to the cell's first spectrum, so that single precision is enough.
@@ -123,7 +126,6 @@ def _moments(spectra):  # pragma: no cover
             offset = total[c] / np.float32(CELL)
             mean[n, c] = np.float32(zero[c]) + offset
             variance[n, c] = (square[c] - total[c] * offset) / np.float32(CELL - 1)
-    return mean, variance
 
 
 def _quiet_level(
@@ -145,12 +147,24 @@ def _quiet_level(
 _QUIET_OFFSET = 0.7317
 
 
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _standardise(mean, variance, level, inverse):  # pragma: no cover
+    """Turn means and variances of cells into standard deviations of themselves, in place."""
+    root = np.float32(np.sqrt(CELL))
+    # The variance of the variance of Gaussian noise in a cell is 2 / (CELL - 1).
+    rough = np.float32(np.sqrt((CELL - 1) / 2))
+    one = np.float32(1)
+    for n in range(len(mean)):
+        for c in range(len(level)):
+            mean[n, c] = (mean[n, c] - level[c]) * inverse[c] * root
+            variance[n, c] = (variance[n, c] * inverse[c] * inverse[c] - one) * rough
+
+
 @numba.njit(cache=True, nogil=True)
-def _baseline(excess):  # pragma: no cover
-    """Return the running mean of the cells, each cut at 3 sigma, shape (cell, channel)."""
+def _baseline(excess, out):  # pragma: no cover
+    """Write the running mean of the cells, each cut at 3 sigma, shape (cell, channel)."""
     n_cells, n_channels = excess.shape
     half = min(BASELINE_CELLS // 2, max(1, n_cells // 4))
-    out = np.empty_like(excess)
     total = np.zeros(n_channels, np.float32)
     first, last = 0, 0  # cells in the sum
     for n in range(n_cells):
@@ -165,15 +179,13 @@ def _baseline(excess):  # pragma: no cover
         scale = np.float32(1 / (last - first))
         for c in range(n_channels):
             out[n, c] = total[c] * scale
-    return out
 
 
 @numba.njit(cache=True, nogil=True)
-def _bursts(excess, rough, n_cells_drift):  # pragma: no cover
-    """Return the cells of narrow-band interference: those that stand out from the channels around."""
+def _bursts(excess, rough, n_cells_drift, runs, removed):  # pragma: no cover
+    """Mark the cells of narrow-band interference: those that stand out from the channels around."""
     n_cells, n_channels = excess.shape
-    removed = np.zeros(excess.shape, np.bool_)
-    runs = _runs(excess)
+    _runs(excess, runs)
     low, rough_low = np.float32(BURST_SIGMA), np.float32(ROUGH_SIGMA)
     for n in range(n_cells):
         n_high = 0
@@ -192,13 +204,11 @@ def _bursts(excess, rough, n_cells_drift):  # pragma: no cover
                 seen = _seen_around(runs, n, c, n_cells_drift)
                 if runs[n, c] < -low or runs[n, c] > TOLERANCE * seen + low:
                     removed[max(0, n - RUN_CELLS + 1) : n + 1, c] = True
-    return removed
 
 
 @numba.njit(cache=True, nogil=True)
-def _runs(excess):  # pragma: no cover
-    """Return the sum over a cell and those before it in a run, scaled to unit noise."""
-    out = np.empty_like(excess)
+def _runs(excess, out):  # pragma: no cover
+    """Write the sum over a cell and those before it in a run, scaled to unit noise."""
     total = np.zeros(excess.shape[1], np.float32)
     scale = np.float32(1 / np.sqrt(RUN_CELLS))
     for n in range(len(excess)):
@@ -209,7 +219,6 @@ def _runs(excess):  # pragma: no cover
                 total[c] -= excess[n - RUN_CELLS, c]
         for c in range(len(total)):
             out[n, c] = total[c] * scale
-    return out
 
 
 @numba.njit(cache=True, nogil=True)
@@ -249,42 +258,10 @@ def _scatter(excess, rough, removed):  # pragma: no cover
     power = np.zeros(n_channels, np.float32)
     for n in range(n_cells):
         for c in range(n_channels):
-            if not removed[n, c]:
-                square[c] += excess[n, c] * excess[n, c]
-                power[c] += rough[n, c]
-                count[c] += np.float32(1)
+            there = np.float32(0) if removed[n, c] else np.float32(1)
+            square[c] += there * excess[n, c] * excess[n, c]
+            power[c] += there * rough[n, c]
+            count[c] += there
     count = np.maximum(count, np.float32(1))
     to_variance = np.float32(np.sqrt(2 / (CELL - 1)))
     return np.sqrt(square / count), np.float32(1) + power / count * to_variance
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _transpose(spectra, level, inverse, baseline, removed, out):  # pragma: no cover
-    """Write normalised spectra by channel, cell by cell through a buffer that stays in the cache."""
-    n_time, n_channels = spectra.shape
-    n_cells = len(baseline)
-    buffer = np.empty((CELL, n_channels), np.float32)
-    to_sample = np.float32(1 / np.sqrt(CELL))
-    offset, scale = np.empty(n_channels, np.float32), np.empty(n_channels, np.float32)
-    for n in range(-(-n_time // CELL)):
-        cell = min(n, n_cells - 1)
-        first = n * CELL
-        length = min(CELL, n_time - first)
-        for c in range(n_channels):
-            gone = removed[cell, c] or inverse[c] == 0
-            scale[c] = np.float32(0) if gone else inverse[c]
-            offset[c] = (
-                np.float32(0) if gone else -level[c] * inverse[c] - baseline[cell, c] * to_sample
-            )
-        for t in range(length):
-            row = spectra[first + t]
-            for c in range(n_channels):
-                buffer[t, c] = np.float32(row[c]) * scale[c] + offset[c]
-        if length == CELL:
-            for c in range(n_channels):
-                for t in range(CELL):
-                    out[c, first + t] = buffer[t, c]
-        else:
-            for c in range(n_channels):
-                for t in range(length):
-                    out[c, first + t] = buffer[t, c]

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.cells import CELL, MIN_CELLS, measure_cells, normalise_into
+from physics_twins.pulsar.cells import CELL, MIN_CELLS, measure_cells
 from physics_twins.pulsar.impulses import find_impulses
+from physics_twins.pulsar.normalisation import normalise_into, normalised, normalised_shape
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,16 @@ def clean(spectra: NDArray[Any], *, drift: float) -> Cleaned:
             data, np.logical_not(data.any(axis=1)), narrowband, np.zeros(len(spectra), dtype=bool)
         )
     cells = measure_cells(spectra, drift=drift)
-    data = np.empty(spectra.T.shape, np.float32)
-    normalise_into(data, spectra, cells)
-    impulses = find_impulses(data, cells.bad_channel, start=0, n_frames=1, frame_spectra=len(spectra))
-    data[:, impulses.removed] = 0
+    data = normalised(spectra, cells)
+    coarse = np.empty(normalised_shape(*spectra.shape), np.int8)
+    normalise_into(coarse, spectra, cells)
+    n_time = len(spectra)
+    impulses = find_impulses(coarse, cells.bad_channel, start=0, n_frames=1, frame_spectra=n_time)
+    broadband = impulses.removed[:n_time]
+    data[:, broadband] = 0
     whole = len(cells.removed) * CELL
     narrowband[:, :whole] = np.repeat(cells.removed.T, CELL, axis=1)
-    return Cleaned(data, cells.bad_channel, narrowband, impulses.removed)
+    return Cleaned(data, cells.bad_channel, narrowband, broadband)
 
 
 def normalise(spectra: NDArray[Any]) -> NDArray[np.float32]:

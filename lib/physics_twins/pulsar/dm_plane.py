@@ -7,11 +7,21 @@ its S/N. Of the plane only the highest point of each frame is kept, for every DM
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from physics_twins.pulsar.dm_sums import (
+    add_row,
+    add_subbands,
+    all_subbands,
+    filter_by,
+    halve,
+    sample_noise,
+    tops_of_frames,
+)
 from physics_twins.pulsar.ism import SIGMA_PER_FWHM, dispersion_delay
 
 # Between its own DM and the next nominal one a subband may be smeared by so many samples.
@@ -20,9 +30,15 @@ CHANNELS_PER_SUBBAND = (4, 8, 16, 32)
 # Full widths of the two filters that work on every sample; each wider one halves the sampling.
 NARROW_SAMPLES, WIDE_SAMPLES = 2.0, 4.0
 FILTER_REACH_SIGMA = 2.6
+FILTER_HALF = 6  # values of a filter from its middle on
+HALO = 8  # samples at the coarsest level that a chunk has on both sides
+# Time is worked through in chunks of so many samples: subbands of 16 bits then stay in the cache.
+CHUNK = 4096
 # Values of each filtered series from which the noise is estimated.
-N_NOISE_VALUES = 4096
-N_NOISE_TRIALS = 4
+N_NOISE_VALUES = 2048
+N_NOISE_TRIALS = 8
+# By how much a unit Gaussian between its 2nd percentile and its median is below that on average.
+MEAN_BELOW = 0.7303
 
 
 @dataclass(frozen=True)
@@ -129,10 +145,9 @@ def _plan(
 
 
 def frame_peaks(
-    data: NDArray[np.float32],
+    data: NDArray[np.int8],
     plan: Plan,
     *,
-    n_good: int,
     start: int,
     n_frames: int,
     frame_spectra: int,
@@ -140,193 +155,123 @@ def frame_peaks(
     """Return the highest point of each frame over all DMs, times and widths.
 
     Args:
-        data: Spectra with mean 0 and standard deviation 1, 0 where removed, shape (channel, time).
-            What a pulse needs to cross the band beyond the last frame is taken to be 0 where missing.
+        data: From `normalisation.normalise_into`, shape (channel, time). What a pulse needs beyond the
+            last frame is taken to be 0 where missing.
         plan: From `make_plan`.
-        n_good: Channels that are not removed.
         start: Sample at which the first frame begins.
         n_frames: Frames.
         frame_spectra: Spectra in a frame.
     """
     n_dm, n_widths = len(plan.trials), len(plan.widths)
-    curve = np.full((n_frames, n_dm), -np.inf, np.float32)
-    widths = np.full((n_frames, n_widths), -np.inf, np.float32)
-    place = np.zeros((n_frames, 3), np.int32)
-    n_time = min(start + (n_frames + 1) * frame_spectra, data.shape[1])
-    scale = np.full(n_widths, 1 / np.sqrt(max(1, n_good)), np.float32)
+    has_narrow = bool(plan.widths[0] < WIDE_SAMPLES)
     some = np.unique(np.linspace(0, n_dm - 1, N_NOISE_TRIALS).astype(np.int32))
     noise = np.zeros((len(some), n_widths, N_NOISE_VALUES), np.float32)
-    shifts = (plan.nominal, plan.inside, plan.between, plan.n_channels, n_time)
-    filters = (*_filters(), bool(plan.widths[0] < WIDE_SAMPLES))
-    kept = (curve, widths, place)
-    frames = (start, frame_spectra, n_frames)
-    _scan(data, some, *shifts, *filters, scale, *frames, *kept, noise)
-    scale /= _sigma(noise)
-    every = np.arange(n_dm, dtype=np.int32)
-    _scan(data, every, *shifts, *filters, scale, *frames, *kept, noise[:0])
-    return Peaks(curve, widths, place[:, 0], plan.widths[place[:, 1]], place[:, 2])
+    tops = np.zeros((n_frames, n_dm, n_widths), np.float32)
+    shifts = (plan.nominal, plan.inside, plan.between, plan.n_channels)
+    filters = (*_filters(), has_narrow, n_widths)
+    halo = HALO << max(0, n_widths - 1 - has_narrow)
+    frames = (start, frame_spectra, n_frames, halo)
+    per_chunk = max(1, min(n_frames, CHUNK // frame_spectra))
+    total = np.zeros(per_chunk * frame_spectra + 2 * halo, _whole_numbers(plan))
+    _scan(data, *shifts, *filters, *frames, total, tops, some, noise)
+    tops /= _sigma(noise)
+    curve, widths = tops.max(axis=2), tops.max(axis=1)
+    trial, width = curve.argmax(axis=1).astype(np.int32), widths.argmax(axis=1).astype(np.int32)
+    sample = np.zeros(n_frames, np.int32)
+    _locate(data, *shifts, *filters, *frames, total, trial, width, sample)
+    return Peaks(curve, widths, trial, plan.widths[width], sample)
+
+
+def _whole_numbers(plan: Plan) -> type[np.signedinteger[Any]]:
+    """Return a type that holds the sum over all channels, the narrower the faster."""
+    return np.int16 if plan.inside.shape[1] * 127 <= np.iinfo(np.int16).max else np.int32
 
 
 def _filters() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the two Gaussians with unit sum of squares."""
+    """Return one half, from the middle on, of the two Gaussians with unit sum of squares."""
     found = []
     for width in (NARROW_SAMPLES, WIDE_SAMPLES):
         sigma = width * SIGMA_PER_FWHM
         n = int(np.ceil(FILTER_REACH_SIGMA * sigma))
         taps = np.exp(-0.5 * (np.arange(-n, n + 1) / sigma) ** 2)
-        found.append((taps / np.sqrt(np.sum(taps**2))).astype(np.float32))
+        half = np.zeros(FILTER_HALF)
+        half[: n + 1] = (taps / np.sqrt(np.sum(taps**2)))[n:]
+        found.append(half.astype(np.float32))
     return found[0], found[1]
 
 
 def _sigma(noise: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the standard deviation of each filter's output, shape (width,).
 
-    From quantiles of the lower half, since pulses reach the upper one at every DM.
+    From the lower half, since pulses reach the upper one at every DM, less its lowest 2 % of all.
     """
     values = np.swapaxes(noise, 0, 1).reshape(noise.shape[1], -1)
-    low, high = np.percentile(values, (5, 25), axis=1)
-    return np.maximum((high - low) / 0.97036, 1e-6).astype(np.float32)
+    low, middle = values.shape[1] // 50, values.shape[1] // 2
+    values = np.partition(values, (low, middle), axis=1)
+    below = values[:, middle] - values[:, low:middle].mean(axis=1)
+    return np.maximum(below / MEAN_BELOW, 1e-6).astype(np.float32)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _scan(
-    data, trials, nominal, inside, between, n_channels, n_time, narrow, wide, has_narrow, scale, start,
-    frame_spectra, n_frames, curve, widths, place, noise,
+    data, nominal, inside, between, n_channels, narrow, wide, has_narrow, n_widths, start,
+    frame_spectra, n_frames, halo, total, tops, some, noise,
 ):  # fmt: skip  # pragma: no cover
-    """Go through DM trials; keep what the highest points are, or samples of the noise."""
+    """Go through time in chunks that stay in the cache, and in each through all DM trials.
+
+    Keeps the highest value of each frame for each DM and width, and samples of the noise.
+    """
     n_sub = between.shape[1]
-    subbands = np.zeros((n_sub, data.shape[1]), np.float32)
-    series = np.empty(n_time, np.float32)
-    filtered = np.empty(n_time, np.float32)
-    best = np.full(n_frames, -np.inf, np.float32)
-    ready = -1
-    for n in range(len(trials)):
-        trial = trials[n]
-        if nominal[trial] != ready:
-            ready = nominal[trial]
-            for s in range(n_sub):
-                low = s * n_channels
-                _add_rows(data, inside[ready], low, min(low + n_channels, len(data)), subbands[s])
-        _add_subbands(subbands, between[trial], series)
-        for w in range(len(scale)):
-            octave = max(0, w - 1) if has_narrow else w
-            length = n_time >> octave
-            if octave > 0:
-                _halve(series, length)
-            _filter(series[:length], narrow if has_narrow and w == 0 else wide, filtered)
-            if len(noise):
-                _sample(filtered[:length], scale[w], noise[n, w])
-            else:
-                _keep(
-                    filtered, length, octave, scale[w], start, frame_spectra, trial, w,
-                    curve, widths, place, best,
-                )  # fmt: skip
+    per_chunk = (len(total) - 2 * halo) // frame_spectra
+    subbands = np.zeros((n_sub, len(total) + between.max()), np.int16)
+    series, filtered = np.zeros(len(total), np.float32), np.zeros(len(total), np.float32)
+    for f in range(0, n_frames, per_chunk):
+        m = min(per_chunk, n_frames - f)
+        first = start + f * frame_spectra - halo  # a multiple of the coarsest step
+        ready = -1
+        for trial in range(len(nominal)):
+            if nominal[trial] != ready:
+                ready = nominal[trial]
+                all_subbands(data, inside[ready], n_channels, first, subbands)
+            add_subbands(subbands, between[trial], total, series)
+            for w in range(n_widths):
+                octave = max(0, w - 1) if has_narrow else w
+                length = len(series) >> octave
+                if octave > 0:
+                    halve(series, length)
+                filter_by(series[:length], narrow if has_narrow and w == 0 else wide, filtered)
+                tops_of_frames(filtered, halo, frame_spectra, octave, tops[f : f + m, trial, w])
+                for n in range(len(some)):
+                    if some[n] == trial:
+                        last = (halo + m * frame_spectra) >> octave
+                        sample_noise(filtered[halo >> octave : last + 1], noise[n, w], f, m, n_frames)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _add_rows(data, shift, low, high, out):  # pragma: no cover
-    """Add shifted channels, four at a time; what lies beyond the end of the data is 0."""
-    n_data = len(out)
-    out[:] = 0
-    c = low
-    while c < high:
-        m = min(4, high - c)
-        longest = 0
-        for k in range(m):
-            longest = max(longest, shift[c + k])
-        n = max(0, n_data - longest)
-        if m == 4:
-            r0, r1 = data[c, shift[c] :], data[c + 1, shift[c + 1] :]
-            r2, r3 = data[c + 2, shift[c + 2] :], data[c + 3, shift[c + 3] :]
-            for t in range(n):
-                out[t] += (r0[t] + r1[t]) + (r2[t] + r3[t])
-        else:
-            n = 0
-        for k in range(m):
-            row = data[c + k, shift[c + k] :]
-            for t in range(n, len(row)):
-                out[t] += row[t]
-        c += m
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _add_subbands(subbands, shift, out):  # pragma: no cover
-    """Add shifted subbands, four at a time."""
-    n_sub, n_data = subbands.shape
-    n_time = len(out)
-    out[:] = 0
-    s = 0
-    while s < n_sub:
-        m = min(4, n_sub - s)
-        longest = 0
-        for k in range(m):
-            longest = max(longest, shift[s + k])
-        n = min(n_time, max(0, n_data - longest))
-        if m == 4:
-            r0, r1 = subbands[s, shift[s] :], subbands[s + 1, shift[s + 1] :]
-            r2, r3 = subbands[s + 2, shift[s + 2] :], subbands[s + 3, shift[s + 3] :]
-            for t in range(n):
-                out[t] += (r0[t] + r1[t]) + (r2[t] + r3[t])
-        else:
-            n = 0
-        for k in range(m):
-            row = subbands[s + k, shift[s + k] :]
-            for t in range(n, min(n_time, len(row))):
-                out[t] += row[t]
-        s += m
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _halve(series, length):  # pragma: no cover
-    """Add neighbours in place so that the standard deviation of white noise stays."""
-    for t in range(length):
-        series[t] = (series[2 * t] + series[2 * t + 1]) * np.float32(0.70710678)
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _filter(series, taps, out):  # pragma: no cover
-    """Filter by a symmetric kernel; beyond the ends is 0."""
-    n, half = len(series), len(taps) // 2
-    for t in range(n):
-        out[t] = taps[half] * series[t]
-    for k in range(1, half + 1):
-        tap = taps[half + k]
-        for t in range(k, n - k):
-            out[t] += tap * (series[t - k] + series[t + k])
-        for t in range(min(k, n)):
-            if t + k < n:
-                out[t] += tap * series[t + k]
-                out[n - 1 - t] += tap * series[n - 1 - t - k]
-
-
-@numba.njit(cache=True, nogil=True)
-def _sample(filtered, scale, noise):  # pragma: no cover
-    step = max(1, len(filtered) // len(noise))
-    for n in range(len(noise)):
-        noise[n] = filtered[(n * step) % len(filtered)] * scale
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _keep(
-    filtered, length, octave, scale, start, frame_spectra, trial, w, curve, widths, place, best
-):  # pragma: no cover
-    """Keep the highest value of each frame where it is higher than before."""
-    for f in range(len(curve)):
-        low = (start + f * frame_spectra + (1 << octave) - 1) >> octave
-        high = min((start + (f + 1) * frame_spectra + (1 << octave) - 1) >> octave, length)
-        if low >= high:
-            continue
-        top = filtered[low]
-        for t in range(low, high):
-            top = max(top, filtered[t])
-        snr = top * scale
-        curve[f, trial] = max(curve[f, trial], snr)
-        widths[f, w] = max(widths[f, w], snr)
-        if snr > best[f]:
-            best[f] = snr
-            for t in range(low, high):
-                if filtered[t] == top:
-                    place[f, 0], place[f, 1] = trial, w
-                    # A sample of a lower level stands for the middle of those it was made from.
-                    place[f, 2] = (t << octave) + ((1 << octave) >> 1)
-                    break
+def _locate(
+    data, nominal, inside, between, n_channels, narrow, wide, has_narrow, n_widths, start,
+    frame_spectra, n_frames, halo, total, trial, width, sample,
+):  # fmt: skip  # pragma: no cover
+    """Look again at the best trial and width of each frame, and find when the highest point is."""
+    n = frame_spectra + 2 * halo
+    series, filtered = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    for f in range(n_frames):
+        first = start + f * frame_spectra - halo
+        total[:n] = 0
+        for c in range(inside.shape[1]):
+            shift = inside[nominal[trial[f]], c] + between[trial[f], c // n_channels]
+            add_row(data[c], first + shift, total[:n])
+        for t in range(n):
+            series[t] = np.float32(total[t])
+        octave = max(0, width[f] - 1) if has_narrow else width[f]
+        for k in range(octave):
+            halve(series, n >> (k + 1))
+        length = n >> octave
+        is_narrow = has_narrow and width[f] == 0
+        filter_by(series[:length], narrow if is_narrow else wide, filtered)
+        at = halo >> octave
+        for t in range(at, (halo + frame_spectra) >> octave):
+            if filtered[t] > filtered[at]:
+                at = t
+        # A sample of a lower level stands for the middle of those it was made from.
+        sample[f] = first + (at << octave) + ((1 << octave) >> 1)

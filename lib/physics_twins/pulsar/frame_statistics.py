@@ -1,5 +1,7 @@
 """Numbers and pictures of each frame in which narrow-band and broad-band interference show."""
 
+from functools import cache
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +12,12 @@ from physics_twins.pulsar.impulses import Impulses
 # Boxes in which narrow-band power is added: cells by channels.
 BOX_CELLS = (1, 4, 16)
 BOX_CHANNELS = (1, 2, 4)
+# Cells of an impulse, whose mean over the band is so high, say nothing about single channels: its
+# spectrum is not flat.
+COMMON_HIGH = 0.4
 NAMES = (
     *(f"box_{cells}x{channels}" for cells in BOX_CELLS for channels in BOX_CHANNELS),
+    *(f"rough_{channels}" for channels in BOX_CHANNELS),
     "roughest",
     "lowest",
     "constant_fraction",
@@ -28,8 +34,9 @@ PICTURE_TIMES = 64
 def cell_statistics(cells: Cells, start: int, n_frames: int, frame_spectra: int) -> NDArray[np.float32]:
     """Return for each frame what its cells show, shape (frame, statistic), named by `NAMES`.
 
-    `box_...`: the highest sum over so many cells by channels, in standard deviations. `roughest`: the
-    highest variance. `lowest`: the lowest single cell. `constant_fraction`: cells without any noise.
+    `box_...`: the highest sum over so many cells by channels, in standard deviations. `rough_...`: the
+    highest variance of so many channels over the frame, likewise; `roughest`: that of a single cell.
+    `lowest`: the lowest single cell. `constant_fraction`: cells without any noise.
     `removed_fraction`: cells taken for interference. `common_...`: the mean over all channels, which a
     change of gain moves. `scatter`: standard deviation of all cells.
     """
@@ -57,12 +64,17 @@ def cell_picture(cells: Cells, start: int, frame_spectra: int) -> NDArray[np.flo
     the mean is scaled to unit noise.
     """
     first, n = start // CELL, frame_spectra // CELL
-    part = np.where(cells.bad_channel, 0, cells.excess[first : first + n])
-    rows = np.linspace(0, len(part), 17).astype(int)
-    columns = np.linspace(0, part.shape[1], PICTURE_CHANNELS + 1).astype(int)
-    highest, mean = np.zeros((2, 16, PICTURE_CHANNELS), np.float32)
-    _picture(np.ascontiguousarray(part, dtype=np.float32), rows, columns, highest, mean)
-    return np.stack([highest, mean])
+    part = cells.excess[first : first + n]
+    rows, columns = _edges(len(part), 16), _edges(part.shape[1], PICTURE_CHANNELS)
+    out = np.zeros((2, 16, PICTURE_CHANNELS), np.float32)
+    _picture(part, cells.bad_channel, rows, columns, out[0], out[1])
+    return out
+
+
+@cache
+def _edges(n: int, n_parts: int) -> NDArray[np.int64]:
+    """Return where parts of nearly equal length begin, and where the last ends."""
+    return np.linspace(0, n, n_parts + 1).astype(np.int64)
 
 
 def impulse_picture(impulses: Impulses, start: int, frame_spectra: int) -> NDArray[np.float32]:
@@ -90,8 +102,9 @@ def _common(excess, bad, out):  # pragma: no cover
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # pragma: no cover
     n_channels = excess.shape[1]
-    n_box = len(BOX_CELLS) * len(BOX_CHANNELS)
+    n_box, n_before = len(BOX_CELLS) * len(BOX_CHANNELS), (len(BOX_CELLS) + 1) * len(BOX_CHANNELS)
     total = np.empty(n_channels + 4, np.float32)
+    tops = np.empty((3, n_channels), np.float32)
     for f in range(len(out)):
         begin = min(first + f * per_frame, len(excess))
         end = min(begin + per_frame, len(excess))
@@ -99,23 +112,40 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
             continue
         for i in range(len(BOX_CELLS)):
             length = BOX_CELLS[i]
+            tops[:] = 0
             for n in range(begin, end, max(1, length // 2)):
                 stop = min(n + length, end)
                 total[:] = 0
+                n_added = 0
                 for k in range(n, stop):
-                    for c in range(n_channels):
-                        total[c] += excess[k, c] - common[k]
-                scale = np.float32(1 / np.sqrt(max(1, stop - n)))
+                    if abs(common[k]) < COMMON_HIGH:
+                        n_added += 1
+                        for c in range(n_channels):
+                            total[c] += excess[k, c] - common[k]
+                _scale(total, bad, n_added)
+                _highest_boxes(total, n_channels, tops)
+            for k in range(3):
+                out[f, 3 * i + k] = tops[k].max()
+        total[:] = 0
+        n_added = 0
+        for n in range(begin, end):
+            if abs(common[n]) < COMMON_HIGH:
+                n_added += 1
                 for c in range(n_channels):
-                    total[c] = np.float32(0) if bad[c] else total[c] * scale
-                _highest_boxes(total, n_channels, out[f, 3 * i : 3 * i + 3])
+                    total[c] += rough[n, c]
+        _scale(total, bad, n_added)
+        tops[:] = 0
+        _highest_boxes(total, n_channels, tops)
+        for k in range(3):
+            out[f, n_box + k] = tops[k].max()
         roughest, lowest, square = np.float32(0), np.float32(0), np.float32(0)
         n_constant, n_removed, n_good = 0, 0, 0
         constant = np.float32(-0.999 * np.sqrt((CELL - 1) / 2))
         for n in range(begin, end):
             for c in range(n_channels):
                 if not bad[c]:
-                    roughest = max(roughest, rough[n, c])
+                    if abs(common[n]) < COMMON_HIGH:
+                        roughest = max(roughest, rough[n, c])
                     lowest = min(lowest, excess[n, c])
                     square += excess[n, c] * excess[n, c]
                     n_constant += rough[n, c] < constant
@@ -126,38 +156,47 @@ def _statistics(excess, rough, removed, bad, common, first, per_frame, out):  # 
             top, bottom = max(top, common[n]), min(bottom, common[n])
             mean += common[n]
         n_good = max(1, n_good)
-        out[f, n_box] = roughest
-        out[f, n_box + 1] = lowest
-        out[f, n_box + 2] = n_constant / n_good
-        out[f, n_box + 3] = n_removed / n_good
-        out[f, n_box + 4] = mean / (end - begin)
-        out[f, n_box + 5] = top
-        out[f, n_box + 6] = bottom
-        out[f, n_box + 7] = np.sqrt(square / n_good)
+        out[f, n_before] = roughest
+        out[f, n_before + 1] = lowest
+        out[f, n_before + 2] = n_constant / n_good
+        out[f, n_before + 3] = n_removed / n_good
+        out[f, n_before + 4] = mean / (end - begin)
+        out[f, n_before + 5] = top
+        out[f, n_before + 6] = bottom
+        out[f, n_before + 7] = np.sqrt(square / n_good)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _highest_boxes(total, n_channels, out):  # pragma: no cover
-    """Keep the highest sum over 1, 2 and 4 neighbouring channels."""
+def _scale(total, bad, n_added):  # pragma: no cover
+    """Bring sums of so many cells to unit noise."""
+    scale = np.float32(1 / np.sqrt(max(1, n_added)))
+    for c in range(len(bad)):
+        total[c] = np.float32(0) if bad[c] else total[c] * scale
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _highest_boxes(total, n_channels, tops):  # pragma: no cover
+    """Keep for each channel the highest sum over 1, 2 and 4 neighbours."""
     root2 = np.float32(np.sqrt(0.5))
-    one, two, four = out[0], out[1], out[2]
+    one, two, four = tops[0], tops[1], tops[2]
     for c in range(n_channels):
-        pair = (total[c] + total[c + 1]) * root2
-        quad = (total[c] + total[c + 1] + total[c + 2] + total[c + 3]) * np.float32(0.5)
-        one, two, four = max(one, total[c]), max(two, pair), max(four, quad)
-    out[0], out[1], out[2] = one, two, four
+        first, pair = total[c], total[c] + total[c + 1]
+        quad = (pair + (total[c + 2] + total[c + 3])) * np.float32(0.5)
+        pair = pair * root2
+        one[c], two[c], four[c] = max(one[c], first), max(two[c], pair), max(four[c], quad)
 
 
 @numba.njit(cache=True, nogil=True)
-def _picture(part, rows, columns, highest, mean):  # pragma: no cover
+def _picture(part, bad, rows, columns, highest, mean):  # pragma: no cover
     for i in range(len(rows) - 1):
         for j in range(len(columns) - 1):
             top, total, count = np.float32(0), np.float32(0), 0
             for n in range(rows[i], max(rows[i + 1], rows[i] + 1)):
                 for c in range(columns[j], max(columns[j + 1], columns[j] + 1)):
                     if n < len(part) and c < part.shape[1]:
-                        top = max(top, part[n, c])
-                        total += part[n, c]
+                        value = np.float32(0) if bad[c] else part[n, c]
+                        top = max(top, value)
+                        total += value
                         count += 1
             highest[i, j] = top
             mean[i, j] = total / np.sqrt(max(1, count))

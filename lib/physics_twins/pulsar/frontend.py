@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar import frame_statistics
-from physics_twins.pulsar.cells import CELL, Cells, measure_cells, normalise_into
+from physics_twins.pulsar.cells import CELL, CellMemory, Cells, measure_cells
 from physics_twins.pulsar.dedispersion import channel_drift, dm_trials
 from physics_twins.pulsar.dm_plane import Peaks, Plan, frame_peaks, make_plan
 from physics_twins.pulsar.impulses import WIDTHS as IMPULSE_WIDTHS
 from physics_twins.pulsar.impulses import Impulses, find_impulses
 from physics_twins.pulsar.ism import channel_smearing
 from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.normalisation import normalise_into, normalised_shape
 from physics_twins.pulsar.stack import N_BINS, N_SUBBANDS, cut_stack, track
 
 # Above any of these a frame is looked at closely; white noise is below in 19 of 20 frames.
@@ -131,7 +132,7 @@ class FrontEnd:
         self._drift = channel_drift(self.frequency_mhz, parameters.dm_max_pc_cm3, sampling_s)
         self.n_before = parameters.frame_spectra
         self.n_after = parameters.frame_spectra + self.plan.reach
-        self._buffer = np.empty((0, 0), np.float32)
+        self._buffer, self._memory = np.empty((0, 0), np.int8), CellMemory()
 
     def _narrowest_s(self) -> float:
         """Return the width of the narrowest pulse as it is received: sampled, smeared in a channel."""
@@ -158,12 +159,12 @@ class FrontEnd:
         """
         self._check(spectra, n_before, n_frames)
         frame = self.parameters.frame_spectra
-        cells = measure_cells(spectra, drift=self._drift)
+        cells = measure_cells(spectra, drift=self._drift, memory=self._memory)
         data = self._normalised(spectra, cells)
         place = {"start": n_before, "n_frames": n_frames, "frame_spectra": frame}
         impulses = find_impulses(data, cells.bad_channel, **place)
         data[:, impulses.removed] = 0
-        peaks = frame_peaks(data, self.plan, n_good=int((~cells.bad_channel).sum()), **place)
+        peaks = frame_peaks(data, self.plan, **place)
         scalars = self._scalars(peaks, cells, impulses, n_before, n_frames)
         gated = np.flatnonzero(_gate(scalars))
         stacks, present, pictures, subbands = self._pictures(
@@ -193,10 +194,10 @@ class FrontEnd:
                 f" and n_frames = {n_frames} of {self.parameters.frame_spectra} spectra"
             )
 
-    def _normalised(self, spectra: NDArray[Any], cells: Cells) -> NDArray[np.float32]:
-        shape = spectra.shape[1], len(spectra)
+    def _normalised(self, spectra: NDArray[Any], cells: Cells) -> NDArray[np.int8]:
+        shape = normalised_shape(*spectra.shape)
         if self._buffer.shape != shape:
-            self._buffer = np.empty(shape, np.float32)
+            self._buffer = np.zeros(shape, np.int8)
         normalise_into(self._buffer, spectra, cells)
         return self._buffer
 
@@ -207,7 +208,7 @@ class FrontEnd:
         frame = self.parameters.frame_spectra
         snr, best = peaks.snr, np.searchsorted(self.plan.widths, peaks.width)
         row = np.arange(n_frames)
-        padded = np.pad(peaks.widths, ((0, 0), (1, 1)), mode="edge")
+        padded = peaks.widths[:, [0, *range(peaks.widths.shape[1]), -1]]
         dm = self.plan.trials[peaks.trial]
         span = np.ptp(self.plan.trials) or 1.0
         impulse_fraction = impulses.removed[start : start + n_frames * frame]
@@ -222,7 +223,7 @@ class FrontEnd:
             padded[row, best],
             padded[row, best + 2],
             self._shadows(peaks),
-            dm * self._delay_per_dm / frame,
+            dm * self.delay_per_dm / frame,
             *frame_statistics.cell_statistics(cells, start, n_frames, frame).T,
             *impulses.common.T,
             *impulses.total.T,
@@ -232,7 +233,7 @@ class FrontEnd:
         return np.stack(columns, axis=1).astype(np.float32)
 
     @property
-    def _delay_per_dm(self) -> float:
+    def delay_per_dm(self) -> float:
         """Samples across the band for a DM of 1 pc cm-3."""
         return float(self.plan.reach / max(self.plan.trials[-1], 1e-9))
 
@@ -246,7 +247,7 @@ class FrontEnd:
         out = np.zeros(len(snr), np.float32)
         for strong in np.flatnonzero(snr >= MIN_SHADOW_SNR):
             later = sample - sample[strong]
-            at_end = later + (dm - dm[strong]) * self._delay_per_dm
+            at_end = later + (dm - dm[strong]) * self.delay_per_dm
             reach = peaks.width + peaks.width[strong]
             crosses = (np.minimum(later, at_end) <= reach) & (np.maximum(later, at_end) >= -reach)
             weaker = crosses & (snr < snr[strong])
@@ -256,7 +257,7 @@ class FrontEnd:
     def _pictures(
         self,
         gated: NDArray[np.int64],
-        data: NDArray[np.float32],
+        data: NDArray[np.int8],
         cells: Cells,
         impulses: Impulses,
         peaks: Peaks,

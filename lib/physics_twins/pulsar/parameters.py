@@ -134,7 +134,12 @@ class ReceiverParameters(Parameters):
         0, ge=0, le=20, folded=True, help="Filters against known transmitters, 2 % of the band each"
     )
     gain_drift: float = field(
-        0.001, ge=0, le=0.2, folded=True, help="Relative standard deviation of the gain's drift"
+        0.001,
+        ge=0,
+        le=0.2,
+        logarithmic=True,
+        folded=True,
+        help="Relative standard deviation of the gain's drift",
     )
     gain_drift_s: float = field(
         60.0, ge=0.01, le=1e5, unit="s", folded=True, help="Time over which the gain drifts"

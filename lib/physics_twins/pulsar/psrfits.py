@@ -100,6 +100,11 @@ class PsrfitsReader(ObservationReader):
             done += n
         return out
 
+    @property
+    def row_spectra(self) -> int:
+        """Spectra in a row."""
+        return self._layout.row_spectra
+
     def samples(self, row: int, first: int, count: int) -> NDArray[Any]:
         """Return the samples of one row as they are stored, shape (time, polarisation, channel).
 

@@ -155,7 +155,7 @@ def compressed(z: Any) -> Any:
 def expanded(values: Any) -> Any:
     """Return what `compressed` was made of.
 
-    >>> float(expanded(compressed(20.0)))
+    >>> round(float(expanded(compressed(20.0))), 6)
     20.0
     """
     return LINEAR_SIGMA * np.sinh(values / LINEAR_SIGMA)

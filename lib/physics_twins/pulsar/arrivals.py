@@ -1,0 +1,79 @@
+"""The period of a pulsar from the arrival times of single pulses."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.twin import Estimate
+
+# Arrivals that scatter by more than this part of the period do not tell it.
+MAX_SCATTER_PERIODS = 0.05
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A constant period that explains arrival times.
+
+    Attributes:
+        period_s: Period.
+        first_s: Arrival of the first pulse by that period.
+        turn: Number of each pulse, counted from the first, shape (pulse,).
+        scatter_s: Standard deviation of the arrivals around it: noise, and the pulsar's own jitter.
+    """
+
+    period_s: Estimate
+    first_s: Estimate
+    turn: NDArray[np.int64]
+    scatter_s: float
+
+
+def rotation(
+    time_s: NDArray[np.float64], error_s: NDArray[np.float64], period_s: float
+) -> Rotation | None:
+    """Return the rotation that explains some arrivals, or None where none does.
+
+    Pulses may be missing. Each is numbered by the period that the earlier ones gave, so that a start
+    that is a little wrong does not lose count.
+
+    Args:
+        time_s: Arrivals in any order, shape (pulse,).
+        error_s: Their standard errors.
+        period_s: About the period; the first gap between pulses must tell its turns with it.
+    """
+    if len(time_s) < 3:
+        return None
+    order = np.argsort(time_s)
+    time, weight = time_s[order] - time_s[order[0]], error_s[order] ** -2.0
+    turn = np.zeros(len(time), dtype=np.int64)
+    slope, offset = period_s, 0.0
+    for n in range(1, len(time)):
+        turn[n] = round((time[n] - offset) / slope)
+        if n >= 2 and turn[n] > turn[0]:
+            slope, offset = _line(turn[: n + 1], time[: n + 1], weight[: n + 1])
+    residual_s = time - offset - slope * turn
+    scatter_s = float(np.sqrt(np.average(residual_s**2, weights=weight) * len(time) / (len(time) - 2)))
+    if np.ptp(turn) < 2 or scatter_s > MAX_SCATTER_PERIODS * slope:
+        return None
+    inflation = max(1.0, float((residual_s**2 * weight).sum() / (len(time) - 2)))
+    design = np.stack([turn, np.ones(len(turn))]) * np.sqrt(weight)
+    variance = np.diag(np.linalg.inv(design @ design.T)) * inflation
+    numbered = np.empty_like(turn)
+    numbered[order] = turn
+    return Rotation(
+        Estimate.of(slope, float(np.sqrt(variance[0])), "s"),
+        Estimate.of(float(time_s[order[0]]) + offset, float(np.sqrt(variance[1])), "s"),
+        numbered,
+        scatter_s,
+    )
+
+
+def _line(
+    turn: NDArray[np.int64], time_s: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return slope and offset of the weighted straight line."""
+    middle = np.average(turn, weights=weight)
+    mean_s = np.average(time_s, weights=weight)
+    away = turn - middle
+    slope = float((weight * away * (time_s - mean_s)).sum() / (weight * away**2).sum())
+    return slope, float(mean_s - slope * middle)

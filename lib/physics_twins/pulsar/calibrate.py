@@ -1,0 +1,265 @@
+"""Fit the twin to an observation: what the pulsar, the medium and the receiver are, with errors."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import stats
+
+from physics_twins.pulsar.arrivals import rotation
+from physics_twins.pulsar.least_squares import Solution, of_some, solve
+from physics_twins.pulsar.parameters import ObservationParameters
+from physics_twins.pulsar.pieces import Source
+from physics_twins.pulsar.pulse_finding import FoundPulses, find_pulses
+from physics_twins.pulsar.pulse_fit import PulseFit, describe, fit_windows
+from physics_twins.pulsar.pulse_limits import cramer_rao
+from physics_twins.pulsar.receiver import noise_sigma_jy
+from physics_twins.pulsar.twin_parameters import CalibrationParameters
+from physics_twins.twin import Estimate, Range, TwinState
+
+# A pulse that the common shape explains so much worse than its own boxcar is something else.
+MIN_SNR_KEPT = 0.6
+# So many of the strongest pulses find the shape from the start.
+N_FIRST = 4
+# Fewer pulses than this on either side make no test on held-out pulses.
+MIN_HELD_OUT = 2
+# Parameters whose tested range is that of the calibrated twin.
+TESTED = ("dm_pc_cm3", "width_ms", "scattering_ms", "period_s", "fluence_jy_ms")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The shape fitted to some pulses, tested on others.
+
+    Attributes:
+        n_pulses: Pulses it was tested on.
+        snr_kept: Part of their S/N that the shape of the others finds, against their own.
+        p_value: Probability that the two shapes differ more, were they the same.
+    """
+
+    n_pulses: int
+    snr_kept: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The twin as an observation says it is.
+
+    Attributes:
+        parameters: `dm_pc_cm3`, `width_ms` and, where it was fitted, `scattering_ms`; `fluence_jy_ms`
+            (median) and `energy_scatter` of the pulses found; `period_s` and the first pulse's
+            `arrival_s` where the arrivals tell; `noise_counts`, `narrowband_occupancy` and
+            `broadband_occupancy`; each with its 68 % interval.
+        fit: The shape, with covariance, residual and score, and every pulse's arrival and S/N.
+        bandpass: From `Background.bandpass`.
+        held_out: A test on pulses that were not fitted; None where there are too few.
+        search: What the search alone says of DM and width, the baseline of the fit.
+        start: What the fit started from, receiver included.
+    """
+
+    parameters: dict[str, Estimate]
+    fit: PulseFit
+    bandpass: xr.Dataset
+    held_out: HeldOut | None
+    search: dict[str, Estimate]
+    start: ObservationParameters
+
+    @property
+    def residual(self) -> xr.Dataset:
+        """What the calibrated pulse leaves of the data, all pulses stacked."""
+        return self.fit.residual
+
+    @property
+    def score(self) -> dict[str, float]:
+        """How well the data are explained: chi-squared per degree of freedom, and its p-value."""
+        score = {
+            "reduced_chi_squared": self.fit.reduced_chi_squared,
+            "p_value": self.fit.p_value,
+            "n_pulses": float(self.fit.pulses.sizes["pulse"]),
+        }
+        if self.held_out:
+            score |= {
+                "held_out_snr_kept": self.held_out.snr_kept,
+                "held_out_p_value": self.held_out.p_value,
+            }
+        return score
+
+    def observation(self) -> ObservationParameters:
+        """Return the parameters with which the twin simulates what it was calibrated on."""
+        return calibrated(self.start, self.parameters)
+
+    def limit(self) -> dict[str, float]:
+        """Return the smallest errors that are possible with these pulses, from Cramer and Rao."""
+        pulses = self.fit.pulses
+        sigma_jy = _sample_noise_jy(self.start)
+        fluence_jy_ms = np.maximum(pulses["fluence"].values * sigma_jy, 0.0)
+        fitted = "scattering_ms" in self.parameters
+        return cramer_rao(self.observation(), fluence_jy_ms=fluence_jy_ms, fit_scattering=fitted)
+
+    def state(self, data_id: str, *, now: datetime | None = None) -> TwinState:
+        """Return the twin's state record.
+
+        Args:
+            data_id: From `pieces.identity`.
+            now: When the data were seen; the present by default.
+        """
+        known = ObservationParameters.describe()
+        valid = {}
+        for name in TESTED:
+            if name in self.parameters:
+                low, high = known[name].minimum, known[name].maximum
+                valid[name] = Range(low=float(low or 0.0), high=float(high or np.inf))
+        return TwinState(
+            twin="pulsar",
+            data_id=data_id,
+            parameters=self.parameters,
+            valid_range=valid,
+            last_sync=now or datetime.now(UTC),
+        ).checked(now=now)
+
+
+def calibrate(
+    data: Source,
+    *,
+    start: ObservationParameters,
+    seed: int,
+    settings: CalibrationParameters | None = None,
+) -> Calibration:
+    """Fit the twin to an observation.
+
+    Pulses near the start's DM are found, cut out, and explained together by one DM, width and
+    scattering time, each with an arrival and a fluence of its own. What lies between them gives the
+    bandpass, the noise and the interference.
+
+    Args:
+        data: An observation (time, frequency), a set of frames (frame, time, frequency), or a file.
+        start: About the DM, width, scattering time and period; the receiver turns counts into Jy.
+        seed: Chooses the pulses that are held out.
+        settings: How pulses are chosen.
+
+    Raises:
+        ValueError: No pulse is found.
+        ObservationFileError: The file is damaged or of no known format.
+    """
+    settings = settings or CalibrationParameters()
+    found = find_pulses(data, start, settings).strongest(settings.max_pulses)
+    start = _received(start, found)
+    scattering_ms = None if settings.fit_scattering else start.scattering_ms
+    best, kept = _joint(found, start, scattering_ms)
+    found = found.chosen(kept)
+    fit = describe(found.windows, best, found.noise_factor)
+    parameters = fit.parameters | _energies(fit.pulses, start) | found.background.estimates()
+    turning = rotation(fit.pulses["time_s"].values, fit.pulses["time_error_s"].values, start.period_s)
+    if turning:
+        parameters |= {"period_s": turning.period_s, "arrival_s": turning.first_s}
+    rng = np.random.default_rng(seed)
+    tested = _held_out(found, best, settings.held_out, rng)
+    return Calibration(parameters, fit, found.background.bandpass(), tested, found.alone(), start)
+
+
+def calibrated(start: ObservationParameters, parameters: dict[str, Estimate]) -> ObservationParameters:
+    """Return an observation with those of its parameters that a calibration knows."""
+    known = ObservationParameters.describe()
+    changes: dict[str, Any] = {}
+    for name, estimate in parameters.items():
+        if name in known:
+            low, high = known[name].minimum, known[name].maximum
+            changes[name] = float(np.clip(estimate.value, low, high))
+    return start.replace(**changes)
+
+
+def _received(start: ObservationParameters, found: FoundPulses) -> ObservationParameters:
+    """Return the start with the band and the sampling time that the data have."""
+    frequency_mhz, n = found.windows.band.frequency_mhz, len(found.windows.band.frequency_mhz)
+    width_mhz = float(frequency_mhz[0] - frequency_mhz[-1]) / (n - 1)
+    return start.replace(
+        n_channels=n,
+        centre_frequency_mhz=float(frequency_mhz[0] + frequency_mhz[-1]) / 2,
+        bandwidth_mhz=width_mhz * n,
+        sampling_time_us=1e6 * found.windows.band.sampling_s,
+    )
+
+
+def _joint(
+    found: FoundPulses, start: ObservationParameters, scattering_ms: float | None
+) -> tuple[Solution, NDArray[np.int64]]:
+    """Return the joint solution, and the pulses that belong to it.
+
+    The strongest pulses alone find the shape, wherever the start was; all of them then refine it.
+    """
+    first = np.argsort(-found.snr)[:N_FIRST]
+    rough = fit_windows(
+        found.windows.chosen(first),
+        start.dm_pc_cm3,
+        found.time_s[first],
+        found.boxcar_s,
+        scattering_ms=scattering_ms,
+        spectral_index=start.spectral_index,
+    )
+    laws = found.windows.laws
+    shapes = np.tile(rough.shapes[0], (len(found.time_s), 1))
+    # With the DM changes the arrival at the highest channel, not that in the middle of the band.
+    moved_ms = (rough.shapes[0, 1] - start.dm_pc_cm3) * laws.delay_ms[-1] / 2
+    shapes[:, 0] = 1e3 * (found.time_s - found.windows.start_s) - moved_ms
+    best = solve(found.windows, laws, shapes, rough.free)
+    kept = np.flatnonzero(best.snr > MIN_SNR_KEPT * found.snr)
+    if len(kept) in (0, len(shapes)):
+        return best, np.arange(len(shapes))
+    return solve(found.windows.chosen(kept), laws, best.shapes[kept], best.free), kept
+
+
+def _sample_noise_jy(start: ObservationParameters) -> float:
+    return noise_sigma_jy(
+        start.system_temperature_k,
+        start.gain_k_per_jy,
+        channel_width_mhz=start.bandwidth_mhz / start.n_channels,
+        sampling_s=1e-6 * start.sampling_time_us,
+    )
+
+
+def _energies(pulses: xr.Dataset, start: ObservationParameters) -> dict[str, Estimate]:
+    """Return median and scatter of the fluences; the errors' own scatter is taken away."""
+    logarithm = np.log(pulses["fluence"].values * _sample_noise_jy(start))
+    error = (pulses["fluence_error"] / pulses["fluence"]).values
+    n = len(logarithm)
+    middle = float(np.mean(logarithm))
+    scatter = float(np.sqrt(max(np.var(logarithm, ddof=min(1, n - 1)) - np.mean(error**2), 0.0)))
+    of_mean = float(np.hypot(scatter, np.sqrt(np.mean(error**2))) / np.sqrt(n))
+    ends = (float(np.exp(middle + side * of_mean)) for side in (-1, 1))
+    low, high = ends
+    found_energies = {
+        "fluence_jy_ms": Estimate(value=float(np.exp(middle)), low=low, high=high, unit="Jy ms")
+    }
+    if n > 2:
+        of_scatter = float(np.hypot(scatter, np.sqrt(np.mean(error**2))) / np.sqrt(2 * (n - 1)))
+        low = max(scatter - of_scatter, 0.0)
+        found_energies["energy_scatter"] = Estimate(value=scatter, low=low, high=scatter + of_scatter)
+    return found_energies
+
+
+def _held_out(
+    found: FoundPulses, best: Solution, part: float, rng: np.random.Generator
+) -> HeldOut | None:
+    """Return how well the shape of most pulses explains the rest."""
+    n = len(found.windows)
+    n_test = round(part * n)
+    if n_test < MIN_HELD_OUT or n - n_test < MIN_HELD_OUT:
+        return None
+    test = np.sort(rng.permutation(n)[:n_test])
+    train = np.setdiff1d(np.arange(n), test)
+    offsets, covariances = zip(*(of_some(best, which) for which in (train, test)), strict=True)
+    difference = offsets[1] - offsets[0]
+    covariance = found.noise_factor**2 * (covariances[0] + covariances[1])
+    distance = float(difference @ np.linalg.solve(covariance, difference))
+    # What the others' shape misses of the chi-squared that the pulses' own would gain.
+    missed = float(difference @ np.linalg.solve(covariances[1], difference))
+    gain = float(np.square(best.snr[test]).sum())
+    return HeldOut(
+        n_test,
+        float(np.sqrt(max(1 - missed / gain, 0.0))),
+        float(stats.chi2.sf(distance, len(difference))),
+    )

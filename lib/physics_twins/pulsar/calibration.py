@@ -1,0 +1,80 @@
+"""Probabilities that mean what they say: scaling of logits, and how far off they are."""
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+N_BINS = 15
+# Pulls the scaling to none where there are few examples, as of a class that hardly occurs.
+_PRIOR = 1e-3
+
+
+def fit_scaling(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scale and the offsets of logits that make labels most probable.
+
+    Vector scaling of Guo et al. (2017), ICML, section 4.2, with one scale for all classes.
+
+    Args:
+        logits: Shape (frame, label).
+        label: Numbers, shape (frame,).
+
+    Returns:
+        A scale, shape (1,), and an offset for each label, shape (label,).
+    """
+    log_scale = torch.zeros(1, requires_grad=True)
+    offset = torch.zeros(logits.shape[1], requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_scale, offset], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        scaled = logits * log_scale.exp() + offset
+        value = cross_entropy(scaled, label) + _PRIOR * (offset.square().mean() + log_scale.square()[0])
+        value.backward()
+        return value
+
+    optimizer.step(loss)  # pyright: ignore[reportArgumentType]
+    return log_scale.detach().exp(), offset.detach()
+
+
+def reliability(probability: NDArray[np.floating], label: NDArray[np.integer]) -> xr.Dataset:
+    """Return how often the most probable label is right, by the probability it was given.
+
+    Args:
+        probability: Of each label, shape (frame, label).
+        label: The true numbers, shape (frame,).
+
+    Returns:
+        `confidence` and `accuracy` with `accuracy_error`, and `n_frames` (bin), in bins of equal width.
+        `calibration_error`: the mean distance of the two, weighted by frames (expected calibration
+        error), which is above 0 by chance; `calibration_error_error`: its standard error by resampling.
+    """
+    confidence = probability.max(axis=1)
+    right = probability.argmax(axis=1) == label
+    place = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    n = np.bincount(place, minlength=N_BINS)
+    safe = np.maximum(n, 1)
+    mean = np.bincount(place, confidence, N_BINS) / safe
+    accuracy = np.bincount(place, right, N_BINS) / safe
+    rng = np.random.default_rng(0)
+    gap = right - confidence
+    resampled = rng.integers(len(gap), size=(200, len(gap)))
+    errors = [_calibration_error(place[draw], gap[draw]) for draw in resampled]
+    one = {"units": "1"}
+    middle = (accuracy * n + 2) / (n + 4)
+    return xr.Dataset(
+        {
+            "confidence": ("bin", np.where(n > 0, mean, np.nan), one),
+            "accuracy": ("bin", np.where(n > 0, accuracy, np.nan), one),
+            "accuracy_error": ("bin", np.sqrt(middle * (1 - middle) / (n + 4)), one),
+            "n_frames": ("bin", n, one),
+            "calibration_error": ((), _calibration_error(place, gap), one),
+            "calibration_error_error": ((), float(np.std(errors)), one),
+        }
+    )
+
+
+def _calibration_error(place: NDArray[np.integer], gap: NDArray[np.floating]) -> float:
+    return float(np.abs(np.bincount(place, gap, N_BINS)).sum() / len(gap))

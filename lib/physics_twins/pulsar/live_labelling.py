@@ -1,0 +1,144 @@
+"""A folder in which a telescope leaves files: each is labelled as it grows, once, and remembered."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from physics_twins import atomic
+from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.label_progress import Labelling
+from physics_twins.pulsar.labelling import NoFrameError, label
+from physics_twins.pulsar.observation_file import ObservationFileError
+
+LEDGER = "ledger.json"
+SUFFIXES = (".fil", ".sf", ".fits", ".psrfits", ".dada")
+# Only these say in their first bytes all that is needed to read them while they grow.
+GROWING_SUFFIXES = (".fil", ".dada")
+COMPLETE, DAMAGED = "complete", "damaged"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Seen:
+    """How large a file was when it was last looked at, and since when."""
+
+    size: int
+    since: float
+    labelled_size: int = -1
+
+
+def label_folder(
+    folder: str | os.PathLike[str],
+    parameters: LabelParameters,
+    *,
+    out_folder: str | os.PathLike[str],
+    poll_s: float = 1.0,
+    settled_s: float = 10.0,
+    stop: Callable[[], bool] = lambda: False,
+    **options: Any,
+) -> dict[str, dict[str, Any]]:
+    """Label every telescope file of a folder, and those that come, until asked to stop.
+
+    A file is complete when its size has not changed for `settled_s`; a SIGPROC or PSRDADA file is
+    labelled before, as far as it goes. What becomes of a file stands in `ledger.json`, so that none is
+    labelled twice, whenever this is called again; a file that cannot be read is named there and left.
+
+    Args:
+        folder: Where files appear; those in folders below it are not looked at.
+        parameters: What is sought.
+        out_folder: Where to write: a folder for each file, by its name.
+        poll_s: How often to look.
+        settled_s: For how long a complete file has not changed.
+        stop: Asked between two looks; the first true answer ends the watch. Ctrl-C ends it, too, and
+            what was written is complete.
+        options: Further arguments of `label`.
+
+    Returns:
+        The ledger: for each file its `state` (`complete` or `damaged`), `bytes`, and what it came to.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: The ledger is damaged, or a file's folder holds a labelling with other parameters.
+    """
+    folder, out_folder = Path(folder), Path(out_folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    out_folder.mkdir(parents=True, exist_ok=True)
+    watch = _Watch(folder, out_folder, parameters, settled_s, options)
+    while True:
+        last = stop()
+        watch.look()
+        if last:
+            return watch.ledger
+        time.sleep(poll_s)
+
+
+class _Watch:
+    """A folder being watched."""
+
+    def __init__(
+        self,
+        folder: Path,
+        out_folder: Path,
+        parameters: LabelParameters,
+        settled_s: float,
+        options: dict[str, Any],
+    ) -> None:
+        self.folder, self.out_folder, self.parameters = folder, out_folder, parameters
+        self.settled_s, self.options = settled_s, options
+        self.path = out_folder / LEDGER
+        self.ledger: dict[str, dict[str, Any]] = (
+            atomic.read_json(self.path) if self.path.is_file() else {}
+        )
+        self.seen: dict[str, _Seen] = {}
+
+    def look(self) -> None:
+        """Label what has come since the last look."""
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix in SUFFIXES and path.is_file() and path.name not in self.ledger:
+                self._look_at(path)
+
+    def _look_at(self, path: Path) -> None:
+        try:
+            size, now = path.stat().st_size, time.monotonic()
+        except FileNotFoundError:  # taken away since the folder was listed
+            return
+        seen = self.seen.setdefault(path.name, _Seen(size, now))
+        if size != seen.size:
+            seen.size, seen.since = size, now
+        complete = now - seen.since >= self.settled_s
+        grown = path.suffix in GROWING_SUFFIXES and size > seen.labelled_size
+        if not (complete or grown):
+            return
+        try:
+            done = self._label(path, more_to_come=not complete)
+        except (ObservationFileError, NoFrameError) as error:
+            if complete:  # a file that has only begun may be sound later
+                self._remember(path.name, state=DAMAGED, bytes=size, error=str(error))
+                _log.warning("%s", error)
+            return
+        seen.labelled_size = size
+        if complete:
+            self._remember(
+                path.name,
+                state=COMPLETE,
+                bytes=size,
+                n_frames=done.n_frames,
+                n_pieces=done.n_pieces,
+                n_alerts=done.n_alerts,
+                deleted_fraction=done.deleted_fraction,
+            )
+
+    def _label(self, path: Path, *, more_to_come: bool) -> Labelling:
+        out = self.out_folder / path.name
+        options: dict[str, Any] = {"progress": False} | self.options
+        return label(path, self.parameters, out_folder=out, more_to_come=more_to_come, **options)
+
+    def _remember(self, name: str, **facts: Any) -> None:
+        self.ledger[name] = facts
+        atomic.write_json(self.path, self.ledger)

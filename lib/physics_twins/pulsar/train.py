@@ -1,0 +1,130 @@
+"""Train the network that labels frames, and calibrate its probabilities."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import OneCycleLR
+
+from physics_twins import training
+from physics_twins.pulsar.calibration import fit_scaling
+from physics_twins.pulsar.classifier_parameters import PARTS, ClassifierParameters
+from physics_twins.pulsar.example_tensors import ExampleTensors
+from physics_twins.pulsar.examples import examples
+from physics_twins.pulsar.network import FrameNetwork
+from physics_twins.training import Objective, Task, Trained, TrainingSettings
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# Of each seed's streams, those of the training, then those that validate and calibrate.
+_TRAINING, _VALIDATION = 0, 500_000
+_PART_STEP = 100_000
+
+
+def training_examples(
+    parameters: ClassifierParameters, *, seed: int, client: "Client | None" = None
+) -> xr.Dataset:
+    """Return the frames that the network learns from."""
+    return _examples(parameters.n_streams, seed, _TRAINING, client)
+
+
+def validation_examples(
+    parameters: ClassifierParameters, *, seed: int, client: "Client | None" = None
+) -> xr.Dataset:
+    """Return a quarter as many other frames, for thresholds and calibration."""
+    return _examples([-(-n // 4) for n in parameters.n_streams], seed, _VALIDATION, client)
+
+
+def train(
+    data: xr.Dataset,
+    settings: ClassifierParameters | None = None,
+    *,
+    validation: xr.Dataset,
+    seed: int,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> Trained:
+    """Train the network, then calibrate its probabilities on the validation's frames.
+
+    Args:
+        data: From `training_examples`.
+        settings: How long.
+        validation: From `validation_examples`.
+        seed: Seed of weights and order.
+        folder: Where checkpoints are kept; a temporary folder by default.
+        progress: Whether to show a bar.
+
+    Returns:
+        Its module `network`, a calibrated `FrameNetwork`, and the history.
+    """
+    settings = settings or ClassifierParameters()
+    build = partial(_task, ExampleTensors.of(data), ExampleTensors.of(validation), settings)
+    loop = TrainingSettings(
+        max_steps=settings.n_steps,
+        batch_size=settings.batch_size,
+        ema_decay=0.99,
+        validate_every=max(1, settings.n_steps // 10),
+        cpu_threads=1,  # so that the weights are the same to the last bit on any number of cores
+    )
+    if folder is None:
+        with tempfile.TemporaryDirectory() as place:
+            trained = training.train(build, loop, seed=seed, folder=place, progress=progress)
+    else:
+        trained = training.train(build, loop, seed=seed, folder=folder, progress=progress)
+    _calibrate(trained.modules["network"], ExampleTensors.of(validation))
+    return trained
+
+
+def _examples(n_streams: list[int], seed: int, offset: int, client: "Client | None") -> xr.Dataset:
+    # A million seeds belong to each seed of a training, so that no two streams are the same.
+    first = [1_000_000 * seed + offset + _PART_STEP * part for part in range(len(PARTS))]
+    seeds = [range(begin, begin + n) for begin, n in zip(first, n_streams, strict=True)]
+    return examples(PARTS, seeds, client=client)
+
+
+def _task(data: ExampleTensors, held_out: ExampleTensors, settings: ClassifierParameters) -> Task:
+    network = FrameNetwork()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
+
+    def loss(modules: Mapping[str, nn.Module], batch: Tensor, step: int) -> Tensor:
+        return cross_entropy(modules["network"](*data.inputs(batch)), data.label[batch])
+
+    def validate(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        logits = held_out.logits(modules["network"])
+        right = (logits.argmax(dim=1) == held_out.label).double().mean()
+        return {"loss": cross_entropy(logits, held_out.label), "accuracy": right}
+
+    schedule = OneCycleLR(optimizer, settings.learning_rate, total_steps=settings.n_steps)
+    return Task(
+        {"network": network},
+        {"network": Objective(loss, optimizer, schedule)},
+        torch.arange(len(data.label)),
+        validate,
+        watch="loss",
+        identity=_hash(data),
+    )
+
+
+def _hash(data: ExampleTensors) -> str:
+    digest = hashlib.sha256()
+    for tensor in (data.scalars, data.label, *data.pictures):
+        digest.update(np.ascontiguousarray(tensor.numpy()).data)
+    return digest.hexdigest()
+
+
+def _calibrate(network: nn.Module, held_out: ExampleTensors) -> None:
+    """Fit the scaling of logits, of frames without pictures and of those with."""
+    logits = held_out.logits(network)
+    scale, offset = network.get_buffer("scale"), network.get_buffer("offset")
+    for kind, chosen in enumerate((~held_out.is_gated, held_out.is_gated)):
+        if chosen.any():
+            scale[kind], offset[kind] = fit_scaling(logits[chosen], held_out.label[chosen])

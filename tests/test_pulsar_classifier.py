@@ -1,0 +1,179 @@
+"""The classifier of frames: examples, network, calibration, probabilities."""
+
+import numpy as np
+import pytest
+import torch
+
+from physics_twins import models
+from physics_twins.pulsar.baseline import SmallCnn, pulse_probability, train_baseline
+from physics_twins.pulsar.calibration import fit_scaling, reliability
+from physics_twins.pulsar.classifier_parameters import ClassifierParameters
+from physics_twins.pulsar.example_tensors import ExampleTensors
+from physics_twins.pulsar.examples import examples, examples_of_stream
+from physics_twins.pulsar.frames import frame_set
+from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.labels import LABELS
+from physics_twins.pulsar.model import Classifier, at_frequencies, load_classifier, pulse_score
+from physics_twins.pulsar.network import SHEARS, FrameNetwork, Shear
+from physics_twins.pulsar.train import train
+from physics_twins.pulsar.window_parameters import EIGHT_CLASSES, W_CLS
+from physics_twins.training import TrainingSettings
+
+BRIGHT = W_CLS.replace(n_windows=16, pulse_fraction=0.5, snr_min=20.0, snr_max=30.0)
+
+
+@pytest.fixture(scope="module")
+def bright():
+    return examples([BRIGHT], [[1, 2]])
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(1)
+    return FrameNetwork().eval()
+
+
+def test_examples_hold_the_labelled_frames_and_pictures_of_the_gated_ones(bright):
+    assert bright.sizes["frame"] == 32
+    assert bright.sizes["gated"] == int(bright["is_gated"].sum())
+    with_pulse = bright["pulse_snr"].values > 0
+    assert {LABELS[n] for n in bright["label"].values[with_pulse]} == {"pulse"}
+    assert bright["is_gated"].values[with_pulse].all()
+    assert all("units" in bright[name].attrs for name in bright.data_vars)
+
+
+def test_examples_follow_from_their_seed():
+    one, again = (examples_of_stream(BRIGHT, LabelParameters(), seed=3) for _ in range(2))
+    assert one.identical(again)
+
+
+def test_a_stack_is_added_highest_where_it_is_not_sheared():
+    stacks = torch.zeros(1, 8, 128)
+    stacks[:, :, 64] = 1
+    added = Shear(8, 128)(stacks)[0]
+    best = divmod(int(added.argmax()), 128)
+    assert best == (SHEARS.index(0), 64)
+    assert added.max() == pytest.approx(8**0.5)
+
+
+def test_a_shear_finds_the_stack_that_is_sheared_so():
+    stacks = torch.zeros(1, 8, 128)
+    for subband, shift in enumerate(torch.round(8 * torch.linspace(-0.5, 0.5, 8)).int()):
+        stacks[0, subband, 64 + shift] = 1
+    best = divmod(int(Shear(8, 128)(stacks)[0].argmax()), 128)
+    assert best == (SHEARS.index(8), 64)
+
+
+def test_frames_are_judged_alike_alone_and_among_others(bright, network):
+    frames = ExampleTensors.of(bright)
+    together = frames.logits(network)
+    alone = torch.cat([network(*frames.inputs(torch.tensor([n]))) for n in range(32)])
+    torch.testing.assert_close(together, alone.detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_any_height_of_interference_gives_finite_logits(bright, network):
+    frames = ExampleTensors.of(bright)
+    inputs = [
+        part * 1e4 if part.is_floating_point() else part for part in frames.inputs(torch.arange(32))
+    ]
+    assert torch.isfinite(network(*inputs)).all()
+
+
+def test_the_network_is_smaller_than_a_megabyte(network):
+    assert sum(4 * weight.numel() for weight in network.state_dict().values()) < 1e6
+
+
+@pytest.mark.slow
+def test_a_short_training_tells_bright_pulses_from_noise(bright):
+    settings = ClassifierParameters(n_steps=60, batch_size=16)
+    held_out = examples([BRIGHT], [[3]])
+    trained = train(bright, settings, validation=held_out, seed=1, progress=False)
+    logits = ExampleTensors.of(held_out).logits(trained.modules["network"])
+    score = pulse_score(logits.softmax(dim=1).numpy())
+    with_pulse = held_out["pulse_snr"].values > 0
+    assert score[with_pulse].min() > score[~with_pulse].max()
+
+
+def test_scaling_undoes_what_was_done_to_calibrated_logits():
+    rng = np.random.default_rng(1)
+    logits = torch.tensor(rng.normal(0, 2, (20_000, 3)), dtype=torch.float32)
+    probability = logits.softmax(dim=1).numpy()
+    label = torch.tensor((probability.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1))
+    scale, offset = fit_scaling(3 * logits + torch.tensor([1.0, 0.0, -1.0]), label)
+    assert float(scale) == pytest.approx(1 / 3, rel=0.05)
+    # Offsets are free up to a constant.
+    assert np.diff(offset.numpy()) == pytest.approx([1 / 3, 1 / 3], abs=0.1)
+
+
+def test_honest_probabilities_have_no_calibration_error_and_boasting_ones_have():
+    rng = np.random.default_rng(1)
+    sure = rng.uniform(0.5, 1, 20_000)
+    probability = np.stack([sure, 1 - sure], axis=1)
+    label = (rng.random(20_000) > sure).astype(int)
+    # By chance each of 15 bins is off by some half a per cent.
+    assert float(reliability(probability, label)["calibration_error"]) < 0.02
+    boasting = np.stack([np.ones(20_000), np.zeros(20_000)], axis=1)
+    found = reliability(boasting, label)
+    assert float(found["calibration_error"]) == pytest.approx(1 - sure.mean(), abs=0.02)
+
+
+def test_rarer_pulses_make_a_pulse_less_probable():
+    probability = np.full((1, len(LABELS)), 1 / len(LABELS))
+    even = dict.fromkeys(LABELS, 1 / len(LABELS))
+    rare = even | {"pulse": 0.001}
+    pulse = LABELS.index("pulse")
+    changed = at_frequencies(probability, even, rare)
+    assert changed.sum() == pytest.approx(1)
+    # Bayes: its odds fall as its frequency.
+    odds = changed[0, pulse] / (1 - changed[0, pulse])
+    assert odds == pytest.approx(0.009 / 8)
+
+
+def test_probabilities_of_a_stream_sum_to_one_also_where_nothing_was_looked_at(network):
+    from physics_twins.pulsar.frontend import FrontEnd
+    from physics_twins.pulsar.window_canvas import SAMPLING_S, band_mhz
+    from physics_twins.pulsar.windows import labelled_stream
+
+    stream = labelled_stream(EIGHT_CLASSES.replace(n_windows=8), seed=1)
+    frames = FrontEnd(band_mhz(), SAMPLING_S, LabelParameters())(
+        stream["data"].values, n_before=0, n_frames=32
+    )
+    probability = Classifier(network).probabilities(frames)
+    assert probability.shape == (32, len(LABELS))
+    np.testing.assert_allclose(probability.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_classifier_for_another_front_end_is_refused(tmp_path, network):
+    card = models.Card(summary="A test.", data="None.", limits="Untrained.")
+    models.save(
+        network,
+        "pulsar-classifier",
+        config={"scalars": ["snr"]},
+        card=card,
+        metrics={"accuracy": 0.1},
+        parameters={},
+        seed=1,
+        root=tmp_path,
+    )
+    with pytest.raises(models.ModelError, match=r"trained with scalars = \['snr'\]"):
+        load_classifier(root=tmp_path)
+
+
+def test_the_small_network_has_the_weights_of_the_source():
+    # 5 x 5 x 4 + 4, 5 x 5 x 4 x 8 + 8, 3 x 3 x 8 x 8 + 8, 5832 x 64 + 64, 64 x 8 + 8.
+    assert sum(weight.numel() for weight in SmallCnn().parameters()) == 375_328
+
+
+def test_the_small_network_learns_and_gives_probabilities():
+    data = frame_set(16, seed=1, shrink=2, snr=(300.0, 600.0))
+    settings = TrainingSettings(max_steps=3, batch_size=8, validate_every=3, cpu_threads=1)
+    trained = train_baseline(data, settings, seed=1, progress=False)
+    assert trained.n_steps == 3
+    spectra = np.random.default_rng(1).normal(size=(2, 256, 256)).astype(np.float32)
+    probability = pulse_probability(trained.modules["cnn"], spectra)
+    assert ((probability >= 0) & (probability <= 1)).all()
+
+
+def test_frames_of_another_size_are_refused_by_the_small_network():
+    with pytest.raises(ValueError, match=r"frames must be 128 x 128, found \(64, 64\)"):
+        train_baseline(frame_set(8, seed=1, shrink=4), seed=1)

@@ -1,0 +1,109 @@
+"""Labelled streams, and the ideal filter in white noise."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from physics_twins.parameters import ParameterError
+from physics_twins.pulsar.ideal_filter import (
+    best_snr,
+    boxcar_template,
+    fraction_above,
+    gaussian_template,
+    threshold_at,
+)
+from physics_twins.pulsar.injected_pulse import Pulse, paint_pulse
+from physics_twins.pulsar.labels import CLASSES, LABELS
+from physics_twins.pulsar.window_canvas import FRAME_SPECTRA, SAMPLING_S, band_mhz
+from physics_twins.pulsar.window_parameters import EIGHT_CLASSES, W_CLS, WindowParameters
+from physics_twins.pulsar.windows import labelled_stream, normalised_windows
+
+QUIET = W_CLS.replace(n_windows=4, pulse_fraction=0.0)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    return labelled_stream(EIGHT_CLASSES.replace(n_windows=16), seed=1)
+
+
+def test_a_pulse_has_the_stated_snr_over_its_whole_sweep():
+    flat = np.zeros((1024, 256), np.float32)
+    pulse = Pulse(9.0, 70.0, 2.0, scattering_ms=1.0, smeared=True)
+    paint_pulse(flat, pulse, 30.0, band_mhz(), SAMPLING_S, 1.25)
+    assert np.sqrt((flat**2).sum()) == pytest.approx(9, rel=1e-5)
+    sloping = np.zeros((1024, 256), np.float32)
+    pulse = replace(pulse, spectrum=np.linspace(0, 1, 256))
+    paint_pulse(sloping, pulse, 30.0, band_mhz(), SAMPLING_S, 1.25)
+    assert (sloping * flat).sum() / 9 == pytest.approx(9, rel=1e-5)
+
+
+def test_noise_has_the_stated_level_and_gain_in_each_channel():
+    stream = labelled_stream(QUIET.replace(n_windows=16), seed=1)
+    deviations = (stream["data"].values - stream["level"].values) / stream["gain"].values
+    n = len(deviations)
+    assert np.abs(deviations.mean(axis=0)).max() < 5 / np.sqrt(n)
+    # Rounding to counts adds a variance of 1/12; the weakest channels have a gain of some 5 counts.
+    expected = np.sqrt(1 + 1 / 12 / stream["gain"].values ** 2)
+    np.testing.assert_allclose(deviations.std(axis=0), expected, atol=5 / np.sqrt(2 * n))
+
+
+def test_the_same_seed_gives_the_same_stream_and_another_one_does_not(mixed):
+    parameters = EIGHT_CLASSES.replace(n_windows=16)
+    assert mixed.equals(labelled_stream(parameters, seed=1))
+    assert not mixed["data"].equals(labelled_stream(parameters, seed=2)["data"])
+
+
+def test_eight_classes_come_equally_often_and_each_component_is_clear(mixed):
+    label = mixed["label"].values[mixed["labelled"].values]
+    assert (np.bincount(label, minlength=9) == [2] * 8 + [0]).all()
+    for kind in ("nbrfi", "bbrfi"):
+        snr = mixed[f"snr_{kind}"].values[mixed["labelled"].values]
+        there = np.array([kind in CLASSES[n] for n in label])
+        assert (snr[there] > 7.99).all()
+        assert not snr[~there].any()
+
+
+def test_interference_may_lie_outside_the_labelled_frames(mixed):
+    outside = ~mixed["labelled"].values
+    assert (mixed["snr_nbrfi"].values[outside] > 8).any()
+
+
+def test_pulses_arrive_in_their_frames(mixed):
+    frame = mixed["pulse_time_s"].values / SAMPLING_S // FRAME_SPECTRA
+    np.testing.assert_array_equal(frame, mixed["pulse_frame"])
+    assert all("pulse" in CLASSES[n] for n in mixed["label"].values[mixed["pulse_frame"].values])
+
+
+def test_faults_are_labelled_other():
+    stream = labelled_stream(QUIET.replace(n_windows=24, other_fraction=1.0), seed=1)
+    assert {LABELS[n] for n in stream["label"].values[stream["labelled"].values]} == {"other"}
+    assert (stream["data"].values == 0).any()  # lost packets
+
+
+def test_a_range_upside_down_is_refused():
+    with pytest.raises(ParameterError, match="snr_min = 50 must not be above snr_max = 30"):
+        WindowParameters(snr_min=50.0)
+
+
+def test_the_matched_filter_finds_the_stated_snr_on_average():
+    parameters = W_CLS.replace(n_windows=48, snr_min=20.0, snr_max=20.0)
+    windows = normalised_windows(labelled_stream(parameters, seed=1))
+    snr = best_snr(windows, 56.7, gaussian_template(2.0), sampling_s=SAMPLING_S)
+    # Arrivals between samples cost 0.5 %; the highest of some positions gains 1 %.
+    assert snr.mean() == pytest.approx(20, abs=5 / np.sqrt(48) + 0.2)
+    boxcar = best_snr(windows, 56.7, boxcar_template(5), sampling_s=SAMPLING_S)
+    assert boxcar.mean() < snr.mean()
+
+
+def test_windows_too_short_for_the_sweep_are_refused():
+    windows = normalised_windows(labelled_stream(QUIET, seed=1), n_spectra=512)
+    with pytest.raises(ValueError, match="windows of 512 spectra are too short: DM 72"):
+        best_snr(windows, [40.0, 72.0], boxcar_template(5), sampling_s=SAMPLING_S)
+
+
+def test_a_threshold_is_exceeded_by_the_stated_part():
+    scores = np.random.default_rng(1).normal(size=1000)
+    assert fraction_above(scores, threshold_at(scores, 0.05))[0] == pytest.approx(0.05)
+    with pytest.raises(ValueError, match="needs 1000 frames or more, found 10"):
+        threshold_at(scores[:10], 0.001)
