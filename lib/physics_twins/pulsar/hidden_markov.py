@@ -57,48 +57,51 @@ class MarkovFit:
     probability: NDArray[np.float64]
 
 
-def fit_markov(segments: NDArray[np.float64], state: NDArray[np.int64]) -> MarkovFit:
+def fit_markov(
+    segments: NDArray[np.float64], state: NDArray[np.int64], known: NDArray[np.bool_]
+) -> MarkovFit:
     """Return the model that makes values most likely, by expectation maximisation.
 
     Args:
         segments: Values, shape (segment, time, member).
         state: First guess of the states, 0 and up, shape (segment, time).
+        known: Which values say something, shape (segment, time): meanwhile the states go on unseen.
     """
     n_members = segments.shape[2]
-    flat = segments.reshape(-1, n_members)
+    flat = segments[known]
     n_states = int(state.max()) + 1
     probability = np.eye(n_states)[state]
     transition = _transitions(np.array([_counted(each, n_states) for each in state]).sum(axis=0))
     prior = np.cov(flat.T).reshape(n_members, n_members) / n_states**2 + 1e-3 * np.eye(n_members)
     before = total = -np.inf
-    mean, factor = _emissions(flat, probability.reshape(-1, n_states), prior)
+    mean, factor = _emissions(flat, probability[known], prior)
     for _ in range(N_ITERATIONS):
         model = MarkovModel(transition, mean, factor)
         total, counts = 0.0, np.zeros((n_states, n_states))
         for n, segment in enumerate(segments):
-            likelihood, probability[n], pairs = _smoothed(
-                _log_densities(model, segment), transition, model.occupancy
-            )
+            log_density = np.where(known[n, :, None], _log_densities(model, segment), 0.0)
+            likelihood, probability[n], pairs = _smoothed(log_density, transition, model.occupancy)
             total += likelihood
             counts += pairs
         transition = _transitions(counts)
-        mean, factor = _emissions(flat, probability.reshape(-1, n_states), prior)
+        mean, factor = _emissions(flat, probability[known], prior)
         if total - before < LEAST_GAIN * flat.size:
             break
         before = total
-    memory = _memory(segments, probability, mean, factor)
+    memory = _memory(segments, probability, known, mean, factor)
     return MarkovFit(MarkovModel(transition, mean, factor, memory), total, probability)
 
 
 def _memory(
     segments: NDArray[np.float64],
     probability: NDArray[np.float64],
+    known: NDArray[np.bool_],
     mean: NDArray[np.float64],
     factor: NDArray[np.float64],
 ) -> float:
     """Return the lag-1 correlation of values in units of their most probable state's Gaussian."""
-    state = probability.argmax(axis=2)
-    white = np.empty(segments.shape)
+    state = np.where(known, probability.argmax(axis=2), -1)
+    white = np.zeros(segments.shape)
     for n in range(len(mean)):
         apart = segments[state == n] - mean[n]
         white[state == n] = solve_triangular(factor[n], apart.T, lower=True).T

@@ -72,10 +72,12 @@ def fit_telescope(data: Observation, *, seed: int) -> TelescopeModel:
         raise ValueError(f"{name}: data: no channel varies")
     z[lost] = 0
     impulse = np.stack([impulses_in(s, gap) for s, gap in zip(z, lost, strict=True)])
-    wide = (lost | impulse)[:, :, None]
+    known = ~(lost | impulse)
+    wide = ~known[:, :, None]
     found = np.stack([find_transmitters(segment) for segment in z]) & ~wide
-    transmitters, theirs = fit_transmitters(z, found, seed=seed)
-    spill, spill_share = fit_spill(z, transmitters)
+    narrow = np.where(wide, np.float32(0), z)
+    transmitters, theirs = fit_transmitters(narrow, found, known, seed=seed)
+    spill, spill_share = fit_spill(narrow, transmitters)
     unheard = z.copy()
     unheard[:, :, spill[:, 1]] -= z[:, :, spill[:, 0]] * spill_share.astype(np.float32)
     clean_samples = ~found & ~wide & (sigma > 0) & ~theirs
@@ -94,7 +96,7 @@ def fit_telescope(data: Observation, *, seed: int) -> TelescopeModel:
         n_spectra=counts.shape[0] * counts.shape[1],
         seed=seed,
     )
-    return replace(model, noise=_corrected(model, z, counts))
+    return replace(model, noise=_corrected(model, narrow, counts, known))
 
 
 def _segments(spectra: Spectra) -> NDArray[Any]:
@@ -150,15 +152,18 @@ def _stretches(n_time: int, n_levelled: int) -> list[slice]:
     return [slice(a, b) for a, b in zip(starts, [*starts[1:], n_time], strict=True)]
 
 
-def _corrected(model: TelescopeModel, z: NDArray[np.float32], counts: NDArray[Any]) -> Noise:
+def _corrected(
+    model: TelescopeModel, z: NDArray[np.float32], counts: NDArray[Any], known: NDArray[np.bool_]
+) -> Noise:
     """Return noise whose common baseline and transmitters together have the recording's power.
 
-    The sum over channels is measured in the recording; what transmitters give to it is measured in a
-    simulation of them alone, for as long as to be known well, and the rest is the baseline.
+    The sum over channels is measured in the recording, between impulses; what transmitters give to it
+    is measured in a simulation of them alone, for as long as to be known well, and the rest is the
+    baseline.
     """
     noise, (n_time, n_channels) = model.noise, counts.shape[1:]
     # In what is measured each channel is divided by its whole standard deviation.
-    weight = 1 / np.maximum(z.std(axis=(0, 1), dtype=float), 1e-9)
+    weight = 1 / np.maximum(z[known].std(axis=0, dtype=float), 1e-9)
     weight[noise.sigma == 0] = 0
     stream = TransmitterStream(model.transmitters, np.random.default_rng(model.seed))
     given = np.zeros(len(bands(n_time, 1)))
@@ -169,7 +174,8 @@ def _corrected(model: TelescopeModel, z: NDArray[np.float32], counts: NDArray[An
     weight[noise.mode[:, 0] == 0] = 0  # transmitters' channels, and what has no noise of its own
     present = weight[noise.link] > 0
     white = ((weight > 0).sum() + 2 * noise.correlation @ present.all(axis=1)) / n_channels
-    power = np.mean([_power(_zero_dm(segment)) for segment in counts], axis=0)
+    power = np.mean([_power(_zero_dm(*pair)) for pair in zip(counts, known, strict=True)], axis=0)
+    power /= known.mean()
     wanted = band_means(unlevelled(power, model.levelling.n_spectra), noise.mode_edge)
     octave = np.searchsorted(bands(n_time, 1), noise.mode_edge - 1e-9)
     modes = noise.mode_spectrum.copy()
@@ -179,10 +185,12 @@ def _corrected(model: TelescopeModel, z: NDArray[np.float32], counts: NDArray[An
     return replace(noise, mode_spectrum=modes)
 
 
-def _zero_dm(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the sum over channels of a segment, 1 where all were white."""
-    z = normalised(counts)
-    return z.sum(axis=1, dtype=float) / np.sqrt(max(1, z.shape[1]))
+def _zero_dm(counts: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the sum over channels of a segment, 1 where all were white, and 0 where it is not known."""
+    z = normalised(counts[known])
+    series = np.zeros(len(counts))
+    series[known] = z.sum(axis=1, dtype=float) / np.sqrt(max(1, z.shape[1]))
+    return series
 
 
 def _power(series: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -102,13 +102,14 @@ def find_transmitters(z: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def fit_transmitters(
-    z: NDArray[np.float32], found: NDArray[np.bool_], *, seed: int
+    z: NDArray[np.float32], found: NDArray[np.bool_], known: NDArray[np.bool_], *, seed: int
 ) -> tuple[tuple[Transmitter, ...], NDArray[np.bool_]]:
     """Return the transmitters behind disturbed samples, and which channels are theirs.
 
     Args:
         z: Normalised spectra, shape (segment, time, channel).
         found: Where they are disturbed, of the same shape.
+        known: Which spectra say something about them, shape (segment, time): elsewhere z is 0.
         seed: Of where the fits begin.
     """
     theirs = np.zeros(z.shape[2], dtype=bool)
@@ -118,32 +119,37 @@ def fit_transmitters(
     transmitters = []
     for channels in _groups(z.reshape(-1, z.shape[2]), found.reshape(-1, z.shape[2])):
         own = np.ix_(segments, np.arange(z.shape[1]), channels)
-        transmitters.append(_fit_one(z[own], found[own], channels, seed))
+        transmitters.append(_fit_one(z[own], found[own], known[segments], channels, seed))
         theirs[channels] = True
     return tuple(transmitters), theirs
 
 
 def _fit_one(
-    z: NDArray[np.float32], found: NDArray[np.bool_], channels: NDArray[np.int64], seed: int
+    z: NDArray[np.float32],
+    found: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    channels: NDArray[np.int64],
+    seed: int,
 ) -> Transmitter:
     """Return a transmitter from its members' samples (segment, time, member)."""
-    values, disturbed = compressed(z.astype(float)), np.asarray(found.any(axis=2))
+    values, disturbed = compressed(z.astype(float)), known & found.any(axis=2)
     rng = np.random.default_rng(seed)
     fits, costs = [], []
     for n_off, n_on in N_STATES:
         if disturbed.sum() < n_on or (len(costs) > 3 and min(costs[-3:]) > min(costs)):
             break
         state = np.zeros(disturbed.shape, dtype=np.int64)
-        state[~disturbed] = clusters(values[~disturbed], n_off, rng)
+        quiet = known & ~disturbed
+        state[quiet] = clusters(values[quiet], n_off, rng)
         state[disturbed] = state.max() + 1 + clusters(values[disturbed], n_on, rng)
-        fits.append(fit_markov(values, state))
+        fits.append(fit_markov(values, state, known))
         free = n_parameters(int(state.max()) + 1, len(channels))
-        costs.append(free * np.log(disturbed.size) - 2 * fits[-1].log_likelihood)
+        costs.append(free * np.log(known.sum()) - 2 * fits[-1].log_likelihood)
     best = fits[int(np.argmin(costs))]
-    share = best.probability[disturbed].sum(axis=0) / best.probability.sum(axis=(0, 1))
+    share = best.probability[disturbed].sum(axis=0) / best.probability[known].sum(axis=0)
     on = share > 0.5
     on[np.argmax(share)], on[np.argmin(share)] = True, False
-    lowest = z.min(axis=(0, 1)).astype(float)
+    lowest = z[known].min(axis=0).astype(float)
     return Transmitter(channels, best.model, on, lowest)
 
 
