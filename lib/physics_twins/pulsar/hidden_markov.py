@@ -1,6 +1,7 @@
-"""Hidden Markov models: a process that is in one of a few states, each with a Gaussian of its own.
+"""Hidden Markov models: a process that is in one of a few states, each with values of its own.
 
-L. R. Rabiner 1989, Proc. IEEE 77, 257, whose notation is used: transitions a, emissions b.
+They are fitted as if each state's values were Gaussian. What is drawn has their correlation, and their
+true distribution: a transmitter that fades or saturates is far from Gaussian. L. R. Rabiner 1989, Proc. IEEE 77, 257, whose notation is used: transitions a, emissions b.
 """
 
 from dataclasses import dataclass
@@ -10,11 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.signal import lfilter
+from scipy.special import ndtr
 
+# Standard normal quantiles at which the distribution of a state's values is kept.
+STATE_NODES = np.linspace(-3.5, 3.5, 15)
 N_ITERATIONS = 40
 LEAST_GAIN = 1e-5  # of the likelihood per value, below which the fit has converged
 # What every state is given besides what is assigned to it, so that none collapses on a few values.
 PRIOR_VALUES = 3.0
+# With fewer values than this a state's distribution is not seen, and taken for a Gaussian.
+LEAST_VALUES = 30
 
 
 @dataclass(frozen=True)
@@ -25,21 +31,20 @@ class MarkovModel:
         transition: Probability to go from a state to another, shape (state, state).
         mean: Of each state's values, shape (state, member).
         factor: Lower Cholesky factor of their covariance, shape (state, member, member).
+        quantile: Of their values, at `STATE_NODES`, shape (state, member, quantile).
         memory: Correlation of one value with the next, besides what the states do.
     """
 
     transition: NDArray[np.float64]
     mean: NDArray[np.float64]
     factor: NDArray[np.float64]
-    memory: float = 0.0
+    quantile: NDArray[np.float64]
+    memory: float
 
     @property
     def occupancy(self) -> NDArray[np.float64]:
         """Share of the time spent in each state, shape (state,)."""
-        n = len(self.transition)
-        equations = np.vstack([self.transition.T - np.eye(n), np.ones(n)])
-        share = np.linalg.lstsq(equations, np.append(np.zeros(n), 1.0), rcond=None)[0]
-        return np.maximum(share, 0) / np.maximum(share, 0).sum()
+        return _occupancy(self.transition)
 
 
 @dataclass(frozen=True)
@@ -76,11 +81,11 @@ def fit_markov(
     before = total = -np.inf
     mean, factor = _emissions(flat, probability[known], prior)
     for _ in range(N_ITERATIONS):
-        model = MarkovModel(transition, mean, factor)
+        start = _occupancy(transition)
         total, counts = 0.0, np.zeros((n_states, n_states))
         for n, segment in enumerate(segments):
-            log_density = np.where(known[n, :, None], _log_densities(model, segment), 0.0)
-            likelihood, probability[n], pairs = _smoothed(log_density, transition, model.occupancy)
+            log_density = np.where(known[n, :, None], _log_densities(mean, factor, segment), 0.0)
+            likelihood, probability[n], pairs = _smoothed(log_density, transition, start)
             total += likelihood
             counts += pairs
         transition = _transitions(counts)
@@ -89,7 +94,34 @@ def fit_markov(
             break
         before = total
     memory = _memory(segments, probability, known, mean, factor)
-    return MarkovFit(MarkovModel(transition, mean, factor, memory), total, probability)
+    quantile = _quantiles(flat, probability[known].argmax(axis=1), mean, factor)
+    return MarkovFit(MarkovModel(transition, mean, factor, quantile, memory), total, probability)
+
+
+def _occupancy(transition: NDArray[np.float64]) -> NDArray[np.float64]:
+    n = len(transition)
+    equations = np.vstack([transition.T - np.eye(n), np.ones(n)])
+    share = np.linalg.lstsq(equations, np.append(np.zeros(n), 1.0), rcond=None)[0]
+    return np.maximum(share, 0) / np.maximum(share, 0).sum()
+
+
+def _quantiles(
+    values: NDArray[np.float64],
+    state: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    factor: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the quantiles of values in their most probable states, shape (state, member, quantile)."""
+    lowest, highest = values.min(axis=0), values.max(axis=0)
+    out = []
+    for n in range(len(mean)):
+        here = values[state == n]
+        if len(here) < LEAST_VALUES:
+            gaussian = mean[n] + STATE_NODES[:, None] * np.linalg.norm(factor[n], axis=1)
+            out.append(gaussian.clip(lowest, highest).T)
+        else:
+            out.append(np.quantile(here, ndtr(STATE_NODES), axis=0).T)
+    return np.array(out)
 
 
 def _memory(
@@ -168,9 +200,13 @@ class MarkovStream:
         white = np.asarray(white)
         self._before = white[-1:]
         values = np.empty_like(white)
-        for n, (mean, factor) in enumerate(zip(self._model.mean, self._model.factor, strict=True)):
+        for n, (factor, quantile) in enumerate(
+            zip(self._model.factor, self._model.quantile, strict=True)
+        ):
             here = state == n
-            values[here] = mean + white[here] @ factor.T
+            normal = white[here] @ (factor / np.linalg.norm(factor, axis=1, keepdims=True)).T
+            for member, each in enumerate(quantile):
+                values[here, member] = np.interp(normal[:, member], STATE_NODES, each)
         return state, values
 
 
@@ -201,10 +237,12 @@ def _emissions(
     return mean, factor
 
 
-def _log_densities(model: MarkovModel, values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _log_densities(
+    means: NDArray[np.float64], factors: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return the logarithm of each state's density at each value, shape (time, state)."""
     columns = []
-    for mean, factor in zip(model.mean, model.factor, strict=True):
+    for mean, factor in zip(means, factors, strict=True):
         white = solve_triangular(factor, (values - mean).T, lower=True)
         columns.append(-0.5 * (white**2).sum(axis=0) - np.log(np.diag(factor)).sum())
     return np.stack(columns, axis=1) - 0.5 * values.shape[1] * np.log(2 * np.pi)

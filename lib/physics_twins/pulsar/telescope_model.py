@@ -178,7 +178,7 @@ _TRANSMITTERS: _Columns = {
     "mean": (("mean",), "1"),
     "factor": (("factor",), "1"),
     "memory": (("transmitter",), "1"),
-    "lowest": (("member",), "1"),
+    "quantile": (("state_quantile",), "1"),
 }
 _SPILL = {"spill": ("spill_pair", "end"), "spill_share": ("spill_pair",)}
 _LEVELLING: _Columns = {

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_closing
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
 
 from physics_twins.pulsar.hidden_markov import (
     MarkovModel,
@@ -47,14 +48,11 @@ class Transmitter:
         channel: The channels it disturbs, shape (member,).
         states: What it does, in values of `compressed` standard deviations of the noise.
         on: Which states are interference, shape (state,).
-        lowest: Least value of each channel, in standard deviations of the noise, shape (member,): a
-            transmitter adds power, so that strong ones reach far up and not down.
     """
 
     channel: NDArray[np.int64]
     states: MarkovModel
     on: NDArray[np.bool_]
-    lowest: NDArray[np.float64]
 
     @property
     def occupancy(self) -> float:
@@ -117,7 +115,9 @@ def fit_transmitters(
     disturbed = found.sum(axis=(1, 2))
     segments = np.sort(np.argsort(disturbed)[np.linspace(0, len(z) - 1, n_segments).astype(int)])
     transmitters = []
-    for channels in _groups(z.reshape(-1, z.shape[2]), found.reshape(-1, z.shape[2])):
+    groups = _groups(z.reshape(-1, z.shape[2]), found.reshape(-1, z.shape[2]))
+    options: dict[str, Any] = {"desc": "transmitters", "unit": "transmitter", "leave": False}
+    for channels in tqdm(groups, disable=len(groups) < 2, **options):
         own = np.ix_(segments, np.arange(z.shape[1]), channels)
         transmitters.append(_fit_one(z[own], found[own], known[segments], channels, seed))
         theirs[channels] = True
@@ -149,8 +149,7 @@ def _fit_one(
     share = best.probability[disturbed].sum(axis=0) / best.probability[known].sum(axis=0)
     on = share > 0.5
     on[np.argmax(share)], on[np.argmin(share)] = True, False
-    lowest = z[known].min(axis=0).astype(float)
-    return Transmitter(channels, best.model, on, lowest)
+    return Transmitter(channels, best.model, on)
 
 
 def compressed(z: Any) -> Any:
@@ -251,6 +250,6 @@ class TransmitterStream:
         where = np.zeros(z.shape, dtype=bool)
         for one, stream in zip(self._transmitters, self._streams, strict=True):
             state, values = stream.read(len(z))
-            z[:, one.channel] = one.lowest + np.abs(expanded(values) - one.lowest)
+            z[:, one.channel] = expanded(values)
             where[:, one.channel] = one.on[state][:, None]
         return where
