@@ -1,7 +1,8 @@
 """Hidden Markov models: a process that is in one of a few states, each with values of its own.
 
 They are fitted as if each state's values were Gaussian. What is drawn has their correlation, and their
-true distribution: a transmitter that fades or saturates is far from Gaussian. L. R. Rabiner 1989, Proc. IEEE 77, 257, whose notation is used: transitions a, emissions b.
+true distribution: a transmitter that fades or saturates is far from Gaussian. L. R. Rabiner 1989, Proc.
+IEEE 77, 257, whose notation is used: transitions a, emissions b.
 """
 
 from dataclasses import dataclass

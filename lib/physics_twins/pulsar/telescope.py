@@ -186,7 +186,7 @@ def _corrected(
 
 
 def _zero_dm(counts: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the sum over channels of a segment, 1 where all were white, and 0 where it is not known."""
+    """Return the sum over channels of a segment, 1 where all are white, 0 where it is not known."""
     z = normalised(counts[known])
     series = np.zeros(len(counts))
     series[known] = z.sum(axis=1, dtype=float) / np.sqrt(max(1, z.shape[1]))
