@@ -24,7 +24,7 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 N_FOLDS = 8
 # Strength of the penalty on weights: a few dozen frames say little about a hundred numbers.
 RIDGE = 3.0
-N_STEPS = 30
+N_STEPS, LEAST_STEP = 30, 1e-6
 
 
 @dataclass(frozen=True)
@@ -163,5 +163,8 @@ def _logistic(
         probability = 1 / (1 + np.exp(-(design @ weight).clip(-30, 30)))
         gradient = design.T @ (share * (y - probability)) - penalty * weight
         curved = design * (share * np.maximum(probability * (1 - probability), 1e-9))[:, None]
-        weight += np.linalg.solve(design.T @ curved + np.diag(penalty), gradient)
+        step = np.linalg.solve(design.T @ curved + np.diag(penalty), gradient)
+        weight += step
+        if np.abs(step).max() < LEAST_STEP:
+            break
     return weight[:-1], lambda values: standardised(values) @ weight

@@ -17,7 +17,7 @@ from scipy.special import ndtr
 # Standard normal quantiles at which the distribution of a state's values is kept.
 STATE_NODES = np.linspace(-3.5, 3.5, 15)
 N_ITERATIONS = 40
-LEAST_GAIN = 1e-5  # of the likelihood per value, below which the fit has converged
+LEAST_GAIN = 1e-4  # of the likelihood per value, below which the fit has converged
 # What every state is given besides what is assigned to it, so that none collapses on a few values.
 PRIOR_VALUES = 3.0
 # With fewer values than this a state's distribution is not seen, and taken for a Gaussian.
@@ -137,7 +137,7 @@ def _memory(
     white = np.zeros(segments.shape)
     for n in range(len(mean)):
         apart = segments[state == n] - mean[n]
-        white[state == n] = solve_triangular(factor[n], apart.T, lower=True).T
+        white[state == n] = solve_triangular(factor[n], apart.T, lower=True, check_finite=False).T
     return float(np.clip((white[:, 1:] * white[:, :-1]).mean() / (white**2).mean(), 0, 0.95))
 
 
@@ -238,15 +238,26 @@ def _emissions(
     return mean, factor
 
 
-def _log_densities(
-    means: NDArray[np.float64], factors: NDArray[np.float64], values: NDArray[np.float64]
-) -> NDArray[np.float64]:
+@numba.njit(cache=True, nogil=True)
+def _log_densities(mean, factor, values):  # pragma: no cover
     """Return the logarithm of each state's density at each value, shape (time, state)."""
-    columns = []
-    for mean, factor in zip(means, factors, strict=True):
-        white = solve_triangular(factor, (values - mean).T, lower=True)
-        columns.append(-0.5 * (white**2).sum(axis=0) - np.log(np.diag(factor)).sum())
-    return np.stack(columns, axis=1) - 0.5 * values.shape[1] * np.log(2 * np.pi)
+    n_time, n_members = values.shape
+    out = np.empty((n_time, len(mean)))
+    white = np.empty(n_members)
+    for k in range(len(mean)):
+        size = 0.5 * n_members * np.log(2 * np.pi)
+        for i in range(n_members):
+            size += np.log(factor[k, i, i])
+        for t in range(n_time):
+            square = 0.0
+            for i in range(n_members):
+                rest = values[t, i] - mean[k, i]
+                for j in range(i):
+                    rest -= factor[k, i, j] * white[j]
+                white[i] = rest / factor[k, i, i]
+                square += white[i] ** 2
+            out[t, k] = -0.5 * square - size
+    return out
 
 
 @numba.njit(cache=True, nogil=True)

@@ -38,6 +38,8 @@ from physics_twins.pulsar.telescope_transmitters import (
 SEGMENT_SPECTRA = 8192
 MAX_FIT_SAMPLES = 1 << 24
 MIN_SPECTRA = 256
+# The lowest values of a channel, and how far they move, in its noise, where a recorder moves them.
+FLOOR_PERCENTILE, FLOOR_MOVES = 5, 0.3
 # Over so many segments the transmitters are simulated alone.
 N_TRIAL_SEGMENTS = 16
 
@@ -124,17 +126,29 @@ def _normalised(
     parts = [(n, part) for n in range(len(counts)) for part in _stretches(counts.shape[1], n_levelled)]
     kept = [counts[n, part][~lost[n, part]] for n, part in parts]
     level, sigma = (np.array(c) for c in zip(*(quiet_noise(k, n_bits)[1:] for k in kept), strict=True))
-    _steady(level, sigma, np.array([stretch.std(axis=0, dtype=float) for stretch in kept]))
+    _steady(
+        level,
+        sigma,
+        np.array([stretch.std(axis=0, dtype=float) for stretch in kept]),
+        np.array([np.percentile(stretch, FLOOR_PERCENTILE, axis=0) for stretch in kept]),
+    )
     for (n, part), stretch, middle, width in zip(parts, kept, level, sigma, strict=True):
         z[n, part][~lost[n, part]] = (stretch - middle) / np.where(width > 0, width, 1)
     return z, level, sigma
 
 
-def _steady(level: NDArray[np.float64], sigma: NDArray[np.float64], whole: NDArray[np.float64]) -> None:
+def _steady(
+    level: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    whole: NDArray[np.float64],
+    floor: NDArray[np.float64],
+) -> None:
     """Give channels one level and width throughout, in place, unless their own make them steadier.
 
     Where a transmitter is on for most of the time, there is too little noise to measure; its steps
-    would be taken for the recorder's. All arrays have the shape (stretch, channel).
+    would be taken for the recorder's. But a recorder that holds the mean lowers what is below a
+    transmitter by as much as that is on: there the level follows the lowest values. All arrays have
+    the shape (stretch, channel).
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         common = np.log(whole).std(axis=0)
@@ -142,6 +156,9 @@ def _steady(level: NDArray[np.float64], sigma: NDArray[np.float64], whole: NDArr
     steady = ~(own < common)
     sigma[:, steady] = np.median(sigma[:, steady], axis=0)
     level[:, steady] = np.median(level[:, steady], axis=0)
+    moves = floor - np.median(floor, axis=0)
+    moving = steady & (moves.std(axis=0) > FLOOR_MOVES * np.median(sigma, axis=0))
+    level[:, moving] += moves[:, moving]
 
 
 def _stretches(n_time: int, n_levelled: int) -> list[slice]:
