@@ -136,7 +136,7 @@ def _fit_one(
     rng = np.random.default_rng(seed)
     fits, costs = [], []
     for n_off, n_on in N_STATES:
-        if disturbed.sum() < n_on or (len(costs) > 3 and min(costs[-3:]) > min(costs)):
+        if disturbed.sum() < n_on or (len(costs) > 2 and min(costs[-2:]) > min(costs)):
             break
         state = np.zeros(disturbed.shape, dtype=np.int64)
         quiet = known & ~disturbed
