@@ -1,5 +1,6 @@
 """The trained network as a classifier of streams, and how a classifier is found by its name."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,6 +15,7 @@ from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClass
 from physics_twins.pulsar.searching.frontend import Frames
 
 THRESHOLDS = "thresholds"
+_log = logging.getLogger(__name__)
 # On validation streams in the Effelsberg mix 0.05 % of the frames without a pulse are above it.
 KEEP_THRESHOLD = 0.1
 
@@ -71,8 +73,9 @@ def find_classifier(address: str = "") -> Classifier:
 
     try:
         found = model.load_classifier(address or model.NAME)
-    except ModelError:
+    except ModelError as error:
         if address:
             raise
+        _log.info("frames are labelled by thresholds: %s", error)
         return ThresholdClassifier()
     return TrainedClassifier(found, found.address)
