@@ -19,7 +19,7 @@ from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, open_
 from physics_twins.pulsar.formats.observation_file import ObservationFileError
 from physics_twins.pulsar.formats.psrfits import Scaling
 from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
-from physics_twins.pulsar.formats.stream_source import StreamSource
+from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.keep_parameters import KeepParameters
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import label
@@ -305,7 +305,7 @@ def test_kept_pulses_are_measured_with_errors(labelled: Labelling):
 
 
 def test_a_piece_that_nothing_can_be_fitted_to_says_why(file: Path, labelled: Labelling):
-    with StreamSource(file) as source:
+    with open_spectra(file) as source:
         empty = source.part(0, 2000)
     empty["data"] = xr.full_like(empty["data"], 7)
     told = measure_pulse(empty, Decision(1, 300, 900, "pulse", "pulse", 1.0, 9.0, 50.0, 0.1, 1.0))
