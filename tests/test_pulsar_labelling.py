@@ -296,6 +296,7 @@ def test_what_measure_returns_stands_in_the_log(file: Path, tmp_path: Path):
 def test_kept_pulses_are_measured_with_errors(labelled: Labelling):
     pulses = pulse_table(labelled.folder)
     assert len(pulses) == len(PULSES)
+    assert labelled.decisions()["fitted"][0].startswith("DM 56.")
     for (_, row), (frame, dm_pc_cm3, snr) in zip(pulses.iterrows(), PULSES, strict=True):
         assert row["dm_pc_cm3"] == pytest.approx(dm_pc_cm3, abs=5 * row["dm_pc_cm3_error"])
         assert row["dm_pc_cm3_error"] < 1.0
