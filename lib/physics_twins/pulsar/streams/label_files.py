@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from physics_twins import atomic
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.streams.frame_stream import LabelledBlock
-from physics_twins.twin import Estimate
 
 TABLE, DECISIONS, ALERTS, PROGRESS, PIECES = (
     "labels.csv",
@@ -160,19 +159,10 @@ def read_lines(folder: str | os.PathLike[str], name: str = DECISIONS) -> list[di
 
 
 def decision_table(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """Return the pieces that are kept, why, the strongest candidate of each, and its fit in words."""
+    """Return the pieces that are kept, with the reason and the strongest candidate of each."""
     names = ["start_s", "duration_s", "why", "label", "p_pulse", "snr", "dm_pc_cm3", "width_ms"]
     lines = [line for line in read_lines(folder) if line["what"] == "kept"]
-    rows = [{name: line[name] for name in names} | {"fitted": _in_words(line)} for line in lines]
-    return pd.DataFrame(rows, columns=[*names, "fitted"])
-
-
-def _in_words(line: Mapping[str, Any]) -> str:
-    measured = line.get("measured", {})
-    if "snr" not in measured:
-        return str(measured.get("problem", ""))
-    shown = {"dm_pc_cm3": "DM", "width_ms": "width", "snr": "S/N"}
-    return ", ".join(f"{word} {Estimate(**measured[name]).text}" for name, word in shown.items())
+    return pd.DataFrame([{name: line[name] for name in names} for line in lines], columns=names)
 
 
 def pulse_table(folder: str | os.PathLike[str]) -> pd.DataFrame:
