@@ -6,11 +6,11 @@ import pandas as pd
 
 from _table import Figure, Skipped, this_machine
 from physics_twins.datasets import find_data_file
-from physics_twins.pulsar.barycentre import doppler_factor
+from physics_twins.pulsar.formats.presto import PrestoReader
 from physics_twins.pulsar.infer import candidate_table, infer
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.periods import find_period
-from physics_twins.pulsar.presto import PrestoReader
+from physics_twins.pulsar.physics.barycentre import doppler_factor
+from physics_twins.pulsar.searching.periods import find_period
 
 # ATNF catalogue, Hobbs et al. (2004), MNRAS 353, 1311: J1807-0847 at the barycentre, epoch MJD 48244.
 CATALOGUE_HZ, CATALOGUE_HZ_PER_S, CATALOGUE_MJD = 6.107714243738, -1.074334e-15, 48244.0

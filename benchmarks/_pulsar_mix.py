@@ -11,9 +11,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.injected_pulse import Pulse, paint_pulse
-from physics_twins.pulsar.receiver import bandpass
-from physics_twins.pulsar.window_canvas import (
+from physics_twins.pulsar.classifying.injected_pulse import Pulse, paint_pulse
+from physics_twins.pulsar.classifying.window_canvas import (
     CHANNEL_WIDTH_MHZ,
     FRAME_SPECTRA,
     N_CHANNELS,
@@ -22,6 +21,7 @@ from physics_twins.pulsar.window_canvas import (
     add_interference,
     band_mhz,
 )
+from physics_twins.pulsar.physics.receiver import bandpass
 from physics_twins.pulsar.window_parameters import EFFELSBERG_MIX, WindowParameters
 
 PULSE_FRACTION = 0.002

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from _table import Figure, this_machine
 from physics_twins.pulsar.calibrate import Calibration, calibrate
+from physics_twins.pulsar.fitting.pulse_fit import BOXCAR_PER_FWHM, PulseStart, fit_pulse
+from physics_twins.pulsar.fitting.pulse_limits import cramer_rao, ideal_snr
+from physics_twins.pulsar.fitting.stream_frames import frames
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.monitor import Monitor
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
-from physics_twins.pulsar.pulse_fit import BOXCAR_PER_FWHM, PulseStart, fit_pulse
-from physics_twins.pulsar.pulse_limits import cramer_rao, ideal_snr
 from physics_twins.pulsar.simulate import simulate
-from physics_twins.pulsar.stream_frames import frames
 
 # Not used while any of this was written; thresholds were chosen on seeds below 10 000.
 N_PULSES, N_DRAWS, N_STREAMS = 200, 100, 24

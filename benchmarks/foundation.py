@@ -23,8 +23,8 @@ from physics_twins.plots import BOXCAR_LIMIT
 from physics_twins.pulsar.evaluate import evaluate
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
 from physics_twins.pulsar.infer import infer
-from physics_twins.pulsar.ism import dispersion_delay
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
+from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.simulate import simulate
 
 N_PAIRS = 5

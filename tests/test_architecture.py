@@ -174,7 +174,7 @@ def test_an_import_along_the_direction_is_accepted():
         "physics_twins": "",
         "physics_twins.parameters": "import pydantic",
         "physics_twins.pulsar": "",
-        "physics_twins.pulsar.ism": "from physics_twins.parameters import field",
+        "physics_twins.pulsar.physics.ism": "from physics_twins.parameters import field",
         "physics_twins.pulsar.simulate": "from physics_twins.pulsar import ism",
         "twin_panels.pulsar": "import ipywidgets\nfrom physics_twins.pulsar.simulate import simulate",
     }

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins.pulsar.arrivals import rotation
 from physics_twins.pulsar.calibrate import Calibration, calibrate
 from physics_twins.pulsar.files import write_dataset
+from physics_twins.pulsar.fitting.arrivals import rotation
+from physics_twins.pulsar.fitting.pieces import identity
+from physics_twins.pulsar.fitting.pulse_limits import cramer_rao, ideal_snr
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.pieces import identity
-from physics_twins.pulsar.pulse_limits import cramer_rao, ideal_snr
 from physics_twins.pulsar.simulate import simulate
 from physics_twins.pulsar.twin_parameters import CalibrationParameters
 from physics_twins.twin import TwinState

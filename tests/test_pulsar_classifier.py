@@ -5,16 +5,17 @@ import pytest
 import torch
 
 from physics_twins import models
-from physics_twins.pulsar.baseline import SmallCnn, pulse_probability, train_baseline
-from physics_twins.pulsar.calibration import fit_scaling, reliability
 from physics_twins.pulsar.classifier_parameters import ClassifierParameters
-from physics_twins.pulsar.example_tensors import ExampleTensors
-from physics_twins.pulsar.examples import examples, examples_of_stream
+from physics_twins.pulsar.classifying.baseline import SmallCnn, pulse_probability, train_baseline
+from physics_twins.pulsar.classifying.calibration import fit_scaling, reliability
+from physics_twins.pulsar.classifying.example_tensors import ExampleTensors
+from physics_twins.pulsar.classifying.examples import examples, examples_of_stream
+from physics_twins.pulsar.classifying.frequencies import at_frequencies
+from physics_twins.pulsar.classifying.labels import LABELS
+from physics_twins.pulsar.classifying.network import SHEARS, FrameNetwork, Shear
 from physics_twins.pulsar.frames import frame_set
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.labels import LABELS
-from physics_twins.pulsar.model import Classifier, at_frequencies, load_classifier, pulse_score
-from physics_twins.pulsar.network import SHEARS, FrameNetwork, Shear
+from physics_twins.pulsar.model import Classifier, load_classifier, pulse_score
 from physics_twins.pulsar.train import train
 from physics_twins.pulsar.window_parameters import EIGHT_CLASSES, W_CLS
 from physics_twins.training import TrainingSettings
@@ -130,9 +131,9 @@ def test_rarer_pulses_make_a_pulse_less_probable():
 
 
 def test_probabilities_of_a_stream_sum_to_one_also_where_nothing_was_looked_at(network):
-    from physics_twins.pulsar.frontend import FrontEnd
-    from physics_twins.pulsar.window_canvas import SAMPLING_S, band_mhz
-    from physics_twins.pulsar.windows import labelled_stream
+    from physics_twins.pulsar.classifying.window_canvas import SAMPLING_S, band_mhz
+    from physics_twins.pulsar.classifying.windows import labelled_stream
+    from physics_twins.pulsar.searching.frontend import FrontEnd
 
     stream = labelled_stream(EIGHT_CLASSES.replace(n_windows=8), seed=1)
     frames = FrontEnd(band_mhz(), SAMPLING_S, LabelParameters())(

@@ -17,8 +17,8 @@ from physics_twins.pulsar.files import (
     FilterbankWriter,
     write_dataset,
 )
+from physics_twins.pulsar.formats.samples import SAMPLE_TYPES
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.samples import SAMPLE_TYPES
 from physics_twins.pulsar.simulate import simulate
 
 HEADER = FilterbankHeader(

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from physics_twins.parameters import ParameterError
+from physics_twins.pulsar.classifying.labels import CLASSES, COMPONENTS, components, label_of
 from physics_twins.pulsar.frame_parameters import FrameParameters
 from physics_twins.pulsar.frames import frame, frame_frequencies, frame_set, to_uint8
-from physics_twins.pulsar.ism import dispersion_delay
-from physics_twins.pulsar.labels import CLASSES, COMPONENTS, components, label_of
+from physics_twins.pulsar.physics.ism import dispersion_delay
 
 NARROW = FrameParameters(dm_pc_cm3=5.0, pulse_snr=20.0)  # its sweep fits into the frame
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from physics_twins.pulsar import dm_plane
-from physics_twins.pulsar.cells import measure_cells
-from physics_twins.pulsar.frontend import SCALARS, Frames, FrontEnd
-from physics_twins.pulsar.impulses import find_impulses
-from physics_twins.pulsar.ism import dispersion_delay
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.normalisation import (
+from physics_twins.pulsar.physics.ism import dispersion_delay
+from physics_twins.pulsar.searching import dm_plane
+from physics_twins.pulsar.searching.cells import measure_cells
+from physics_twins.pulsar.searching.frontend import SCALARS, Frames, FrontEnd
+from physics_twins.pulsar.searching.impulses import find_impulses
+from physics_twins.pulsar.searching.normalisation import (
     UNIT,
     normalise_into,
     normalised,

@@ -9,14 +9,14 @@ import xarray as xr
 
 from physics_twins.datasets import find_data_file
 from physics_twins.pulsar.files import open_observation, write_dataset
-from physics_twins.pulsar.flux_scale import calibrate_counts
+from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.infer import candidate_table, infer
 from physics_twins.pulsar.injection import inject, inject_file
-from physics_twins.pulsar.observation_file import FilterbankHeader
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.quiet_noise import quiet_noise
-from physics_twins.pulsar.recorded_pulse import Pulse, track
-from physics_twins.pulsar.redigitise import redigitise
+from physics_twins.pulsar.telescopes.flux_scale import calibrate_counts
+from physics_twins.pulsar.telescopes.quiet_noise import quiet_noise
+from physics_twins.pulsar.telescopes.recorded_pulse import Pulse, track
+from physics_twins.pulsar.telescopes.redigitise import redigitise
 
 HEADER = FilterbankHeader(64, 8, 1500.0, -4.0, 2.56e-4)
 N_SPECTRA = 4096

@@ -12,22 +12,26 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import clusters
+from physics_twins.pulsar.classifying.frame_labels import FrameLabels
+from physics_twins.pulsar.classifying.labels import LABELS
+from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, open_observation
-from physics_twins.pulsar.frame_labels import FrameLabels
-from physics_twins.pulsar.frontend import Frames
-from physics_twins.pulsar.ism import dispersion_delay
+from physics_twins.pulsar.formats.observation_file import ObservationFileError
+from physics_twins.pulsar.formats.psrfits import Scaling
+from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
+from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.keep_parameters import KeepParameters
-from physics_twins.pulsar.label_files import read_labels, read_lines
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.label_progress import Labelling
 from physics_twins.pulsar.labelling import label
-from physics_twins.pulsar.labels import LABELS
-from physics_twins.pulsar.observation_file import ObservationFileError
-from physics_twins.pulsar.psrfits import Scaling
-from physics_twins.pulsar.psrfits_writer import PsrfitsWriter
-from physics_twins.pulsar.threshold_classifier import ThresholdClassifier
+from physics_twins.pulsar.physics.ism import dispersion_delay
+from physics_twins.pulsar.searching.frontend import Frames
+from physics_twins.pulsar.streams.keeping import Decision
+from physics_twins.pulsar.streams.label_files import read_labels, read_lines
+from physics_twins.pulsar.streams.label_progress import Labelling
+from physics_twins.pulsar.streams.pulse_measure import measure_pulse
 
 SAMPLING_S = 256e-6
+SIGMA_FWHM = np.sqrt(8 * np.log(2))
 FREQUENCY_MHZ = 1525.0 - 10.0 * np.arange(32)
 HEADER = FilterbankHeader(32, 8, 1525.0, -10.0, SAMPLING_S, 59000.0, "B0531+21")
 FRAME = 256
@@ -192,7 +196,7 @@ def test_what_ctrl_c_stopped_goes_on_and_gives_the_same(
 def test_what_was_killed_goes_on_from_what_was_complete(
     file: Path, labelled: Labelling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("physics_twins.pulsar.label_run.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("physics_twins.pulsar.streams.label_run.SAVE_EVERY_S", 0.0)
     broken = Stopping(4, breaks=True)
     with pytest.raises(MemoryError):
         label(file, SOUGHT, out_folder=tmp_path, classifier=broken, progress=False)
@@ -287,6 +291,25 @@ def test_what_measure_returns_stands_in_the_log(file: Path, tmp_path: Path):
     assert measured[0] is not None
     assert measured[0]["at_s"] == pytest.approx((10 * FRAME + 200) * SAMPLING_S, abs=5e-3)
     assert measured[-1] is None  # "other" has no pulse
+
+
+def test_kept_pulses_are_measured_with_errors(labelled: Labelling):
+    pulses = labelled.pulses()
+    assert len(pulses) == len(PULSES)
+    for (_, row), (frame, dm_pc_cm3, snr) in zip(pulses.iterrows(), PULSES, strict=True):
+        assert row["dm_pc_cm3"] == pytest.approx(dm_pc_cm3, abs=5 * row["dm_pc_cm3_error"])
+        assert row["dm_pc_cm3_error"] < 1.0
+        assert row["time_s"] == pytest.approx((frame * FRAME + 200) * SAMPLING_S, abs=1e-3)
+        assert row["width_ms"] == pytest.approx(3.0 * SIGMA_FWHM * 0.256, rel=0.5)
+        assert row["snr"] == pytest.approx(snr, abs=5 * row["snr_error"])
+
+
+def test_a_piece_that_nothing_can_be_fitted_to_says_why(file: Path, labelled: Labelling):
+    with open_spectra(file) as source:
+        empty = source.part(0, 2000)
+    empty["data"] = xr.full_like(empty["data"], 7)
+    told = measure_pulse(empty, Decision(1, 300, 900, "pulse", "pulse", 1.0, 9.0, 50.0, 0.1, 1.0))
+    assert "all are removed" in told["problem"]
 
 
 def test_a_file_without_a_whole_frame_is_refused(tmp_path: Path):

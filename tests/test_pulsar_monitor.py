@@ -10,10 +10,10 @@ import xarray as xr
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.calibrate import calibrate
 from physics_twins.pulsar.files import write_dataset
+from physics_twins.pulsar.fitting.stream_frames import frames
 from physics_twins.pulsar.monitor import Monitor
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.simulate import simulate
-from physics_twins.pulsar.stream_frames import frames
 from physics_twins.pulsar.whatif import (
     another_distance,
     another_telescope,

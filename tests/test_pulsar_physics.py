@@ -5,9 +5,9 @@ import pytest
 import xarray as xr
 
 from physics_twins.parameters import ParameterError
-from physics_twins.pulsar.dedispersion import dedisperse, dm_trials
-from physics_twins.pulsar.digitiser import digitise
-from physics_twins.pulsar.ism import (
+from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
+from physics_twins.pulsar.physics.digitiser import digitise
+from physics_twins.pulsar.physics.ism import (
     channel_smearing,
     dispersion_delay,
     pulse_cumulative,
@@ -15,8 +15,8 @@ from physics_twins.pulsar.ism import (
     scattering_time,
     snr_ratio_at_dm_error,
 )
-from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
-from physics_twins.pulsar.receiver import bandpass, noise_sigma_jy
+from physics_twins.pulsar.physics.receiver import bandpass, noise_sigma_jy
+from physics_twins.pulsar.searching.dedispersion import dedisperse, dm_trials
 from physics_twins.pulsar.simulate import simulate, simulate_pulse
 
 SHORT = ObservationParameters(duration_s=0.6, n_channels=64)

@@ -14,10 +14,10 @@ from pulsar_files import FREQUENCY_MHZ, psrfits
 
 from physics_twins.datasets import data_file
 from physics_twins.pulsar.files import open_observation, write_dataset
-from physics_twins.pulsar.observation_file import FilterbankHeader
+from physics_twins.pulsar.formats.observation_file import FilterbankHeader
+from physics_twins.pulsar.formats.psrfits import PsrfitsError, PsrfitsReader, Scaling
+from physics_twins.pulsar.formats.psrfits_writer import DEPTHS, PsrfitsWriter
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.psrfits import PsrfitsError, PsrfitsReader, Scaling
-from physics_twins.pulsar.psrfits_writer import DEPTHS, PsrfitsWriter
 from physics_twins.pulsar.simulate import simulate
 
 HEADER = FilterbankHeader(16, 8, 1500.0, -1.0, 1e-3, 60000.5, "J0000+0000")

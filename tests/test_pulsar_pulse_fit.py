@@ -6,10 +6,8 @@ import xarray as xr
 
 from physics_twins.datasets import find_data_file
 from physics_twins.pulsar.files import open_observation
-from physics_twins.pulsar.ism import SIGMA_PER_FWHM, pulse_cumulative, smeared_cumulative
-from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.pulse_fit import PulseFit, PulseStart, fit_pulse
-from physics_twins.pulsar.pulse_model import (
+from physics_twins.pulsar.fitting.pulse_fit import PulseFit, PulseStart, fit_pulse
+from physics_twins.pulsar.fitting.pulse_model import (
     ChannelLaws,
     _smeared,
     _tailed,
@@ -17,8 +15,10 @@ from physics_twins.pulsar.pulse_model import (
     samples,
     squared_sigma,
 )
-from physics_twins.pulsar.pulse_windows import cut, off_pulse_noise
-from physics_twins.pulsar.search import Band
+from physics_twins.pulsar.fitting.pulse_windows import cut, off_pulse_noise
+from physics_twins.pulsar.parameters import ObservationParameters
+from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM, pulse_cumulative, smeared_cumulative
+from physics_twins.pulsar.searching.search import Band
 from physics_twins.pulsar.simulate import simulate
 
 REAL_FILE = find_data_file("pulsar/askap_frb_28.fil")

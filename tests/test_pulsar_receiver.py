@@ -5,12 +5,12 @@ import pytest
 from scipy.signal import periodogram
 from scipy.special import ndtr
 
-from physics_twins.pulsar.digitiser import digitise, highest_count, mean_count
-from physics_twins.pulsar.gaussian import body_table, fill_normal, generator_state
-from physics_twins.pulsar.interference import KINDS, draw, events_begun
 from physics_twins.pulsar.parameters import ALL_PHYSICS, ObservationParameters
-from physics_twins.pulsar.receiver import Receiver, bandpass, receiver_of
-from physics_twins.pulsar.recorder import Recorder
+from physics_twins.pulsar.physics.digitiser import digitise, highest_count, mean_count
+from physics_twins.pulsar.physics.gaussian import body_table, fill_normal, generator_state
+from physics_twins.pulsar.physics.interference import KINDS, draw, events_begun
+from physics_twins.pulsar.physics.receiver import Receiver, bandpass, receiver_of
+from physics_twins.pulsar.physics.recorder import Recorder
 
 BAND_MHZ = np.linspace(1529.375, 1210.625, 256)
 SAMPLING_S = 102.4e-6

@@ -7,12 +7,12 @@ import pytest
 import xarray as xr
 
 from physics_twins.datasets import data_file
-from physics_twins.pulsar.cleaning import clean
 from physics_twins.pulsar.evaluate import evaluate, true_frames
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, write_dataset
 from physics_twins.pulsar.infer import candidate_table, infer, split_blocks
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
-from physics_twins.pulsar.search import Band, boxcar_widths, strongest_first
+from physics_twins.pulsar.searching.cleaning import clean
+from physics_twins.pulsar.searching.search import Band, boxcar_widths, strongest_first
 from physics_twins.pulsar.simulate import simulate
 
 OBSERVATION = ObservationParameters(n_channels=64, duration_s=2.0)

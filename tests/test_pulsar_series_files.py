@@ -11,13 +11,13 @@ from pulsar_files import FREQUENCY_MHZ, dada, presto, psrfits
 
 from physics_twins.datasets import data_file
 from physics_twins.pulsar.files import open_observation, write_dataset
+from physics_twins.pulsar.formats.observation_file import ObservationFileError
+from physics_twins.pulsar.formats.presto import PrestoError, PrestoReader
+from physics_twins.pulsar.formats.psrdada import DadaError, DadaReader
+from physics_twins.pulsar.formats.psrfits import PsrfitsReader
+from physics_twins.pulsar.formats.sigproc import FilterbankHeader, FilterbankReader, FilterbankWriter
 from physics_twins.pulsar.infer import excerpt, infer
-from physics_twins.pulsar.observation_file import ObservationFileError
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
-from physics_twins.pulsar.presto import PrestoError, PrestoReader
-from physics_twins.pulsar.psrdada import DadaError, DadaReader
-from physics_twins.pulsar.psrfits import PsrfitsReader
-from physics_twins.pulsar.sigproc import FilterbankHeader, FilterbankReader, FilterbankWriter
 from physics_twins.pulsar.simulate import simulate
 
 RNG = np.random.default_rng(6)

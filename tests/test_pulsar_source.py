@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 from physics_twins.parameters import ParameterError
-from physics_twins.pulsar.energies import Rotations, rotations
-from physics_twins.pulsar.ism import pulse_cumulative, smeared_cumulative
 from physics_twins.pulsar.parameters import ObservationParameters, SourceParameters
-from physics_twins.pulsar.scintillation import Screen
-from physics_twins.pulsar.source import (
+from physics_twins.pulsar.physics.energies import Rotations, rotations
+from physics_twins.pulsar.physics.ism import pulse_cumulative, smeared_cumulative
+from physics_twins.pulsar.physics.scintillation import Screen
+from physics_twins.pulsar.physics.source import (
     arrival_s,
     beam_components,
     cone_phase_deg,

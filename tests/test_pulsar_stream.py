@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins.pulsar import stream_torch
 from physics_twins.pulsar.files import ObservationFileError, open_observation
-from physics_twins.pulsar.interference import KINDS
 from physics_twins.pulsar.parameters import ALL_PHYSICS, ObservationParameters
+from physics_twins.pulsar.physics import stream_torch
+from physics_twins.pulsar.physics.interference import KINDS
+from physics_twins.pulsar.physics.sky import Sky
+from physics_twins.pulsar.physics.stability import integrated_noise
 from physics_twins.pulsar.simulate import simulate
-from physics_twins.pulsar.sky import Sky
-from physics_twins.pulsar.stability import integrated_noise
 from physics_twins.pulsar.stream import stream, write_stream
 
 EVERYTHING = ObservationParameters(**ALL_PHYSICS).replace(period_s=0.0334, duration_s=1.5)

@@ -11,11 +11,15 @@ from scipy.signal import lfilter
 from physics_twins import datasets
 from physics_twins.datasets import find_data_file
 from physics_twins.pulsar.files import open_observation
-from physics_twins.pulsar.levelling import find_levelling, unlevelled
 from physics_twins.pulsar.lookalike import LookalikeStream, lookalike, write_lookalike
 from physics_twins.pulsar.realism import compare, realism
 from physics_twins.pulsar.telescope import fit_telescope
-from physics_twins.pulsar.telescope_model import TelescopeModel, open_telescope, save_telescope
+from physics_twins.pulsar.telescopes.levelling import find_levelling, unlevelled
+from physics_twins.pulsar.telescopes.telescope_model import (
+    TelescopeModel,
+    open_telescope,
+    save_telescope,
+)
 
 N_SPECTRA, N_CHANNELS = 4096, 64
 REAL_FILES = ("pulsar/askap_frb_28.fil", "pulsar/parkes_8bit_1.fil")

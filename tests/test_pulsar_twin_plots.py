@@ -4,7 +4,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from physics_twins.pulsar import twin_plots
+from physics_twins.pulsar.figures import twin_plots
 from physics_twins.twin import Estimate
 
 

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from physics_twins.parameters import ParameterError
-from physics_twins.pulsar.ideal_filter import (
+from physics_twins.pulsar.classifying.ideal_filter import (
     best_snr,
     boxcar_template,
     fraction_above,
     gaussian_template,
     threshold_at,
 )
-from physics_twins.pulsar.injected_pulse import Pulse, paint_pulse
-from physics_twins.pulsar.labels import CLASSES, LABELS
-from physics_twins.pulsar.window_canvas import FRAME_SPECTRA, SAMPLING_S, band_mhz
+from physics_twins.pulsar.classifying.injected_pulse import Pulse, paint_pulse
+from physics_twins.pulsar.classifying.labels import CLASSES, LABELS
+from physics_twins.pulsar.classifying.window_canvas import FRAME_SPECTRA, SAMPLING_S, band_mhz
+from physics_twins.pulsar.classifying.windows import labelled_stream, normalised_windows
 from physics_twins.pulsar.window_parameters import EIGHT_CLASSES, W_CLS, WindowParameters
-from physics_twins.pulsar.windows import labelled_stream, normalised_windows
 
 QUIET = W_CLS.replace(n_windows=4, pulse_fraction=0.0)
 

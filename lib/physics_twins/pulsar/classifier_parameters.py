@@ -14,12 +14,12 @@ class ClassifierParameters(Parameters):
         60, ge=1, le=10**6, help="Streams of 64 windows with faint pulses in white noise"
     )
     n_class_streams: int = field(
-        240, ge=1, le=10**6, help="Streams of 43 windows in which all classes come equally often"
+        320, ge=1, le=10**6, help="Streams of 43 windows in which all classes come equally often"
     )
     n_mixed_streams: int = field(
-        120, ge=1, le=10**6, help="Streams of 64 windows with faint pulses between interference"
+        160, ge=1, le=10**6, help="Streams of 64 windows with faint pulses between interference"
     )
-    n_steps: int = field(1600, ge=1, le=10**8, unit="steps", help="Steps of the training")
+    n_steps: int = field(2000, ge=1, le=10**8, unit="steps", help="Steps of the training")
     batch_size: int = field(256, ge=2, le=10**6, help="Frames in a step")
     learning_rate: float = field(4e-3, ge=1e-6, le=1, logarithmic=True, help="Highest learning rate")
 
@@ -45,14 +45,14 @@ CLASSES_EQUAL = WindowParameters(
     bbrfi_outside=0.25,
     other_fraction=0.1,
     snr_min=7.0,
-    snr_max=40.0,
+    snr_max=100.0,
 )
 MIXED = WindowParameters(
     n_windows=64,
     window_frames=2,
     pulse_fraction=0.3,
     snr_min=4.5,
-    snr_max=15.0,
+    snr_max=40.0,
     nbrfi_fraction=0.25,
     bbrfi_fraction=0.25,
     nbrfi_outside=0.25,

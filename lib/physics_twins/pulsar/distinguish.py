@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.realism import normalised
-from physics_twins.pulsar.spectra import Observation, open_spectra
 
 FRAME_SPECTRA = 256
 N_SUBBANDS = 16

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physics_twins.pulsar.observation_file import (
+from physics_twins.pulsar.formats.observation_file import (
     FilterbankHeader,
     ObservationFileError,
     ObservationReader,
     ObservationWriter,
 )
-from physics_twins.pulsar.sigproc import FilterbankError, FilterbankReader, FilterbankWriter
+from physics_twins.pulsar.formats.sigproc import FilterbankError, FilterbankReader, FilterbankWriter
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -58,15 +58,15 @@ def _reader(path: Path, start: bytes) -> type[ObservationReader]:
     if start[4:16] == b"HEADER_START":
         return FilterbankReader
     if start.startswith(b"SIMPLE  ="):
-        from physics_twins.pulsar.psrfits import PsrfitsReader
+        from physics_twins.pulsar.formats.psrfits import PsrfitsReader
 
         return PsrfitsReader
     if re.search(rb"^HDR_(SIZE|VERSION)\s", start, re.MULTILINE):
-        from physics_twins.pulsar.psrdada import DadaReader
+        from physics_twins.pulsar.formats.psrdada import DadaReader
 
         return DadaReader
     if b"Data file name without suffix" in start or _inf_beside(path):
-        from physics_twins.pulsar.presto import PrestoReader
+        from physics_twins.pulsar.formats.presto import PrestoReader
 
         return PrestoReader
     known = "SIGPROC (HEADER_START), FITS (SIMPLE), PSRDADA (HDR_SIZE), PRESTO (.inf)"
@@ -110,7 +110,7 @@ def open_writer(path: str | os.PathLike[str], header: FilterbankHeader) -> Obser
         ObservationFileError: The header describes no file of this format.
     """
     if Path(path).suffix in (".sf", ".fits", ".psrfits"):
-        from physics_twins.pulsar.psrfits_writer import PsrfitsWriter
+        from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
 
         return PsrfitsWriter(path, header)
     return FilterbankWriter(path, header)

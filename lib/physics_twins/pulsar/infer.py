@@ -12,12 +12,12 @@ import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from physics_twins.pulsar.cleaning import clean
-from physics_twins.pulsar.dedispersion import channel_drift, dm_trials
 from physics_twins.pulsar.files import open_observation
-from physics_twins.pulsar.observation_file import ObservationReader
+from physics_twins.pulsar.formats.observation_file import ObservationReader
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.search import (
+from physics_twins.pulsar.searching.cleaning import clean
+from physics_twins.pulsar.searching.dedispersion import channel_drift, dm_trials
+from physics_twins.pulsar.searching.search import (
     Band,
     Candidate,
     boxcar_widths,

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from physics_twins.pulsar.files import open_writer
-from physics_twins.pulsar.flux_scale import Calibration, calibrate_spectra
-from physics_twins.pulsar.recorded_pulse import Pulse, Track, track
-from physics_twins.pulsar.redigitise import redigitise
-from physics_twins.pulsar.spectra import Observation, Spectra, open_spectra
+from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
+from physics_twins.pulsar.telescopes.flux_scale import Calibration, calibrate_spectra
+from physics_twins.pulsar.telescopes.recorded_pulse import Pulse, Track, track
+from physics_twins.pulsar.telescopes.redigitise import redigitise
 
 BLOCK_SAMPLES = 1 << 21
 

@@ -38,7 +38,7 @@ def lines(
     checked = check([LabelParameters, KeepParameters], values)
     sought, keep = LabelParameters.take(checked), KeepParameters.take(checked)
     # Numba is imported only now, so that a refusal comes at once.
-    from physics_twins.pulsar.trained_classifier import find_classifier
+    from physics_twins.pulsar.classifying.trained_classifier import find_classifier
 
     options: dict[str, Any] = {"keep": keep, "classifier": find_classifier(classifier)}
     if source.is_dir():

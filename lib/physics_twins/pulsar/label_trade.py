@@ -6,14 +6,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.frame_labels import Classifier
-from physics_twins.pulsar.frontend import Frames, FrontEnd
+from physics_twins.pulsar.classifying.frame_labels import Classifier
+from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
+from physics_twins.pulsar.classifying.trained_classifier import find_classifier
+from physics_twins.pulsar.classifying.window_canvas import SAMPLING_S, band_mhz
+from physics_twins.pulsar.classifying.windows import labelled_stream
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.threshold_classifier import ThresholdClassifier
-from physics_twins.pulsar.trained_classifier import find_classifier
-from physics_twins.pulsar.window_canvas import SAMPLING_S, band_mhz
+from physics_twins.pulsar.searching.frontend import Frames, FrontEnd
 from physics_twins.pulsar.window_parameters import EFFELSBERG_MIX, WindowParameters
-from physics_twins.pulsar.windows import labelled_stream
 
 # What every classifier is held against: the S/N of the best candidate alone.
 ALONE = "S/N alone"

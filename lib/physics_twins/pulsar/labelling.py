@@ -4,17 +4,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
-from physics_twins.pulsar.frame_labels import Classifier
-from physics_twins.pulsar.frontend import FrontEnd
+from physics_twins.pulsar.classifying.frame_labels import Classifier
+from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
+from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.keep_parameters import KeepParameters
-from physics_twins.pulsar.label_files import LabelFolder
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.label_progress import Labelling
-from physics_twins.pulsar.label_run import Alert, LabelRun, Measure
-from physics_twins.pulsar.stream_source import StreamSource
-from physics_twins.pulsar.threshold_classifier import ThresholdClassifier
+from physics_twins.pulsar.searching.frontend import FrontEnd
+from physics_twins.pulsar.streams.label_files import LabelFolder
+from physics_twins.pulsar.streams.label_progress import Labelling
+from physics_twins.pulsar.streams.label_run import Alert, LabelRun, Measure
+from physics_twins.pulsar.streams.pulse_measure import measure_pulse
 
 
 class NoFrameError(ValueError):
@@ -22,14 +21,14 @@ class NoFrameError(ValueError):
 
 
 def label(
-    source: xr.Dataset | str | os.PathLike[str],
+    source: Observation,
     parameters: LabelParameters,
     *,
     out_folder: str | os.PathLike[str],
     classifier: Classifier | None = None,
     keep: KeepParameters | None = None,
     alert: Alert | None = None,
-    measure: Measure | None = None,
+    measure: Measure | None = measure_pulse,
     client: Any = None,
     more_to_come: bool = False,
     progress: bool = True,
@@ -38,8 +37,9 @@ def label(
 
     The folder then holds `labels.csv` with a row for each frame (`read_labels`), `pieces/` with what
     is kept, each a file that can be searched again, `decisions.jsonl` with a line for each piece and
-    each alert, and `alerts.jsonl`. A call that was stopped goes on where it was; a finished one is
-    found, not repeated. A process that was killed may raise the alerts of its last seconds again.
+    each alert, and `alerts.jsonl`; `pulse_table` reads the fitted pulses from it. A call that was
+    stopped goes on where it was; a finished one is found, not repeated. A process that was killed may
+    raise the alerts of its last seconds again.
 
     Args:
         source: A dataset with `data` (time, frequency), or the path of a file that
@@ -49,8 +49,8 @@ def label(
         classifier: What labels frames; by default `ThresholdClassifier`.
         keep: What is kept, and what raises an alert.
         alert: Called with each alert as it stands in the log; its errors are logged and go no further.
-        measure: Called for each piece with a pulse, as a dataset, and its strongest frame; what it
-            returns goes into the log.
+        measure: Called for each piece with a pulse, as a dataset with what is beside it, and its
+            strongest frame; what it returns goes into the log. None measures nothing.
         client: A Dask client that shares the blocks; its workers must see the file.
         more_to_come: The file is still being written: label what has all that it needs, and go on with
             the rest in a later call.
@@ -62,8 +62,8 @@ def label(
         ObservationFileError: The file is damaged or of no known format.
     """
     keep, classifier = keep or KeepParameters(), classifier or ThresholdClassifier()
-    with StreamSource(source, drop_partial=more_to_come) as stream:
-        front_end = FrontEnd(stream.frequency_mhz, stream.header.sampling_time_s, parameters)
+    with open_spectra(source, drop_partial=more_to_come) as stream:
+        front_end = FrontEnd(stream.header.frequency_mhz, stream.header.sampling_time_s, parameters)
         if stream.n_spectra < parameters.frame_spectra:
             if more_to_come:
                 return Labelling.nothing(Path(out_folder))

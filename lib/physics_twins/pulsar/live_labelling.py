@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins import atomic
+from physics_twins.pulsar.formats.observation_file import ObservationFileError
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.label_progress import Labelling
 from physics_twins.pulsar.labelling import NoFrameError, label
-from physics_twins.pulsar.observation_file import ObservationFileError
+from physics_twins.pulsar.streams.label_progress import Labelling
 
 LEDGER = "ledger.json"
 SUFFIXES = (".fil", ".sf", ".fits", ".psrfits", ".dada")

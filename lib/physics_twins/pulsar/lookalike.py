@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from physics_twins import __version__
-from physics_twins.pulsar.digitiser import highest_count, sample_type
 from physics_twins.pulsar.files import open_writer
-from physics_twins.pulsar.levelling import LevellingStream
-from physics_twins.pulsar.noise_stream import NoiseStream
-from physics_twins.pulsar.telescope_impulses import WideEventStream
-from physics_twins.pulsar.telescope_model import TelescopeModel
-from physics_twins.pulsar.telescope_transmitters import TransmitterStream
+from physics_twins.pulsar.physics.digitiser import highest_count, sample_type
+from physics_twins.pulsar.telescopes.levelling import LevellingStream
+from physics_twins.pulsar.telescopes.noise_stream import NoiseStream
+from physics_twins.pulsar.telescopes.telescope_impulses import WideEventStream
+from physics_twins.pulsar.telescopes.telescope_model import TelescopeModel
+from physics_twins.pulsar.telescopes.telescope_transmitters import TransmitterStream
 
 BLOCK_SAMPLES = 1 << 21
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from physics_twins.drift import Call, ChangeTest, long_run_scatter
 from physics_twins.pulsar.calibrate import calibrated
-from physics_twins.pulsar.frame_evidence import (
+from physics_twins.pulsar.fitting.frame_evidence import (
     BACKGROUND,
     SHAPE,
     FrameEvidence,
@@ -18,8 +18,8 @@ from physics_twins.pulsar.frame_evidence import (
     expected_shifts,
     frame_noise,
 )
+from physics_twins.pulsar.fitting.pieces import receiver
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.pieces import receiver
 from physics_twins.pulsar.twin_parameters import MonitorParameters
 from physics_twins.twin import Estimate, TwinState
 

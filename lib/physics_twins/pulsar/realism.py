@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.spectra import Observation, open_spectra
+from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 
 # Tails heavier than this are no Gaussian noise: excess kurtosis, 0 for a Gaussian.
 HIGH_KURTOSIS = 1.0

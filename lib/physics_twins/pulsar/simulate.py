@@ -9,15 +9,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import datasets
-from physics_twins.pulsar import truth
-from physics_twins.pulsar.digitiser import sample_type
-from physics_twins.pulsar.energies import Rotations
-from physics_twins.pulsar.interference import KINDS, Event
-from physics_twins.pulsar.ism import dispersion_delay, scattering_time
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.receiver import Receiver
-from physics_twins.pulsar.recorder import Recorder
-from physics_twins.pulsar.sky import Segment, Sky, channel_frequencies
+from physics_twins.pulsar.physics import truth
+from physics_twins.pulsar.physics.digitiser import sample_type
+from physics_twins.pulsar.physics.energies import Rotations
+from physics_twins.pulsar.physics.interference import KINDS, Event
+from physics_twins.pulsar.physics.ism import dispersion_delay, scattering_time
+from physics_twins.pulsar.physics.receiver import Receiver
+from physics_twins.pulsar.physics.recorder import Recorder
+from physics_twins.pulsar.physics.sky import Segment, Sky, channel_frequencies
 from physics_twins.units import round_up
 
 PREVIEW_EVENTS = 2.0  # of each kind of interference, on average, in the window of a preview

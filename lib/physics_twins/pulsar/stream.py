@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar import truth
-from physics_twins.pulsar.digitiser import sample_type
 from physics_twins.pulsar.files import open_writer
-from physics_twins.pulsar.observation_file import FilterbankHeader
+from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.recorder import Recorder
-from physics_twins.pulsar.sky import Sky
+from physics_twins.pulsar.physics import truth
+from physics_twins.pulsar.physics.digitiser import sample_type
+from physics_twins.pulsar.physics.recorder import Recorder
+from physics_twins.pulsar.physics.sky import Sky
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,24 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.levelling import find_levelling, fit_levelling, unlevelled
-from physics_twins.pulsar.quiet_noise import quiet_noise
+from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
 from physics_twins.pulsar.realism import normalised
-from physics_twins.pulsar.spectra import Observation, Spectra, open_spectra
-from physics_twins.pulsar.telescope_impulses import (
+from physics_twins.pulsar.telescopes.levelling import find_levelling, fit_levelling, unlevelled
+from physics_twins.pulsar.telescopes.quiet_noise import quiet_noise
+from physics_twins.pulsar.telescopes.telescope_impulses import (
     fit_impulses,
     fit_losses,
     impulses_in,
     lost_spectra,
 )
-from physics_twins.pulsar.telescope_model import TelescopeModel
-from physics_twins.pulsar.telescope_noise import (
+from physics_twins.pulsar.telescopes.telescope_model import TelescopeModel
+from physics_twins.pulsar.telescopes.telescope_noise import (
     Noise,
     band_means,
     bands,
     fit_noise,
 )
-from physics_twins.pulsar.telescope_transmitters import (
+from physics_twins.pulsar.telescopes.telescope_transmitters import (
     TransmitterStream,
     find_transmitters,
     fit_spill,

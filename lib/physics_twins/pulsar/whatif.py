@@ -9,9 +9,9 @@ import xarray as xr
 
 from physics_twins.pulsar.calibrate import calibrated
 from physics_twins.pulsar.evaluate import evaluate
+from physics_twins.pulsar.fitting.pulse_limits import ideal_snr
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
-from physics_twins.pulsar.pulse_limits import ideal_snr
 from physics_twins.pulsar.simulate import simulate
 from physics_twins.twin import Estimate, TwinState
 

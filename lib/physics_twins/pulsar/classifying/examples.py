@@ -1,0 +1,113 @@
+"""Labelled frames as the network sees them: streams with known content, seen by the front end."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from physics_twins import datasets
+from physics_twins.pulsar.classifying.labels import LABELS
+from physics_twins.pulsar.classifying.window_canvas import SAMPLING_S, band_mhz
+from physics_twins.pulsar.classifying.windows import labelled_stream
+from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.searching.frontend import SCALARS, Frames, FrontEnd
+from physics_twins.pulsar.window_parameters import WindowParameters
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+PICTURES = {
+    "stacks": ("subband", "bin"),
+    "present": ("subband",),
+    "cells": ("kind", "cell", "pixel"),
+    "impulses": ("impulse_subband", "impulse_time"),
+}
+# Half precision holds the noise well, and larger values are squeezed by the network anyway.
+_LARGEST = 6e4
+
+
+def examples(
+    parts: Sequence[WindowParameters],
+    seeds: Sequence[Sequence[int]],
+    sought: LabelParameters | None = None,
+    *,
+    client: "Client | None" = None,
+) -> xr.Dataset:
+    """Return the labelled frames of many streams, without those whose label is not clear.
+
+    Args:
+        parts: Kinds of streams.
+        seeds: For each kind the seeds of its streams.
+        sought: What the front end looks for.
+        client: Where the streams are made; here by default.
+
+    Returns:
+        As `examples_of_stream`, with `part` (frame): the number of the kind.
+    """
+    sought = sought or LabelParameters()
+    wanted = [(part, seed) for part, own in enumerate(seeds) for seed in own]
+    if client is None:
+        found = [examples_of_stream(parts[part], sought, seed=seed) for part, seed in wanted]
+    else:
+        kinds, own = [parts[part] for part, _ in wanted], [seed for _, seed in wanted]
+        futures = client.map(_of_stream, kinds, own, sought=sought)
+        found = [future.result() for future in futures]
+    for (part, _), each in zip(wanted, found, strict=True):
+        each["part"] = ("frame", np.full(each.sizes["frame"], part), {"units": "1"})
+    by_frame = [each.drop_dims("gated") for each in found]
+    by_gated = [each[list(PICTURES)] for each in found]
+    return xr.merge(
+        [xr.concat(by_frame, "frame"), xr.concat(by_gated, "gated")], join="exact"
+    ).assign_attrs(
+        found[0].attrs | {"title": "Labelled frames", "seed": wanted[0][1], "n_streams": len(wanted)}
+    )
+
+
+def examples_of_stream(
+    parameters: WindowParameters, sought: LabelParameters, *, seed: int
+) -> xr.Dataset:
+    """Return the labelled frames of one stream.
+
+    Returns:
+        `label`, number of `LABELS`, `pulse_snr`, 0 without a pulse, `pulse_dm_pc_cm3`,
+        `pulse_width_ms`, `is_gated` (frame), `scalars` (frame, scalar), and for the gated frames, in
+        their order, the pictures named in `PICTURES`.
+    """
+    stream = labelled_stream(parameters, seed=seed)
+    front_end = FrontEnd(band_mhz(), SAMPLING_S, sought)
+    frames = front_end(stream["data"].values, n_before=0, n_frames=stream.sizes["frame"])
+    return _examples(stream, frames, parameters, seed)
+
+
+def _of_stream(parameters: WindowParameters, seed: int, *, sought: LabelParameters) -> xr.Dataset:
+    return examples_of_stream(parameters, sought, seed=seed)
+
+
+def _examples(
+    stream: xr.Dataset, frames: Frames, parameters: WindowParameters, seed: int
+) -> xr.Dataset:
+    n_frames = stream.sizes["frame"]
+    kept = np.flatnonzero(stream["labelled"].values & stream["clear"].values)
+    row = np.full(n_frames, -1)
+    row[frames.gated] = np.arange(len(frames.gated))
+    row = row[kept]
+    one = {"units": "1"}
+    variables = {
+        "scalars": (("frame", "scalar"), frames.scalars[kept], one),
+        "label": ("frame", stream["label"].values[kept], one | {"flag_meanings": " ".join(LABELS)}),
+        "is_gated": ("frame", row >= 0, one),
+    }
+    for name, units in (("snr", "1"), ("dm_pc_cm3", "pc cm-3"), ("width_ms", "ms")):
+        values = np.zeros(n_frames)
+        values[stream["pulse_frame"].values.astype(int)] = stream[f"pulse_{name}"].values
+        variables[f"pulse_{name}"] = ("frame", values[kept], {"units": units})
+    for name, dims in PICTURES.items():
+        pictures = getattr(frames, name)[row[row >= 0]].clip(-_LARGEST, _LARGEST)
+        variables[name] = (("gated", *dims), pictures.astype(np.float16), {"units": "sigma"})
+    variables["present"][2]["units"] = "1"
+    return xr.Dataset(
+        variables,
+        coords={"scalar": ("scalar", list(SCALARS), one)},
+        attrs=datasets.attributes(parameters, seed=seed, title="Labelled frames of one stream"),
+    )

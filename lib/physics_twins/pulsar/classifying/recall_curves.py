@@ -1,0 +1,217 @@
+"""How many faint pulses are found at a stated rate of false alarms: detectors side by side.
+
+The workload is W-CLS: pulses of one S/N, DM and width that the detectors do not know, in white noise or
+with interference. Thresholds come from streams of their own, which no test uses.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from physics_twins import datasets
+from physics_twins.pulsar.classifying.ideal_filter import (
+    best_snr,
+    boxcar_template,
+    fraction_above,
+    gaussian_template,
+    threshold_at,
+)
+from physics_twins.pulsar.classifying.window_canvas import SAMPLING_S, band_mhz
+from physics_twins.pulsar.classifying.windows import FRAME_SPECTRA, labelled_stream, normalised_windows
+from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.model import Classifier, pulse_score
+from physics_twins.pulsar.searching.frontend import FrontEnd
+from physics_twins.pulsar.window_parameters import W_CLS, WindowParameters
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Gives each labelled frame of a stream a number that is higher the more it looks like a pulse.
+Detector = Callable[[xr.Dataset], NDArray[np.floating]]
+# The source projects' examples of a pulse: sigma in samples.
+W_CLS_SIGMA = 2.0
+FINE_DM, COARSE_DM = np.arange(40, 72.01, 0.25), np.arange(40, 72.01, 1.0)
+
+
+def network_detector(classifier: Classifier, sought: LabelParameters | None = None) -> Detector:
+    """Return the classifier behind its front end."""
+    front_end = FrontEnd(band_mhz(), SAMPLING_S, sought or LabelParameters())
+
+    def detect(stream: xr.Dataset) -> NDArray[np.floating]:
+        frames = front_end(stream["data"].values, n_before=0, n_frames=stream.sizes["frame"])
+        return pulse_score(classifier.probabilities(frames))[stream["labelled"].values]
+
+    return detect
+
+
+def front_end_detector(sought: LabelParameters | None = None) -> Detector:
+    """Return the S/N of the front end's best candidate, which knows neither DM nor width."""
+    front_end = FrontEnd(band_mhz(), SAMPLING_S, sought or LabelParameters())
+
+    def detect(stream: xr.Dataset) -> NDArray[np.floating]:
+        frames = front_end(stream["data"].values, n_before=0, n_frames=stream.sizes["frame"])
+        return frames.snr[stream["labelled"].values]
+
+    return detect
+
+
+def ideal_detector(dm_pc_cm3: Sequence[float] | NDArray[np.float64] = FINE_DM) -> Detector:
+    """Return the filter matched to the pulse's profile, level and gain known: the limit."""
+    templates = gaussian_template(W_CLS_SIGMA)
+
+    def detect(stream: xr.Dataset) -> NDArray[np.floating]:
+        return best_snr(normalised_windows(stream), dm_pc_cm3, templates, sampling_s=SAMPLING_S)
+
+    return detect
+
+
+def boxcar_detector() -> Detector:
+    """Return the simple search: 33 DM trials from 40 to 72, a boxcar of 5 samples."""
+    templates = boxcar_template(5)
+
+    def detect(stream: xr.Dataset) -> NDArray[np.floating]:
+        return best_snr(normalised_windows(stream), COARSE_DM, templates, sampling_s=SAMPLING_S)
+
+    return detect
+
+
+def small_network_detector(cnn: "nn.Module") -> Detector:
+    """Return the source projects' small network, which sees the frame alone."""
+    from physics_twins.pulsar.classifying.baseline import pulse_probability
+
+    def detect(stream: xr.Dataset) -> NDArray[np.floating]:
+        frames = normalised_windows(stream, n_spectra=FRAME_SPECTRA)
+        return pulse_probability(cnn, frames.values)
+
+    return detect
+
+
+def side_by_side(classifier: Classifier, small_network: "nn.Module") -> dict[str, Detector]:
+    """Return the detectors that figures show, by name, the limit first."""
+    return {
+        "ideal filter": ideal_detector(),
+        "classifier": network_detector(classifier),
+        "boxcar search": boxcar_detector(),
+        "small network": small_network_detector(small_network),
+    }
+
+
+def compared(
+    detectors: Mapping[str, Detector],
+    mix: Mapping[str, float],
+    *,
+    snr: Iterable[float],
+    false_alarms: float,
+    n_streams: int,
+    n_noise_streams: int,
+    seed: int,
+) -> xr.Dataset:
+    """Return `recall_curves` with thresholds from other seeds; to each `seed` belong a million."""
+    first = 1_000_000 * seed
+    without = noise_scores(detectors, mix, n_streams=n_noise_streams, seed=first + 500_000)
+    return recall_curves(
+        detectors,
+        without,
+        mix,
+        snr=snr,
+        false_alarms=false_alarms,
+        n_streams=n_streams,
+        seed=first,
+    )
+
+
+def noise_scores(
+    detectors: Mapping[str, Detector],
+    mix: Mapping[str, float],
+    *,
+    n_streams: int,
+    seed: int,
+) -> dict[str, NDArray[np.floating]]:
+    """Return each detector's scores of frames without a pulse, 128 frames a stream."""
+    parameters = W_CLS.replace(n_windows=128, window_frames=1, pulse_fraction=0.0, **mix)
+    return scores(detectors, parameters, range(seed, seed + n_streams))
+
+
+def recall_curves(
+    detectors: Mapping[str, Detector],
+    thresholds: Mapping[str, NDArray[np.floating]],
+    mix: Mapping[str, float],
+    *,
+    snr: Iterable[float],
+    false_alarms: float,
+    n_streams: int,
+    seed: int,
+) -> xr.Dataset:
+    """Return the part of pulses that each detector finds, by their S/N.
+
+    Args:
+        detectors: By name.
+        thresholds: By name the scores of frames without a pulse that set the threshold, from
+            `noise_scores` with other seeds.
+        mix: Fractions of interference, as `EFFELSBERG_MIX`; empty is white noise.
+        snr: S/N of the whole sweep.
+        false_alarms: Part of frames without a pulse that may be above the threshold.
+        n_streams: Streams of 32 pulses for each S/N.
+        seed: Seed of the first; the others follow.
+
+    Returns:
+        `recall` and `recall_error` (detector, snr): the binomial error and that of the threshold, which
+        a finite number of frames sets, in quadrature; `threshold` (detector).
+    """
+    snr = [float(value) for value in snr]
+    parameters = [W_CLS.replace(n_windows=32, snr_min=value, snr_max=value, **mix) for value in snr]
+    recall, error = np.empty((2, len(detectors), len(snr)))
+    for n, each in enumerate(parameters):
+        first = seed + n * n_streams
+        found = scores(detectors, each, range(first, first + n_streams))
+        for k, name in enumerate(detectors):
+            recall[k, n], error[k, n] = recall_with_error(found[name], thresholds[name], false_alarms)
+    one = {"units": "1"}
+    level = [threshold_at(thresholds[name], false_alarms) for name in detectors]
+    return xr.Dataset(
+        {
+            "recall": (("detector", "snr"), recall, one),
+            "recall_error": (("detector", "snr"), error, one),
+            "threshold": ("detector", level, one),
+        },
+        coords={"detector": ("detector", list(detectors), one), "snr": ("snr", snr, one)},
+        attrs=datasets.attributes(
+            parameters[0], seed=seed, title="Recall of W-CLS", false_alarms=false_alarms
+        ),
+    )
+
+
+def recall_with_error(
+    found: NDArray[np.floating], without: NDArray[np.floating], false_alarms: float
+) -> tuple[float, float]:
+    """Return the part of found scores above the threshold, and its error with that of the threshold."""
+    value, binomial = fraction_above(found, threshold_at(without, false_alarms))
+    n_above = max(1.0, false_alarms * len(without))
+    spread = 1 / np.sqrt(n_above)
+    strict = max(false_alarms * (1 - spread), 1 / len(without))
+    low, high = (
+        fraction_above(found, threshold_at(without, rate))[0]
+        for rate in (strict, false_alarms * (1 + spread))
+    )
+    return value, float(np.hypot(binomial, (high - low) / 2))
+
+
+def scores(
+    detectors: Mapping[str, Detector], parameters: WindowParameters, seeds: Iterable[int]
+) -> dict[str, NDArray[np.floating]]:
+    """Return each detector's scores of the labelled frames of some streams, by name.
+
+    Args:
+        detectors: By name.
+        parameters: What the streams hold.
+        seeds: One for each stream.
+    """
+    found: dict[str, list[NDArray[np.floating]]] = {name: [] for name in detectors}
+    for seed in seeds:
+        stream = labelled_stream(parameters, seed=seed)
+        for name, detect in detectors.items():
+            found[name].append(detect(stream))
+    return {name: np.concatenate(parts) for name, parts in found.items()}

@@ -1,0 +1,100 @@
+"""The simple classifier that a trained one must beat: a threshold on one number for each component."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.classifying.frame_labels import FrameLabels
+from physics_twins.pulsar.classifying.labels import CLASSES, components
+from physics_twins.pulsar.searching.frontend import SCALARS, Frames
+
+_BOXES = [n for n, name in enumerate(SCALARS) if name.startswith("box_")]
+_IMPULSES = [
+    n for n, name in enumerate(SCALARS) if name.startswith("impulse_") and name != "impulse_fraction"
+]
+
+
+@dataclass(frozen=True)
+class ThresholdClassifier:
+    """Thresholds on numbers of the front end; each probability is logistic in one number.
+
+    Components are taken to be independent of each other. The numbers were fitted to a validation
+    stream in the Effelsberg mix (pulses in 0.2 % of the frames, of S/N 7 and more).
+
+    Attributes:
+        pulse_snr: S/N at which a pulse is as likely as not; it is less where pulses are frequent.
+        pulse_steepness: Change of the logarithm of the odds with S/N.
+        box_sigma: Significance of narrow-band power that makes interference as likely as not.
+        rough_sigma: Significance of the variance of a cell that does.
+        impulse_sigma: Significance of an impulse in the median over subbands that makes broad-band
+            interference as likely as not.
+        lowest_sigma: How far a cell may be below its channel's level.
+        common_sigma: How far all channels together may be, in standard deviations of a cell.
+        constant_fraction: Share of cells without noise.
+        keep_threshold: P(pulse) from which a frame is kept.
+    """
+
+    pulse_snr: float = 6.5
+    pulse_steepness: float = 4.0
+    box_sigma: float = 5.2
+    rough_sigma: float = 8.0
+    impulse_sigma: float = 6.0
+    lowest_sigma: float = 8.0
+    common_sigma: float = 0.8
+    constant_fraction: float = 0.02
+    keep_threshold: float = 0.015
+
+    @property
+    def name(self) -> str:
+        """What the decision log calls it."""
+        return "thresholds"
+
+    def classify(self, frames: Frames) -> FrameLabels:
+        """Return the labels of consecutive frames."""
+        values = frames.scalars
+        column = {name: values[:, n] for n, name in enumerate(SCALARS)}
+        # The wing of a stronger pulse in another frame is no pulse of its own.
+        snr = np.where(column["shadow_snr"] > 0, 0, column["snr"])
+        pulse = _logistic(self.pulse_steepness * (snr - self.pulse_snr))
+        # A strong pulse fills boxes, too, and makes its cells rough.
+        allowed = 1 + _SHARE_OF_PULSE * column["snr"] / self.box_sigma
+        boxes = values[:, _BOXES].max(axis=1) / self.box_sigma
+        narrow = np.maximum(boxes, column["roughest"] / self.rough_sigma) / allowed
+        broad = values[:, _IMPULSES].max(axis=1) / self.impulse_sigma
+        other = np.max(
+            [
+                -column["lowest"] / self.lowest_sigma,
+                -column["common_lowest"] / self.common_sigma,
+                column["constant_fraction"] / self.constant_fraction,
+            ],
+            axis=0,
+        )
+        return labels_from(
+            pulse, *(_logistic(_RATIO_STEEPNESS * (x - 1)) for x in (narrow, broad, other))
+        )
+
+
+# Change of the logarithm of the odds where a number doubles its threshold.
+_RATIO_STEEPNESS = 12.0
+# Of its S/N a pulse has at most this in one box.
+_SHARE_OF_PULSE = 0.3
+
+
+def labels_from(
+    pulse: NDArray[np.floating],
+    nbrfi: NDArray[np.floating],
+    bbrfi: NDArray[np.floating],
+    other: NDArray[np.floating],
+) -> FrameLabels:
+    """Return labels from the probabilities of components that are independent, each (frame,)."""
+    known = np.stack([pulse, nbrfi, bbrfi], axis=1)
+    columns = [
+        (1 - other) * np.where(components(name), known, 1 - known).prod(axis=1) for name in CLASSES
+    ]
+    probability = np.stack([*columns, other], axis=1).astype(np.float32)
+    return FrameLabels(probability.argmax(axis=1), probability)
+
+
+def _logistic(x: NDArray[np.floating]) -> NDArray[np.floating]:
+    return 1 / (1 + np.exp(-np.clip(x, -50, 50)))

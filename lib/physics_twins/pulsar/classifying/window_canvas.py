@@ -1,0 +1,143 @@
+"""The signal of a labelled stream while it is painted: pulses, interference and faults, with truth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.classifying.injected_pulse import draw_pulse, paint_pulse
+from physics_twins.pulsar.physics.interference import KINDS as EVENTS
+from physics_twins.pulsar.physics.interference import Event, draw
+from physics_twins.pulsar.window_parameters import WindowParameters
+
+FRAME_SPECTRA = 256
+N_CHANNELS = 256
+SAMPLING_S = 102.4e-6
+HIGHEST_MHZ, CHANNEL_WIDTH_MHZ = 1529.375, 1.25
+SNR_PRESENT = 8.0  # interference of this S/N within a frame is there
+KINDS = ("nbrfi", "bbrfi", "other")
+GAIN_JUMP = 0.03, 0.3  # smallest and largest relative change
+
+
+def band_mhz() -> NDArray[np.float64]:
+    """Return the channel centres, the highest first, shape (frequency,).
+
+    >>> band_mhz()[[0, -1]]
+    array([1529.375, 1210.625])
+    """
+    return HIGHEST_MHZ - CHANNEL_WIDTH_MHZ * np.arange(N_CHANNELS, dtype=np.float64)
+
+
+@dataclass
+class Canvas:
+    """The signal in standard deviations of the noise (time, frequency), and its truth."""
+
+    signal: NDArray[np.float32]
+    n_frames: int
+    power: dict[str, NDArray[np.float64]] = field(init=False)  # sum of squares in each frame
+    faults: list[tuple[slice, slice, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        n = -(-len(self.signal) // FRAME_SPECTRA)
+        self.power = {kind: np.zeros(n) for kind in KINDS}
+
+    def lacks(self, kind: str, frame: int) -> bool:
+        """Whether a frame that shall hold a kind of interference does not, or not clearly."""
+        return self.power[kind][frame] < SNR_PRESENT**2
+
+    def add(self, event: Event, snr: float, frame: int) -> None:
+        """Add an event, scaled to have the stated S/N within a frame, if it reaches that frame."""
+        power = _power_of_frames(event, len(self.power[event.label]))
+        if power[frame] > 0:
+            scale = snr / np.sqrt(power[frame])
+            event.scaled(scale).add_to(self.signal)
+            self.power[event.label] += scale**2 * power
+
+
+def _power_of_frames(event: Event, n_frames: int) -> NDArray[np.float64]:
+    """Return the squared S/N of an event in each frame.
+
+    Of interference it is that of a boxcar over its times and channels within the frame, since nobody
+    knows how it is modulated; of what sweeps, that of a filter matched to it.
+    """
+    frame = (event.start + np.arange(len(event.patch))) // FRAME_SPECTRA
+    inside = frame < n_frames
+    frame, patch = frame[inside], event.patch[inside]
+    if event.label == "other":
+        squares = np.einsum("tc,tc->t", patch, patch, dtype=np.float64)
+        return np.bincount(frame, squares, minlength=n_frames).astype(np.float64)
+    total = np.bincount(frame, patch.sum(axis=1, dtype=np.float64), minlength=n_frames)
+    n_samples = patch.shape[1] * np.bincount(frame, minlength=n_frames)
+    return total**2 / np.maximum(n_samples, 1)
+
+
+def _rfi_snr(parameters: WindowParameters, rng: np.random.Generator) -> float:
+    low, high = np.log(parameters.rfi_snr_min), np.log(parameters.rfi_snr_max)
+    return float(np.exp(rng.uniform(low, high)))
+
+
+def add_pulse(
+    canvas: Canvas, frame: int, parameters: WindowParameters, rng: np.random.Generator
+) -> dict[str, float]:
+    """Add a pulse that arrives somewhere in a frame; return its truth."""
+    pulse = draw_pulse(parameters, rng)
+    arrival = FRAME_SPECTRA * (frame + rng.random())
+    paint_pulse(canvas.signal, pulse, arrival, band_mhz(), SAMPLING_S, CHANNEL_WIDTH_MHZ)
+    return {
+        "frame": frame,
+        "time_s": arrival * SAMPLING_S,
+        "dm_pc_cm3": pulse.dm_pc_cm3,
+        "width_ms": pulse.width_ms,
+        "snr": pulse.snr,
+    }
+
+
+def add_interference(
+    canvas: Canvas,
+    kind: str,
+    frames: NDArray[np.bool_],
+    parameters: WindowParameters,
+    rng: np.random.Generator,
+) -> None:
+    """Add interference to all frames that shall hold it; narrow-band events go on in the next such."""
+    names = [name for name, label in EVENTS.items() if label == kind]
+    for frame in map(int, np.flatnonzero(frames)):
+        last = frame
+        while kind == "nbrfi" and frames[last + 1 : last + 2].any() and rng.random() < 0.5:
+            last += 1
+        snr = _rfi_snr(parameters, rng)
+        while canvas.lacks(kind, frame):  # what was drawn may be silent in this frame
+            canvas.add(_event(names, frame, last, rng), snr, frame)
+
+
+def add_other(
+    canvas: Canvas, frame: int, parameters: WindowParameters, rng: np.random.Generator
+) -> None:
+    """Add a swept signal from Earth, lost packets or a jump of the gain."""
+    fault = rng.integers(3)
+    if fault == 0:
+        last = min(frame + int(rng.integers(parameters.window_frames)), canvas.n_frames - 1)
+        while canvas.lacks("other", frame):
+            canvas.add(_event(("peryton",), frame, last, rng), _rfi_snr(parameters, rng), frame)
+        return
+    lost = _event(("dropout",), frame, frame, rng)
+    times = slice(lost.start, min(lost.stop, (frame + 1) * FRAME_SPECTRA))
+    if fault == 1:
+        canvas.faults.append((times, slice(lost.first_channel, lost.stop_channel), 0.0))
+    else:
+        change = rng.choice([-1, 1]) * np.exp(rng.uniform(*np.log(GAIN_JUMP)))
+        canvas.faults.append((times, slice(None), 1 + float(change)))
+    canvas.power["other"][frame] += SNR_PRESENT**2  # far above the noise in any case
+
+
+def _event(names: Sequence[str], first: int, last: int, rng: np.random.Generator) -> Event:
+    """Return a part of a random event: it begins in one frame and ends in another, or the same."""
+    start = first * FRAME_SPECTRA + int(rng.integers(0, 3 * FRAME_SPECTRA // 4))
+    stop = last * FRAME_SPECTRA + int(rng.integers(FRAME_SPECTRA // 4, FRAME_SPECTRA + 1))
+    n_spectra = max(stop - start, FRAME_SPECTRA // 4)
+    event = draw(names[int(rng.integers(len(names)))], n_spectra, band_mhz(), SAMPLING_S, rng)
+    brightest = int(event.patch.max(axis=1).argmax())
+    before = min(brightest, int(rng.integers(n_spectra)))
+    patch = event.patch[brightest - before :][:n_spectra]
+    return replace(event, start=start, patch=patch)

@@ -1,0 +1,1 @@
+"""From a pulse to its parameters with errors, and the limit that noise sets to them."""

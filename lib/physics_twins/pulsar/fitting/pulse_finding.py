@@ -1,0 +1,238 @@
+"""The pulses of a known source in an observation, cut out as windows."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.fitting.backgrounds import Background
+from physics_twins.pulsar.fitting.pieces import Piece, pieces, receiver
+from physics_twins.pulsar.fitting.pulse_fit import BOXCAR_PER_FWHM
+from physics_twins.pulsar.fitting.pulse_model import ChannelLaws, samples, squared_sigma
+from physics_twins.pulsar.fitting.pulse_windows import PulseWindows, cut, off_pulse_noise
+from physics_twins.pulsar.formats.spectra import Observation
+from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
+from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM
+from physics_twins.pulsar.searching.cleaning import Cleaned, clean
+from physics_twins.pulsar.searching.dedispersion import channel_drift, dm_trials
+from physics_twins.pulsar.searching.search import (
+    Band,
+    boxcar_widths,
+    classify,
+    find_events,
+    strongest_first,
+)
+from physics_twins.pulsar.twin_parameters import CalibrationParameters
+from physics_twins.twin import Estimate
+
+DM_LOSS = 0.05  # the fit finds the DM: trials only have to find the pulse
+# Boxcars are tried up to so many times the length that is expected.
+LONGEST_BOXCAR = 4.0
+FRAME_SPECTRA = 256  # in a frame whose interference is counted
+# Two pulses are so many boxcars of the stronger one apart.
+LENGTHS_APART = 3.0
+# Pieces on which the noise beside pulses is measured.
+MAX_NOISE_PIECES = 8
+
+
+@dataclass
+class FoundPulses:
+    """Windows around the pulses of a source, and what else its observation holds.
+
+    Attributes:
+        windows: All cut with the start's DM.
+        time_s: Arrival of each by the search, at the start's DM, shape (pulse,).
+        found: The search's rows of (DM, arrival in samples, boxcar in s, S/N), shape (pulse, 4).
+        boxcar_s: Length of boxcar that the windows are cut for.
+        noise_factor: From `off_pulse_noise`, mean over pieces.
+        background: Bandpass, noise and interference.
+    """
+
+    windows: PulseWindows
+    time_s: NDArray[np.float64]
+    found: NDArray[np.float64]
+    boxcar_s: float
+    noise_factor: float
+    background: Background
+
+    @property
+    def snr(self) -> NDArray[np.float64]:
+        """S/N of the best boxcar, shape (pulse,)."""
+        return self.found[:, 3]
+
+    def alone(self) -> dict[str, Estimate]:
+        """Return what the search alone says: mean DM, and width as if boxcars told it.
+
+        The errors are those of the means. A boxcar's length counts smearing and scattering in.
+        """
+        n = len(self.found)
+        columns = {
+            "dm_pc_cm3": (self.found[:, 0], "pc cm-3"),
+            "width_ms": (1e3 * self.found[:, 2] / BOXCAR_PER_FWHM, "ms"),
+        }
+        return {
+            name: Estimate.of(float(v.mean()), float(v.std(ddof=min(1, n - 1)) / np.sqrt(n)), unit)
+            for name, (v, unit) in columns.items()
+        }
+
+    def strongest(self, n: int) -> "FoundPulses":
+        """Return the strongest pulses in order of time."""
+        return self.chosen(np.sort(np.argsort(-self.snr)[:n]))
+
+    def chosen(self, which: NDArray[np.int64]) -> "FoundPulses":
+        """Return some of the pulses."""
+        return FoundPulses(
+            self.windows.chosen(which),
+            self.time_s[which],
+            self.found[which],
+            self.boxcar_s,
+            self.noise_factor,
+            self.background,
+        )
+
+
+@dataclass
+class _Tally:
+    windows: list[PulseWindows] = field(default_factory=list)
+    time_s: list[float] = field(default_factory=list)
+    found: list[NDArray[np.float64]] = field(default_factory=list)
+    noise_factor: list[float] = field(default_factory=list)
+
+
+def find_pulses(
+    data: Observation, start: ObservationParameters, settings: CalibrationParameters
+) -> FoundPulses:
+    """Return the pulses of an observation near a DM.
+
+    Args:
+        data: As in `pieces.pieces`.
+        start: About the source's DM, width and scattering.
+        settings: How far from the DM, and how strong.
+
+    Raises:
+        ValueError: There is no such pulse.
+    """
+    band = receiver(data)
+    search = _search(start, settings)
+    background = Background(band, FRAME_SPECTRA)
+    laws = ChannelLaws.of(band, start.scattering_index)
+    expected_s = expected_boxcar_s(start, laws)
+    tally, boxcar_s = _Tally(), expected_s
+    for piece in pieces(data, band, search):
+        drift = channel_drift(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
+        cleaned = clean(piece.spectra, drift=drift)
+        background.add(piece, cleaned)
+        found = _in_piece(piece, cleaned, band, search, LONGEST_BOXCAR * expected_s)
+        if len(found) and not tally.windows:
+            boxcar_s = max(float(np.median(found[:, 2])), expected_s)
+        _cut_all(tally, found, piece, cleaned, band, start, boxcar_s)
+        if len(tally.noise_factor) < MAX_NOISE_PIECES:
+            tally.noise_factor.append(_noise(cleaned, laws, start, boxcar_s))
+    if not tally.time_s:
+        raise ValueError(
+            f"no pulse of S/N {settings.pulse_snr_min:g} or more within"
+            f" {settings.dm_reach_pc_cm3:g} of dm_pc_cm3 = {start.dm_pc_cm3:g} pc cm-3"
+        )
+    return FoundPulses(
+        PulseWindows.joined(tally.windows),
+        np.array(tally.time_s),
+        np.concatenate(tally.found),
+        boxcar_s,
+        float(np.mean(tally.noise_factor)),
+        background,
+    )
+
+
+def expected_boxcar_s(start: ObservationParameters, laws: ChannelLaws) -> float:
+    """Return about how long the boxcar is that finds a pulse best."""
+    smearing_ms = laws.smearing_ms.mean() * start.dm_pc_cm3 / np.sqrt(12) / SIGMA_PER_FWHM
+    width_ms = BOXCAR_PER_FWHM * np.hypot(start.width_ms, smearing_ms)
+    tail_ms = 1.5 * start.scattering_ms * float(laws.scattering.mean())
+    return 1e-3 * float(max(width_ms + tail_ms, 2 * laws.sampling_ms))
+
+
+def _search(start: ObservationParameters, settings: CalibrationParameters) -> SearchParameters:
+    low = max(start.dm_pc_cm3 - settings.dm_reach_pc_cm3, 0.0)
+    return SearchParameters(
+        dm_min_pc_cm3=low,
+        dm_max_pc_cm3=start.dm_pc_cm3 + settings.dm_reach_pc_cm3,
+        snr_min=settings.pulse_snr_min,
+        dm_loss=DM_LOSS,
+    )
+
+
+def _in_piece(
+    piece: Piece, cleaned: Cleaned, band: Band, search: SearchParameters, longest_s: float
+) -> NDArray[np.float64]:
+    """Return rows of (DM, arrival in samples, boxcar in s, S/N) of the pulses in a piece."""
+    trials = dm_trials(
+        band.frequency_mhz,
+        sampling_s=band.sampling_s,
+        dm_min_pc_cm3=search.dm_min_pc_cm3,
+        dm_max_pc_cm3=search.dm_max_pc_cm3,
+        loss=search.dm_loss,
+    )
+    widths = boxcar_widths(longest_s, band.sampling_s)
+    events = find_events(cleaned, band, trials, widths, search.snr_min)
+    events = events[events[:, 1] < piece.n_core]
+    dm, width_s = trials[events[:, 0].astype(int)], events[:, 2] * band.sampling_s
+    time_s = events[:, 1] * band.sampling_s
+    groups = strongest_first(dm, time_s, width_s, events[:, 3], band.delay_s_per_dm)
+    found = []
+    for group in groups:
+        best, centre = group[0], events[group[0], 1]
+        n_trials = piece.n_core * len(trials) / events[best, 2]
+        label, _ = classify(cleaned, band, float(dm[best]), centre, int(events[best, 2]), n_trials)
+        if label == "pulse":
+            found.append((dm[best], centre, width_s[best], events[best, 3]))
+    return _apart(np.array(found).reshape(-1, 4), band)
+
+
+def _apart(found: NDArray[np.float64], band: Band) -> NDArray[np.float64]:
+    """Return the strongest of detections that lie on each other: one pulse must not count twice."""
+    middle_s = found[:, 1] * band.sampling_s + found[:, 0] * band.delay_s_per_dm / 2
+    kept: list[int] = []
+    for n in range(len(found)):  # the strongest first
+        if np.all(abs(middle_s[n] - middle_s[kept]) > LENGTHS_APART * found[kept, 2]):
+            kept.append(n)
+    return found[kept]
+
+
+def _cut_all(
+    tally: _Tally,
+    found: NDArray[np.float64],
+    piece: Piece,
+    cleaned: Cleaned,
+    band: Band,
+    start: ObservationParameters,
+    boxcar_s: float,
+) -> None:
+    """Cut the pulses of a piece, all with the start's DM, so that their windows are alike."""
+    if not len(found):
+        return
+    # A search at a wrong DM gets the arrival right in the middle of the band, not at its top.
+    off = (found[:, 0] - start.dm_pc_cm3) * band.delay_s_per_dm / 2
+    time_s = piece.start_s + found[:, 1] * band.sampling_s + off
+    tally.windows.append(
+        cut(
+            cleaned.data,
+            band,
+            start.dm_pc_cm3,
+            time_s,
+            boxcar_s,
+            start_s=piece.start_s,
+            scattering_index=start.scattering_index,
+        )
+    )
+    tally.time_s += time_s.tolist()
+    tally.found.append(found)
+
+
+def _noise(cleaned: Cleaned, laws: ChannelLaws, start: ObservationParameters, boxcar_s: float) -> float:
+    """Return the noise beside pulses of a filter that is about as long as they are."""
+    delays = np.rint(laws.delay_ms * start.dm_pc_cm3 / laws.sampling_ms).astype(np.int32)
+    boxcar_ms = 1e3 * boxcar_s
+    n_samples = int(np.ceil(3 * boxcar_ms / laws.sampling_ms)) + 1
+    variance = squared_sigma(boxcar_ms / BOXCAR_PER_FWHM)
+    shape = np.array([1.5 * boxcar_ms, start.dm_pc_cm3, variance, 0.0, 0.0])
+    return off_pulse_noise(cleaned.data, samples(laws, shape, delays, n_samples), delays)

@@ -1,0 +1,210 @@
+"""Windows cut out of an observation along a dispersion track: what a pulse is fitted to."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numba
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from physics_twins.pulsar.fitting.pulse_model import THIN_SCREEN, ChannelLaws
+from physics_twins.pulsar.searching.cleaning import clean
+from physics_twins.pulsar.searching.dedispersion import channel_drift, delay_samples
+from physics_twins.pulsar.searching.search import Band
+
+# A window reaches so many lengths of the search's boxcar before and behind the pulse; scattering's tail
+# lies behind it.
+LENGTHS_BEFORE, LENGTHS_BEHIND = 2.0, 4.0
+# By how much the DM that a window is cut with may be wrong.
+DM_MARGIN_PC_CM3 = 1.5
+# A channel's level is the mean of so long a part around its window; of fewer spectra it is not known.
+LEVEL_S = 0.5
+MIN_LEVEL_SPECTRA = 100
+CLIP_SIGMA = 3.0
+CLIPPED_STD = 0.98658  # of a Gaussian cut there, in its standard deviations
+
+
+@dataclass(frozen=True)
+class PulseWindows:
+    """Cleaned samples around pulses, each channel later by the delay of one DM.
+
+    Attributes:
+        values: In standard deviations of the noise, 0 where removed, shape (pulse, channel, sample).
+        delays: First sample of each channel, after the first of the highest, shape (channel,).
+        start_s: Time of the first sample of the highest channel, shape (pulse,).
+        band: The receiver.
+        scattering_index: Power of the frequency with which the scattering time falls.
+    """
+
+    values: NDArray[np.float32]
+    delays: NDArray[np.int32]
+    start_s: NDArray[np.float64]
+    band: Band
+    scattering_index: float = THIN_SCREEN
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def laws(self) -> ChannelLaws:
+        """How each channel sees a pulse."""
+        return ChannelLaws.of(self.band, self.scattering_index)
+
+    def chosen(self, which: ArrayLike) -> "PulseWindows":
+        """Return some of the windows."""
+        which = np.asarray(which)
+        return replace(self, values=self.values[which], start_s=self.start_s[which])
+
+    @classmethod
+    def joined(cls, parts: list[Self]) -> "PulseWindows":
+        """Return windows that were cut in the same way as one set."""
+        values = np.concatenate([part.values for part in parts])
+        start_s = np.concatenate([part.start_s for part in parts])
+        return replace(parts[0], values=values, start_s=start_s)
+
+
+def cut(
+    data: NDArray[np.float32],
+    band: Band,
+    dm_pc_cm3: float,
+    time_s: ArrayLike,
+    boxcar_s: float,
+    *,
+    start_s: float = 0.0,
+    scattering_index: float = THIN_SCREEN,
+) -> PulseWindows:
+    """Cut windows around pulses.
+
+    Args:
+        data: Cleaned spectra as `cleaning.clean` returns them, shape (channel, time).
+        band: The receiver.
+        dm_pc_cm3: Dispersion measure of the track.
+        time_s: Arrivals at the highest channel, shape (pulse,).
+        boxcar_s: About the length of the pulses, tail included.
+        start_s: Time of the first spectrum of `data`.
+        scattering_index: Power of the frequency with which the scattering time falls.
+    """
+    times = (np.atleast_1d(np.asarray(time_s, dtype=float)) - start_s) / band.sampling_s
+    margin = DM_MARGIN_PC_CM3 * band.delay_s_per_dm / 2
+    before = int(np.ceil((LENGTHS_BEFORE * boxcar_s + margin) / band.sampling_s))
+    behind = int(np.ceil((LENGTHS_BEHIND * boxcar_s + margin) / band.sampling_s))
+    first = np.rint(times).astype(np.int64) - before
+    delays = delay_samples(band.frequency_mhz, np.array([dm_pc_cm3]), band.sampling_s)[0]
+    values = np.zeros((len(first), len(delays), before + behind + 1), dtype=np.float32)
+    _cut(data, first, delays, values)
+    half = round(LEVEL_S / 2 / band.sampling_s)
+    _take_level_away(data, first, delays, half, values)
+    return PulseWindows(
+        values, delays, start_s + first.astype(np.float64) * band.sampling_s, band, scattering_index
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _cut(data, first, delays, values):  # pragma: no cover
+    n_pulses, n_channels, n_samples = values.shape
+    for p in range(n_pulses):
+        for c in range(n_channels):
+            for k in range(n_samples):
+                t = first[p] + delays[c] + k
+                if 0 <= t < data.shape[1]:
+                    values[p, c, k] = data[c, t]
+
+
+@numba.njit(cache=True, nogil=True)
+def _take_level_away(data, first, delays, half, values):  # pragma: no cover
+    """Subtract from each channel of a window the mean of what is beside all windows.
+
+    The cleaning's running mean counts the pulses in: it leaves the level beside them below zero.
+    """
+    n_pulses, n_channels, n_samples = values.shape
+    n_time = data.shape[1]
+    total, count = np.zeros(n_time + 1), np.zeros(n_time + 1)
+    beside = np.empty(n_time, np.bool_)
+    for c in range(n_channels):
+        beside[:] = True
+        for p in range(n_pulses):
+            start = first[p] + delays[c]
+            beside[max(0, start) : max(0, start + n_samples)] = False
+        for t in range(n_time):
+            used = beside[t] and data[c, t] != 0
+            total[t + 1] = total[t] + (data[c, t] if used else 0.0)
+            count[t + 1] = count[t] + used
+        for p in range(n_pulses):
+            start = min(max(first[p] + delays[c] - half, 0), n_time)
+            stop = min(max(first[p] + delays[c] + n_samples + half, 0), n_time)
+            n = count[stop] - count[start]
+            if n < MIN_LEVEL_SPECTRA:
+                continue
+            level = (total[stop] - total[start]) / n
+            for k in range(n_samples):
+                if values[p, c, k] != 0:
+                    values[p, c, k] -= level
+
+
+def off_pulse_noise(
+    data: NDArray[np.float32], template: NDArray[np.float64], delays: NDArray[np.int32]
+) -> float:
+    """Return the standard deviation of what a matched filter finds beside pulses.
+
+    It is 1 in white noise of unit variance. Slow variations, and neighbouring channels that vary
+    together, make it larger: by so much the errors of a fit grow.
+
+    Args:
+        data: Cleaned spectra, shape (channel, time).
+        template: A pulse as `pulse_model.samples` returns it, shape (channel, sample).
+        delays: First sample of each channel, shape (channel,).
+
+    Returns:
+        The standard deviation, and 1 where the data are too short to tell.
+    """
+    peak = template.sum(axis=0)
+    core = np.flatnonzero(peak > 0.05 * peak.max())
+    core = slice(int(core[0]), int(core[-1]) + 1)
+    step = max(1, (core.stop - core.start) // 2)
+    starts = np.arange(0, data.shape[1] - int(delays.max()) - template.shape[1], step)
+    if len(starts) < 64:
+        return 1.0
+    found = _filtered(data, np.ascontiguousarray(template[:, core]), delays + core.start, starts)
+    found = found[np.isfinite(found)]
+    centre, sigma = np.median(found), 1.4826 * np.median(np.abs(found - np.median(found)))
+    for _ in range(3):  # pulses and interference are cut away
+        core_values = found[np.abs(found - centre) < CLIP_SIGMA * sigma]
+        centre, sigma = core_values.mean(), core_values.std() / CLIPPED_STD
+    return float(sigma)
+
+
+@numba.njit(cache=True, nogil=True)
+def _filtered(data, template, delays, starts):  # pragma: no cover
+    found = np.full(len(starts), np.nan)
+    for n in range(len(starts)):
+        product, square = 0.0, 0.0
+        for c in range(template.shape[0]):
+            for k in range(template.shape[1]):
+                value = data[c, starts[n] + delays[c] + k]
+                if value != 0:
+                    product += template[c, k] * value
+                    square += template[c, k] ** 2
+        if square > 0:
+            found[n] = product / np.sqrt(square)
+    return found
+
+
+def cleaned_spectra(observation: xr.Dataset, dm_pc_cm3: float) -> tuple[NDArray[np.float32], Band]:
+    """Return an observation normalised and without interference, shape (channel, time), and its band.
+
+    Args:
+        observation: With `data` (time, frequency) and the attribute `sampling_time_s`.
+        dm_pc_cm3: Highest DM of the pulses that must survive the cleaning.
+
+    Raises:
+        ValueError: It has fewer than two channels, which cannot show dispersion.
+    """
+    ordered = observation["data"].sortby("frequency", ascending=False)
+    frequency_mhz = ordered["frequency"].values.astype(float)
+    if len(frequency_mhz) < 2:
+        raise ValueError("the observation has 1 channel: 2 or more are needed to fit a dispersed pulse")
+    sampling_s = float(observation.attrs["sampling_time_s"])
+    spectra: NDArray[Any] = ordered.transpose("time", "frequency").values
+    drift = channel_drift(frequency_mhz, dm_pc_cm3, sampling_s)
+    return clean(spectra, drift=drift).data, Band(frequency_mhz, sampling_s)

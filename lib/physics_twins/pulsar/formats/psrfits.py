@@ -1,0 +1,240 @@
+"""PSRFITS files in search mode (`.sf`, `.fits`): a streaming reader.
+
+The rows of the table SUBINT are sub-integrations of NSBLK spectra, with a scale and an offset for each
+channel and polarisation and a weight for each channel; in a byte the first sample is in the highest
+bits. Source: Hotan, van Straten and Manchester (2004), PASA 21, 302; PSRFITS definition, version 6.1.
+What that leaves open (the sign of ZERO_OFF, AA and BB added and not averaged, weights that multiply) is
+as in PRESTO.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.formats.fits_table import Cards, FitsError, find_table
+from physics_twins.pulsar.formats.observation_file import (
+    MAX_CHANNELS,
+    FilterbankHeader,
+    ObservationFileError,
+    ObservationReader,
+    check_header,
+)
+from physics_twins.pulsar.formats.psrfits_layout import DEPTHS, check_mode, read_layout
+from physics_twins.pulsar.formats.samples import unpack
+
+# Channel centres, often stored as 32-bit numbers, may lie this far from equal spacing.
+MAX_SPACING_ERROR_CHANNELS = 0.1
+NAMES = {
+    "n_channels": "SUBINT: NCHAN",
+    "n_bits": "SUBINT: NBITS",
+    "sampling_time_s": "SUBINT: TBIN",
+    "channel_width_mhz": "SUBINT: DAT_FREQ",
+    "frequency": "SUBINT: DAT_FREQ",
+}
+
+
+class PsrfitsError(ObservationFileError):
+    """A file that is no sound PSRFITS search-mode file; the message names the file and the field."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What turns samples into values: scale times sample, plus offset, times weight.
+
+    Attributes:
+        scale: Shape (polarisation, channel).
+        offset: Shape (polarisation, channel).
+        weight: Shape (channel,); 0 marks a channel that is not to be used.
+    """
+
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+    def intensity(self, samples: NDArray[Any], taken: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the sum over the polarisations taken, (time, channel).
+
+        Args:
+            samples: Shape (time, polarisation, channel).
+            taken: Their indices.
+        """
+        total = (self.offset[[*taken]].sum(axis=0) * self.weight)[None]
+        for p in taken:
+            total = total + samples[:, p] * (self.scale[p] * self.weight)
+        return total
+
+
+class PsrfitsReader(ObservationReader):
+    """A search-mode file opened for streaming: total intensity as 32-bit floating-point numbers.
+
+    `attributes["polarisation"]` says what that was made of. Rows are read in pieces: memory grows with
+    what is asked for, not with the file or its rows.
+    """
+
+    error = PsrfitsError
+
+    def _open(self, drop_partial: bool) -> None:
+        try:
+            primary, self._table = find_table(self._file, "SUBINT")
+            check_mode(primary, self._table.cards)
+            self._layout = read_layout(self._table)
+            self.n_spectra = self._count(drop_partial)
+            self.header = self._read_header(primary)
+        except FitsError as error:
+            raise PsrfitsError(f"{self.path}: {error}") from None
+        check_header(self.header, self.path, PsrfitsError, names=NAMES, depths=tuple(DEPTHS))
+        self.attributes = {"polarisation": self._layout.polarisation}
+        self._scaling_of: tuple[int, Scaling] | None = None
+
+    def _read(self, start: int, count: int) -> NDArray[np.float32]:
+        out = np.empty((count, self.header.n_channels), dtype=np.float32)
+        done = 0
+        while done < count:
+            row, first = divmod(start + done, self._layout.row_spectra)
+            n = min(self._layout.row_spectra - first, count - done)
+            samples = self.samples(row, first, n)
+            out[done : done + n] = self.scaling(row).intensity(samples, self._layout.taken)
+            done += n
+        return out
+
+    @property
+    def row_spectra(self) -> int:
+        """Spectra in a row."""
+        return self._layout.row_spectra
+
+    def samples(self, row: int, first: int, count: int) -> NDArray[Any]:
+        """Return the samples of one row as they are stored, shape (time, polarisation, channel).
+
+        Args:
+            row: Sub-integration.
+            first: First spectrum in it.
+            count: Spectra.
+        """
+        layout = self._layout
+        start = self._position("DATA", row) + first * layout.spectrum_bytes
+        raw = np.frombuffer(self._bytes(start, count * layout.spectrum_bytes), layout.sample_type)
+        values = unpack(raw, layout.n_bits, high_first=True)
+        return values.reshape(count, layout.n_polarisations, layout.n_channels)
+
+    def scaling(self, row: int) -> Scaling:
+        """Return the scales, offsets and weights of one row; ZERO_OFF is part of the offsets.
+
+        Raises:
+            PsrfitsError: One of them is not finite.
+        """
+        if self._scaling_of is None or self._scaling_of[0] != row:
+            shape = self._layout.n_polarisations, self._layout.n_channels
+            weight = self._channel_values("DAT_WTS", row, 1, (1, shape[1]))[0]
+            scale = self._channel_values("DAT_SCL", row, 1, shape)
+            offset = self._channel_values("DAT_OFFS", row, 0, shape)
+            offset = (offset - self._layout.zero * scale).astype(np.float32)
+            self._scaling_of = row, Scaling(scale, offset, weight)
+        return self._scaling_of[1]
+
+    def _channel_values(
+        self, name: str, row: int, default: float, shape: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """Return a column's numbers, the default where there is none.
+
+        One value for each channel stands for all polarisations.
+        """
+        if name not in self._table.columns:
+            return np.full(shape, default, dtype=np.float32)
+        values = self._numbers(name, row).astype(np.float32)
+        if values.size not in (shape[1], shape[0] * shape[1]):
+            raise PsrfitsError(
+                f"{self.path}: SUBINT: {name}: {values.size} values for {shape} channels"
+            )
+        if not np.isfinite(values).all():
+            raise PsrfitsError(f"{self.path}: SUBINT: {name} in row {row}: not all values are finite")
+        return np.broadcast_to(values.reshape(-1, shape[1]), shape)
+
+    def _numbers(self, name: str, row: int) -> NDArray[np.float64]:
+        column = self._table.columns[name]
+        kind = {"D": ">f8", "E": ">f4"}.get(column.letter)
+        if kind is None or column.count > 4 * MAX_CHANNELS:
+            form = f"{column.count}{column.letter}"
+            raise PsrfitsError(f"{self.path}: SUBINT: {name}: of the form {form}, expected numbers")
+        values = np.frombuffer(self._bytes(self._position(name, row), column.n_bytes), kind)
+        return values.astype(np.float64)
+
+    def _position(self, name: str, row: int) -> int:
+        return self._table.start + row * self._table.row_bytes + self._table.columns[name].offset
+
+    def _count(self, drop_partial: bool) -> int:
+        """Return the number of spectra; the last row may be filled up, and NSTOT says where it ends."""
+        table, row_spectra = self._table, self._layout.row_spectra
+        held = (os.fstat(self._file.fileno()).st_size - table.start) // table.row_bytes
+        if held < table.n_rows and not drop_partial:
+            raise FitsError(f"SUBINT: NAXIS2 = {table.n_rows}: truncated: the file holds {held} rows")
+        self._n_rows = min(held, table.n_rows)
+        most = self._n_rows * row_spectra
+        stated = int(table.cards.number("NSTOT", 0))
+        return stated if most - row_spectra < stated < most else most
+
+    def _read_header(self, primary: Cards) -> FilterbankHeader:
+        first_mhz, width_mhz = self._frequencies()
+        return FilterbankHeader(
+            n_channels=self._layout.n_channels,
+            n_bits=self._layout.n_bits,
+            first_frequency_mhz=first_mhz,
+            channel_width_mhz=width_mhz,
+            sampling_time_s=self._layout.sampling_s,
+            start_mjd=_start_mjd(primary) + self._first_s() / 86400,
+            source_name=primary.text("SRC_NAME", ""),
+        )
+
+    def _frequencies(self) -> tuple[float, float]:
+        """Return the first channel's centre and the step to the next."""
+        cards, n_channels = self._table.cards, self._layout.n_channels
+        if "DAT_FREQ" not in self._table.columns:
+            raise FitsError("SUBINT: DAT_FREQ: there is no such column")
+        if self._n_rows == 0:
+            raise FitsError("SUBINT: NAXIS2 = 0: there are no rows, and so no channel frequencies")
+        frequency_mhz = self._numbers("DAT_FREQ", 0)
+        if len(frequency_mhz) != n_channels:
+            raise FitsError(f"SUBINT: DAT_FREQ: {len(frequency_mhz)} values for {n_channels} channels")
+        width_mhz = cards.number("CHAN_BW", 0.0)
+        if n_channels == 1:
+            return float(frequency_mhz[0]), width_mhz
+        step_mhz = float(frequency_mhz[-1] - frequency_mhz[0]) / (n_channels - 1)
+        # CHAN_BW has all its digits; where the column disagrees, it is right.
+        allowed_mhz = MAX_SPACING_ERROR_CHANNELS * abs(step_mhz)
+        if not abs(abs(width_mhz) - abs(step_mhz)) * n_channels <= allowed_mhz:
+            width_mhz = step_mhz
+        width_mhz = float(np.copysign(width_mhz, step_mhz))
+        equal_mhz = frequency_mhz[0] + width_mhz * np.arange(n_channels)
+        if not (np.abs(frequency_mhz - equal_mhz) <= allowed_mhz).all():
+            raise FitsError("SUBINT: DAT_FREQ: the channels are not equally spaced")
+        return float(frequency_mhz[0]), width_mhz
+
+    def _first_s(self) -> float:
+        """Return the time of the first spectrum from the start that the primary header states.
+
+        Rows that are missing inside the file are an error: what follows them would come too early.
+        """
+        row_s, last = self._layout.row_s, self._n_rows - 1
+        skipped_s = self._table.cards.number("NSUBOFFS", 0) * row_s
+        if "OFFS_SUB" not in self._table.columns:
+            return skipped_s
+        first_s, last_s = (float(self._numbers("OFFS_SUB", row)[0]) for row in (0, last))
+        if first_s == last_s == 0:  # no times were written
+            return skipped_s
+        n_missing = (last_s - first_s) / row_s - last
+        if not abs(n_missing) < 0.5:
+            raise FitsError(
+                f"SUBINT: OFFS_SUB: {first_s:g} s in the first and {last_s:g} s in the last of"
+                f" {last + 1} rows of {row_s:g} s: {n_missing:.1f} rows are missing"
+            )
+        begin_s = first_s - row_s / 2
+        # Not a rounding error far below a sample.
+        return begin_s if abs(begin_s) > 1e-3 * self._layout.sampling_s else 0.0
+
+
+def _start_mjd(primary: Cards) -> float:
+    day = primary.integer("STT_IMJD", 0, low=0, high=1_000_000)
+    second = primary.number("STT_SMJD", 0.0) + primary.number("STT_OFFS", 0.0)
+    return day + second / 86400

@@ -1,0 +1,205 @@
+"""PSRFITS files in search mode: a streaming writer.
+
+The keywords, columns and units are those of the PSRFITS definition, version 6.1; what an observation
+does not say of them stands there as 0 or empty.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io.fits import Header
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.formats.fits_table import BLOCK_BYTES
+from physics_twins.pulsar.formats.observation_file import (
+    FilterbankHeader,
+    ObservationWriter,
+    check_header,
+)
+from physics_twins.pulsar.formats.psrfits import NAMES, PsrfitsError, Scaling
+from physics_twins.pulsar.formats.psrfits_cards import PRIMARY_CARDS, ROW_COLUMNS, SUBINT_CARDS
+from physics_twins.pulsar.formats.samples import pack
+
+DEPTHS = (1, 2, 4, 8, 32)
+ROW_BYTES = 1 << 20
+ROW_SPECTRA = 4096
+_MJD_0 = datetime(1858, 11, 17, tzinfo=UTC)
+
+
+class PsrfitsWriter(ObservationWriter):
+    """A search-mode file being written row by row; it takes its name when complete.
+
+    One row of spectra is kept in memory.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        header: FilterbankHeader,
+        *,
+        scaling: Scaling | None = None,
+        row_spectra: int | None = None,
+        cards: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Begin a file with one polarisation product, AA+BB.
+
+        Args:
+            path: The file.
+            header: Channels, depth, time; `others` is left out, for its keywords are SIGPROC's.
+            scaling: Scales and offsets, shape (1, channel), and weights that turn the samples into
+                values; by default a sample is its value.
+            row_spectra: Spectra in a row, a multiple of 8; by default 4096, or fewer in a megabyte.
+            cards: Values for keywords of the primary header, such as TELESCOP, RA or DEC.
+
+        Raises:
+            PsrfitsError: The header describes no file that can be written.
+            ValueError: `row_spectra` is no multiple of 8, or a keyword is not the primary header's.
+        """
+        check_header(header, Path(path), PsrfitsError, names=NAMES, depths=DEPTHS)
+        n_channels = header.n_channels
+        most = min(ROW_SPECTRA, ROW_BYTES // header.spectrum_bytes // 8 * 8)
+        self._row_spectra = max(8, most) if row_spectra is None else row_spectra
+        if self._row_spectra < 8 or self._row_spectra % 8:
+            raise ValueError(f"{path}: row_spectra = {row_spectra}: must be a positive multiple of 8")
+        self._scaling = scaling or Scaling(
+            np.ones((1, n_channels), np.float32),
+            np.zeros((1, n_channels), np.float32),
+            np.ones(n_channels, np.float32),
+        )
+        for values in (self._scaling.scale, self._scaling.offset, self._scaling.weight):
+            if values.size != n_channels or not np.isfinite(values).all():
+                raise ValueError(f"{path}: scaling: {n_channels} finite values are needed of each kind")
+        primary = _primary(header, Path(path), cards or {})
+        super().__init__(path, header)
+        self._file.write(_bytes(primary))
+        self._table_start = self._file.tell()
+        self._rows, self._n_spectra = 0, 0
+        self._file.write(_bytes(self._table_header()))
+        self._waiting: list[NDArray[Any]] = []
+
+    def _write(self, spectra: NDArray[Any]) -> None:
+        # Packed at once, so that a value that does not fit is refused by the call that brought it.
+        raw = pack(spectra, self.header.n_bits, self.path, high_first=True)
+        kind = "<f4" if self.header.n_bits == 32 else "u1"
+        n_items = self.header.spectrum_bytes // np.dtype(kind).itemsize
+        self._waiting.append(np.frombuffer(raw, kind).reshape(len(spectra), n_items))
+        self._n_spectra += len(spectra)
+        if sum(map(len, self._waiting)) >= self._row_spectra:
+            waiting = np.concatenate(self._waiting)
+            while len(waiting) >= self._row_spectra:
+                self._write_row(waiting[: self._row_spectra])
+                waiting = waiting[self._row_spectra :]
+            self._waiting = [waiting.copy()]
+
+    def close(self) -> None:
+        """Fill up the last row, write the number of rows, and give the file its name."""
+        if any(map(len, self._waiting)):
+            last = np.concatenate(self._waiting)
+            fill = np.zeros((self._row_spectra - len(last), last.shape[1]), last.dtype)
+            self._write_row(np.concatenate([last, fill]))
+        self._file.write(b"\0" * (-self._file.tell() % BLOCK_BYTES))
+        self._file.seek(self._table_start)
+        self._file.write(_bytes(self._table_header()))
+        super().close()
+
+    def _write_row(self, spectra: NDArray[Any]) -> None:
+        row_s = self._row_spectra * self.header.sampling_time_s
+        row = np.zeros((), dtype=self._row_type())
+        row["TSUBINT"], row["OFFS_SUB"] = row_s, (self._rows + 0.5) * row_s
+        row["DAT_FREQ"] = self.header.frequency_mhz
+        row["DAT_WTS"] = self._scaling.weight
+        row["DAT_OFFS"], row["DAT_SCL"] = self._scaling.offset.ravel(), self._scaling.scale.ravel()
+        row["DATA"] = spectra.reshape(-1)
+        self._file.write(row.tobytes())
+        self._rows += 1
+
+    def _row_type(self) -> np.dtype[Any]:
+        kinds = {"D": ">f8", "E": ">f4", "B": "u1"}
+        fields = [(name, kinds[letter], (count,)) for name, letter, count, _ in self._columns()]
+        return np.dtype(fields)
+
+    def _columns(self) -> list[tuple[str, str, int, str]]:
+        """Return name, FITS type, number of items and unit of each column."""
+        n_channels, n_bits = self.header.n_channels, self.header.n_bits
+        n_samples = self._row_spectra * n_channels
+        letter, n_items = ("E", n_samples) if n_bits == 32 else ("B", n_samples * n_bits // 8)
+        per_channel = [("DAT_FREQ", "D", "MHz"), ("DAT_WTS", "E", ""), ("DAT_OFFS", "E", "")]
+        per_channel += [("DAT_SCL", "E", "")]
+        columns = [(name, kind, 1, unit) for name, kind, unit in ROW_COLUMNS]
+        columns += [(name, kind, n_channels, unit) for name, kind, unit in per_channel]
+        return [*columns, ("DATA", letter, n_items, "Jy")]
+
+    def _table_header(self) -> Header:
+        header, columns = self.header, self._columns()
+        row_bytes = self._row_type().itemsize
+        cards: list[tuple[str, Any, str]] = [
+            ("XTENSION", "BINTABLE", "binary table extension"),
+            ("BITPIX", 8, "bits of an element"),
+            ("NAXIS", 2, "dimensions of the table"),
+            ("NAXIS1", row_bytes, "bytes of a row"),
+            ("NAXIS2", self._rows, "rows"),
+            ("PCOUNT", 0, "no variable-length data"),
+            ("GCOUNT", 1, "one table"),
+            ("TFIELDS", len(columns), "columns"),
+            ("EXTNAME", "SUBINT", "name of this table"),
+            *SUBINT_CARDS,
+        ]
+        known = {
+            "TBIN": header.sampling_time_s,
+            "NBITS": header.n_bits,
+            "NCHAN": header.n_channels,
+            "CHAN_BW": header.channel_width_mhz,
+            "REFFREQ": _centre_mhz(header),
+            "NSBLK": self._row_spectra,
+            "NSTOT": self._n_spectra,
+        }
+        result = Header([(name, known.get(name, value), comment) for name, value, comment in cards])
+        for number, (name, letter, count, unit) in enumerate(columns, 1):
+            result[f"TTYPE{number}"] = name
+            result[f"TFORM{number}"] = f"{count}{letter}"
+            if unit:
+                result[f"TUNIT{number}"] = unit
+        n_times = self._row_spectra * min(header.n_bits, 8) // 8
+        result[f"TDIM{len(columns)}"] = f"(1,{header.n_channels},1,{n_times})"
+        return result
+
+
+def _primary(header: FilterbankHeader, path: Path, cards: Mapping[str, Any]) -> Header:
+    seconds, start = _start(header.start_mjd)
+    known = {
+        "DATE": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        "DATE-OBS": start.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3],
+        "OBSFREQ": _centre_mhz(header),
+        "OBSBW": header.channel_width_mhz * header.n_channels,
+        "OBSNCHAN": header.n_channels,
+        "SRC_NAME": header.source_name,
+        "STT_IMJD": int(header.start_mjd),
+        "STT_SMJD": int(seconds),
+        "STT_OFFS": seconds - int(seconds),
+    }
+    unknown = cards.keys() - {name for name, _, _ in PRIMARY_CARDS}
+    if unknown:
+        raise ValueError(f"{path}: {', '.join(sorted(unknown))}: no keywords of the primary header")
+    known |= cards
+    try:
+        return Header([(name, known.get(name, value), about) for name, value, about in PRIMARY_CARDS])
+    except ValueError as error:
+        raise PsrfitsError(f"{path}: primary header: {error}") from None
+
+
+def _start(mjd: float) -> tuple[float, datetime]:
+    """Return the seconds since midnight, and the date and time."""
+    seconds = (mjd - int(mjd)) * 86400
+    return seconds, _MJD_0 + timedelta(days=int(mjd), seconds=seconds)
+
+
+def _centre_mhz(header: FilterbankHeader) -> float:
+    return header.first_frequency_mhz + header.channel_width_mhz * (header.n_channels - 1) / 2
+
+
+def _bytes(header: Header) -> bytes:
+    return header.tostring().encode("ascii")

@@ -1,0 +1,208 @@
+"""SIGPROC filterbank files (`.fil`): a streaming reader and writer.
+
+A file is a binary header of keyword-value pairs followed by spectra, one after the other, each with
+`nchans` samples of 1, 2, 4, 8 or 16 bits (unsigned) or 32 bits (floating point), little endian.
+Source: D. R. Lorimer, SIGPROC documentation, version 4.3.
+"""
+
+import io
+import os
+import struct
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.formats.observation_file import (
+    FilterbankHeader,
+    ObservationFileError,
+    ObservationReader,
+    ObservationWriter,
+    check_header,
+)
+from physics_twins.pulsar.formats.samples import SAMPLE_TYPES, pack, unpack
+
+MAX_HEADER_BYTES = 1 << 20
+_NAMES = {
+    "n_channels": "nchans",
+    "n_bits": "nbits",
+    "sampling_time_s": "tsamp",
+    "channel_width_mhz": "foff",
+    "frequency": "fch1, foff",
+}
+
+
+class FilterbankError(ObservationFileError):
+    """A file that is no sound SIGPROC filterbank; the message names the file and the field."""
+
+
+class FilterbankReader(ObservationReader):
+    """A `.fil` file opened for streaming: the samples as they are stored."""
+
+    error = FilterbankError
+
+    def _open(self, drop_partial: bool) -> None:
+        keywords = _read_keywords(self._file, self.path)
+        self._data_start = self._file.tell()
+        self.header = _header(keywords, self.path)
+        n_spectra = self._count_spectra(self._data_start, self.header.spectrum_bytes, drop_partial)
+        stated = keywords.get("nsamples", 0)
+        if stated < 0 or (stated > n_spectra and not drop_partial):
+            raise FilterbankError(
+                f"{self.path}: nsamples = {stated}: the data hold {n_spectra} spectra"
+            )
+        self.n_spectra = min(stated, n_spectra) if stated else n_spectra
+
+    def _read(self, start: int, count: int) -> NDArray[Any]:
+        n_bytes, n_bits = self.header.spectrum_bytes, self.header.n_bits
+        raw = self._bytes(self._data_start + start * n_bytes, count * n_bytes)
+        samples = np.frombuffer(raw, dtype=SAMPLE_TYPES[n_bits])
+        return unpack(samples, n_bits, high_first=False).reshape(count, self.header.n_channels)
+
+
+class FilterbankWriter(ObservationWriter):
+    """A `.fil` file being written spectrum by spectrum; it takes its name when complete."""
+
+    def __init__(self, path: str | os.PathLike[str], header: FilterbankHeader) -> None:
+        """Begin a file.
+
+        Raises:
+            FilterbankError: The header describes no file that can be written.
+        """
+        _check(header, Path(path))
+        raw = _header_bytes(header, Path(path))
+        super().__init__(path, header)
+        self._file.write(raw)
+
+    def _write(self, spectra: NDArray[Any]) -> None:
+        self._file.write(pack(spectra, self.header.n_bits, self.path, high_first=False))
+
+
+_TEXT, _INTEGER, _DOUBLE, _FLAG = "text", "<i", "<d", "<b"
+_FORMS = {
+    "source_name": _TEXT,
+    "rawdatafile": _TEXT,
+    "telescope_id": _INTEGER,
+    "machine_id": _INTEGER,
+    "data_type": _INTEGER,
+    "barycentric": _INTEGER,
+    "pulsarcentric": _INTEGER,
+    "nchans": _INTEGER,
+    "nbits": _INTEGER,
+    "nifs": _INTEGER,
+    "nsamples": _INTEGER,
+    "nbeams": _INTEGER,
+    "ibeam": _INTEGER,
+    "npuls": _INTEGER,
+    "nbins": _INTEGER,
+    "tsamp": _DOUBLE,
+    "tstart": _DOUBLE,
+    "fch1": _DOUBLE,
+    "foff": _DOUBLE,
+    "az_start": _DOUBLE,
+    "za_start": _DOUBLE,
+    "src_raj": _DOUBLE,
+    "src_dej": _DOUBLE,
+    "refdm": _DOUBLE,
+    "period": _DOUBLE,
+    "signed": _FLAG,
+}
+_NEEDED = ("nchans", "nbits", "tsamp", "fch1", "foff")
+_MAX_TEXT_BYTES = 256
+
+
+def _read_keywords(file: BinaryIO, path: Path) -> dict[str, Any]:
+    if _read_text(file, path, "HEADER_START") != "HEADER_START":
+        raise FilterbankError(f"{path}: HEADER_START: not a SIGPROC filterbank file")
+    keywords: dict[str, Any] = {}
+    while (name := _read_text(file, path, "keyword")) != "HEADER_END":
+        if name == "FREQUENCY_START":
+            raise FilterbankError(f"{path}: {name}: tables of channel frequencies are not supported")
+        if name not in _FORMS:
+            raise FilterbankError(f"{path}: {name!r}: unknown keyword at byte {file.tell()}")
+        form = _FORMS[name]
+        read = _read_text if form == _TEXT else partial(_read_number, form=form)
+        keywords[name] = read(file, path, name)
+        if file.tell() > MAX_HEADER_BYTES:
+            raise FilterbankError(f"{path}: HEADER_END: none in the first {MAX_HEADER_BYTES} bytes")
+    return keywords
+
+
+def _read_number(file: BinaryIO, path: Path, name: str, form: str) -> Any:
+    raw = file.read(struct.calcsize(form))
+    if len(raw) != struct.calcsize(form):
+        raise FilterbankError(f"{path}: {name}: the file ends inside the header")
+    return struct.unpack(form, raw)[0]
+
+
+def _read_text(file: BinaryIO, path: Path, name: str) -> str:
+    position = file.tell()
+    length = _read_number(file, path, name, "<i")
+    if not 0 <= length <= _MAX_TEXT_BYTES:
+        found = f"a text of {length} bytes at byte {position}"
+        kind = "not a SIGPROC filterbank file: " if position == 0 else ""
+        raise FilterbankError(f"{path}: {name}: {kind}{found}, expected 0 to {_MAX_TEXT_BYTES}")
+    raw = file.read(length)
+    if len(raw) != length:
+        raise FilterbankError(f"{path}: {name}: the file ends inside the header")
+    return raw.decode("latin-1")
+
+
+def _header(keywords: dict[str, Any], path: Path) -> FilterbankHeader:
+    for name in _NEEDED:
+        if name not in keywords:
+            raise FilterbankError(f"{path}: {name}: missing from the header")
+    if keywords.get("nifs", 1) != 1:
+        found = keywords["nifs"]
+        raise FilterbankError(f"{path}: nifs = {found}: only files with one IF can be read")
+    if keywords.get("signed", 0):
+        raise FilterbankError(f"{path}: signed = 1: only unsigned samples can be read")
+    own = {*_NEEDED, "tstart", "source_name", "nifs", "nsamples"}
+    header = FilterbankHeader(
+        n_channels=keywords["nchans"],
+        n_bits=keywords["nbits"],
+        first_frequency_mhz=keywords["fch1"],
+        channel_width_mhz=keywords["foff"],
+        sampling_time_s=keywords["tsamp"],
+        start_mjd=keywords.get("tstart", 0.0),
+        source_name=keywords.get("source_name", ""),
+        others=tuple((name, value) for name, value in keywords.items() if name not in own),
+    )
+    _check(header, path)
+    return header
+
+
+def _check(header: FilterbankHeader, path: Path) -> None:
+    check_header(header, path, FilterbankError, names=_NAMES, depths=tuple(SAMPLE_TYPES))
+
+
+def _header_bytes(header: FilterbankHeader, path: Path) -> bytes:
+    keywords = dict(header.others) | {
+        "source_name": header.source_name,
+        "nchans": header.n_channels,
+        "nbits": header.n_bits,
+        "nifs": 1,
+        "tsamp": header.sampling_time_s,
+        "tstart": header.start_mjd,
+        "fch1": header.first_frequency_mhz,
+        "foff": header.channel_width_mhz,
+    }
+    out = io.BytesIO()
+    out.write(_text_bytes("HEADER_START"))
+    for name, value in keywords.items():
+        out.write(_text_bytes(name))
+        if name not in _FORMS:
+            raise FilterbankError(f"{path}: {name!r}: unknown keyword")
+        text = _FORMS[name] == _TEXT
+        if text and len(str(value)) > _MAX_TEXT_BYTES:
+            raise FilterbankError(f"{path}: {name}: longer than {_MAX_TEXT_BYTES} characters")
+        out.write(_text_bytes(str(value)) if text else struct.pack(_FORMS[name], value))
+    out.write(_text_bytes("HEADER_END"))
+    return out.getvalue()
+
+
+def _text_bytes(text: str) -> bytes:
+    raw = text.encode("latin-1", errors="replace")
+    return struct.pack("<i", len(raw)) + raw

@@ -1,0 +1,1 @@
+"""The parts of an observation, each by its physics: pulsar, medium, interference, receiver."""

@@ -1,0 +1,139 @@
+"""The receiving system: radiometer noise, bandpass, drifts, and what they make of each channel."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.parameters import ReceiverParameters
+from physics_twins.pulsar.physics import digitiser
+
+N_POLARISATIONS = 2
+NOTCH_GAIN = 0.03  # what a filter against a known transmitter lets through
+NOTCH_FRACTION = 0.02  # of the band, for one filter
+# Timescales between which the baseline's power falls as 1/frequency.
+BASELINE_S = (0.01, 100.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Receiver:
+    """What the receiving system and the digitiser do to each channel, in counts.
+
+    A count is `level + gain * (power + noise + counts_per_jy * signal) - power + baseline`, rounded
+    and cut to what `n_bits` hold. `noise` is Gaussian, with standard deviation `sigma`. The gain drifts
+    around 1, the baseline around 0, both the same in all channels.
+
+    Attributes:
+        level: Mean of the noise, shape (channel,).
+        sigma: Standard deviation of the noise, shape (channel,).
+        counts_per_jy: Counts for a flux density of 1 Jy, shape (channel,).
+        power: Counts that the system's own noise is worth, on which the gain acts, shape (channel,).
+        baseline: Standard deviation of the 1/f baseline, shape (channel,).
+        correlation: Of the noise with that in the channel before, at most 0.5, shape (channel,).
+        memory: Of the noise with that in the spectrum before, below 1, shape (channel,).
+        gain_drift: Standard deviation of the gain.
+        gain_drift_s: Time over which the gain drifts.
+        baseline_s: Shortest and longest timescale of the baseline.
+        sampling_s: Time from one spectrum to the next.
+        n_bits: 1, 2, 4, 8, 16, or 32 for floating point.
+    """
+
+    level: NDArray[np.float32]
+    sigma: NDArray[np.float32]
+    counts_per_jy: NDArray[np.float32]
+    power: NDArray[np.float32]
+    baseline: NDArray[np.float32]
+    correlation: NDArray[np.float32]
+    memory: NDArray[np.float32]
+    gain_drift: float
+    gain_drift_s: float
+    baseline_s: tuple[float, float]
+    sampling_s: float
+    n_bits: int
+
+    def __post_init__(self) -> None:
+        for name in ("level", "sigma", "counts_per_jy", "power", "baseline", "correlation", "memory"):
+            values = getattr(self, name)
+            if values.shape != self.level.shape or values.ndim != 1 or values.dtype != np.float32:
+                shape = f"({self.n_channels},) of float32"
+                raise ValueError(
+                    f"{name} must have shape {shape}, not {values.shape} of {values.dtype}"
+                )
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name} must be finite in all channels")
+        if not (np.abs(self.correlation) <= 0.5).all():
+            raise ValueError(f"correlation must be -0.5 to 0.5, found {np.abs(self.correlation).max()}")
+        if not (np.abs(self.memory) < 1).all():
+            raise ValueError(f"memory must be above -1 and below 1, found {np.abs(self.memory).max()}")
+
+    @property
+    def n_channels(self) -> int:
+        """Channels in a spectrum."""
+        return len(self.level)
+
+
+def receiver_of(parameters: ReceiverParameters, gain: NDArray[np.float64], sigma_jy: float) -> Receiver:
+    """Return the receiver that parameters describe.
+
+    Args:
+        parameters: Temperatures, drifts, bits.
+        gain: Bandpass, from `bandpass`, shape (channel,).
+        sigma_jy: Standard deviation of the noise in one sample, from `noise_sigma_jy`.
+    """
+    n_bits = parameters.n_bits
+    kept = gain if digitiser.keeps_bandpass(n_bits) else np.ones_like(gain)
+    sigma = (kept / digitiser.STEP_SIGMA[n_bits]).astype(np.float32)
+    per_jy = sigma / np.float32(sigma_jy)
+    system_jy = parameters.system_temperature_k / parameters.gain_k_per_jy
+    return Receiver(
+        level=np.full_like(sigma, digitiser.mean_count(n_bits)),
+        sigma=sigma,
+        counts_per_jy=per_jy,
+        power=per_jy * np.float32(system_jy),
+        baseline=per_jy * np.float32(parameters.baseline_jy),
+        correlation=np.full_like(sigma, parameters.channel_correlation),
+        memory=np.zeros_like(sigma),
+        gain_drift=parameters.gain_drift,
+        gain_drift_s=parameters.gain_drift_s,
+        baseline_s=BASELINE_S,
+        sampling_s=parameters.sampling_time_us * 1e-6,
+        n_bits=n_bits,
+    )
+
+
+def noise_sigma_jy(
+    system_temperature_k: float, gain_k_per_jy: float, *, channel_width_mhz: float, sampling_s: float
+) -> float:
+    """Return the standard deviation of the noise in one sample, in Jy.
+
+    Radiometer equation, Lorimer & Kramer, equation A1.21: Tsys / (G sqrt(n_pol * bandwidth * time)).
+
+    >>> round(noise_sigma_jy(21.0, 1.5, channel_width_mhz=1.25, sampling_s=102.4e-6), 3)
+    0.875
+    """
+    n_independent = N_POLARISATIONS * abs(channel_width_mhz) * 1e6 * sampling_s
+    return float(system_temperature_k / gain_k_per_jy / np.sqrt(n_independent))
+
+
+def bandpass(
+    frequency_mhz: NDArray[np.float64], ripple: float, rng: np.random.Generator, *, n_notches: int = 0
+) -> NDArray[np.float64]:
+    """Return the relative gain of each channel, shape (frequency,): roll-off at the edges and ripple.
+
+    Args:
+        frequency_mhz: Channel centres.
+        ripple: Relative depth of the ripple.
+        rng: Chooses the ripple's phases and the notches' places.
+        n_notches: Filters that take out a fiftieth of the band each.
+    """
+    span_mhz = np.ptp(frequency_mhz) * (1 + 1 / len(frequency_mhz))
+    position = (frequency_mhz - frequency_mhz.mean()) / span_mhz  # -0.5 to 0.5
+    roll_off = 1 / (1 + (np.abs(position) / 0.49) ** 40)
+    phases = rng.uniform(0, 2 * np.pi, 3)
+    n_waves = np.array([2, 5, 11])[:, None]
+    waves = np.cos(2 * np.pi * n_waves * position + phases[:, None]) / n_waves
+    gain = roll_off * (1 + ripple * waves.sum(axis=0) / (1 / n_waves).sum())
+    for centre in rng.uniform(-0.5, 0.5, n_notches):
+        depth = 1 / (1 + (np.abs(position - centre) / (NOTCH_FRACTION / 2)) ** 8)
+        gain *= 1 - (1 - NOTCH_GAIN) * depth
+    return gain

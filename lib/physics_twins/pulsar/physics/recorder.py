@@ -1,0 +1,130 @@
+"""The recorder: signal in, counts out, in one pass over each sample."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.physics.digitiser import highest_count, sample_type
+from physics_twins.pulsar.physics.drifts import Drifts
+from physics_twins.pulsar.physics.gaussian import body_table, fill_normal, generator_state
+from physics_twins.pulsar.physics.receiver import Receiver
+
+SEED_KEY = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Counts, and the drifts that are in them.
+
+    Attributes:
+        counts: Shape (time, channel).
+        gain: Relative gain, around 1, shape (time,).
+        baseline: The baseline in its standard deviations, shape (time,).
+    """
+
+    counts: NDArray[Any]
+    gain: NDArray[np.float32]
+    baseline: NDArray[np.float32]
+
+
+class Recorder:
+    """A receiver at work: noise, drifts, gain and digitiser applied to one piece after another.
+
+    Its noise follows from the seed and the lengths of the pieces, and not from the signal.
+
+    Args:
+        receiver: What it does to each channel.
+        seed: Of noise and drifts.
+    """
+
+    def __init__(self, receiver: Receiver, seed: int) -> None:
+        self.receiver = receiver
+        self._seed = seed
+        self._pieces = 0
+        self._table = body_table()
+        self._channels = _coefficients(receiver)
+        self._drifts = Drifts(receiver, seed)
+        self._noise = np.empty(receiver.n_channels + 1, np.float32)
+        fill_normal(self._noise, generator_state(seed, SEED_KEY, 0), self._table)
+
+    def record(self, signal_jy: NDArray[np.float32], counts: NDArray[Any] | None = None) -> Recorded:
+        """Return what is stored for a signal around the system's level.
+
+        Args:
+            signal_jy: Pulses and interference, shape (time, channel).
+            counts: Where to put the counts, shape (time, channel), of type `sample_type(n_bits)`;
+                a new array by default.
+        """
+        n_bits = self.receiver.n_bits
+        if counts is None:
+            counts = np.empty(signal_jy.shape, sample_type(n_bits))
+        self._pieces += 1
+        gain, baseline = self._drifts.following(len(signal_jy))
+        state = generator_state(self._seed, SEED_KEY, self._pieces)
+        channels, noise, limits = self._channels, self._noise, _limits(n_bits)
+        _record(signal_jy, counts, state, self._table, noise, channels, gain, baseline, limits)
+        return Recorded(counts, gain, baseline)
+
+
+def _limits(n_bits: int) -> NDArray[np.float32]:
+    """Return lowest and highest count, and what is added so that cutting the fraction off rounds."""
+    if n_bits == 32:
+        largest = np.finfo(np.float32).max
+        return np.array([-largest, largest, 0.0], np.float32)
+    return np.array([0.0, highest_count(n_bits), 0.5], np.float32)
+
+
+def _coefficients(receiver: Receiver) -> NDArray[np.float32]:
+    """Return what the kernel needs of each channel, shape (8, channel)."""
+    # Each channel gets a part of its neighbour's noise: cos and sin of an angle keep the variance.
+    angle = np.arcsin(2 * receiver.correlation) / 2
+    rows = [
+        receiver.level,
+        receiver.power,
+        receiver.baseline,
+        receiver.sigma * np.cos(angle),
+        receiver.sigma * np.sin(angle),
+        receiver.counts_per_jy,
+        receiver.memory,
+        np.sqrt(1 - receiver.memory**2),
+    ]
+    return np.ascontiguousarray(np.stack(rows), dtype=np.float32)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _record(
+    signal_jy: NDArray[np.float32],
+    counts: NDArray[Any],
+    state: NDArray[np.uint64],
+    table: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    channels: NDArray[np.float32],
+    gain: NDArray[np.float32],
+    baseline: NDArray[np.float32],
+    limits: NDArray[np.float32],
+) -> None:
+    """Turn signal into counts; `noise` holds that of the channel before the first one, too."""
+    n_channels = signal_jy.shape[1]
+    # Rows taken one by one: unpacked together, the compiler would not know that they are contiguous.
+    level, power, slow = channels[0], channels[1], channels[2]
+    own, before, per_jy = channels[3], channels[4], channels[5]
+    keep, fresh = channels[6], channels[7]
+    drawn = np.empty(n_channels + 1, np.float32)
+    remembers = keep.any()
+    one, lowest, highest, rounding = np.float32(1), limits[0], limits[1], limits[2]
+    for t in range(len(signal_jy)):
+        if remembers:
+            fill_normal(drawn, state, table)
+            noise[0] = keep[0] * noise[0] + fresh[0] * drawn[0]
+            for c in range(n_channels):
+                noise[c + 1] = keep[c] * noise[c + 1] + fresh[c] * drawn[c + 1]
+        else:
+            fill_normal(noise, state, table)
+        g, b = gain[t], baseline[t]
+        for c in range(n_channels):
+            varying = own[c] * noise[c + 1] + before[c] * noise[c] + per_jy[c] * signal_jy[t, c]
+            value = level[c] + (g - one) * power[c] + b * slow[c] + g * varying
+            counts[t, c] = min(max(value, lowest), highest) + rounding

@@ -1,0 +1,264 @@
+"""What reaches the telescope, segment by segment: pulses and interference as short lists, not samples.
+
+All random numbers follow from the seed, the segment and the kind of thing that is drawn, so that a
+longer observation begins like a shorter one.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.parameters import ObservationParameters
+from physics_twins.pulsar.physics.energies import Rotations, rotations
+from physics_twins.pulsar.physics.interference import Event, events_begun
+from physics_twins.pulsar.physics.ism import dispersion_delay
+from physics_twins.pulsar.physics.pulse_shapes import PulseShapes, add_pulses, pulse_shapes
+from physics_twins.pulsar.physics.receiver import Receiver, bandpass, noise_sigma_jy, receiver_of
+from physics_twins.pulsar.physics.scintillation import Screen
+from physics_twins.pulsar.physics.source import arrival_s
+
+SEGMENT_SAMPLES = 1 << 20
+PULSAR_KEY, BAND_KEY = 0, 3
+JITTER_REACH = 8.0  # standard deviations: no pulse comes earlier
+
+
+@dataclass(frozen=True, eq=False)
+class Pulses:
+    """Pulses on their way through the band.
+
+    Attributes:
+        number: Of the rotation, shape (pulse,).
+        giant: Whether it is a giant, shape (pulse,).
+        mode: 0, or 1 in the other mode, shape (pulse,).
+        time_s: When it arrives at the highest channel, shape (pulse,).
+        dm_pc_cm3: Dispersion measure then, shape (pulse,).
+        fluence_jy_ms: Mean over the band, shape (pulse,).
+        arrival: When it arrives, in spectra, shape (pulse, channel).
+        flux: Fluence at the band's centre, times scintillation, in Jy times spectra, (pulse, channel).
+        first: First spectrum that it reaches, shape (pulse,).
+        stop: The spectrum after the last one, shape (pulse,).
+        squares: Sum over its samples so far, in Jy squared, shape (pulse,); whoever renders adds to it.
+    """
+
+    number: NDArray[np.int64]
+    giant: NDArray[np.bool_]
+    mode: NDArray[np.int64]
+    time_s: NDArray[np.float64]
+    dm_pc_cm3: NDArray[np.float64]
+    fluence_jy_ms: NDArray[np.float64]
+    arrival: NDArray[np.float64]
+    flux: NDArray[np.float32]
+    first: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    squares: NDArray[np.float64]
+
+    def chosen(self, mask: NDArray[np.bool_]) -> "Pulses":
+        """Return those where a mask is true."""
+        return Pulses(**{f.name: getattr(self, f.name)[mask] for f in fields(self)})
+
+    def joined(self, others: "Pulses") -> "Pulses":
+        """Return these and others."""
+        pairs = {f.name: (getattr(self, f.name), getattr(others, f.name)) for f in fields(self)}
+        return Pulses(**{name: np.concatenate(pair) for name, pair in pairs.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """A piece of an observation, before the receiver.
+
+    Attributes:
+        first: Number of its first spectrum.
+        stop: The spectrum after its last one.
+        last: Whether the observation ends with it.
+        pulses: All that reach into it.
+        events: All interference that reaches into it.
+        begun: The events that begin in it.
+    """
+
+    first: int
+    stop: int
+    last: bool
+    pulses: Pulses
+    events: list[Event]
+    begun: list[Event]
+
+    def add_pulses(self, signal_jy: NDArray[np.float32], shapes: PulseShapes) -> None:
+        """Add the pulses to the segment's spectra, shape (time, channel), and sum up their squares."""
+        p = self.pulses
+        add_pulses(
+            signal_jy,
+            self.first,
+            p.arrival,
+            p.flux,
+            p.mode,
+            p.squares,
+            shapes.arrived,
+            shapes.begin,
+            shapes.length,
+            shapes.steps,
+        )
+
+    def add_interference(self, signal_jy: NDArray[np.float32]) -> None:
+        """Add the interference to the segment's spectra, shape (time, channel)."""
+        for event in self.events:
+            if event.kind != "dropout":
+                event.add_to(signal_jy, self.first)
+
+    def lose_dropped(self, counts: Any) -> None:
+        """Set to zero what was lost of the segment's counts, an array or tensor (time, channel)."""
+        for event in self.events:
+            if event.kind == "dropout":
+                rows, _ = event.within(self.first, self.stop)
+                counts[rows, event.first_channel : event.stop_channel] = 0
+
+    def ended(self) -> Pulses:
+        """Return the pulses that reach no later segment."""
+        return self.pulses.chosen((self.pulses.stop <= self.stop) | self.last)
+
+
+class Sky:
+    """A pulsar and interference over a telescope.
+
+    Args:
+        parameters: All of them.
+        seed: Of everything.
+        train: The pulses, from `rotations` by default.
+        first_s: When rotation 0 arrives; within the first period by default.
+
+    Attributes:
+        frequency_mhz: Channel centres, the highest first, shape (channel,).
+        sigma_jy: Standard deviation of the noise in a sample.
+        bandpass: Relative gain, shape (channel,).
+        receiver: What the telescope makes of it.
+        shapes: Of a pulse in each channel.
+        segment_spectra: Length of a segment.
+    """
+
+    def __init__(
+        self,
+        parameters: ObservationParameters,
+        seed: int,
+        *,
+        train: Iterator[Rotations] | None = None,
+        first_s: float | None = None,
+    ) -> None:
+        self.parameters, self.seed = parameters, seed
+        self.sampling_s = parameters.sampling_time_us * 1e-6
+        self.frequency_mhz = channel_frequencies(parameters)
+        self.sigma_jy = noise_sigma_jy(
+            parameters.system_temperature_k,
+            parameters.gain_k_per_jy,
+            channel_width_mhz=parameters.bandwidth_mhz / parameters.n_channels,
+            sampling_s=self.sampling_s,
+        )
+        self.bandpass = bandpass(
+            self.frequency_mhz,
+            parameters.bandpass_ripple,
+            np.random.default_rng([seed, BAND_KEY]),
+            n_notches=parameters.n_notches,
+        )
+        self.shapes: PulseShapes = pulse_shapes(parameters, self.frequency_mhz)
+        self.segment_spectra = max(16, SEGMENT_SAMPLES // parameters.n_channels)
+        self._train = rotations(parameters, seed) if train is None else train
+        phase = np.random.default_rng([seed, PULSAR_KEY]).random()
+        self._first_s = phase * parameters.period_s if first_s is None else first_s
+        top_mhz = float(self.frequency_mhz[0])
+        self._delay_per_dm = dispersion_delay(self.frequency_mhz, 1.0, reference_mhz=top_mhz)
+        self._screen = _screen(parameters, self.frequency_mhz, seed)
+
+    @property
+    def receiver(self) -> Receiver:
+        """What the telescope makes of what reaches it."""
+        return receiver_of(self.parameters, self.bandpass, self.sigma_jy)
+
+    def segments(self, n_spectra: float) -> Iterator[Segment]:
+        """Yield so many spectra, or without end where infinite, piece by piece."""
+        pending, horizon = self._nothing(), 0.0
+        events: list[Event] = []
+        for first in itertools.count(step=self.segment_spectra):
+            stop = int(min(first + self.segment_spectra, n_spectra))
+            while horizon < stop and (turns := next(self._train, None)) is not None:
+                pending = pending.joined(self._pulses(turns))
+                horizon = self._horizon(turns.stop)
+            begun = events_begun(
+                self.parameters,
+                self.seed,
+                first=first,
+                n_spectra=stop - first,
+                segment_spectra=self.segment_spectra,
+                frequency_mhz=self.frequency_mhz,
+                sampling_s=self.sampling_s,
+            )
+            events = [event for event in events if event.stop > first] + begun
+            here = (pending.first < stop) & (pending.stop > first)
+            segment = Segment(first, stop, stop >= n_spectra, pending.chosen(here), events, begun)
+            yield segment
+            if segment.last:
+                return
+            pending.squares[here] = segment.pulses.squares
+            pending = pending.chosen(pending.stop > stop)
+
+    def _pulses(self, turns: Rotations) -> Pulses:
+        """Return the pulses of some rotations as they reach the telescope."""
+        p, shapes = self.parameters, self.shapes
+        time_s = self._first_s + arrival_s(turns.number, p) + turns.jitter * p.width_ms * 1e-3
+        dm_pc_cm3 = np.maximum(p.dm_pc_cm3 + p.dm_drift_pc_cm3_per_h * time_s / 3600, 0)
+        arrival = (time_s[:, None] + np.outer(dm_pc_cm3, self._delay_per_dm)) / self.sampling_s
+        brightness = np.ones((len(time_s), p.n_channels), np.float32)
+        if self._screen is not None:
+            brightness = self._screen.intensity(time_s)
+        median_jy = p.fluence_jy_ms * 1e-3 / self.sampling_s
+        starts = np.floor((arrival + shapes.begin).min(axis=1) + 0.5).astype(np.int64)
+        ends = np.ceil((arrival + shapes.begin + shapes.length).max(axis=1)).astype(np.int64) + 2
+        return Pulses(
+            number=turns.number,
+            giant=turns.giant,
+            mode=turns.mode,
+            time_s=time_s,
+            dm_pc_cm3=dm_pc_cm3,
+            fluence_jy_ms=p.fluence_jy_ms
+            * turns.energy
+            * (brightness * shapes.weight[turns.mode]).mean(axis=1),
+            arrival=arrival,
+            flux=(median_jy * turns.energy[:, None] * brightness).astype(np.float32),
+            first=starts,
+            stop=ends,
+            squares=np.zeros(len(time_s)),
+        )
+
+    def _nothing(self) -> Pulses:
+        none = np.zeros(0)
+        numbers = none.astype(np.int64)
+        return self._pulses(Rotations(0, numbers, none, none.astype(bool), numbers, none))
+
+    def _horizon(self, number: int) -> float:
+        """Return a spectrum that no pulse reaches from this rotation on."""
+        p = self.parameters
+        arrives_s = self._first_s + float(arrival_s(np.array([number]), p)[0])
+        early_s = JITTER_REACH * p.jitter * p.width_ms * 1e-3
+        return (arrives_s - early_s) / self.sampling_s + float(self.shapes.begin.min()) - 1
+
+
+def channel_frequencies(parameters: ObservationParameters) -> NDArray[np.float64]:
+    """Return the channel centres in MHz, the highest first, shape (frequency,)."""
+    width_mhz = parameters.bandwidth_mhz / parameters.n_channels
+    highest_mhz = parameters.centre_frequency_mhz + (parameters.bandwidth_mhz - width_mhz) / 2
+    return highest_mhz - width_mhz * np.arange(parameters.n_channels, dtype=np.float64)
+
+
+def _screen(
+    parameters: ObservationParameters, frequency_mhz: NDArray[np.float64], seed: int
+) -> Screen | None:
+    if parameters.scintillation_mhz == 0:
+        return None
+    return Screen(
+        frequency_mhz,
+        parameters.scintillation_mhz,
+        parameters.scintillation_s,
+        index=parameters.scattering_index,
+        seed=seed,
+    )

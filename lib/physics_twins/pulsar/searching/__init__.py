@@ -1,0 +1,1 @@
+"""From spectra to candidates: cleaned, dedispersed, searched for pulses and for periods."""

@@ -1,0 +1,76 @@
+"""Prepare a block of spectra for a search: normalise each channel and remove interference."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.searching.cells import CELL, MIN_CELLS, measure_cells
+from physics_twins.pulsar.searching.impulses import find_impulses
+from physics_twins.pulsar.searching.normalisation import normalise_into, normalised, normalised_shape
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """Normalised spectra and what was removed from them.
+
+    Attributes:
+        data: Mean 0, standard deviation 1 in each channel, 0 where removed; shape (channel, time).
+        bad_channel: Channels that were removed whole, shape (channel,).
+        narrowband: Samples removed as narrow-band bursts, shape (channel, time).
+        broadband: Spectra removed as broad-band impulses, shape (time,).
+    """
+
+    data: NDArray[np.float32]
+    bad_channel: NDArray[np.bool_]
+    narrowband: NDArray[np.bool_]
+    broadband: NDArray[np.bool_]
+
+
+def clean(spectra: NDArray[Any], *, drift: float) -> Cleaned:
+    """Normalise spectra and remove interference.
+
+    Args:
+        spectra: Counts, shape (time, channel); where they are few, nothing is removed.
+        drift: By how many samples a pulse comes later in a channel than in the one above, at most.
+    """
+    narrowband = np.zeros(spectra.T.shape, dtype=bool)
+    if len(spectra) < MIN_CELLS * CELL:
+        data = normalise(spectra)
+        return Cleaned(
+            data, np.logical_not(data.any(axis=1)), narrowband, np.zeros(len(spectra), dtype=bool)
+        )
+    cells = measure_cells(spectra, drift=drift)
+    data = normalised(spectra, cells)
+    coarse = np.empty(normalised_shape(*spectra.shape), np.int8)
+    normalise_into(coarse, spectra, cells)
+    n_time = len(spectra)
+    impulses = find_impulses(coarse, cells.bad_channel, start=0, n_frames=1, frame_spectra=n_time)
+    broadband = impulses.removed[:n_time]
+    data[:, broadband] = 0
+    whole = len(cells.removed) * CELL
+    narrowband[:, :whole] = np.repeat(cells.removed.T, CELL, axis=1)
+    return Cleaned(data, cells.bad_channel, narrowband, broadband)
+
+
+def normalise(spectra: NDArray[Any]) -> NDArray[np.float32]:
+    """Return spectra with mean 0 and standard deviation 1 in each channel, shape (channel, time).
+
+    Nothing is removed. Mean and standard deviation are those of the quiet part where the spectra are
+    many enough to tell; a channel that is constant becomes 0.
+
+    Args:
+        spectra: Counts, shape (time, channel).
+
+    >>> normalise(np.array([[1, 7], [3, 7]])).round(1)
+    array([[-1.,  1.],
+           [ 0.,  0.]], dtype=float32)
+    """
+    if len(spectra) < MIN_CELLS * CELL:
+        level, sigma = spectra.mean(axis=0), spectra.std(axis=0)
+    else:
+        cells = measure_cells(spectra, drift=0.0)
+        level, sigma = cells.level, cells.sigma
+    inverse = np.where(sigma > 0, 1 / np.where(sigma > 0, sigma, 1), 0)
+    return np.ascontiguousarray(((spectra - level) * inverse).T, dtype=np.float32)

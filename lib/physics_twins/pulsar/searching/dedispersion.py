@@ -1,0 +1,150 @@
+"""Dedispersion: shift the channels against each other and add them, for one DM or many."""
+
+import numba
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.physics.ism import channel_smearing, dispersion_delay, snr_ratio_at_dm_error
+from physics_twins.pulsar.searching.cleaning import clean, normalise
+
+
+def dm_trials(
+    frequency_mhz: NDArray[np.float64],
+    *,
+    sampling_s: float,
+    dm_min_pc_cm3: float,
+    dm_max_pc_cm3: float,
+    loss: float,
+) -> NDArray[np.float64]:
+    """Return DM trials so close that the narrowest visible pulse loses at most `loss` of its S/N.
+
+    That pulse is as wide as a sample and the smearing inside the channels make it, so that trials lie
+    further apart at high DM (Cordes & McLaughlin 2003, equation 12).
+
+    Args:
+        frequency_mhz: Channel centres, shape (channel,).
+        sampling_s: Time from one spectrum to the next.
+        dm_min_pc_cm3: First trial.
+        dm_max_pc_cm3: The last trial is not below this.
+        loss: Largest relative loss half-way between two trials.
+
+    >>> trials = dm_trials(np.linspace(1530, 1210, 256), sampling_s=102.4e-6,
+    ...                    dm_min_pc_cm3=5, dm_max_pc_cm3=100, loss=0.03)
+    >>> len(trials), trials[:2].round(3), trials[-2:].round(3)
+    (679, array([5.   , 5.072]), array([ 99.868, 100.155]))
+    """
+    lowest_mhz, highest_mhz = frequency_mhz.min(), frequency_mhz.max()
+    channel_width_mhz = (highest_mhz - lowest_mhz) / max(1, len(frequency_mhz) - 1)
+    band_delay_s = float(dispersion_delay(lowest_mhz, 1.0, reference_mhz=highest_mhz))
+    middle_mhz = [(lowest_mhz + highest_mhz) / 2]
+    # The loss depends on DM error over width alone: solve once, for a width of 1 s.
+    errors = np.linspace(0, 3 / band_delay_s, 10000)
+    ratio = snr_ratio_at_dm_error(errors, 1.0, band_delay_s)
+    error_per_s = errors[np.searchsorted(-ratio, loss - 1.0)]
+    trials = [dm_min_pc_cm3]
+    while trials[-1] < dm_max_pc_cm3:
+        smear_s = channel_smearing(middle_mhz, trials[-1], channel_width_mhz=channel_width_mhz)[0]
+        trials.append(trials[-1] + 2 * error_per_s * np.hypot(sampling_s, smear_s))
+    return np.array(trials)
+
+
+def delay_samples(
+    frequency_mhz: NDArray[np.float64], dm_pc_cm3: NDArray[np.float64], sampling_s: float
+) -> NDArray[np.int32]:
+    """Return delays after the highest channel in samples, shape (dm, channel)."""
+    dm_pc_cm3 = np.atleast_1d(dm_pc_cm3)[:, None]
+    delay_s = dispersion_delay(frequency_mhz, dm_pc_cm3, reference_mhz=frequency_mhz.max())
+    return np.rint(delay_s / sampling_s).astype(np.int32)
+
+
+def channel_drift(frequency_mhz: NDArray[np.float64], dm_pc_cm3: float, sampling_s: float) -> float:
+    """Return by how many samples a pulse is later in the lowest channel than in the one above.
+
+    >>> round(channel_drift(np.linspace(1530, 1210, 257), 56.77, 102.4e-6), 2)
+    3.24
+    """
+    if len(frequency_mhz) < 2:
+        return 0.0
+    lowest, above = np.sort(frequency_mhz)[:2]
+    return float(dispersion_delay(lowest, dm_pc_cm3, reference_mhz=above)) / sampling_s
+
+
+def dedispersed(
+    observation: xr.Dataset, dm_pc_cm3: float, *, variable: str = "data", cleaned: bool = False
+) -> xr.DataArray:
+    """Return the sum over channels of an observation along one dispersion track.
+
+    Args:
+        observation: From `simulate` or a file; the highest frequency comes first.
+        dm_pc_cm3: Dispersion measure of the track.
+        variable: `data` (counts, each channel normalised by its own noise), or one of the true
+            components (Jy, normalised by the simulated noise).
+        cleaned: Whether interference is removed from `data` first, as a search does.
+
+    Returns:
+        The series (time) in standard deviations of the noise; its time is that of arrival at the
+        highest channel.
+
+    Raises:
+        ValueError: The dispersion measure is negative.
+    """
+    if dm_pc_cm3 < 0:
+        raise ValueError(f"dm_pc_cm3 = {dm_pc_cm3:g} pc cm-3 must be 0 or more")
+    data, good = _normalised(observation, variable, dm_pc_cm3 if cleaned else None)
+    sampling_s = float(observation.attrs["sampling_time_s"])
+    delays = delay_samples(observation["frequency"].values, np.array([dm_pc_cm3]), sampling_s)[0]
+    series, _ = dedisperse(data, delays, good)
+    attributes = {"units": "sigma", "long_name": "Dedispersed signal", "dm_pc_cm3": dm_pc_cm3}
+    return xr.DataArray(series, {"time": observation["time"]}, name="dedispersed", attrs=attributes)
+
+
+def _normalised(
+    observation: xr.Dataset, variable: str, clean_for_dm_pc_cm3: float | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return a variable in standard deviations of the noise (channel, time), and its good channels."""
+    spectra = observation[variable].values
+    every_channel = np.ones(spectra.shape[1], dtype=bool)
+    if variable != "data":
+        sigma_jy = np.float32(observation.attrs["noise_sigma_jy"])
+        return np.ascontiguousarray(spectra.T / sigma_jy, dtype=np.float32), every_channel
+    if clean_for_dm_pc_cm3 is None:
+        return normalise(spectra), every_channel
+    sampling_s = float(observation.attrs["sampling_time_s"])
+    drift = channel_drift(observation["frequency"].values, clean_for_dm_pc_cm3, sampling_s)
+    result = clean(spectra, drift=drift)
+    return result.data, ~result.bad_channel
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def dedisperse(data, delays, good):  # pragma: no cover
+    """Return the sum over channels along one dispersion track, over the root of their number.
+
+    Where a track leaves the data at their end, the channels that remain are added.
+
+    Args:
+        data: Normalised spectra, float32, shape (channel, time).
+        delays: Samples after the highest channel, shape (channel,).
+        good: Channels to add, shape (channel,).
+
+    Returns:
+        Series with standard deviation 1 where the noise is white, and the number of channels in each
+        of its values, both of shape (time,).
+    """
+    n_channels, n_time = data.shape
+    series = np.zeros(n_time, np.float32)
+    count = np.zeros(n_time + 1, np.int32)
+    for c in range(n_channels):
+        n = n_time - delays[c]
+        if n <= 0 or not good[c]:
+            continue
+        row = data[c, delays[c] :]
+        for t in range(n):
+            series[t] += row[t]
+        count[0] += 1
+        count[n] -= 1
+    present = np.cumsum(count[:-1])
+    for t in range(n_time):
+        if present[t] > 0:
+            series[t] /= np.sqrt(np.float32(present[t]))
+    return series, present

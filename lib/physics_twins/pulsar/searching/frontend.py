@@ -1,0 +1,302 @@
+"""From spectra to what a classifier needs of each frame: a stream is worked through block by block.
+
+A frame holds the pulses that arrive in it at the highest channel; the channels below are looked at
+where the pulse is later, beyond the frame. Numbers are made for every frame; pictures only for those
+that show anything at all.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.physics.ism import channel_smearing
+from physics_twins.pulsar.searching import frame_statistics
+from physics_twins.pulsar.searching.cells import CELL, CellMemory, Cells, measure_cells
+from physics_twins.pulsar.searching.dedispersion import channel_drift, dm_trials
+from physics_twins.pulsar.searching.dm_plane import Peaks, Plan, frame_peaks, make_plan
+from physics_twins.pulsar.searching.impulses import WIDTHS as IMPULSE_WIDTHS
+from physics_twins.pulsar.searching.impulses import Impulses, find_impulses
+from physics_twins.pulsar.searching.normalisation import normalise_into, normalised_shape
+from physics_twins.pulsar.searching.stack import N_BINS, N_SUBBANDS, cut_stack, track
+
+# Above any of these a frame is looked at closely; white noise is below in 19 of 20 frames.
+GATE_PULSE_SNR = 4.3
+GATE_BOX_SIGMA = 5.0
+GATE_ROUGH_SIGMA = 8.0
+GATE_IMPULSE_SIGMA = 4.5
+GATE_TOTAL_SIGMA = 5.0
+GATE_LOWEST_SIGMA = -6.0
+# Lowest S/N of a pulse whose wings in the frames around it are known as such.
+MIN_SHADOW_SNR = 7.0
+
+SCALARS = (
+    "snr",
+    "octave",
+    "dm_fraction",
+    "snr_lowest_dm",
+    "snr_highest_dm",
+    "snr_mean",
+    "snr_median",
+    "snr_narrower",
+    "snr_wider",
+    "shadow_snr",
+    "sweep_frames",
+    *frame_statistics.NAMES,
+    *(f"impulse_{width}" for width in IMPULSE_WIDTHS),
+    *(f"total_{width}" for width in IMPULSE_WIDTHS),
+    "impulse_fraction",
+    "bad_fraction",
+)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What the front end says about consecutive frames.
+
+    Attributes:
+        scalars: Numbers named by `SCALARS`, shape (frame, scalar).
+        dm_pc_cm3: DM of the best candidate, shape (frame,).
+        sample: Its arrival at the highest channel, from the start of the first frame, shape (frame,).
+        width: Full width of its filter in samples, shape (frame,).
+        gated: Frames that are looked at closely, ascending, shape (gated,).
+        stacks: Their best candidate along its track, shape (gated, 32, 128).
+        present: Share of it that is neither removed nor missing, shape (gated, 32).
+        cells: Their cells, highest and mean, shape (gated, 2, 16, 64).
+        impulses: Their subbands without any delay, shape (gated, 16, 64).
+        removed_fraction: Share of samples removed in each channel, shape (channel,).
+    """
+
+    scalars: NDArray[np.float32]
+    dm_pc_cm3: NDArray[np.float64]
+    sample: NDArray[np.int64]
+    width: NDArray[np.float32]
+    gated: NDArray[np.int64]
+    stacks: NDArray[np.float32]
+    present: NDArray[np.float32]
+    cells: NDArray[np.float32]
+    impulses: NDArray[np.float32]
+    removed_fraction: NDArray[np.float64]
+
+    @property
+    def snr(self) -> NDArray[np.float32]:
+        """S/N of the best candidate, shape (frame,)."""
+        return self.scalars[:, 0]
+
+
+class FrontEnd:
+    """Turns spectra of one receiver into `Frames`.
+
+    Attributes:
+        frequency_mhz: Channel centres, the highest first, shape (channel,).
+        sampling_s: Time from one spectrum to the next.
+        parameters: What is sought.
+        n_before: Spectra that it needs before the first frame of a block.
+        n_after: Spectra that it needs after the last.
+    """
+
+    def __init__(
+        self, frequency_mhz: NDArray[np.float64], sampling_s: float, parameters: LabelParameters
+    ) -> None:
+        """Plan the dedispersion.
+
+        Raises:
+            ValueError: Frequencies do not descend, or a frame is no whole number of cells.
+        """
+        if len(frequency_mhz) < 2 or not (np.diff(frequency_mhz) < 0).all():
+            raise ValueError("frequency_mhz: two or more channels are needed, the highest first")
+        if parameters.frame_spectra % CELL:
+            raise ValueError(
+                f"frame_spectra = {parameters.frame_spectra} must be a multiple of {CELL} spectra"
+            )
+        self.frequency_mhz = np.asarray(frequency_mhz, dtype=np.float64)
+        self.sampling_s = sampling_s
+        self.parameters = parameters
+        narrowest_s = self._narrowest_s()
+        trials = dm_trials(
+            self.frequency_mhz,
+            sampling_s=narrowest_s,
+            dm_min_pc_cm3=parameters.dm_min_pc_cm3,
+            dm_max_pc_cm3=parameters.dm_max_pc_cm3,
+            loss=parameters.dm_loss,
+        )
+        self.plan: Plan = make_plan(
+            self.frequency_mhz,
+            trials,
+            sampling_s=sampling_s,
+            width_min_s=narrowest_s,
+            width_max_s=1e-3 * parameters.width_max_ms,
+        )
+        self._drift = channel_drift(self.frequency_mhz, parameters.dm_max_pc_cm3, sampling_s)
+        self.n_before = parameters.frame_spectra
+        self.n_after = parameters.frame_spectra + self.plan.reach
+        self._buffer, self._memory = np.empty((0, 0), np.int8), CellMemory()
+
+    def _narrowest_s(self) -> float:
+        """Return the width of the narrowest pulse as it is received: sampled, smeared in a channel."""
+        middle_mhz = (self.frequency_mhz[0] + self.frequency_mhz[-1]) / 2
+        width_mhz = np.ptp(self.frequency_mhz) / (len(self.frequency_mhz) - 1)
+        smear_s = channel_smearing(
+            [middle_mhz], self.parameters.dm_min_pc_cm3, channel_width_mhz=width_mhz
+        )[0]
+        width_s = max(1e-3 * self.parameters.width_min_ms, self.sampling_s)
+        return float(np.hypot(width_s, smear_s))
+
+    def __call__(self, spectra: NDArray[Any], *, n_before: int, n_frames: int) -> Frames:
+        """Return what each frame of a block shows.
+
+        Args:
+            spectra: Counts, shape (time, channel), the highest frequency first.
+            n_before: Spectra before the first frame, a multiple of 16; `self.n_before` except at the
+                start of an observation, where it is 0.
+            n_frames: Frames; `self.n_after` spectra should follow the last. Where they do not, as at
+                the end of an observation, a pulse is sought in what there is of it.
+
+        Raises:
+            ValueError: The block does not hold these frames, or other channels.
+        """
+        self._check(spectra, n_before, n_frames)
+        frame = self.parameters.frame_spectra
+        cells = measure_cells(spectra, drift=self._drift, memory=self._memory)
+        data = self._normalised(spectra, cells)
+        place = {"start": n_before, "n_frames": n_frames, "frame_spectra": frame}
+        impulses = find_impulses(data, cells.bad_channel, **place)
+        data[:, impulses.removed] = 0
+        peaks = frame_peaks(data, self.plan, **place)
+        scalars = self._scalars(peaks, cells, impulses, n_before, n_frames)
+        gated = np.flatnonzero(_gate(scalars))
+        stacks, present, pictures, subbands = self._pictures(
+            gated, data, cells, impulses, peaks, n_before
+        )
+        return Frames(
+            scalars,
+            self.plan.trials[peaks.trial],
+            peaks.sample.astype(np.int64) - n_before,
+            peaks.width,
+            gated,
+            stacks,
+            present,
+            pictures,
+            subbands,
+            np.where(cells.bad_channel, 1.0, cells.removed.mean(axis=0)),
+        )
+
+    def _check(self, spectra: NDArray[Any], n_before: int, n_frames: int) -> None:
+        needed = n_before + n_frames * self.parameters.frame_spectra
+        if spectra.ndim != 2 or spectra.shape[1] != len(self.frequency_mhz):
+            shape = f"(time, {len(self.frequency_mhz)})"
+            raise ValueError(f"spectra have shape {spectra.shape}, expected {shape}")
+        if n_before % CELL or n_frames < 1 or len(spectra) < needed:
+            raise ValueError(
+                f"{len(spectra)} spectra do not hold n_before = {n_before} (a multiple of {CELL})"
+                f" and n_frames = {n_frames} of {self.parameters.frame_spectra} spectra"
+            )
+
+    def _normalised(self, spectra: NDArray[Any], cells: Cells) -> NDArray[np.int8]:
+        shape = normalised_shape(*spectra.shape)
+        if self._buffer.shape != shape:
+            self._buffer = np.zeros(shape, np.int8)
+        normalise_into(self._buffer, spectra, cells)
+        return self._buffer
+
+    def _scalars(
+        self, peaks: Peaks, cells: Cells, impulses: Impulses, start: int, n_frames: int
+    ) -> NDArray[np.float32]:
+        """Return all numbers, shape (frame, scalar)."""
+        frame = self.parameters.frame_spectra
+        snr, best = peaks.snr, np.searchsorted(self.plan.widths, peaks.width)
+        row = np.arange(n_frames)
+        padded = peaks.widths[:, [0, *range(peaks.widths.shape[1]), -1]]
+        dm = self.plan.trials[peaks.trial]
+        span = np.ptp(self.plan.trials) or 1.0
+        impulse_fraction = impulses.removed[start : start + n_frames * frame]
+        columns = [
+            snr,
+            best,
+            (dm - self.plan.trials[0]) / span,
+            peaks.curve[:, 0],
+            peaks.curve[:, -1],
+            peaks.curve.mean(axis=1),
+            np.median(peaks.curve, axis=1),
+            padded[row, best],
+            padded[row, best + 2],
+            self._shadows(peaks),
+            dm * self.delay_per_dm / frame,
+            *frame_statistics.cell_statistics(cells, start, n_frames, frame).T,
+            *impulses.common.T,
+            *impulses.total.T,
+            impulse_fraction.reshape(n_frames, frame).mean(axis=1),
+            np.full(n_frames, cells.bad_channel.mean()),
+        ]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    @property
+    def delay_per_dm(self) -> float:
+        """Samples across the band for a DM of 1 pc cm-3."""
+        return float(self.plan.reach / max(self.plan.trials[-1], 1e-9))
+
+    def _shadows(self, peaks: Peaks) -> NDArray[np.float32]:
+        """Return the S/N of the pulse in another frame whose wing a frame's candidate is, else 0.
+
+        At a wrong DM a strong pulse seems to arrive at another time, in another frame. A candidate is
+        such a wing where its track crosses that of the stronger one inside the band.
+        """
+        snr, sample, dm = peaks.snr, peaks.sample, self.plan.trials[peaks.trial]
+        out = np.zeros(len(snr), np.float32)
+        for strong in np.flatnonzero(snr >= MIN_SHADOW_SNR):
+            later = sample - sample[strong]
+            at_end = later + (dm - dm[strong]) * self.delay_per_dm
+            reach = peaks.width + peaks.width[strong]
+            crosses = (np.minimum(later, at_end) <= reach) & (np.maximum(later, at_end) >= -reach)
+            weaker = crosses & (snr < snr[strong])
+            out[weaker] = np.maximum(out[weaker], snr[strong])
+        return out
+
+    def _pictures(
+        self,
+        gated: NDArray[np.int64],
+        data: NDArray[np.int8],
+        cells: Cells,
+        impulses: Impulses,
+        peaks: Peaks,
+        start: int,
+    ) -> tuple[NDArray[np.float32], ...]:
+        frame = self.parameters.frame_spectra
+        stacks = np.zeros((len(gated), N_SUBBANDS, N_BINS), np.float32)
+        present = np.zeros((len(gated), N_SUBBANDS), np.float32)
+        pictures = np.zeros((len(gated), 2, 16, frame_statistics.PICTURE_CHANNELS), np.float32)
+        subbands = np.zeros((len(gated), 16, frame_statistics.PICTURE_TIMES), np.float32)
+        tracks: dict[int, NDArray[np.int32]] = {}
+        for n, f in enumerate(gated):
+            trial = int(peaks.trial[f])
+            if trial not in tracks:
+                tracks[trial] = track(self.frequency_mhz, self.plan.trials[trial], self.sampling_s)
+            stacks[n], present[n] = cut_stack(
+                data,
+                ~cells.bad_channel,
+                tracks[trial],
+                sample=int(peaks.sample[f]),
+                width=float(peaks.width[f]),
+            )
+            pictures[n] = frame_statistics.cell_picture(cells, start + f * frame, frame)
+            subbands[n] = frame_statistics.impulse_picture(impulses, start + f * frame, frame)
+        return stacks, present, pictures, subbands
+
+
+def _gate(scalars: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which frames show anything, shape (frame,)."""
+    column = {name: scalars[:, n] for n, name in enumerate(SCALARS)}
+    boxes = np.max([v for name, v in column.items() if name.startswith("box_")], axis=0)
+    common = np.max([v for name, v in column.items() if name.startswith("impulse_")], axis=0)
+    total = np.max([v for name, v in column.items() if name.startswith("total_")], axis=0)
+    return (
+        (column["snr"] > GATE_PULSE_SNR)
+        | (boxes > GATE_BOX_SIGMA)
+        | (column["roughest"] > GATE_ROUGH_SIGMA)
+        | (common > GATE_IMPULSE_SIGMA)
+        | (total > GATE_TOTAL_SIGMA)
+        | (column["lowest"] < GATE_LOWEST_SIGMA)
+        | (column["removed_fraction"] > 0)
+    )

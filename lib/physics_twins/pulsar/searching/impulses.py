@@ -1,0 +1,154 @@
+"""Impulses that reach the whole band in the same instant: lightning, ignition, switching.
+
+The statistic is the median over subbands: a dispersed pulse is in one or two of them at a time, and so
+is a transmitter, while an impulse is in all.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.searching.normalisation import UNIT
+
+N_SUBBANDS = 16
+WIDTHS = (1, 4, 16, 64)  # samples
+IMPULSE_SIGMA = 6.0
+# The sum over the band must be so high before the median over subbands is looked at.
+GATE_SIGMA = 4.0
+N_NOISE_VALUES = 512
+PART = 4096  # spectra that are added at once
+
+
+@dataclass(frozen=True)
+class Impulses:
+    """Impulses in a block of spectra.
+
+    Attributes:
+        subbands: Sum of the channels of each subband, unit noise, shape (subband, time).
+        common: S/N of the median over subbands, for each frame the highest, shape (frame, width).
+        total: S/N of the sum over the band, for each frame the highest, shape (frame, width).
+        removed: Spectra taken for impulses, shape (time,).
+    """
+
+    subbands: NDArray[np.float32]
+    common: NDArray[np.float32]
+    total: NDArray[np.float32]
+    removed: NDArray[np.bool_]
+
+
+def find_impulses(
+    data: NDArray[np.int8],
+    bad_channel: NDArray[np.bool_],
+    *,
+    start: int,
+    n_frames: int,
+    frame_spectra: int,
+) -> Impulses:
+    """Return the impulses of a block.
+
+    Args:
+        data: Normalised spectra, 0 where removed, shape (channel, time).
+        bad_channel: Channels that are removed, shape (channel,).
+        start: Sample at which the first frame begins.
+        n_frames: Frames.
+        frame_spectra: Spectra in a frame.
+    """
+    good = np.flatnonzero(~bad_channel)
+    removed = np.zeros(data.shape[1], np.bool_)
+    common = np.zeros((n_frames, len(WIDTHS)), np.float32)
+    total = np.zeros((n_frames, len(WIDTHS)), np.float32)
+    subbands = np.zeros((N_SUBBANDS, data.shape[1]), np.float32)
+    if len(good) < N_SUBBANDS // 2:
+        return Impulses(subbands, common, total, removed)
+    edges = np.linspace(0, len(good), N_SUBBANDS + 1).astype(np.int64)
+    _add(data, good, edges, subbands)
+    summed = subbands.sum(axis=0, dtype=np.float32)
+    for n, width in enumerate(WIDTHS):
+        if width < data.shape[1]:
+            _search(subbands, summed, width, removed, common[:, n], total[:, n], start, frame_spectra)
+    return Impulses(subbands, common, total, removed)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _add(data, good, edges, subbands):  # pragma: no cover
+    """Add the good channels of each subband, in parts that stay in the cache, to unit noise."""
+    n_time = data.shape[1]
+    part = np.empty(PART, np.int32)
+    for begin in range(0, n_time, PART):
+        end = min(n_time, begin + PART)
+        for s in range(len(subbands)):
+            part[:] = 0
+            for n in range(edges[s], edges[s + 1]):
+                row = data[good[n], begin:end]
+                for t in range(len(row)):
+                    part[t] += row[t]
+            scale = np.float32(1 / (UNIT * np.sqrt(max(1, edges[s + 1] - edges[s]))))
+            out = subbands[s, begin:end]
+            for t in range(len(out)):
+                out[t] = np.float32(part[t]) * scale
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _search(subbands, summed, width, removed, common, total, start, frame_spectra):  # pragma: no cover
+    """Find impulses of one width: boxcars over the sum, and where it is high over subbands."""
+    n_time = subbands.shape[1]
+    boxes = np.empty(n_time - width + 1, np.float32)
+    scale = np.float32(1 / np.sqrt(width))
+    # What a narrower boxcar has removed no longer counts, else a strong impulse would take a wide
+    # boxcar's reach around it along.
+    gone = removed.copy()
+    zero = np.float32(0)
+    running = np.float64(0)
+    for t in range(width - 1):
+        running += zero if gone[t] else summed[t]
+    for t in range(len(boxes)):
+        last = t + width - 1
+        running += zero if gone[last] else summed[last]
+        boxes[t] = running * scale
+        running -= zero if gone[t] else summed[t]
+    sigma = _quartile_sigma(boxes)
+    step = max(1, len(boxes) // N_NOISE_VALUES)
+    medians = np.empty(len(boxes) // step, np.float32)
+    each = np.empty(len(subbands), np.float32)
+    for n in range(len(medians)):
+        medians[n] = _median(subbands, gone, n * step, width, each)
+    # The median itself may be shifted by a slow common variation.
+    middle, sigma_median = np.median(medians), _quartile_sigma(medians)
+    reach = width // 2 + 1
+    for f in range(len(total)):
+        low = max(0, start + f * frame_spectra - width // 2)
+        for t in range(low, min(len(boxes), start + (f + 1) * frame_spectra - width // 2)):
+            total[f] = max(total[f], boxes[t] / sigma)
+    gate = np.float32(GATE_SIGMA) * sigma
+    for t in range(len(boxes)):
+        if abs(boxes[t]) < gate:
+            continue
+        height = (_median(subbands, gone, t, width, each) - middle) / sigma_median
+        f = (t + width // 2 - start) // frame_spectra
+        if 0 <= f < len(common) and height > common[f]:
+            common[f] = height
+        if abs(height) > IMPULSE_SIGMA:
+            removed[max(0, t - reach) : min(n_time, t + width + reach)] = True
+
+
+@numba.njit(cache=True, nogil=True)
+def _median(subbands, gone, t, width, each):  # pragma: no cover
+    """Return the median over subbands of their mean over some samples, scaled to unit noise."""
+    for s in range(len(subbands)):
+        total = np.float32(0)
+        for k in range(t, t + width):
+            if not gone[k]:
+                total += subbands[s, k]
+        each[s] = total
+    return np.median(each) / np.float32(np.sqrt(width))
+
+
+@numba.njit(cache=True, nogil=True)
+def _quartile_sigma(values):  # pragma: no cover
+    """Return the standard deviation by the quartiles of a sample of the values."""
+    step = max(1, len(values) // N_NOISE_VALUES)
+    some = np.sort(values[::step])
+    n = len(some)
+    return np.float32(max((some[(3 * n) // 4] - some[n // 4]) / 1.34898, 1e-6))

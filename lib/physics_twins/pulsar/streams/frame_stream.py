@@ -1,0 +1,135 @@
+"""A stream cut into blocks of frames, and what the front end and a classifier say of one block."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.classifying.frame_labels import Classifier, FrameLabels
+from physics_twins.pulsar.formats.spectra import Spectra, open_spectra
+from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.searching.frontend import SCALARS, FrontEnd
+
+# What a block holds at most, so that memory does not grow with the number of channels.
+MAX_BLOCK_SAMPLES = 16_000_000
+# Frames beside a block that are looked at with it, so that a strong pulse in them is known as such.
+BESIDE_FRAMES = 2
+
+
+@dataclass(frozen=True)
+class StreamBlock:
+    """Consecutive frames that are labelled at once.
+
+    Attributes:
+        first_frame: Their first.
+        n_frames: How many.
+        start: First spectrum that is read.
+        n_read: Spectra read.
+        n_before: Spectra read before those frames that are looked at.
+        n_looked: Frames that are looked at: the block's and those beside it.
+        skipped: How many of them come before the block's first.
+    """
+
+    first_frame: int
+    n_frames: int
+    start: int
+    n_read: int
+    n_before: int
+    n_looked: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class LabelledBlock:
+    """What is known of the frames of one block.
+
+    Attributes:
+        first_frame: Their first.
+        labels: Label and probabilities.
+        snr: S/N of the best candidate, shape (frame,).
+        dm_pc_cm3: Its DM.
+        sample: Its arrival at the highest channel in samples from the start of the observation.
+        width: Full width of its filter in samples.
+        shadow_snr: S/N of the pulse in another frame whose wing it is, else 0.
+    """
+
+    first_frame: int
+    labels: FrameLabels
+    snr: NDArray[np.float32]
+    dm_pc_cm3: NDArray[np.float64]
+    sample: NDArray[np.int64]
+    width: NDArray[np.float32]
+    shadow_snr: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.snr)
+
+
+def split_stream(
+    n_spectra: int,
+    front_end: FrontEnd,
+    *,
+    first_frame: int = 0,
+    more_to_come: bool = False,
+) -> Iterator[StreamBlock]:
+    """Yield blocks from a frame on; what does not fill a frame at the end is left out.
+
+    The last block reaches back, so that level and noise are always those of as many frames.
+
+    Args:
+        n_spectra: Spectra in the observation so far.
+        front_end: It says how long frames and blocks are, and what it needs beside them.
+        first_frame: First frame without a label.
+        more_to_come: Leave out what would need spectra that are not there yet.
+    """
+    frame = front_end.parameters.frame_spectra
+    length = block_frames(front_end)
+    n_frames = n_spectra // frame
+    while first_frame < n_frames:
+        n = min(length, n_frames - first_frame)
+        stop = (first_frame + n + BESIDE_FRAMES) * frame + front_end.n_after
+        if more_to_come and (n < length or stop > n_spectra):
+            return
+        beside = min(BESIDE_FRAMES, n_frames - first_frame - n)
+        skipped = min(first_frame, BESIDE_FRAMES)
+        before = min(first_frame - skipped, front_end.n_before // frame + length - n)
+        start = (first_frame - skipped - before) * frame
+        read = min(stop, n_spectra) - start
+        yield StreamBlock(first_frame, n, start, read, before * frame, skipped + n + beside, skipped)
+        first_frame += n
+
+
+def block_frames(front_end: FrontEnd) -> int:
+    """Return the number of frames in a block."""
+    frame, n_channels = front_end.parameters.frame_spectra, len(front_end.frequency_mhz)
+    return max(8, min(front_end.parameters.block_frames, MAX_BLOCK_SAMPLES // (frame * n_channels)))
+
+
+def label_block(
+    source: Spectra, block: StreamBlock, front_end: FrontEnd, classifier: Classifier
+) -> LabelledBlock:
+    """Read one block and label its frames."""
+    spectra = source.read(block.start, block.n_read)
+    frames = front_end(spectra, n_before=block.n_before, n_frames=block.n_looked)
+    found = classifier.classify(frames)
+    own = slice(block.skipped, block.skipped + block.n_frames)
+    looked_from = block.start + block.n_before
+    return LabelledBlock(
+        block.first_frame,
+        FrameLabels(found.label[own], found.probability[own]),
+        frames.snr[own],
+        frames.dm_pc_cm3[own],
+        frames.sample[own] + looked_from,
+        frames.width[own],
+        frames.scalars[own, SCALARS.index("shadow_snr")],
+    )
+
+
+def label_file_block(
+    path: str, block: StreamBlock, parameters: LabelParameters, classifier: Classifier
+) -> LabelledBlock:
+    """Label one block of a file; a Dask worker calls this."""
+    with open_spectra(path, drop_partial=True) as source:
+        front_end = FrontEnd(source.header.frequency_mhz, source.header.sampling_time_s, parameters)
+        return label_block(source, block, front_end, classifier)

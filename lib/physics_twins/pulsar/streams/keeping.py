@@ -1,0 +1,170 @@
+"""Which frames of a stream are kept and why, and the pieces that they make together."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics_twins.pulsar.classifying.frame_labels import HAS_INTERFERENCE, IS_OTHER
+from physics_twins.pulsar.classifying.labels import LABELS
+from physics_twins.pulsar.keep_parameters import KeepParameters
+from physics_twins.pulsar.streams.frame_stream import LabelledBlock
+
+PULSE, OTHER = "pulse", "other"
+# A filter of this many of its full widths on each side holds a pulse.
+PULSE_WIDTHS = 2.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One frame that is kept.
+
+    Attributes:
+        frame: Its number.
+        start: First spectrum to keep.
+        stop: The one after the last.
+        why: `pulse` or `other`.
+        label: Its label.
+        p_pulse: Probability of a pulse.
+        snr: S/N of its best candidate, whose DM in pc cm-3, arrival at the highest channel in s from
+            the start of the observation and full width in ms follow.
+    """
+
+    frame: int
+    start: int
+    stop: int
+    why: str
+    label: str
+    p_pulse: float
+    snr: float
+    dm_pc_cm3: float
+    time_s: float
+    width_ms: float
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Kept frames that overlap or touch each other, and the strongest of them."""
+
+    start: int
+    stop: int
+    first_frame: int
+    last_frame: int
+    strongest: Decision
+
+    def joined(self, other: Decision) -> "Piece":
+        """Return the piece that holds another frame, too."""
+        best = max(self.strongest, other, key=lambda d: (d.why == PULSE, d.snr))
+        return Piece(
+            min(self.start, other.start),
+            max(self.stop, other.stop),
+            min(self.first_frame, other.frame),
+            max(self.last_frame, other.frame),
+            best,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Piece":
+        """Return the piece written by `to_dict`."""
+        known: dict[str, Any] = {**values, "strongest": Decision(**values["strongest"])}
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class KeepRule:
+    """What is kept of a stream of one receiver.
+
+    Attributes:
+        keep: Margin, and whether "other" is kept.
+        threshold: P(pulse) from which a frame is kept.
+        frame_spectra: Spectra in a frame.
+        sampling_s: Time from one spectrum to the next.
+        delay_per_dm: Samples across the band for a DM of 1 pc cm-3.
+    """
+
+    keep: KeepParameters
+    threshold: float
+    frame_spectra: int
+    sampling_s: float
+    delay_per_dm: float
+
+    @property
+    def margin(self) -> int:
+        """The margin in samples."""
+        return round(1e-3 * self.keep.margin_ms / self.sampling_s)
+
+    def reasons(self, block: LabelledBlock) -> NDArray[np.str_]:
+        """Return why each frame is kept, empty where it is not, shape (frame,)."""
+        other = IS_OTHER[block.labels.label] & self.keep.keep_other
+        pulse = (block.labels.p_pulse >= self.threshold) & ~IS_OTHER[block.labels.label]
+        return np.where(pulse, PULSE, np.where(other, OTHER, ""))
+
+    def decisions(self, block: LabelledBlock, reasons: NDArray[np.str_]) -> list[Decision]:
+        """Return what is kept of a block, in order."""
+        return [self._decision(block, int(n), str(reasons[n])) for n in np.flatnonzero(reasons != "")]
+
+    def _decision(self, block: LabelledBlock, n: int, why: str) -> Decision:
+        frame, label = block.first_frame + n, int(block.labels.label[n])
+        arrival, around = int(block.sample[n]), int(np.ceil(PULSE_WIDTHS * block.width[n]))
+        sweep = int(np.ceil(float(block.dm_pc_cm3[n]) * self.delay_per_dm))
+        begin, end = frame * self.frame_spectra, (frame + 1) * self.frame_spectra
+        first, last = (arrival - around, arrival + around) if why == PULSE else (begin, end)
+        if why == PULSE and HAS_INTERFERENCE[label]:
+            # The best candidate may be interference, and the pulse anywhere in the frame.
+            first, last = min(first, begin), max(last, end)
+        last += sweep if why == PULSE else 0
+        return Decision(
+            frame=frame,
+            start=max(0, first - self.margin),
+            stop=last + self.margin,
+            why=why,
+            label=LABELS[label],
+            p_pulse=float(block.labels.p_pulse[n]),
+            snr=float(block.snr[n]),
+            dm_pc_cm3=float(block.dm_pc_cm3[n]),
+            time_s=arrival * self.sampling_s,
+            width_ms=float(block.width[n]) * self.sampling_s * 1e3,
+        )
+
+    def settled(self, next_frame: int, widest: float) -> int:
+        """Return the spectrum before which no later frame will keep anything.
+
+        Args:
+            next_frame: First frame that is not decided yet.
+            widest: Full width of the widest filter in samples.
+        """
+        reach = self.margin + int(np.ceil(PULSE_WIDTHS * widest))
+        return next_frame * self.frame_spectra - reach
+
+
+class Pieces:
+    """Joins the frames that are kept, in order, to pieces; one is open at a time.
+
+    Attributes:
+        open: The piece that later frames may still join.
+    """
+
+    def __init__(self, opened: Piece | None = None) -> None:
+        self.open = opened
+
+    def add(self, decision: Decision) -> list[Piece]:
+        """Take a frame; return the pieces that are complete by that."""
+        if self.open and decision.start <= self.open.stop:
+            self.open = self.open.joined(decision)
+            return []
+        complete = [self.open] if self.open else []
+        n = decision.frame
+        self.open = Piece(decision.start, decision.stop, n, n, decision)
+        return complete
+
+    def close(self, settled: int | None = None) -> list[Piece]:
+        """Return the open piece if it ends before `settled`; without it, in any case."""
+        if self.open is None or (settled is not None and self.open.stop >= settled):
+            return []
+        complete, self.open = [self.open], None
+        return complete
