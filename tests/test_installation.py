@@ -41,6 +41,13 @@ def test_a_missing_real_file_is_optional_and_says_how_to_get_it(monkeypatch):
     assert "twins data fetch pulsar/" in finding("real file").found
 
 
+def test_geant4_is_optional_and_says_how_to_get_it(monkeypatch):
+    assert finding("Geant4").found.startswith("in calzone 1.")
+    monkeypatch.setattr(installation, "find_spec", lambda name: None)
+    expected = "no calzone and no xraylib: pip install calzone xraylib"
+    assert finding("Geant4") == Finding("Geant4", "optional", expected)
+
+
 @pytest.mark.parametrize(("command", "name"), installation.SUBMIT_COMMANDS.items())
 def test_a_batch_system_is_known_by_its_command(monkeypatch, command, name):
     monkeypatch.setattr("shutil.which", lambda asked: asked if asked == name else None)

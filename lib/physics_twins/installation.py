@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 
 SHOWN_PACKAGES = (
     "numpy",
@@ -73,7 +74,7 @@ class Installation:
 def check() -> Installation:
     """Look at everything that the notebooks need; takes a few seconds, changes nothing."""
     return Installation(
-        [_python(), _packages(), _machine(), _compiler(), *_data_files(), _batch_systems()]
+        [_python(), _packages(), _machine(), _compiler(), *_data_files(), _geant4(), _batch_systems()]
     )
 
 
@@ -120,6 +121,15 @@ def _data_files() -> list[Finding]:
         state = "ok" if path else "optional"
         findings.append(Finding("real file", state, str(path or f"not here: twins data fetch {name}")))
     return findings
+
+
+def _geant4() -> Finding:
+    missing = [name for name in ("calzone", "xraylib") if find_spec(name) is None]
+    if missing:
+        return Finding(
+            "Geant4", "optional", f"no {' and no '.join(missing)}: pip install calzone xraylib"
+        )
+    return Finding("Geant4", "ok", f"in calzone {version('calzone')}")
 
 
 def _batch_systems() -> Finding:

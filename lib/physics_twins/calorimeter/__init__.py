@@ -1,0 +1,1 @@
+"""The calorimeter twin: electromagnetic showers in layers of absorber and sensor."""
