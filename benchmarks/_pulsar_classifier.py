@@ -16,14 +16,24 @@ from physics_twins.pulsar.classifying.baseline import load_baseline
 from physics_twins.pulsar.classifying.calibration import reliability
 from physics_twins.pulsar.classifying.confusion import macro_f1
 from physics_twins.pulsar.classifying.examples import examples
+from physics_twins.pulsar.classifying.ideal_filter import threshold_at
+from physics_twins.pulsar.classifying.labels import CLASSES
 from physics_twins.pulsar.model import load_classifier, predict
-from physics_twins.pulsar.window_parameters import EFFELSBERG_MIX, EIGHT_CLASSES, HARSH_MIX
+from physics_twins.pulsar.window_parameters import (
+    EFFELSBERG_MIX,
+    EIGHT_CLASSES,
+    HARSH_MIX,
+    W_CLS,
+    WindowParameters,
+)
 
 # Not used while the classifier was made; each stands for a million seeds of streams.
 WHITE_SEED, MIX_SEED, HARSH_SEED, CLASSES_SEED = 901, 902, 903, 904
 # Streams of 32 pulses for each S/N, and of 128 frames without a pulse.
 AMOUNT = {"snr": (5.0, 6.0, 7.0), "n_streams": 100, "n_noise_streams": 160}
 N_CLASS_STREAMS = 125  # of 32 frames
+# For the loss in interference: streams of 128 frames without, and for each S/N of 32 with a pulse.
+N_DROP_NOISE, N_DROP_PULSES, N_RESAMPLED = 400, 60, 200
 
 
 def recall_white() -> Figure:
@@ -52,12 +62,17 @@ def recall_rfi_drop_harsh() -> Figure:
 
 
 def macro_f1_and_calibration() -> Figure:
-    """Macro F1 of the eight classes, each component of S/N 8 or more, and the calibration error."""
+    """Macro F1 of the eight classes, each component of S/N 8 or more, and the calibration error.
+
+    No frame of this workload is "other", and so the probabilities are those given that none is.
+    """
     classifier = load_classifier()
     first = 1_000_000 * CLASSES_SEED
     seeds = range(first, first + N_CLASS_STREAMS)
     frames = examples([EIGHT_CLASSES.replace(n_windows=32)], [seeds])
-    probability, label = predict(classifier, frames), frames["label"].values
+    probability = predict(classifier, frames)[:, : len(CLASSES)]
+    probability /= probability.sum(axis=1, keepdims=True)
+    label = frames["label"].values
     value, error, _ = macro_f1(probability, label)
     bins = reliability(probability, label)
     calibration = [float(bins[f"calibration_error{end}"]) for end in ("", "_error")]
@@ -85,16 +100,55 @@ def _recall(name: str) -> Figure:
 
 
 def _drop(mix: dict[str, float], seed: int) -> Figure:
-    white, mixed = _classifier_alone({}, WHITE_SEED), _classifier_alone(mix, seed)
-    errors = np.hypot(white["recall_error"].values, mixed["recall_error"].values)
+    """Return recall in white noise less that in the mix, of the same noise and the same pulses."""
+    detect = {"classifier": recall_curves.network_detector(load_classifier())}
+    first = 1_000_000 * seed
+    pulses, without = [], []
+    for fractions in ({}, mix):
+        empty = W_CLS.replace(n_windows=128, window_frames=1, pulse_fraction=0.0, **fractions)
+        without.append(_by_stream(detect, empty, range(first, first + N_DROP_NOISE)))
+        held = [W_CLS.replace(n_windows=32, snr_min=s, snr_max=s, **fractions) for s in AMOUNT["snr"]]
+        begins = [first + 500_000 + 1_000 * n for n in range(len(held))]
+        pulses.append(
+            [
+                _by_stream(detect, each, range(begin, begin + N_DROP_PULSES))
+                for each, begin in zip(held, begins, strict=True)
+            ]
+        )
+    every = np.arange(N_DROP_NOISE), np.arange(N_DROP_PULSES)
+    rng = np.random.default_rng(seed)
+    drawn = [[rng.choice(each, len(each)) for each in every] for _ in range(N_RESAMPLED)]
+    value = _lost(pulses, without, *every)
+    error = np.std([_lost(pulses, without, *each) for each in drawn], axis=0)
     return Figure(
-        _listed((white["recall"] - mixed["recall"]).values),
-        _listed(errors),
+        _listed(value),
+        _listed(error),
         "",
         reference=0.05,
         device=this_machine(),
-        seeds=(WHITE_SEED, seed),
+        seeds=(seed,),
     )
+
+
+def _by_stream(
+    detect: dict[str, recall_curves.Detector], parameters: WindowParameters, seeds: range
+) -> NDArray[np.floating]:
+    """Return scores of labelled frames, shape (stream, frame)."""
+    return recall_curves.scores(detect, parameters, seeds)["classifier"].reshape(len(seeds), -1)
+
+
+def _lost(
+    pulses: list[list[NDArray[np.floating]]],
+    without: list[NDArray[np.floating]],
+    noise_streams: NDArray[np.integer],
+    pulse_streams: NDArray[np.integer],
+) -> NDArray[np.floating]:
+    """Return the loss of recall for each S/N, of the chosen streams."""
+    recall = []
+    for scores, noise in zip(pulses, without, strict=True):
+        threshold = threshold_at(noise[noise_streams].ravel(), 0.001)
+        recall.append([float((each[pulse_streams] > threshold).mean()) for each in scores])
+    return np.subtract(*recall)
 
 
 @cache
@@ -102,13 +156,6 @@ def _white() -> xr.Dataset:
     """Return the recall of all detectors in white noise at 1 % false alarms."""
     detectors = recall_curves.side_by_side(load_classifier(), load_baseline())
     return recall_curves.compared(detectors, {}, false_alarms=0.01, seed=WHITE_SEED, **AMOUNT)
-
-
-def _classifier_alone(mix: dict[str, float], seed: int) -> xr.Dataset:
-    """Return the recall of the classifier at 0.1 % false alarms."""
-    detectors = {"classifier": recall_curves.network_detector(load_classifier())}
-    curves = recall_curves.compared(detectors, mix, false_alarms=0.001, seed=seed, **AMOUNT)
-    return curves.sel(detector="classifier")
 
 
 def _listed(values: NDArray[np.floating]) -> list[float]:

@@ -99,7 +99,8 @@ def _row(name: str, figure: Figure) -> str:
 
 def _line(*words: str) -> str:
     widths = (24, 14, 12, 12, 14, 0)
-    return "".join(f"{word:<{width}}" for word, width in zip(words, widths, strict=True)).rstrip()
+    columns = zip(words, widths, strict=True)
+    return "  ".join(f"{word:<{max(0, width - 2)}}" for word, width in columns).rstrip()
 
 
 def _text(value: Any) -> str:

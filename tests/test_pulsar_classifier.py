@@ -10,11 +10,12 @@ from physics_twins.pulsar.classifying.baseline import SmallCnn, pulse_probabilit
 from physics_twins.pulsar.classifying.calibration import fit_scaling, reliability
 from physics_twins.pulsar.classifying.example_tensors import ExampleTensors
 from physics_twins.pulsar.classifying.examples import examples, examples_of_stream
+from physics_twins.pulsar.classifying.frequencies import at_frequencies
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.classifying.network import SHEARS, FrameNetwork, Shear
 from physics_twins.pulsar.frames import frame_set
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.model import Classifier, at_frequencies, load_classifier, pulse_score
+from physics_twins.pulsar.model import Classifier, load_classifier, pulse_score
 from physics_twins.pulsar.train import train
 from physics_twins.pulsar.window_parameters import EIGHT_CLASSES, W_CLS
 from physics_twins.training import TrainingSettings

@@ -9,6 +9,7 @@ from physics_twins.model_manifest import ModelError
 from physics_twins.plots import load_extension
 from physics_twins.pulsar import label_trade
 from physics_twins.pulsar.classifying.frame_labels import FrameLabels
+from physics_twins.pulsar.classifying.frequencies import of_components
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier, labels_from
 from physics_twins.pulsar.classifying.trained_classifier import TrainedClassifier, find_classifier
@@ -54,27 +55,39 @@ def test_probabilities_of_independent_components_multiply():
     assert p.p_pulse == pytest.approx([0.4])
 
 
-class _Certain:
-    """A network that is certain of one label."""
+class _Network:
+    """A network that gives every stream the same probabilities."""
+
+    frequencies = of_components(pulse=0.5, nbrfi=0.5, bbrfi=0.5, other=0.1)
+
+    def __init__(self, *rows: dict[str, float]) -> None:
+        table = [[row.get(name, 0) for name in LABELS] for row in rows]
+        self.table = np.array(table, np.float32)
 
     def probabilities(self, frames: Frames) -> np.ndarray:
-        return np.eye(len(LABELS), dtype=np.float32)[[LABELS.index("pulse+bbrfi")]]
+        return self.table
+
+
+def _labels(network: _Network) -> FrameLabels:
+    return TrainedClassifier(network, "some/1").classify(None)  # pyright: ignore
 
 
 def test_a_trained_network_labels_by_its_probabilities():
-    found = TrainedClassifier(_Certain(), "some/1").classify(None)  # pyright: ignore
-    assert isinstance(found, FrameLabels)
+    found = _labels(_Network({"pulse+bbrfi": 1.0}))
     assert LABELS[found.label[0]] == "pulse+bbrfi"
     assert found.p_pulse == pytest.approx([1.0])
 
 
-def test_a_frame_is_other_only_where_the_network_is_sure_of_it():
-    class Doubtful:
-        def probabilities(self, frames: Frames) -> np.ndarray:
-            rows = [{"nbrfi": 0.1, "other": 0.9}, {"nbrfi": 0.005, "other": 0.995}]
-            return np.array([[row.get(name, 0) for name in LABELS] for row in rows], np.float32)
+def test_what_is_rare_in_a_stream_needs_better_evidence_than_in_the_training():
+    rows = {"none": 0.3, "pulse": 0.7}, {"none": 0.0001, "pulse": 0.9999}
+    found = _labels(_Network(*rows))
+    assert [LABELS[n] for n in found.label] == ["none", "pulse"]
+    odds = 0.7 / 0.3 * 0.002 / 0.998
+    assert found.p_pulse[0] == pytest.approx(odds / (1 + odds), rel=1e-3)
 
-    found = TrainedClassifier(Doubtful(), "some/1").classify(None)  # pyright: ignore
+
+def test_a_frame_is_other_only_where_the_network_is_sure_of_it():
+    found = _labels(_Network({"nbrfi": 0.1, "other": 0.9}, {"nbrfi": 0.001, "other": 0.999}))
     assert [LABELS[n] for n in found.label] == ["nbrfi", "other"]
 
 

@@ -19,14 +19,14 @@ from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, open_
 from physics_twins.pulsar.formats.observation_file import ObservationFileError
 from physics_twins.pulsar.formats.psrfits import Scaling
 from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
-from physics_twins.pulsar.formats.stream_source import StreamSource
+from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.keep_parameters import KeepParameters
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching.frontend import Frames
 from physics_twins.pulsar.streams.keeping import Decision
-from physics_twins.pulsar.streams.label_files import pulse_table, read_labels, read_lines
+from physics_twins.pulsar.streams.label_files import read_labels, read_lines
 from physics_twins.pulsar.streams.label_progress import Labelling
 from physics_twins.pulsar.streams.pulse_measure import measure_pulse
 
@@ -294,7 +294,7 @@ def test_what_measure_returns_stands_in_the_log(file: Path, tmp_path: Path):
 
 
 def test_kept_pulses_are_measured_with_errors(labelled: Labelling):
-    pulses = pulse_table(labelled.folder)
+    pulses = labelled.pulses()
     assert len(pulses) == len(PULSES)
     for (_, row), (frame, dm_pc_cm3, snr) in zip(pulses.iterrows(), PULSES, strict=True):
         assert row["dm_pc_cm3"] == pytest.approx(dm_pc_cm3, abs=5 * row["dm_pc_cm3_error"])
@@ -305,7 +305,7 @@ def test_kept_pulses_are_measured_with_errors(labelled: Labelling):
 
 
 def test_a_piece_that_nothing_can_be_fitted_to_says_why(file: Path, labelled: Labelling):
-    with StreamSource(file) as source:
+    with open_spectra(file) as source:
         empty = source.part(0, 2000)
     empty["data"] = xr.full_like(empty["data"], 7)
     told = measure_pulse(empty, Decision(1, 300, 900, "pulse", "pulse", 1.0, 9.0, 50.0, 0.1, 1.0))

@@ -308,6 +308,6 @@ def test_a_lookalike_of_a_real_file_is_within_a_factor_of_one_and_a_half(name):
         pytest.skip(f"twins data fetch {name}")
     model, real = fit_telescope(path, seed=1), realism(path)
     length = int(real.attrs["segment_spectra"])
-    made = realism(lookalike(model, 20 * length, seed=11), segment_spectra=length)
+    made = realism(lookalike(model, 8 * length, seed=11), segment_spectra=length)
     table = compare(real, made)
     assert np.all(table["factor"] < 1.5), table

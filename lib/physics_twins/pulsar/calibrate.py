@@ -11,10 +11,10 @@ from scipy import stats
 
 from physics_twins.pulsar.fitting.arrivals import rotation
 from physics_twins.pulsar.fitting.least_squares import Solution, of_some, solve
-from physics_twins.pulsar.fitting.pieces import Source
 from physics_twins.pulsar.fitting.pulse_finding import FoundPulses, find_pulses
 from physics_twins.pulsar.fitting.pulse_fit import PulseFit, describe, fit_windows
 from physics_twins.pulsar.fitting.pulse_limits import cramer_rao
+from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics.receiver import noise_sigma_jy
 from physics_twins.pulsar.twin_parameters import CalibrationParameters
@@ -123,7 +123,7 @@ class Calibration:
 
 
 def calibrate(
-    data: Source,
+    data: Observation,
     *,
     start: ObservationParameters,
     seed: int,

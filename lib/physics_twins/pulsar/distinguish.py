@@ -24,7 +24,7 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 N_FOLDS = 8
 # Strength of the penalty on weights: a few dozen frames say little about a hundred numbers.
 RIDGE = 3.0
-N_STEPS = 30
+N_STEPS, LEAST_STEP = 30, 1e-6
 
 
 @dataclass(frozen=True)
@@ -97,19 +97,26 @@ def frame_features(data: Observation, *, segment_spectra: int) -> tuple[list[str
 
 
 def _describe(z: NDArray[np.float32]) -> dict[str, float]:
-    """Return a frame's numbers by name."""
-    mean, width = z.mean(axis=0), np.maximum(z.std(axis=0), 1e-6)
-    centred = (z - mean) / width
+    """Return a frame's numbers by name.
+
+    All are of the frame normalised by itself: what is normalised with other frames makes these differ
+    from it in the opposite direction, which a classifier tested on one frame of many would learn.
+    """
+    z = (z - z.mean(axis=0)) / np.maximum(z.std(axis=0), 1e-6)
+    halves = np.stack([z[: len(z) // 2], z[len(z) // 2 :]])
+    drift = halves[1].mean(axis=0) - halves[0].mean(axis=0)
+    widening = np.log(np.maximum(halves.std(axis=1), 1e-3))
     cells = z[: len(z) // CELL_SPECTRA * CELL_SPECTRA].reshape(-1, CELL_SPECTRA, z.shape[1])
     by_channel = {
-        "mean": mean,
-        "width": width,
-        "skewness": (centred**3).mean(axis=0),
-        "kurtosis": (centred**4).mean(axis=0),
-        "lag 1": (centred[1:] * centred[:-1]).mean(axis=0),
-        "lag 4": (centred[4:] * centred[:-4]).mean(axis=0),
-        "adjacent": (centred[:, 1:] * centred[:, :-1]).mean(axis=0),
+        "drift": np.abs(drift),
+        "widening": np.abs(widening[1] - widening[0]),
+        "skewness": (z**3).mean(axis=0),
+        "kurtosis": (z**4).mean(axis=0),
+        "lag 1": (z[1:] * z[:-1]).mean(axis=0),
+        "lag 4": (z[4:] * z[:-4]).mean(axis=0),
+        "adjacent": (z[:, 1:] * z[:, :-1]).mean(axis=0),
         "highest": z.max(axis=0),
+        "lowest": z.min(axis=0),
         "highest cell": cells.mean(axis=1).max(axis=0),
     }
     numbers = {
@@ -121,15 +128,15 @@ def _describe(z: NDArray[np.float32]) -> dict[str, float]:
     numbers["loud"] = float(np.log1p(loud.sum()))
     numbers["loud runs"] = float(np.log1p((loud[1:] & ~loud[:-1]).sum()))
     total = z.sum(axis=1) / np.sqrt(z.shape[1])
-    power = np.abs(np.fft.rfft(total - total.mean())) ** 2 / len(total)
+    power = np.abs(np.fft.rfft(total)) ** 2 / len(total)
     for octave in range(7):
         part = power[2**octave : 2 ** (octave + 1)].mean()
         numbers[f"zero-DM power, octave {octave}"] = float(np.log(part + 1e-3))
     numbers["zero-DM highest"] = float(total.max())
     for n, band in enumerate(np.array_split(np.arange(z.shape[1]), N_SUBBANDS)):
-        numbers[f"width of subband {n}"] = float(np.log(np.mean(width[band] ** 2)))
-        numbers[f"mean of subband {n}"] = float(mean[band].mean())
-        numbers[f"drift of subband {n}"] = float(np.log(np.mean(mean[band] ** 2) + 1e-4))
+        numbers[f"tails of subband {n}"] = float(np.log((z[:, band] ** 4).mean()))
+        numbers[f"memory of subband {n}"] = float((z[1:, band] * z[:-1, band]).mean())
+        numbers[f"sum over subband {n}"] = float(np.log(z[:, band].sum(axis=1).std() + 1e-3))
     return numbers
 
 
@@ -156,5 +163,8 @@ def _logistic(
         probability = 1 / (1 + np.exp(-(design @ weight).clip(-30, 30)))
         gradient = design.T @ (share * (y - probability)) - penalty * weight
         curved = design * (share * np.maximum(probability * (1 - probability), 1e-9))[:, None]
-        weight += np.linalg.solve(design.T @ curved + np.diag(penalty), gradient)
+        step = np.linalg.solve(design.T @ curved + np.diag(penalty), gradient)
+        weight += step
+        if np.abs(step).max() < LEAST_STEP:
+            break
     return weight[:-1], lambda values: standardised(values) @ weight

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from physics_twins.pulsar.files import open_writer
-from physics_twins.pulsar.formats.spectra import Spectra, open_spectra
+from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
 from physics_twins.pulsar.telescopes.flux_scale import Calibration, calibrate_spectra
 from physics_twins.pulsar.telescopes.recorded_pulse import Pulse, Track, track
 from physics_twins.pulsar.telescopes.redigitise import redigitise
@@ -102,6 +102,34 @@ def inject_file(
     truth = work.truth()
     truth.to_csv(target.with_suffix(".pulses.csv"), index=False)
     return truth
+
+
+def spread(pulse: Pulse, n_pulses: int, observation: Observation) -> list[Pulse]:
+    """Return such pulses, evenly spread over a recording so that the whole track of each fits.
+
+    Args:
+        pulse: What each of them is; its time is ignored.
+        n_pulses: How many.
+        observation: The recording, a dataset or a file.
+
+    Raises:
+        ValueError: The pulse is impossible, or its track is longer than the recording.
+    """
+    pulse = replace(pulse, time_s=0.0)
+    pulse.check(0)
+    with open_spectra(observation) as spectra:
+        header, n_spectra, name = spectra.header, spectra.n_spectra, spectra.name
+    own = track(pulse, header, np.ones(header.n_channels))
+    room = n_spectra - (own.stop - own.start)
+    sampling_s = header.sampling_time_s
+    if room < 0:
+        raise ValueError(
+            f"a pulse of dm_pc_cm3 = {pulse.dm_pc_cm3:g} pc cm-3 takes"
+            f" {(own.stop - own.start) * sampling_s:.4g} s to cross the band, but {name} lasts"
+            f" {n_spectra * sampling_s:.4g} s"
+        )
+    first = np.rint((np.arange(n_pulses) + 0.5) * room / max(1, n_pulses)) - own.start
+    return [replace(pulse, time_s=float(n * sampling_s)) for n in first]
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from physics_twins.pulsar.classifying.frame_labels import Classifier
 from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
-from physics_twins.pulsar.formats.stream_source import StreamSource
+from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.keep_parameters import KeepParameters
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.searching.frontend import FrontEnd
@@ -23,7 +21,7 @@ class NoFrameError(ValueError):
 
 
 def label(
-    source: xr.Dataset | str | os.PathLike[str],
+    source: Observation,
     parameters: LabelParameters,
     *,
     out_folder: str | os.PathLike[str],
@@ -64,8 +62,8 @@ def label(
         ObservationFileError: The file is damaged or of no known format.
     """
     keep, classifier = keep or KeepParameters(), classifier or ThresholdClassifier()
-    with StreamSource(source, drop_partial=more_to_come) as stream:
-        front_end = FrontEnd(stream.frequency_mhz, stream.header.sampling_time_s, parameters)
+    with open_spectra(source, drop_partial=more_to_come) as stream:
+        front_end = FrontEnd(stream.header.frequency_mhz, stream.header.sampling_time_s, parameters)
         if stream.n_spectra < parameters.frame_spectra:
             if more_to_come:
                 return Labelling.nothing(Path(out_folder))

@@ -73,8 +73,8 @@ class LookalikeStream:
         level = model.noise.level.astype(np.float32)
         z = self._noise.read(count)
         narrowband = self._transmitters.put_into(z)
-        for (source, target), share in zip(model.spill, model.spill_share, strict=True):
-            z[:, target] += np.float32(share) * z[:, source]
+        source, target = model.spill.T
+        np.add.at(z.T, target, (z[:, source] * model.spill_share.astype(np.float32)).T)
         broadband, lost = np.zeros((2, count), dtype=bool)
         for rows, strength in self._impulses.within(count):
             z[rows] += np.float32(strength) * model.impulses.share.astype(np.float32)

@@ -1,7 +1,7 @@
 """The trained classifier of frames: saved, loaded, and asked for probabilities."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import nn
 
 from physics_twins import models
 from physics_twins.pulsar.classifying.example_tensors import ExampleTensors
+from physics_twins.pulsar.classifying.frequencies import counted
 from physics_twins.pulsar.classifying.labels import CLASSES, LABELS
 from physics_twins.pulsar.classifying.network import FrameNetwork
 from physics_twins.pulsar.label_parameters import LabelParameters
@@ -25,11 +26,11 @@ CARD = models.Card(
     " broad-band interference (bbrfi), their mixtures, and other, with calibrated probabilities. It"
     " judges what the front end `physics_twins.pulsar.searching.frontend` gives of each frame.",
     data="Simulated streams in the band of Effelsberg at 21 cm (256 channels, 1210 to 1530 MHz,"
-    " 102.4 us, 8 bit): pulses of DM 40 to 72 pc cm-3, 0.3 to 3 ms wide, S/N 4.5 to 40, and nine kinds"
+    " 102.4 us, 8 bit): pulses of DM 40 to 72 pc cm-3, 0.3 to 3 ms wide, S/N 4.5 to 100, and nine kinds"
     " of interference of S/N 8 to 300. Calibrated on other streams of the same kind.",
     limits="Not for other bands, sampling times, DMs or front ends without a new training. Its"
     " probabilities hold for the frequencies of labels in its validation; for others use"
-    " `model.at_frequencies`. In white noise it can at best equal the filter matched to the pulse.",
+    " `frequencies.at_frequencies`. In white noise it can at best equal the ideal filter.",
     held_against="Limit and baseline stand in the benchmark of the pulsar: the ideal filter, a boxcar"
     " search, and the source projects' small network.",
     reproduce="Run the notebook pulsar/2_train without its numbers of streams and steps, so that the"
@@ -38,6 +39,7 @@ CARD = models.Card(
 )
 WITH_PULSE = np.array(["pulse" in label for label in LABELS])
 _BATCH = 512
+_EVEN = 1 / len(LABELS)
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,18 @@ class Classifier:
     Attributes:
         network: A trained and calibrated network, in evaluation mode.
         address: Name and version of the saved model, "" where it is not saved.
+        frequencies: How frequent each of `LABELS` was where it was calibrated.
     """
 
     network: FrameNetwork
     address: str = ""
+    frequencies: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(LABELS, _EVEN))
 
     def probabilities(self, frames: Frames) -> NDArray[np.float32]:
         """Return the probability of each of `LABELS`, shape (frame, label).
 
         They hold where the labels are as frequent as in the calibration's frames; elsewhere see
-        `at_frequencies`. Frames that the front end passed over are judged by their numbers alone.
+        `frequencies.at_frequencies`. What the front end passed over is judged by its numbers alone.
         """
         is_gated = np.zeros(len(frames.scalars), bool)
         is_gated[frames.gated] = True
@@ -100,25 +104,19 @@ def pulse_score(probability: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.log(np.maximum(with_pulse, 1e-30)) - np.log(np.maximum(without, 1e-30))
 
 
-def at_frequencies(
-    probability: NDArray[np.floating], before: Mapping[str, float], now: Mapping[str, float]
-) -> NDArray[np.floating]:
-    """Return probabilities for a stream in which the labels have other frequencies (Bayes).
+def save_classifier(
+    network: FrameNetwork, *, calibrated_on: NDArray[np.integer], **facts: Any
+) -> models.Model:
+    """Save a trained network as the next version of `NAME`.
 
     Args:
-        probability: Shape (frame, label).
-        before: How frequent each label was where the probabilities were calibrated.
-        now: How frequent each is in the stream.
+        network: Trained and calibrated.
+        calibrated_on: Numbers of the labels that it was calibrated on; kept are their frequencies.
+        facts: Those of `models.save`.
     """
-    ratio = np.array([now[name] / before[name] for name in LABELS])
-    weighted = probability * ratio
-    return weighted / weighted.sum(axis=1, keepdims=True)
-
-
-def save_classifier(network: FrameNetwork, **facts: Any) -> models.Model:
-    """Save a trained network as the next version of `NAME`; `facts` are those of `models.save`."""
     config = {"n_scalars": len(SCALARS), "scalars": list(SCALARS), "labels": list(LABELS)}
     config |= {"n_subbands": N_SUBBANDS, "n_bins": N_BINS} | LabelParameters().to_papermill()
+    config["frequencies"] = counted(calibrated_on)
     return models.save(network, NAME, config=config, **facts)
 
 
@@ -138,7 +136,16 @@ def load_classifier(address: str = NAME, *, root: Path | None = None) -> Classif
             )
     network = FrameNetwork(n_subbands=N_SUBBANDS, n_bins=N_BINS)
     model.load_into(network)
-    return Classifier(_ready(network), str(model))
+    return Classifier(_ready(network), str(model), _frequencies(model))
+
+
+def _frequencies(model: models.Model) -> dict[str, float]:
+    found = model.config.get("frequencies")
+    if not isinstance(found, dict) or set(found) != set(LABELS):
+        raise models.ModelError(f"{model}: config.json: frequencies: one for each label is needed")
+    if not all(isinstance(value, float) and 0 < value < 1 for value in found.values()):
+        raise models.ModelError(f"{model}: config.json: frequencies: numbers from 0 to 1 are needed")
+    return found
 
 
 def _ready(network: FrameNetwork) -> FrameNetwork:

@@ -38,6 +38,8 @@ from physics_twins.pulsar.telescopes.telescope_transmitters import (
 SEGMENT_SPECTRA = 8192
 MAX_FIT_SAMPLES = 1 << 24
 MIN_SPECTRA = 256
+# The lowest values of a channel, and how far they move, in its noise, where a recorder moves them.
+FLOOR_PERCENTILE, FLOOR_MOVES = 5, 0.3
 # Over so many segments the transmitters are simulated alone.
 N_TRIAL_SEGMENTS = 16
 
@@ -72,14 +74,20 @@ def fit_telescope(data: Observation, *, seed: int) -> TelescopeModel:
         raise ValueError(f"{name}: data: no channel varies")
     z[lost] = 0
     impulse = np.stack([impulses_in(s, gap) for s, gap in zip(z, lost, strict=True)])
-    wide = (lost | impulse)[:, :, None]
+    known = ~(lost | impulse)
+    wide = ~known[:, :, None]
     found = np.stack([find_transmitters(segment) for segment in z]) & ~wide
-    transmitters, theirs = fit_transmitters(z, found, seed=seed)
-    spill, spill_share = fit_spill(z, theirs)
+    narrow = np.where(wide, np.float32(0), z)
+    transmitters, theirs = fit_transmitters(narrow, found, known, seed=seed)
+    spill, spill_share = fit_spill(narrow, transmitters)
+    unheard = z.copy()
+    unheard[:, :, spill[:, 1]] -= z[:, :, spill[:, 0]] * spill_share.astype(np.float32)
     clean_samples = ~found & ~wide & (sigma > 0) & ~theirs
     model = TelescopeModel(
         header=header,
-        noise=fit_noise(z, clean_samples, level, sigma, n_bits=header.n_bits, n_levelled=n_levelled),
+        noise=fit_noise(
+            unheard, clean_samples, level, sigma, n_bits=header.n_bits, n_levelled=n_levelled
+        ),
         transmitters=transmitters,
         spill=spill,
         spill_share=spill_share,
@@ -90,7 +98,7 @@ def fit_telescope(data: Observation, *, seed: int) -> TelescopeModel:
         n_spectra=counts.shape[0] * counts.shape[1],
         seed=seed,
     )
-    return replace(model, noise=_corrected(model, z, counts))
+    return replace(model, noise=_corrected(model, narrow, counts, known))
 
 
 def _segments(spectra: Spectra) -> NDArray[Any]:
@@ -115,13 +123,42 @@ def _normalised(
     Each stretch that was levelled by itself has its own; sigma is 0 where nothing varies.
     """
     z = np.zeros(counts.shape, dtype=np.float32)
-    levels, sigmas = [], []
-    for n, (segment, gap) in enumerate(zip(counts, lost, strict=True)):
-        for part in _stretches(len(segment), n_levelled):
-            z[n, part][~gap[part]], level, sigma = quiet_noise(segment[part][~gap[part]], n_bits)
-            levels.append(level)
-            sigmas.append(sigma)
-    return z, np.array(levels), np.array(sigmas)
+    parts = [(n, part) for n in range(len(counts)) for part in _stretches(counts.shape[1], n_levelled)]
+    kept = [counts[n, part][~lost[n, part]] for n, part in parts]
+    level, sigma = (np.array(c) for c in zip(*(quiet_noise(k, n_bits)[1:] for k in kept), strict=True))
+    _steady(
+        level,
+        sigma,
+        np.array([stretch.std(axis=0, dtype=float) for stretch in kept]),
+        np.array([np.percentile(stretch, FLOOR_PERCENTILE, axis=0) for stretch in kept]),
+    )
+    for (n, part), stretch, middle, width in zip(parts, kept, level, sigma, strict=True):
+        z[n, part][~lost[n, part]] = (stretch - middle) / np.where(width > 0, width, 1)
+    return z, level, sigma
+
+
+def _steady(
+    level: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    whole: NDArray[np.float64],
+    floor: NDArray[np.float64],
+) -> None:
+    """Give channels one level and width throughout, in place, unless their own make them steadier.
+
+    Where a transmitter is on for most of the time, there is too little noise to measure; its steps
+    would be taken for the recorder's. But a recorder that holds the mean lowers what is below a
+    transmitter by as much as that is on: there the level follows the lowest values. All arrays have
+    the shape (stretch, channel).
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        common = np.log(whole).std(axis=0)
+        own = np.log(whole / sigma).std(axis=0)
+    steady = ~(own < common)
+    sigma[:, steady] = np.median(sigma[:, steady], axis=0)
+    level[:, steady] = np.median(level[:, steady], axis=0)
+    moves = floor - np.median(floor, axis=0)
+    moving = steady & (moves.std(axis=0) > FLOOR_MOVES * np.median(sigma, axis=0))
+    level[:, moving] += moves[:, moving]
 
 
 def _stretches(n_time: int, n_levelled: int) -> list[slice]:
@@ -132,15 +169,18 @@ def _stretches(n_time: int, n_levelled: int) -> list[slice]:
     return [slice(a, b) for a, b in zip(starts, [*starts[1:], n_time], strict=True)]
 
 
-def _corrected(model: TelescopeModel, z: NDArray[np.float32], counts: NDArray[Any]) -> Noise:
+def _corrected(
+    model: TelescopeModel, z: NDArray[np.float32], counts: NDArray[Any], known: NDArray[np.bool_]
+) -> Noise:
     """Return noise whose common baseline and transmitters together have the recording's power.
 
-    The sum over channels is measured in the recording; what transmitters give to it is measured in a
-    simulation of them alone, for as long as to be known well, and the rest is the baseline.
+    The sum over channels is measured in the recording, between impulses; what transmitters give to it
+    is measured in a simulation of them alone, for as long as to be known well, and the rest is the
+    baseline.
     """
     noise, (n_time, n_channels) = model.noise, counts.shape[1:]
     # In what is measured each channel is divided by its whole standard deviation.
-    weight = 1 / np.maximum(z.std(axis=(0, 1), dtype=float), 1e-9)
+    weight = 1 / np.maximum(z[known].std(axis=0, dtype=float), 1e-9)
     weight[noise.sigma == 0] = 0
     stream = TransmitterStream(model.transmitters, np.random.default_rng(model.seed))
     given = np.zeros(len(bands(n_time, 1)))
@@ -151,7 +191,8 @@ def _corrected(model: TelescopeModel, z: NDArray[np.float32], counts: NDArray[An
     weight[noise.mode[:, 0] == 0] = 0  # transmitters' channels, and what has no noise of its own
     present = weight[noise.link] > 0
     white = ((weight > 0).sum() + 2 * noise.correlation @ present.all(axis=1)) / n_channels
-    power = np.mean([_power(_zero_dm(segment)) for segment in counts], axis=0)
+    power = np.mean([_power(_zero_dm(*pair)) for pair in zip(counts, known, strict=True)], axis=0)
+    power /= known.mean()
     wanted = band_means(unlevelled(power, model.levelling.n_spectra), noise.mode_edge)
     octave = np.searchsorted(bands(n_time, 1), noise.mode_edge - 1e-9)
     modes = noise.mode_spectrum.copy()
@@ -161,10 +202,12 @@ def _corrected(model: TelescopeModel, z: NDArray[np.float32], counts: NDArray[An
     return replace(noise, mode_spectrum=modes)
 
 
-def _zero_dm(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the sum over channels of a segment, 1 where all were white."""
-    z = normalised(counts)
-    return z.sum(axis=1, dtype=float) / np.sqrt(max(1, z.shape[1]))
+def _zero_dm(counts: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the sum over channels of a segment, 1 where all are white, 0 where it is not known."""
+    z = normalised(counts[known])
+    series = np.zeros(len(counts))
+    series[known] = z.sum(axis=1, dtype=float) / np.sqrt(max(1, z.shape[1]))
+    return series
 
 
 def _power(series: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,6 +17,9 @@ POOL = 2  # subbands that are added before anything else; twice as many for the 
 LARGE = 10.0  # values of a picture are kept below this
 NEAR_BINS = 64  # bins around the candidate that its picture shows
 DROPOUT = 0.1
+# Noise falls off as a Gaussian, and so the odds of a pulse grow with the square of its S/N between
+# these; training shows too few such frames of noise to learn it from.
+FAINT_SNR, CLEAR_SNR = 4.0, 8.0
 EVIDENCE = ("pulse", "nbrfi", "bbrfi", "other")
 # What decides about a pulse too weak to show its shape.
 CANDIDATE = [SCALARS.index(name) for name in ("snr", "shadow_snr")]
@@ -65,6 +68,7 @@ class FrameNetwork(nn.Module):
         self.candidate = nn.Sequential(
             nn.BatchNorm1d(len(CANDIDATE)), nn.Linear(len(CANDIDATE), 16), nn.ReLU(), nn.Linear(16, 1)
         )
+        self.growth = nn.Parameter(torch.zeros(1))
         held = [[*components(name), False] for name in CLASSES] + [[False, False, False, True]]
         self.register_buffer("held", torch.tensor(held, dtype=torch.float32).T, persistent=False)
         threshold = [_SHOWS.get(name.split("_")[0], math.inf) for name in SCALARS]
@@ -100,7 +104,9 @@ class FrameNetwork(nn.Module):
         # Any number far above the noise's: 0 in white noise, 1 for what can be told from it.
         shows = torch.sigmoid(4 * (scalars - self.threshold).amax(dim=1, keepdim=True))
         against = nn.functional.softplus(evidence[:, :1])
-        pulse = self.candidate(squeezed[:, CANDIDATE]) - shows * against
+        height = scalars[:, CANDIDATE[:1]].clamp(FAINT_SNR, CLEAR_SNR)
+        growth = nn.functional.softplus(self.growth) * (height**2 - FAINT_SNR**2)
+        pulse = self.candidate(squeezed[:, CANDIDATE]) + growth - shows * against
         logits = torch.cat([pulse, evidence[:, 1:]], dim=1) @ self.held
         kind = gated.long()
         return logits * self.scale[kind] + self.offset[kind]

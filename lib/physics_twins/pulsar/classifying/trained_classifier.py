@@ -1,26 +1,32 @@
 """The trained network as a classifier of streams, and how a classifier is found by its name."""
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.model_manifest import ModelError
-from physics_twins.pulsar.classifying.frame_labels import IS_OTHER, Classifier, FrameLabels
+from physics_twins.pulsar.classifying.frame_labels import Classifier, FrameLabels
+from physics_twins.pulsar.classifying.frequencies import EFFELSBERG, at_frequencies
 from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
 from physics_twins.pulsar.searching.frontend import Frames
 
 THRESHOLDS = "thresholds"
-# The network's probabilities hold where all labels are about as frequent, but nearly all frames of a
-# stream hold nothing. On a validation stream in the Effelsberg mix 0.1 % of the frames without a pulse
-# are above the first, and 0.02 % of the frames without anything unknown above the second.
-KEEP_THRESHOLD = 0.83
-OTHER_THRESHOLD = 0.98
+_log = logging.getLogger(__name__)
+# On validation streams in the Effelsberg mix 0.05 % of the frames without a pulse are above it.
+KEEP_THRESHOLD = 0.1
 
 
 class Network(Protocol):
     """What gives frames their probabilities."""
+
+    @property
+    def frequencies(self) -> Mapping[str, float]:
+        """How frequent each label was where the probabilities were calibrated."""
+        ...
 
     def probabilities(self, frames: Frames) -> NDArray[np.float32]:
         """Return the probability of each of `labels.LABELS`, shape (frame, label)."""
@@ -29,26 +35,28 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A trained network.
+    """A trained network, asked about a stream.
+
+    Nearly all frames of a stream hold nothing, other than in the training: what the network says is
+    brought from the frequencies of labels there to those of the stream.
 
     Attributes:
         network: From `model.load_classifier`.
         name: What the decision log calls it, with its version.
+        frequencies: How frequent each label is in the stream.
         keep_threshold: P(pulse) from which a frame is kept, chosen on validation data.
-        other_threshold: Probability from which a frame is labelled "other".
     """
 
     network: Network
     name: str
+    frequencies: Mapping[str, float] = field(default_factory=lambda: EFFELSBERG)
     keep_threshold: float = KEEP_THRESHOLD
-    other_threshold: float = OTHER_THRESHOLD
 
     def classify(self, frames: Frames) -> FrameLabels:
         """Return the labels of consecutive frames."""
-        probability = self.network.probabilities(frames)
-        label, known = probability.argmax(axis=1), probability[:, ~IS_OTHER].argmax(axis=1)
-        doubtful = IS_OTHER[label] & (probability[:, IS_OTHER][:, 0] < self.other_threshold)
-        return FrameLabels(np.where(doubtful, known, label), probability)
+        seen = self.network.probabilities(frames)
+        probability = at_frequencies(seen, self.network.frequencies, self.frequencies)
+        return FrameLabels(probability.argmax(axis=1), probability.astype(np.float32))
 
 
 def find_classifier(address: str = "") -> Classifier:
@@ -65,8 +73,9 @@ def find_classifier(address: str = "") -> Classifier:
 
     try:
         found = model.load_classifier(address or model.NAME)
-    except ModelError:
+    except ModelError as error:
         if address:
             raise
+        _log.info("frames are labelled by thresholds: %s", error)
         return ThresholdClassifier()
     return TrainedClassifier(found, found.address)

@@ -29,6 +29,7 @@ KINDS = {  # of labels: name, colour, marker, size
     "other": ("other", VERMILLION, "diamond", 10),
 }
 CURVE_COLOURS = (BLUE, GREEN, VERMILLION, ORANGE)
+EDGE = 0.7  # where a share of no frame stands, over that of one
 
 
 def labels_over_time(labels: xr.Dataset, *, title: str = "") -> hv.Overlay:
@@ -69,13 +70,15 @@ def kept_against_deleted(curves: xr.Dataset, *, title: str = "") -> hv.Overlay:
     """Return the share of pulses kept against the share of frames without a pulse that are kept, too.
 
     Args:
-        curves: From `label_trade.trade`; a circle is a classifier's own threshold.
+        curves: From `label_trade.trade`; a dot is a classifier's own threshold, at the left edge where
+            no frame without a pulse is above it.
         title: What is seen.
     """
     axes = (
         hv.Dimension("false_kept", label="Frames without a pulse that are kept"),
         hv.Dimension("kept", label="Pulses kept"),
     )
+    edge = EDGE * float(curves["false_kept"].min())
     parts: list[Any] = []
     colours = dict(zip(curves["classifier"].values.tolist(), CURVE_COLOURS, strict=False))
     for name, colour in colours.items():
@@ -86,9 +89,8 @@ def kept_against_deleted(curves: xr.Dataset, *, title: str = "") -> hv.Overlay:
         dash, colour = ("dashed", "black") if name == ALONE else ("solid", colour)
         line = hv.Curve((false, kept), *axes, label=name)
         parts.append(styled(line, color=colour, line_dash=dash, line_width=2, tools=["hover"]))
-        own = hv.Scatter(
-            (one["threshold_false"].values[None], one["threshold_kept"].values[None]), *axes
-        )
+        own_false = np.maximum(one["threshold_false"].values, edge)
+        own = hv.Scatter((own_false[None], one["threshold_kept"].values[None]), *axes)
         parts.append(styled(own, color=colour, size=9))
     low = float((curves["kept"] - curves["kept_error"]).min())
     n_pulses, n_others = curves.attrs["n_pulses"], curves.attrs["n_others"]
@@ -96,7 +98,7 @@ def kept_against_deleted(curves: xr.Dataset, *, title: str = "") -> hv.Overlay:
         hv.Overlay(parts),
         title=title or f"{n_pulses} faint pulses, {n_others} frames without one",
         logx=True,
-        xlim=(0.7 * float(curves["false_kept"].min()), 1.0),
+        xlim=(0.9 * edge, 1.0),
         ylim=(max(0.0, low - 0.02), 1.01),
         width=WIDTH,
         height=HEIGHT,

@@ -1,6 +1,5 @@
 """An observation in pieces that fit into memory: a dataset, a set of frames, or a streamed file."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,10 @@ from numpy.typing import NDArray
 
 from physics_twins import datasets, provenance
 from physics_twins.pulsar.files import open_observation
-from physics_twins.pulsar.formats.observation_file import ObservationReader
+from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.infer import split_blocks
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.searching.search import Band
-
-Source = xr.Dataset | str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Piece:
     n_core: int
 
 
-def receiver(data: Source) -> Band:
+def receiver(data: Observation) -> Band:
     """Return channels and sampling time.
 
     Raises:
@@ -56,7 +53,7 @@ def receiver(data: Source) -> Band:
     return Band(np.sort(frequency_mhz)[::-1], sampling_s)
 
 
-def pieces(data: Source, band: Band, search: SearchParameters) -> Iterator[Piece]:
+def pieces(data: Observation, band: Band, search: SearchParameters) -> Iterator[Piece]:
     """Yield an observation piece by piece.
 
     Args:
@@ -64,24 +61,17 @@ def pieces(data: Source, band: Band, search: SearchParameters) -> Iterator[Piece
         band: From `receiver`.
         search: The highest DM and the longest pulse say how far pieces overlap.
     """
-    if isinstance(data, xr.Dataset):
-        ordered = data["data"].sortby("frequency", ascending=False)
-        if "frame" in ordered.dims:
-            yield from _frames(ordered, band)
-            return
-        spectra = ordered.transpose("time", "frequency").values
-        first_s = float(data["time"].values[0])
-        for block in split_blocks(len(spectra), band, search):
-            part = spectra[block.start : block.start + block.n_read]
-            yield Piece(part, first_s + block.start * band.sampling_s, block.n_core)
+    if isinstance(data, xr.Dataset) and "frame" in data["data"].dims:
+        yield from _frames(data["data"].sortby("frequency", ascending=False), band)
         return
-    with open_observation(data) as file:
-        for block in split_blocks(file.n_spectra, band, search):
-            spectra = _read(file, block.start, block.n_read)
-            yield Piece(spectra, block.start * band.sampling_s, block.n_core)
+    first_s = float(data["time"].values[0]) if isinstance(data, xr.Dataset) else 0.0
+    with open_spectra(data) as spectra:
+        for block in split_blocks(spectra.n_spectra, band, search):
+            part = spectra.read(block.start, block.n_read)
+            yield Piece(part, first_s + block.start * band.sampling_s, block.n_core)
 
 
-def identity(data: Source) -> str:
+def identity(data: Observation) -> str:
     """Return what tells data from others: a name, and the SHA-256 of the content."""
     if isinstance(data, xr.Dataset):
         digest = datasets.content_sha256(data[["data"]])
@@ -99,9 +89,3 @@ def _frames(frames: xr.DataArray, band: Band) -> Iterator[Piece]:
         start_s = frames["frame_start_s"].values
     for first_s, frame in zip(start_s, frames.values, strict=True):
         yield Piece(frame, float(first_s), n_time)
-
-
-def _read(file: ObservationReader, start: int, count: int) -> NDArray[Any]:
-    spectra = file.read(start, count)
-    frequency_mhz = file.header.frequency_mhz
-    return spectra if frequency_mhz[0] >= frequency_mhz[-1] else spectra[:, ::-1]

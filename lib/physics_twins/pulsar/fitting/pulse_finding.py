@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.fitting.backgrounds import Background
-from physics_twins.pulsar.fitting.pieces import Piece, Source, pieces, receiver
+from physics_twins.pulsar.fitting.pieces import Piece, pieces, receiver
 from physics_twins.pulsar.fitting.pulse_fit import BOXCAR_PER_FWHM
 from physics_twins.pulsar.fitting.pulse_model import ChannelLaws, samples, squared_sigma
 from physics_twins.pulsar.fitting.pulse_windows import PulseWindows, cut, off_pulse_noise
+from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM
 from physics_twins.pulsar.searching.cleaning import Cleaned, clean
@@ -99,7 +100,7 @@ class _Tally:
 
 
 def find_pulses(
-    data: Source, start: ObservationParameters, settings: CalibrationParameters
+    data: Observation, start: ObservationParameters, settings: CalibrationParameters
 ) -> FoundPulses:
     """Return the pulses of an observation near a DM.
 

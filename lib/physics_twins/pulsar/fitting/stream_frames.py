@@ -7,9 +7,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from physics_twins.pulsar.fitting.pieces import Piece, Source, pieces, receiver
+from physics_twins.pulsar.fitting.pieces import Piece, pieces, receiver
 from physics_twins.pulsar.fitting.pulse_finding import expected_boxcar_s
 from physics_twins.pulsar.fitting.pulse_model import ChannelLaws
+from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.physics.ism import scattering_time
 from physics_twins.pulsar.searching.cleaning import clean
@@ -18,7 +19,7 @@ from physics_twins.pulsar.searching.search import Band
 
 
 def frames(
-    data: Source, expected: ObservationParameters, *, arrival_s: float | None = None
+    data: Observation, expected: ObservationParameters, *, arrival_s: float | None = None
 ) -> Iterator[xr.Dataset]:
     """Yield an observation as frames of one turn of the pulsar each, and the sweep behind it.
 

@@ -1,11 +1,14 @@
 """Spectra of an observation, file or dataset, read block by block with the highest frequency first."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -20,43 +23,49 @@ class Spectra:
     """An observation opened for reading.
 
     Attributes:
-        source: The file, or the dataset with `data` (time, frequency).
-        header: What it says about itself; the highest frequency first, whatever the order in the file.
+        source: The file, or the samples of a dataset, (time, frequency).
+        source_header: What it says about itself.
         n_spectra: How many spectra it holds.
-        reversed: Whether the source has the lowest frequency first.
+        name: What messages call it.
     """
 
-    source: ObservationReader | xr.Dataset
-    header: FilterbankHeader
+    source: ObservationReader | NDArray[Any]
+    source_header: FilterbankHeader
     n_spectra: int
-    reversed: bool
+    name: str
 
     @property
-    def name(self) -> str:
-        """The file's path, for messages."""
-        is_file = isinstance(self.source, ObservationReader)
-        return str(self.source.path) if is_file else "the observation"
+    def reversed(self) -> bool:
+        """Whether the source has the lowest frequency first."""
+        return self.source_header.channel_width_mhz > 0
 
-    def read(self, start: int, count: int) -> NDArray[Any]:
-        """Return spectra `start` to `start + count`, shape (time, channel)."""
-        if isinstance(self.source, ObservationReader):
-            block = self.source.read(start, count)
-        else:
-            block = self.source["data"].values[start : start + count]
-        return block[:, ::-1] if self.reversed else block
+    @property
+    def header(self) -> FilterbankHeader:
+        """The header, the highest frequency first, whatever the order in the source."""
+        return _highest_first(self.source_header) if self.reversed else self.source_header
+
+    @property
+    def path(self) -> Path | None:
+        """The file, None of a dataset."""
+        return self.source.path if isinstance(self.source, ObservationReader) else None
 
     @property
     def n_bits(self) -> int:
         """Bits that a sample needs: 32 where the file's scales make floating-point numbers of them."""
-        return 32 if self.read(0, 1).dtype.kind == "f" else self.header.n_bits
+        return 32 if self.raw(0, 1).dtype.kind == "f" else self.source_header.n_bits
 
-    @property
-    def source_header(self) -> FilterbankHeader:
-        """The header in the order of the source."""
-        return _header(self.source) if isinstance(self.source, xr.Dataset) else self.source.header
+    def raw(self, start: int, count: int) -> NDArray[Any]:
+        """Return spectra in the source's own order of channels, shape (time, channel)."""
+        if isinstance(self.source, ObservationReader):
+            return self.source.read(start, count)
+        return self.source[start : start + count]
+
+    def read(self, start: int, count: int) -> NDArray[Any]:
+        """Return spectra, the highest frequency first, shape (time, channel)."""
+        return self.in_its_order(self.raw(start, count))
 
     def in_its_order(self, block: NDArray[Any]) -> NDArray[Any]:
-        """Return spectra with the highest frequency first as the source has them."""
+        """Return spectra with the highest frequency first as the source has them, or back."""
         return block[:, ::-1] if self.reversed else block
 
     def blocks(self, count: int) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -64,38 +73,64 @@ class Spectra:
         for start in range(0, self.n_spectra, count):
             yield start, self.read(start, min(count, self.n_spectra - start))
 
+    def part(self, start: int, count: int) -> xr.Dataset:
+        """Return some spectra as a dataset whose times count from the observation's start."""
+        header = self.header
+        time_s = (start + np.arange(count)) * header.sampling_time_s
+        return xr.Dataset(
+            {"data": (("time", "frequency"), self.read(start, count), {"units": "counts"})},
+            coords={
+                "time": ("time", time_s, {"units": "s"}),
+                "frequency": ("frequency", header.frequency_mhz, {"units": "MHz"}),
+            },
+            attrs={
+                "n_bits": header.n_bits,
+                "sampling_time_s": header.sampling_time_s,
+                "start_mjd": header.start_mjd,
+                "source_name": header.source_name,
+            },
+        )
+
+    def header_from(self, start: int) -> FilterbankHeader:
+        """Return the source's header for a piece that begins at a spectrum."""
+        later_days = start * self.source_header.sampling_time_s / 86400
+        return replace(self.source_header, start_mjd=self.source_header.start_mjd + later_days)
+
+    def identity(self, n_spectra: int) -> str:
+        """Return a hash of the header and the first spectra, the same while a file grows."""
+        digest = hashlib.sha256(repr(self.source_header).encode())
+        digest.update(np.ascontiguousarray(self.raw(0, n_spectra)).tobytes())
+        return digest.hexdigest()
+
 
 @contextmanager
-def open_spectra(data: Observation) -> Iterator[Spectra]:
+def open_spectra(data: Observation, *, drop_partial: bool = False) -> Iterator[Spectra]:
     """Open an observation for a `with` block.
 
     Args:
         data: A dataset with `data` (time, frequency), or the path of a file that
             `files.open_observation` knows, which is streamed.
+        drop_partial: Accept a file that is still being written, empty though it may be.
 
     Raises:
         FileNotFoundError: There is no such file.
         ObservationFileError: The file is damaged or of no known format.
-        ValueError: There is less than two channels or no spectrum.
+        ValueError: There are fewer than two channels or no spectrum.
     """
     if isinstance(data, xr.Dataset):
-        yield _checked(data, _header(data), data.sizes["time"])
+        values = data["data"].transpose("time", "frequency").values
+        yield _checked(Spectra(values, _dataset_header(data), len(values), "the observation"))
         return
-    with open_observation(data) as file:
-        yield _checked(file, file.header, file.n_spectra)
+    with open_observation(data, drop_partial=drop_partial) as file:
+        spectra = Spectra(file, file.header, file.n_spectra, str(file.path))
+        yield _checked(spectra, may_be_empty=drop_partial)
 
 
-def _checked(
-    source: ObservationReader | xr.Dataset, header: FilterbankHeader, n_spectra: int
-) -> Spectra:
-    is_reversed = header.channel_width_mhz > 0
-    if is_reversed:
-        header = _highest_first(header)
-    spectra = Spectra(source, header, n_spectra, is_reversed)
-    if n_spectra == 0:
+def _checked(spectra: Spectra, *, may_be_empty: bool = False) -> Spectra:
+    if spectra.n_spectra == 0 and not may_be_empty:
         raise ValueError(f"{spectra.name}: data: holds no spectra")
-    if header.n_channels < 2:
-        raise ValueError(f"{spectra.name}: n_channels = 1: 2 or more are needed")
+    if spectra.source_header.n_channels < 2:
+        raise ValueError(f"{spectra.name}: n_channels = 1: dispersion needs 2 or more")
     return spectra
 
 
@@ -107,16 +142,18 @@ def _highest_first(header: FilterbankHeader) -> FilterbankHeader:
     )
 
 
-def _header(dataset: xr.Dataset) -> FilterbankHeader:
-    frequency_mhz = dataset["frequency"].values
-    n_channels = len(frequency_mhz)
-    span_mhz = float(frequency_mhz[-1] - frequency_mhz[0])
+def _dataset_header(data: xr.Dataset) -> FilterbankHeader:
+    frequency_mhz = data["frequency"].values.astype(float)
+    steps_mhz = np.diff(frequency_mhz)
+    if len(steps_mhz) and np.ptp(steps_mhz) > 1e-6 * abs(steps_mhz[0]):
+        raise ValueError("frequency: equally spaced channels are needed")
+    is_float = data["data"].dtype.kind == "f"
     return FilterbankHeader(
-        n_channels=n_channels,
-        n_bits=int(dataset.attrs["n_bits"]),
+        n_channels=len(frequency_mhz),
+        n_bits=int(data.attrs.get("n_bits", 32 if is_float else 8)),
         first_frequency_mhz=float(frequency_mhz[0]),
-        channel_width_mhz=span_mhz / max(1, n_channels - 1),
-        sampling_time_s=float(dataset.attrs["sampling_time_s"]),
-        start_mjd=float(dataset.attrs.get("start_mjd", 0.0)),
-        source_name=str(dataset.attrs.get("source_name", "")),
+        channel_width_mhz=float(np.mean(steps_mhz)) if len(steps_mhz) else -1.0,
+        sampling_time_s=float(data.attrs["sampling_time_s"]),
+        start_mjd=float(data.attrs.get("start_mjd", 0.0)),
+        source_name=str(data.attrs.get("source_name", "")),
     )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.classifying.frame_labels import Classifier, FrameLabels
-from physics_twins.pulsar.formats.stream_source import StreamSource
+from physics_twins.pulsar.formats.spectra import Spectra, open_spectra
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.searching.frontend import SCALARS, FrontEnd
 
@@ -107,7 +107,7 @@ def block_frames(front_end: FrontEnd) -> int:
 
 
 def label_block(
-    source: StreamSource, block: StreamBlock, front_end: FrontEnd, classifier: Classifier
+    source: Spectra, block: StreamBlock, front_end: FrontEnd, classifier: Classifier
 ) -> LabelledBlock:
     """Read one block and label its frames."""
     spectra = source.read(block.start, block.n_read)
@@ -130,6 +130,6 @@ def label_file_block(
     path: str, block: StreamBlock, parameters: LabelParameters, classifier: Classifier
 ) -> LabelledBlock:
     """Label one block of a file; a Dask worker calls this."""
-    with StreamSource(path, drop_partial=True) as source:
-        front_end = FrontEnd(source.frequency_mhz, source.header.sampling_time_s, parameters)
+    with open_spectra(path, drop_partial=True) as source:
+        front_end = FrontEnd(source.header.frequency_mhz, source.header.sampling_time_s, parameters)
         return label_block(source, block, front_end, classifier)

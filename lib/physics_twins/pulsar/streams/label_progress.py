@@ -9,7 +9,7 @@ import xarray as xr
 
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.streams.keeping import Piece
-from physics_twins.pulsar.streams.label_files import decision_table, read_labels
+from physics_twins.pulsar.streams.label_files import decision_table, pulse_table, read_labels
 
 
 @dataclass
@@ -98,3 +98,7 @@ class Labelling:
     def decisions(self) -> pd.DataFrame:
         """Return the pieces that are kept and why, as `label_files.decision_table` does."""
         return decision_table(self.folder)
+
+    def pulses(self) -> pd.DataFrame:
+        """Return the pulses that were fitted, with errors, as `label_files.pulse_table` does."""
+        return pulse_table(self.folder)

@@ -14,7 +14,7 @@ from physics_twins import __version__
 from physics_twins.interruption import Interruption
 from physics_twins.pulsar.classifying.frame_labels import Classifier
 from physics_twins.pulsar.classifying.labels import LABELS
-from physics_twins.pulsar.formats.stream_source import StreamSource
+from physics_twins.pulsar.formats.spectra import Spectra
 from physics_twins.pulsar.keep_parameters import KeepParameters
 from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.streams.frame_stream import (
@@ -59,7 +59,7 @@ class LabelRun:
 
     def __init__(
         self,
-        stream: StreamSource,
+        stream: Spectra,
         folder: LabelFolder,
         front_end: FrontEnd,
         classifier: Classifier,

@@ -9,27 +9,27 @@ from physics_twins.pulsar.formats.observation_file import FilterbankHeader, Obse
 from physics_twins.pulsar.formats.psrfits import PsrfitsReader, Scaling
 from physics_twins.pulsar.formats.psrfits_writer import DEPTHS, PsrfitsWriter
 from physics_twins.pulsar.formats.sigproc import FilterbankWriter
-from physics_twins.pulsar.formats.stream_source import StreamSource
+from physics_twins.pulsar.formats.spectra import Spectra
 
 CHUNK_SAMPLES = 1 << 22
 
 
-def piece_name(source: StreamSource, start: int) -> str:
+def piece_name(source: Spectra, start: int) -> str:
     """Return the file name of the piece that begins at a spectrum."""
     stem = source.path.stem if source.path else "piece"
-    suffix = ".sf" if isinstance(source.reader, PsrfitsReader) else ".fil"
+    suffix = ".sf" if isinstance(source.source, PsrfitsReader) else ".fil"
     return f"{stem}_{start:012d}{suffix}"
 
 
-def write_piece(source: StreamSource, folder: Path, start: int, stop: int) -> Path:
+def write_piece(source: Spectra, folder: Path, start: int, stop: int) -> Path:
     """Write spectra `start` to `stop` and return the file.
 
     PSRFITS stays PSRFITS, at its own depth where one scale and offset of a single polarisation hold
     for the whole piece, else as 32-bit values; every other format and datasets become SIGPROC.
     """
     path = folder / piece_name(source, start)
-    if isinstance(source.reader, PsrfitsReader):
-        _write_psrfits(source, source.reader, path, start, stop)
+    if isinstance(source.source, PsrfitsReader):
+        _write_psrfits(source, source.source, path, start, stop)
     else:
         header = source.header_from(start)
         first = source.raw(start, 1)
@@ -40,15 +40,13 @@ def write_piece(source: StreamSource, folder: Path, start: int, stop: int) -> Pa
     return path
 
 
-def _copy(source: StreamSource, file: ObservationWriter, start: int, stop: int) -> None:
-    step = max(1, CHUNK_SAMPLES // source.header.n_channels)
+def _copy(source: Spectra, file: ObservationWriter, start: int, stop: int) -> None:
+    step = max(1, CHUNK_SAMPLES // source.source_header.n_channels)
     for begin in range(start, stop, step):
         file.write(source.raw(begin, min(step, stop - begin)))
 
 
-def _write_psrfits(
-    source: StreamSource, reader: PsrfitsReader, path: Path, start: int, stop: int
-) -> None:
+def _write_psrfits(source: Spectra, reader: PsrfitsReader, path: Path, start: int, stop: int) -> None:
     header, n = source.header_from(start), reader.row_spectra
     rows = range(start // n, (stop - 1) // n + 1)
     scaling = _common_scaling(reader, rows)

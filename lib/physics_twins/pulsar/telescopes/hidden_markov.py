@@ -1,6 +1,8 @@
-"""Hidden Markov models: a process that is in one of a few states, each with a Gaussian of its own.
+"""Hidden Markov models: a process that is in one of a few states, each with values of its own.
 
-L. R. Rabiner 1989, Proc. IEEE 77, 257, whose notation is used: transitions a, emissions b.
+They are fitted as if each state's values were Gaussian. What is drawn has their correlation, and their
+true distribution: a transmitter that fades or saturates is far from Gaussian. L. R. Rabiner 1989, Proc.
+IEEE 77, 257, whose notation is used: transitions a, emissions b.
 """
 
 from dataclasses import dataclass
@@ -10,11 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.signal import lfilter
+from scipy.special import ndtr
 
+# Standard normal quantiles at which the distribution of a state's values is kept.
+STATE_NODES = np.linspace(-3.5, 3.5, 15)
 N_ITERATIONS = 40
-LEAST_GAIN = 1e-5  # of the likelihood per value, below which the fit has converged
+LEAST_GAIN = 1e-4  # of the likelihood per value, below which the fit has converged
 # What every state is given besides what is assigned to it, so that none collapses on a few values.
 PRIOR_VALUES = 3.0
+# With fewer values than this a state's distribution is not seen, and taken for a Gaussian.
+LEAST_VALUES = 30
 
 
 @dataclass(frozen=True)
@@ -25,21 +32,20 @@ class MarkovModel:
         transition: Probability to go from a state to another, shape (state, state).
         mean: Of each state's values, shape (state, member).
         factor: Lower Cholesky factor of their covariance, shape (state, member, member).
+        quantile: Of their values, at `STATE_NODES`, shape (state, member, quantile).
         memory: Correlation of one value with the next, besides what the states do.
     """
 
     transition: NDArray[np.float64]
     mean: NDArray[np.float64]
     factor: NDArray[np.float64]
-    memory: float = 0.0
+    quantile: NDArray[np.float64]
+    memory: float
 
     @property
     def occupancy(self) -> NDArray[np.float64]:
         """Share of the time spent in each state, shape (state,)."""
-        n = len(self.transition)
-        equations = np.vstack([self.transition.T - np.eye(n), np.ones(n)])
-        share = np.linalg.lstsq(equations, np.append(np.zeros(n), 1.0), rcond=None)[0]
-        return np.maximum(share, 0) / np.maximum(share, 0).sum()
+        return _occupancy(self.transition)
 
 
 @dataclass(frozen=True)
@@ -57,51 +63,81 @@ class MarkovFit:
     probability: NDArray[np.float64]
 
 
-def fit_markov(segments: NDArray[np.float64], state: NDArray[np.int64]) -> MarkovFit:
+def fit_markov(
+    segments: NDArray[np.float64], state: NDArray[np.int64], known: NDArray[np.bool_]
+) -> MarkovFit:
     """Return the model that makes values most likely, by expectation maximisation.
 
     Args:
         segments: Values, shape (segment, time, member).
         state: First guess of the states, 0 and up, shape (segment, time).
+        known: Which values say something, shape (segment, time): meanwhile the states go on unseen.
     """
     n_members = segments.shape[2]
-    flat = segments.reshape(-1, n_members)
+    flat = segments[known]
     n_states = int(state.max()) + 1
     probability = np.eye(n_states)[state]
     transition = _transitions(np.array([_counted(each, n_states) for each in state]).sum(axis=0))
     prior = np.cov(flat.T).reshape(n_members, n_members) / n_states**2 + 1e-3 * np.eye(n_members)
     before = total = -np.inf
-    mean, factor = _emissions(flat, probability.reshape(-1, n_states), prior)
+    mean, factor = _emissions(flat, probability[known], prior)
     for _ in range(N_ITERATIONS):
-        model = MarkovModel(transition, mean, factor)
+        start = _occupancy(transition)
         total, counts = 0.0, np.zeros((n_states, n_states))
         for n, segment in enumerate(segments):
-            likelihood, probability[n], pairs = _smoothed(
-                _log_densities(model, segment), transition, model.occupancy
-            )
+            log_density = np.where(known[n, :, None], _log_densities(mean, factor, segment), 0.0)
+            likelihood, probability[n], pairs = _smoothed(log_density, transition, start)
             total += likelihood
             counts += pairs
         transition = _transitions(counts)
-        mean, factor = _emissions(flat, probability.reshape(-1, n_states), prior)
+        mean, factor = _emissions(flat, probability[known], prior)
         if total - before < LEAST_GAIN * flat.size:
             break
         before = total
-    memory = _memory(segments, probability, mean, factor)
-    return MarkovFit(MarkovModel(transition, mean, factor, memory), total, probability)
+    memory = _memory(segments, probability, known, mean, factor)
+    quantile = _quantiles(flat, probability[known].argmax(axis=1), mean, factor)
+    return MarkovFit(MarkovModel(transition, mean, factor, quantile, memory), total, probability)
+
+
+def _occupancy(transition: NDArray[np.float64]) -> NDArray[np.float64]:
+    n = len(transition)
+    equations = np.vstack([transition.T - np.eye(n), np.ones(n)])
+    share = np.linalg.lstsq(equations, np.append(np.zeros(n), 1.0), rcond=None)[0]
+    return np.maximum(share, 0) / np.maximum(share, 0).sum()
+
+
+def _quantiles(
+    values: NDArray[np.float64],
+    state: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    factor: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the quantiles of values in their most probable states, shape (state, member, quantile)."""
+    lowest, highest = values.min(axis=0), values.max(axis=0)
+    out = []
+    for n in range(len(mean)):
+        here = values[state == n]
+        if len(here) < LEAST_VALUES:
+            gaussian = mean[n] + STATE_NODES[:, None] * np.linalg.norm(factor[n], axis=1)
+            out.append(gaussian.clip(lowest, highest).T)
+        else:
+            out.append(np.quantile(here, ndtr(STATE_NODES), axis=0).T)
+    return np.array(out)
 
 
 def _memory(
     segments: NDArray[np.float64],
     probability: NDArray[np.float64],
+    known: NDArray[np.bool_],
     mean: NDArray[np.float64],
     factor: NDArray[np.float64],
 ) -> float:
     """Return the lag-1 correlation of values in units of their most probable state's Gaussian."""
-    state = probability.argmax(axis=2)
-    white = np.empty(segments.shape)
+    state = np.where(known, probability.argmax(axis=2), -1)
+    white = np.zeros(segments.shape)
     for n in range(len(mean)):
         apart = segments[state == n] - mean[n]
-        white[state == n] = solve_triangular(factor[n], apart.T, lower=True).T
+        white[state == n] = solve_triangular(factor[n], apart.T, lower=True, check_finite=False).T
     return float(np.clip((white[:, 1:] * white[:, :-1]).mean() / (white**2).mean(), 0, 0.95))
 
 
@@ -165,9 +201,13 @@ class MarkovStream:
         white = np.asarray(white)
         self._before = white[-1:]
         values = np.empty_like(white)
-        for n, (mean, factor) in enumerate(zip(self._model.mean, self._model.factor, strict=True)):
+        for n, (factor, quantile) in enumerate(
+            zip(self._model.factor, self._model.quantile, strict=True)
+        ):
             here = state == n
-            values[here] = mean + white[here] @ factor.T
+            normal = white[here] @ (factor / np.linalg.norm(factor, axis=1, keepdims=True)).T
+            for member, each in enumerate(quantile):
+                values[here, member] = np.interp(normal[:, member], STATE_NODES, each)
         return state, values
 
 
@@ -198,13 +238,26 @@ def _emissions(
     return mean, factor
 
 
-def _log_densities(model: MarkovModel, values: NDArray[np.float64]) -> NDArray[np.float64]:
+@numba.njit(cache=True, nogil=True)
+def _log_densities(mean, factor, values):  # pragma: no cover
     """Return the logarithm of each state's density at each value, shape (time, state)."""
-    columns = []
-    for mean, factor in zip(model.mean, model.factor, strict=True):
-        white = solve_triangular(factor, (values - mean).T, lower=True)
-        columns.append(-0.5 * (white**2).sum(axis=0) - np.log(np.diag(factor)).sum())
-    return np.stack(columns, axis=1) - 0.5 * values.shape[1] * np.log(2 * np.pi)
+    n_time, n_members = values.shape
+    out = np.empty((n_time, len(mean)))
+    white = np.empty(n_members)
+    for k in range(len(mean)):
+        size = 0.5 * n_members * np.log(2 * np.pi)
+        for i in range(n_members):
+            size += np.log(factor[k, i, i])
+        for t in range(n_time):
+            square = 0.0
+            for i in range(n_members):
+                rest = values[t, i] - mean[k, i]
+                for j in range(i):
+                    rest -= factor[k, i, j] * white[j]
+                white[i] = rest / factor[k, i, i]
+                square += white[i] ** 2
+            out[t, k] = -0.5 * square - size
+    return out
 
 
 @numba.njit(cache=True, nogil=True)

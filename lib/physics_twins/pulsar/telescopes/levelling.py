@@ -109,12 +109,15 @@ def unlevelled(power: NDArray[np.float64], n_spectra: int) -> NDArray[np.float64
 
 
 class LevellingStream:
-    """A recorder that levels one stretch after the other."""
+    """A recorder that levels one stretch after the other.
+
+    Its scales jump between two: of the few stretches of a recording no more can be known.
+    """
 
     def __init__(self, model: Levelling, rng: np.random.Generator) -> None:
         """Begin a stream; the generator's state says what its scales are."""
         self._model, self._rng = model, rng
-        self._width = float(rng.standard_normal())
+        self._width = float(rng.choice([-1.0, 1.0]))
 
     def level(self, stretch: NDArray[np.float32], level: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the next stretch (time, channel) in counts, levelled as the model says.
@@ -129,7 +132,6 @@ class LevellingStream:
         if model.step.any():
             factor = np.exp(model.step * self._width).astype(np.float32)  # (channel,)
             stretch = np.asarray(level + (stretch - level) * factor, dtype=np.float32)
-            memory = model.memory
-            chance = self._rng.standard_normal()
-            self._width = memory * self._width + np.sqrt(1 - memory**2) * chance
+            if self._rng.random() > (1 + model.memory) / 2:
+                self._width = -self._width
         return stretch + (model.mean - stretch.mean(axis=0, dtype=float)).astype(np.float32)

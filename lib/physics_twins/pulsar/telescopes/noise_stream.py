@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
 from scipy.sparse import csr_array
 
-from physics_twins.pulsar.telescopes.telescope_noise import SHAPE_NODES, Noise, expand
+from physics_twins.pulsar.telescopes.marginals import SHAPE_NODES
+from physics_twins.pulsar.telescopes.telescope_noise import Noise, expand
 
 # How long a stretch is that is drawn at once: changes slower than it cannot be.
 STRETCH_SPECTRA = 8192

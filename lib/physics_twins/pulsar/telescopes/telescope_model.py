@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from physics_twins import __version__, datasets
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.telescopes.levelling import Levelling
+from physics_twins.pulsar.telescopes.marginals import SHAPE_NODES
 from physics_twins.pulsar.telescopes.renewal import PROBABILITIES
 from physics_twins.pulsar.telescopes.telescope_impulses import WideEvents
-from physics_twins.pulsar.telescopes.telescope_noise import SHAPE_NODES, Noise
+from physics_twins.pulsar.telescopes.telescope_noise import Noise
 from physics_twins.pulsar.telescopes.telescope_transmitters import Transmitter
 from physics_twins.pulsar.telescopes.transmitter_table import TransmitterTable, from_table, to_table
 
@@ -177,6 +178,7 @@ _TRANSMITTERS: _Columns = {
     "mean": (("mean",), "1"),
     "factor": (("factor",), "1"),
     "memory": (("transmitter",), "1"),
+    "quantile": (("state_quantile",), "1"),
 }
 _SPILL = {"spill": ("spill_pair", "end"), "spill_share": ("spill_pair",)}
 _LEVELLING: _Columns = {

@@ -8,19 +8,17 @@ system temperature, of the mains. Such a process can have any marginal distribut
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
 from scipy.ndimage import median_filter
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from physics_twins.pulsar.telescopes.levelling import unlevelled
+from physics_twins.pulsar.telescopes.marginals import LEAST_CLEAN, SHAPE_NODES, fit_shapes, gaussianised
 from physics_twins.pulsar.telescopes.quiet_noise import FINE_BITS
 
-# Standard normal quantiles, equally spaced, at which a channel's marginal distribution is kept.
-SHAPE_NODES = np.linspace(-3.0, 3.0, 25)
 N_MODES = 12  # of the baseline across the band, at most
 N_SUBBANDS = 64
 CELL_SPECTRA = 16
@@ -32,8 +30,6 @@ SIGNIFICANT = 4.0
 LINK_SIGMA = 5.5
 N_NEIGHBOURS = 3
 NEIGHBOUR_WINDOW = 65  # channels over which the correlation of near neighbours is averaged
-# A channel with less clean data than this is given the noise of all the others.
-LEAST_CLEAN = 0.3
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ def fit_noise(
     if n_bits < FINE_BITS:
         shape, g, kept = np.tile(SHAPE_NODES, (n_channels, 1)), *_standardised(z, clean, level, sigma)
     else:
-        shape = _shapes(z, clean)
+        shape = fit_shapes(z, clean)
         g, kept = gaussianised(z, shape), np.ones(n_channels)
     g = np.where(clean, g, np.float32(0))
     basis = baseline_modes(g, ~scarce)
@@ -106,6 +102,9 @@ def fit_noise(
     spectrum = 1 + (spectrum - 1) / kept[:, None]
     spectrum -= basis**2 @ band_means(expand(mode_spectrum, mode_edge, n_time).T, edge).T
     spectrum = _pooled_where_alike(spectrum, edge, n_segments * n_time, scarce)
+    # g must not be wider than what its marginal distribution was measured for.
+    width = np.diff(np.append(0, edge)) * 2
+    spectrum /= np.maximum(spectrum @ width, 1)[:, None]
     return Noise(
         level, sigma, shape, edge, spectrum, basis, mode_edge, mode_spectrum, link, correlation
     )
@@ -170,24 +169,6 @@ def expand(
     return spectrum[..., np.searchsorted(edge, frequency).clip(max=len(edge) - 1)]
 
 
-def gaussianised(z: NDArray[np.float32], shape: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the Gaussian values g of z = shape(g), z of shape (..., channel)."""
-    g = np.empty_like(z)
-    for channel, quantiles in enumerate(shape):
-        g[..., channel] = _interpolated(z[..., channel], quantiles, SHAPE_NODES)
-    return g
-
-
-def _interpolated(x: NDArray[Any], before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
-    """Interpolate linearly; beyond the ends go on with the mean slope of the three steps before."""
-    rising = np.maximum.accumulate(before) + 1e-6 * np.arange(len(before))
-    y = np.interp(x, rising, after)
-    for end, inner, outside in ((-1, -4, x > rising[-1]), (0, 3, x < rising[0])):
-        slope = (after[end] - after[inner]) / (rising[end] - rising[inner])
-        y[outside] += slope * (x[outside] - rising[end])
-    return y
-
-
 def _standardised(
     z: NDArray[np.float32],
     clean: NDArray[np.bool_],
@@ -229,26 +210,6 @@ def _moments(
         covariance += (fast.conj().T @ fast).real / len(g)
     width = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
     return power, mode_power, covariance / np.outer(width, width)
-
-
-def _shapes(z: NDArray[np.float32], clean: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return each channel's quantiles, those of all channels together where its tails are theirs."""
-    probability, n_channels = ndtr(SHAPE_NODES), z.shape[2]
-    own = np.empty((n_channels, len(SHAPE_NODES)))
-    tails = np.full((n_channels, 2), np.nan)
-    for channel in range(n_channels):
-        values = z[:, :, channel][clean[:, :, channel]].astype(float)
-        if len(values) >= LEAST_CLEAN * z[:, :, 0].size and values.std() > 0:
-            own[channel] = np.quantile(values, probability)
-            centred = (values - values.mean()) / values.std()
-            error = np.sqrt(np.array([6, 24]) / len(values))  # of skewness and kurtosis
-            tails[channel] = np.array([np.mean(centred**3), np.mean(centred**4) - 3]) / error
-    measured = np.isfinite(tails[:, 0])
-    if not measured.any():
-        return np.tile(SHAPE_NODES, (n_channels, 1))
-    common = np.median(own[measured], axis=0)
-    apart = np.abs(tails - np.median(tails[measured], axis=0)) > SIGNIFICANT
-    return np.where((measured & apart.any(axis=1))[:, None], own, common)
 
 
 def _links(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_closing
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
 
 from physics_twins.pulsar.telescopes.hidden_markov import (
     MarkovModel,
@@ -28,10 +29,13 @@ DETECTION_SPECTRA = (2, 4, 8, 16, 32, 64)
 # sample to sample: slow ones agree by chance.
 TOGETHER, FAST_TOGETHER = 0.3, 0.1
 BESIDE_TOGETHER = 0.1  # for neighbours in the band
+WITH_IT = 0.5  # for a channel in which nothing was found
 # How many states off and on are tried; what Schwarz's criterion prefers is kept.
-N_STATES = ((1, 1), (1, 2), (1, 3), (2, 2), (2, 4), (3, 5), (4, 8))
+N_STATES = ((1, 1), (1, 2), (1, 3), (2, 2), (2, 4), (3, 5), (4, 8), (6, 12))
 # Up to here a strength is kept as it is, beyond it its logarithm: strengths spread over decades.
 LINEAR_SIGMA = 4.0
+# A channel hears a distant transmitter where their correlation is so many standard errors.
+SPILL_SIGMA = 4.5
 # Of a longer recording some segments are fitted, from the quietest to the loudest.
 MAX_SPECTRA = 16384
 
@@ -96,13 +100,14 @@ def find_transmitters(z: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def fit_transmitters(
-    z: NDArray[np.float32], found: NDArray[np.bool_], *, seed: int
+    z: NDArray[np.float32], found: NDArray[np.bool_], known: NDArray[np.bool_], *, seed: int
 ) -> tuple[tuple[Transmitter, ...], NDArray[np.bool_]]:
     """Return the transmitters behind disturbed samples, and which channels are theirs.
 
     Args:
         z: Normalised spectra, shape (segment, time, channel).
         found: Where they are disturbed, of the same shape.
+        known: Which spectra say something about them, shape (segment, time): elsewhere z is 0.
         seed: Of where the fits begin.
     """
     theirs = np.zeros(z.shape[2], dtype=bool)
@@ -110,31 +115,38 @@ def fit_transmitters(
     disturbed = found.sum(axis=(1, 2))
     segments = np.sort(np.argsort(disturbed)[np.linspace(0, len(z) - 1, n_segments).astype(int)])
     transmitters = []
-    for channels in _groups(z.reshape(-1, z.shape[2]), found.reshape(-1, z.shape[2])):
+    groups = _groups(z.reshape(-1, z.shape[2]), found.reshape(-1, z.shape[2]))
+    options: dict[str, Any] = {"desc": "transmitters", "unit": "transmitter", "leave": False}
+    for channels in tqdm(groups, disable=len(groups) < 2, **options):
         own = np.ix_(segments, np.arange(z.shape[1]), channels)
-        transmitters.append(_fit_one(z[own], found[own], channels, seed))
+        transmitters.append(_fit_one(z[own], found[own], known[segments], channels, seed))
         theirs[channels] = True
     return tuple(transmitters), theirs
 
 
 def _fit_one(
-    z: NDArray[np.float32], found: NDArray[np.bool_], channels: NDArray[np.int64], seed: int
+    z: NDArray[np.float32],
+    found: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    channels: NDArray[np.int64],
+    seed: int,
 ) -> Transmitter:
     """Return a transmitter from its members' samples (segment, time, member)."""
-    values, disturbed = compressed(z.astype(float)), np.asarray(found.any(axis=2))
+    values, disturbed = compressed(z.astype(float)), known & found.any(axis=2)
     rng = np.random.default_rng(seed)
     fits, costs = [], []
     for n_off, n_on in N_STATES:
         if disturbed.sum() < n_on or (len(costs) > 2 and min(costs[-2:]) > min(costs)):
             break
         state = np.zeros(disturbed.shape, dtype=np.int64)
-        state[~disturbed] = clusters(values[~disturbed], n_off, rng)
+        quiet = known & ~disturbed
+        state[quiet] = clusters(values[quiet], n_off, rng)
         state[disturbed] = state.max() + 1 + clusters(values[disturbed], n_on, rng)
-        fits.append(fit_markov(values, state))
+        fits.append(fit_markov(values, state, known))
         free = n_parameters(int(state.max()) + 1, len(channels))
-        costs.append(free * np.log(disturbed.size) - 2 * fits[-1].log_likelihood)
+        costs.append(free * np.log(known.sum()) - 2 * fits[-1].log_likelihood)
     best = fits[int(np.argmin(costs))]
-    share = best.probability[disturbed].sum(axis=0) / best.probability.sum(axis=(0, 1))
+    share = best.probability[disturbed].sum(axis=0) / best.probability[known].sum(axis=0)
     on = share > 0.5
     on[np.argmax(share)], on[np.argmin(share)] = True, False
     return Transmitter(channels, best.model, on)
@@ -159,6 +171,9 @@ def _groups(z: NDArray[np.float32], found: NDArray[np.bool_]) -> list[NDArray[np
     channels = np.flatnonzero(found.any(axis=0))
     if not len(channels):
         return []
+    # What moves with a disturbed channel is disturbed too, though nothing in it stands out.
+    alike = _correlations(compressed(z), channels)
+    channels = np.flatnonzero(found.any(axis=0) | (alike > WITH_IT).any(axis=0))
     values = compressed(z[:, channels])
     with np.errstate(invalid="ignore"):
         whole, fast = (np.atleast_2d(np.corrcoef(v.T)) for v in (values, np.diff(values, axis=0)))
@@ -170,29 +185,53 @@ def _groups(z: NDArray[np.float32], found: NDArray[np.bool_]) -> list[NDArray[np
 
 
 def fit_spill(
-    z: NDArray[np.float32], theirs: NDArray[np.bool_]
+    z: NDArray[np.float32], transmitters: tuple[Transmitter, ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return which channels a transmitter's neighbours hear, and how much of it.
+    """Return which channels hear a transmitter besides its own, and how much of it.
+
+    The channels beside its own do, through their filters' edges. Others may: a strong one drives the
+    receiver into compression, and dims them. Of these, each is given the one that it hears best.
 
     Args:
         z: Normalised spectra, shape (segment, time, channel).
-        theirs: Which channels are a transmitter's, shape (channel,).
+        transmitters: From `fit_transmitters`.
 
     Returns:
-        Pairs of a transmitter's channel and one beside it, shape (spill, 2), and what share of the
+        Pairs of a transmitter's channel and one that hears it, shape (spill, 2), and what share of the
         former's samples is found in the latter's, shape (spill,).
     """
-    pairs = [
+    n_channels = z.shape[2]
+    owner = np.full(n_channels, -1)
+    for n, one in enumerate(transmitters):
+        owner[one.channel] = n
+    sources = np.flatnonzero(owner >= 0)
+    flat = z.reshape(-1, n_channels)
+    flat = flat - flat.mean(axis=0)
+    covariance = flat[:, sources].T @ flat / len(flat)  # (source, channel)
+    width = np.maximum(flat.std(axis=0), 1e-6)
+    heard = np.abs(covariance) / np.outer(width[sources], width)
+    heard[:, owner >= 0] = 0
+    pairs = {
         (source, target)
-        for source in np.flatnonzero(theirs)
+        for source in sources.tolist()
         for target in (source - 1, source + 1)
-        if 0 <= target < len(theirs) and not theirs[target]
-    ]
-    share = []
-    for source, target in pairs:
-        covariance = np.cov(z[:, :, source].ravel(), z[:, :, target].ravel())
-        share.append(covariance[0, 1] / max(covariance[0, 0], 1e-9))
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(share, dtype=float)
+        if 0 <= target < n_channels and owner[target] < 0
+    }
+    if len(sources):
+        best = heard.argmax(axis=0)
+        loud = heard.max(axis=0) * np.sqrt(len(flat)) > SPILL_SIGMA
+        pairs |= {(int(sources[best[c]]), int(c)) for c in np.flatnonzero(loud)}
+    ordered = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    place = np.searchsorted(sources, ordered[:, 0])
+    return ordered, covariance[place, ordered[:, 1]] / width[ordered[:, 0]] ** 2
+
+
+def _correlations(values: NDArray[Any], channels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the correlation of some channels with each, shape (one of some, channel)."""
+    values = values - values.mean(axis=0)
+    width = np.maximum(values.std(axis=0), 1e-6)
+    covariance = values[:, channels].T @ values / len(values)
+    return covariance / np.outer(width[channels], width)
 
 
 class TransmitterStream:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.telescopes.hidden_markov import MarkovModel
+from physics_twins.pulsar.telescopes.hidden_markov import STATE_NODES, MarkovModel
 from physics_twins.pulsar.telescopes.telescope_transmitters import Transmitter
 
 
@@ -21,6 +21,7 @@ class TransmitterTable:
         transition: From a state to each, shape (transition,).
         mean: Of a state in each member, shape (mean,).
         factor: Cholesky factor of a state's covariance, shape (factor,).
+        quantile: Of a state's values in each member, the quantile last, shape (state quantile,).
         memory: Correlation of one value with the next, shape (transmitter,).
     """
 
@@ -31,6 +32,7 @@ class TransmitterTable:
     transition: NDArray[np.float64]
     mean: NDArray[np.float64]
     factor: NDArray[np.float64]
+    quantile: NDArray[np.float64]
     memory: NDArray[np.float64]
 
 
@@ -49,6 +51,7 @@ def to_table(transmitters: tuple[Transmitter, ...]) -> TransmitterTable:
         transition=joined([model.transition for model in models], float),
         mean=joined([model.mean for model in models], float),
         factor=joined([model.factor for model in models], float),
+        quantile=joined([model.quantile for model in models], float),
         memory=np.array([model.memory for model in models]),
     )
 
@@ -66,7 +69,14 @@ def from_table(table: TransmitterTable, *, n_channels: int) -> tuple[Transmitter
     k, m = table.n_states.astype(int), table.n_members.astype(int)
     if len(k) != len(m) or (k < 2).any() or (m < 1).any():
         raise ValueError("n_states, n_members: each transmitter has 2 states and 1 member or more")
-    sizes = {"channel": m, "on": k, "transition": k * k, "mean": k * m, "factor": k * m * m}
+    sizes = {
+        "channel": m,
+        "on": k,
+        "transition": k * k,
+        "mean": k * m,
+        "factor": k * m * m,
+        "quantile": k * m * len(STATE_NODES),
+    }
     parts = {}
     for name, size in sizes.items():
         column = getattr(table, name)
@@ -84,7 +94,9 @@ def from_table(table: TransmitterTable, *, n_channels: int) -> tuple[Transmitter
             transition,
             parts["mean"][n].reshape(n_states, n_members),
             parts["factor"][n].reshape(n_states, n_members, n_members),
+            parts["quantile"][n].reshape(n_states, n_members, len(STATE_NODES)),
             float(table.memory[n]),
         )
-        transmitters.append(Transmitter(parts["channel"][n], model, parts["on"][n].astype(bool)))
+        on = parts["on"][n].astype(bool)
+        transmitters.append(Transmitter(parts["channel"][n], model, on))
     return tuple(transmitters)

@@ -1,0 +1,201 @@
+"""Figures of a recording beside its look-alike."""
+
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from physics_twins.plots import (
+    BLUE,
+    FRAME,
+    GREEN,
+    GREY,
+    ORANGE,
+    VERMILLION,
+    WIDTH,
+    legend,
+    styled,
+    waterfall,
+)
+from physics_twins.units import in_print
+
+COLUMN = WIDTH // 2  # of two figures side by side
+LEAST_DENSITY = 1e-7
+SHORT = {  # of the five statistics, in the order of `realism.STATISTICS`
+    "Channels with excess kurtosis above 1": "heavy tails",
+    "Lag-1 autocorrelation, 95th percentile of channels": "memory",
+    "Correlation of adjacent channels, median": "neighbours",
+    "Standard deviation at zero DM over white": "common noise",
+    "Power at the lowest frequencies over white": "slow drifts",
+}
+
+
+def spectrograms(recording: xr.Dataset, made: xr.Dataset) -> hv.Layout:
+    """Return recording and look-alike in one colour scale, side by side.
+
+    Args:
+        recording: With `data` (time, frequency); best a part that shows single events.
+        made: The look-alike, of the same channels.
+    """
+    pixels = (300, 200)
+    titles = {"recording": recording, "look-alike": made}
+    images = [
+        waterfall(each, title=title, levelled=True, max_pixels=pixels, width=COLUMN, height=330)
+        for title, each in titles.items()
+    ]
+    limits = [image.opts.get("style").kwargs.get("clim") for image in images]
+    common = limits[0] or (-1.5, 5.0)
+    for image, title in zip(images, titles, strict=True):
+        styled(image, clim=common, title=title.capitalize(), colorbar=title != "recording")
+        styled(image, fontsize={"title": 10}, width=None, height=None)
+        styled(image, frame_width=COLUMN - 105, frame_height=260)
+    return hv.Layout(images).cols(2)
+
+
+def bandpass(recording: xr.Dataset, made: xr.Dataset) -> hv.Layout:
+    """Return level and width of each channel's noise, and how often it is disturbed, of both.
+
+    Args:
+        recording: From `telescope_portrait.portrait`.
+        made: The look-alike's, with segments of the same length.
+    """
+    titles = {
+        "level": "Level of the noise (counts)",
+        "sigma": "Width of the noise (counts)",
+        "occupancy": "Part of the time disturbed",
+    }
+    figures = [
+        styled(
+            _curves(recording, made, "frequency", name, label),
+            title=title,
+            width=WIDTH,
+            height=220,
+            padding=(0, 0.1),
+            **(legend(2) if name == "level" else {"show_legend": False, "show_grid": True}),
+            **FRAME,
+        )
+        for (name, label), title in zip(
+            titles.items(), ("The bandpass", "Its noise", "Interference by channel"), strict=True
+        )
+    ]
+    return hv.Layout(figures).cols(1)
+
+
+def distributions(recording: xr.Dataset, made: xr.Dataset) -> hv.Layout:
+    """Return how samples are distributed and what all channels share, of both and of white noise.
+
+    Args:
+        recording: From `telescope_portrait.portrait`.
+        made: The look-alike's, with segments of the same length.
+    """
+    sigma = in_print("sigma")
+    samples = _curves(recording, made, "deviation", "density", "Density")
+    power = _curves(recording, made, "rate", "zero_dm_power", "Power over white noise")
+    white = recording["gaussian"].where(recording["gaussian"] > LEAST_DENSITY, drop=True)
+    named: dict[str, Any] = {"label": "white noise"}
+    gauss = hv.Curve((white["deviation"].values, white.values), *_axes("deviation", "density"), **named)
+    rate = recording["rate"].values
+    flat = hv.Curve([(rate[0], 1.0), (rate[-1], 1.0)], *_axes("rate", "zero_dm_power"), **named)
+    options = {"width": COLUMN, "height": 340, "logy": True, "fontsize": {"legend": 8, "title": 9}}
+    left = samples * styled(gauss, color=GREY, line_dash="dashed")
+    right = power * styled(flat, color=GREY, line_dash="dashed")
+    densities = np.concatenate([each["density"].values for each in (recording, made)])
+    seen = [each["deviation"].values[each["density"].values > 0] for each in (recording, made)]
+    ends = np.concatenate(seen).min() - 0.5, np.concatenate(seen).max() + 0.5
+    floor = max(LEAST_DENSITY, densities[densities > 0].min() / 2)
+    return hv.Layout(
+        [
+            styled(
+                left,
+                title="All samples of all channels",
+                xlabel=f"Sample ({sigma} of the quiet noise)",
+                ylabel="Density",
+                ylim=(floor, 1.0),
+                xlim=ends,
+                **options,
+                **legend(3),
+                **FRAME,
+            ),
+            styled(
+                right,
+                title="The sum over all channels",
+                xlabel="Frequency (Hz)",
+                ylabel="Power over white noise",
+                logx=True,
+                **options,
+                **legend(3),
+                **FRAME,
+            ),
+        ]
+    ).cols(2)
+
+
+def statistics(table: pd.DataFrame, *, asked: float = 1.5) -> hv.Overlay:
+    """Return look-alike and white noise over the recording, for each of the five statistics.
+
+    Args:
+        table: From `realism.compare`.
+        asked: A factor that a look-alike may be off at most, drawn as a band.
+    """
+    names = [SHORT.get(str(name), str(name)) for name in table.index]
+    axes = (
+        hv.Dimension("statistic", label="Statistic"),
+        hv.Dimension("ratio", label="Over the recording's"),
+    )
+    ratio = _ratio(table["synthetic"].to_numpy(), table)
+    error = ratio * (table["factor_error"] / table["factor"]).to_numpy()
+    bars = (names, ratio, np.minimum(error, 0.9 * ratio), error)
+    parts: list[Any] = [
+        styled(hv.HSpan(1 / asked, asked), color=GREEN, alpha=0.15),
+        styled(hv.HLine(1.0), color="black", line_width=1),
+        styled(
+            hv.Scatter((names, _ratio(table["white"].to_numpy(), table)), *axes, label="white noise"),
+            color=ORANGE,
+            marker="diamond",
+            size=10,
+            tools=["hover"],
+        ),
+        styled(hv.ErrorBars(bars, axes[0], [axes[1], "down", "up"]), color=BLUE),
+        styled(
+            hv.Scatter((names, ratio), *axes, label="look-alike"), color=BLUE, size=9, tools=["hover"]
+        ),
+    ]
+    return styled(
+        hv.Overlay(parts),
+        title=f"Five statistics; the band is a factor of {asked:g} either way",
+        logy=True,
+        xlabel="",
+        ylabel="Over the recording's",
+        width=WIDTH,
+        height=320,
+        padding=0.15,
+        **legend(2),
+        **FRAME,
+    )
+
+
+def _ratio(values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
+    """Return values over the recording's; below 1/1000, where a logarithm ends, 1/1000."""
+    real = np.abs(table["real"].to_numpy())
+    return np.maximum(np.abs(values) / np.where(real > 0, real, 1), 1e-3)
+
+
+def _axes(across: str, up: str, label: str = "") -> tuple[hv.Dimension, hv.Dimension]:
+    words = {"frequency": "Frequency", "rate": "Frequency", "deviation": "Sample"}[across]
+    unit = {"frequency": "MHz", "rate": "Hz"}.get(across)
+    return hv.Dimension(across, label=words, unit=unit), hv.Dimension(up, label=label or up)
+
+
+def _curves(recording: xr.Dataset, made: xr.Dataset, across: str, name: str, label: str) -> hv.Overlay:
+    axes = _axes(across, name, label)
+    parts = []
+    for words, each, colour, style in (
+        ("recording", recording, BLUE, "solid"),
+        ("look-alike", made, VERMILLION, "dashed"),
+    ):
+        values = each[name].where(each[name] > 0) if name == "density" else each[name]
+        curve = hv.Curve((each[across].values, values.values), *axes, label=words)
+        parts.append(styled(curve, color=colour, line_dash=style, line_width=1.5, tools=["hover"]))
+    return hv.Overlay(parts)
