@@ -107,7 +107,8 @@ class Audit:
         wealth = np.stack([bet.add(c) for bet, c in zip(self._bets, columns, strict=True)])
         parts = wealth + self._log_weights[:, None]
         before = self.n_showers
-        now = np.exp(np.minimum(logsumexp(parts, axis=0), _MAX_LOG_WEALTH))
+        together = np.asarray(logsumexp(parts, axis=0), dtype=float)
+        now = np.exp(np.minimum(together, _MAX_LOG_WEALTH))
         self.course = np.concatenate([self.course, now])
         if self.rejected_at is None and (over := self.course[before:] >= 1 / self.alpha).any():
             first = int(over.argmax())
@@ -157,7 +158,7 @@ def audit(
         seen.append(features(fire(first, min(batch, n_showers - first))))
         if test.add(_columns(seen[-1])) and not go_on:
             break
-    real = xr.concat(seen, "shower", join="exact")
+    real: Any = xr.concat(seen, "shower", join="exact")
     units = {name: str(told[name].attrs["units"]) for name in NUMBERS}
     return _result(test, corrected_means(real, told), units)
 

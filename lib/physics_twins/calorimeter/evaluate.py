@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from physics_twins.calorimeter.evaluating import kernels, neighbours, response, shapes
 from physics_twins.calorimeter.evaluating.classifying import Told, tell_apart, voxel_matrix
@@ -91,7 +92,9 @@ def evaluate(
     curves: dict[tuple[str, str], Told] = {}
     for name in names:
         found = _distances(numbers[name], known, seed=seed)
-        seen = {"features": (matrix(numbers[name])[1], matrix(known)[1])}
+        seen: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
+            "features": (matrix(numbers[name])[1], matrix(known)[1])
+        }
         if voxels:
             seen["voxels"] = cells[name], cells["reference"]
         for kind, (sample, real) in seen.items():
@@ -127,8 +130,9 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
         columns[SAMPLES[str(name)]] = chosen["value"].values
         columns[f"{SAMPLES[str(name)]}, error"] = chosen["error"].values
     ours, floor = metrics.sel(sample="model"), metrics.sel(sample="floor")
-    error = np.hypot(ours["error"], floor["error"])
-    columns["sigma"] = ((ours["value"] - floor["value"]) / error.where(error > 0)).values
+    error = np.hypot(ours["error"].values, floor["error"].values)
+    error[error == 0] = np.nan
+    columns["sigma"] = (ours["value"].values - floor["value"].values) / error
     columns["perfect"] = metrics["perfect"].values
     return pd.DataFrame(columns, index=pd.Index(metrics["title"].values, name="metric"))
 

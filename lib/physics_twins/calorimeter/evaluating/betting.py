@@ -55,7 +55,7 @@ class RankBet:
     @property
     def log_wealth(self) -> float:
         """Logarithm of the wealth."""
-        return float(logsumexp(self._log_parts))
+        return float(np.asarray(logsumexp(self._log_parts)))
 
     def add(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Take real values in, in their order; return the logarithm of the wealth after each.

@@ -140,7 +140,7 @@ def cells_of(showers: xr.Dataset) -> Cells:
         x, y = (np.asarray(showers[name].values, dtype=float) for name in ("x", "y"))
         across = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
         width = float(x[1] - x[0])
-        rings = width * (np.arange(len(x) // 2 + 1) + 0.5)
+        rings = width * (np.arange(len(x) // 2 + 1, dtype=float) + 0.5)
         return Cells(("layer", "x", "y"), showers["layer"].values.astype(float), across, rings, True)
     if dims == ("shower", "depth", "angle", "radius"):
         angle = np.deg2rad(showers["angle"].values.astype(float))
@@ -239,15 +239,16 @@ def _rings(
     n_rings = len(cells.ring_mm)
     ring = np.minimum((distance / cells.ring_width_mm).astype(np.int64), n_rings - 1)
     size = len(energy)
-    summed = np.bincount(shower * n_rings + ring, weight, minlength=size * n_rings)
-    first = np.bincount(shower, weight * distance, minlength=size)
-    second = np.bincount(shower, weight * distance**2, minlength=size)
+    summed = np.bincount(shower * n_rings + ring, weight, minlength=size * n_rings).astype(float)
+    first, second = (
+        np.bincount(shower, weight * distance**n, minlength=size).astype(float) for n in (1, 2)
+    )
     return summed.reshape(size, n_rings), first, second
 
 
 def _spectrum(energy: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return how many cells of each shower are in each bin of energy; the end bins are open."""
-    shower, *_, value = (*np.nonzero(energy), energy[energy > 0])
+    shower, value = np.nonzero(energy)[0], energy[energy > 0]
     n_bins = len(CELL_MEV_EDGES) - 1
     place = np.clip(np.searchsorted(CELL_MEV_EDGES, value, side="right") - 1, 0, n_bins - 1)
     counts = np.bincount(shower * n_bins + place, minlength=len(energy) * n_bins)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 # Both samples are cut into so many groups; subsets are unions of 3, 4, 6 and 12 of them.
 _N_GROUPS, _UNIONS, _N_SHUFFLES = 12, (3, 4, 6, 12), 4
+SHOWERS_PER_NUMBER = 4
 KERNEL_DEGREE = 4
 _N_BATCHES, _BATCH_SHOWERS = 10, 2000
 
@@ -32,8 +33,8 @@ def frechet_distance(
 ) -> tuple[float, float]:
     """Return the Frechet physics distance, extrapolated to infinitely many showers, and its error.
 
-    The error comes from leaving out each of 12 groups of showers in turn (jackknife). The extrapolation
-    holds where a quarter of the showers is several times the number of features.
+    The error comes from leaving out each of 12 groups of showers in turn (jackknife). Both are not a
+    number where there are less than 4 showers for each feature: nothing could be extrapolated.
 
     Args:
         sample: Features, shape (shower, number).
@@ -46,6 +47,8 @@ def frechet_distance(
     n = min(len(sample), len(reference))
     if n < 2 * _N_GROUPS:
         raise ValueError(f"{n} showers are too few for a distance: {2 * _N_GROUPS} are needed")
+    if n < SHOWERS_PER_NUMBER * sample.shape[1]:
+        return np.nan, np.nan
     generator = np.random.default_rng([seed, 2])
     sample, reference = scaled(sample, reference)
     values, jackknife = [], []
@@ -132,11 +135,11 @@ def _extrapolated(groups: list[NDArray[np.float64]], unions: tuple[int, ...]) ->
     """Return the distance at 1 / n = 0 from a straight line through those of unions of groups."""
     inverse, values, weights = [], [], []
     for size in unions:
-        found = []
+        found, n = [], size * groups[0][0, 0, 0]
         for first in range(0, len(groups[0]) // size * size, size):
             parts = [each[first : first + size].sum(axis=0) for each in groups]
             found.append(gaussian_distance(*_moments(parts[0]), *_moments(parts[1])))
-        inverse.append(1 / parts[0][0, 0])
+        inverse.append(1 / n)
         values.append(np.mean(found))
         weights.append(np.sqrt(len(found)))
     return float(np.polyfit(inverse, values, 1, w=weights)[1])

@@ -65,8 +65,8 @@ def nearest_in_conditions(asked: xr.Dataset, known: xr.Dataset, n: int = 1) -> N
         angle = showers["theta_deg"].values / 10 if "theta_deg" in showers else np.zeros(len(energy))
         return np.stack([energy, angle], axis=1)
 
-    _, found = KDTree(place(known)).query(place(asked), k=range(1, n + 1))
-    return np.asarray(found, dtype=np.int64)
+    _, found = KDTree(place(known)).query(place(asked), k=n)
+    return np.asarray(found, dtype=np.int64).reshape(-1, n)
 
 
 def _angles(showers: xr.Dataset, n_bins: int) -> NDArray[np.float64]:

@@ -21,8 +21,8 @@ def separation(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the separation power of each quantity and of their mean, with standard errors.
 
-    Bins hold equal parts of the reference, and those at the ends are open. The mean's error respects
-    that the quantities of one shower hang together: whole showers are drawn again.
+    Bins hold equal parts of the reference; two more are for what lies below and above all of it. The
+    mean's error respects that the quantities of a shower hang together: whole showers are drawn again.
 
     Args:
         sample: Shape (shower, quantity); what is not a number has a bin of its own.
@@ -46,15 +46,17 @@ def separation(
 
 
 def bin_edges(reference: NDArray[np.float64], n_bins: int = N_BINS) -> NDArray[np.float64]:
-    """Return inner edges that cut a reference sample into equal parts, fewer where values repeat.
+    """Return edges that cut a reference sample into equal parts, fewer where values repeat.
 
-    >>> bin_edges(np.arange(8.0), 4)
-    array([1.75, 3.5 , 5.25])
+    Two more bins, below the first edge and above the last, are for what the reference never is.
+
+    >>> bin_edges(np.arange(9.0), 4)
+    array([0., 2., 4., 6., 8.])
     """
     known = reference[np.isfinite(reference)]
     if not len(known):
         return np.zeros(0)
-    return np.unique(np.quantile(known, np.linspace(0, 1, n_bins + 1)[1:-1]))
+    return np.unique(np.quantile(known, np.linspace(0, 1, n_bins + 1)))
 
 
 def _binned(
@@ -64,7 +66,7 @@ def _binned(
     columns = []
     for column, inner in zip(values.T, edges, strict=True):
         place = np.searchsorted(inner, column, side="right")
-        columns.append(np.where(np.isfinite(column), place, n_bins))
+        columns.append(np.where(np.isfinite(column), place, n_bins + 2))
     return np.stack(columns, axis=1)
 
 
@@ -72,7 +74,7 @@ def _shares(
     binned: NDArray[np.int64], chosen: NDArray[np.int64], n_bins: int
 ) -> tuple[NDArray[np.float64], int]:
     """Return the part of the chosen showers in each bin, shape (quantity, bin), and their number."""
-    n_quantities, width = binned.shape[1], n_bins + 1
+    n_quantities, width = binned.shape[1], n_bins + 3
     flat = binned[chosen] + width * np.arange(n_quantities)
     counts = np.bincount(flat.ravel(), minlength=n_quantities * width)
     return counts.reshape(n_quantities, width) / len(chosen), len(chosen)

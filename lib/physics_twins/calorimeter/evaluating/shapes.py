@@ -116,10 +116,11 @@ def profile_differences(
         ("response_high_tail", "response", response.TAILS[1]),
         ("radius_high_tail", "radius_mm", response.TAILS[1]),
     ):
-        pair = [each[variable].values for each in (numbers, known)]
-        found[name] = response.tail_difference(*pair, level, seed=seed)
-    largest = [each["largest_mev"].values / each["energy_gev"].values for each in (numbers, known)]
-    found["cell_high_tail"] = response.tail_difference(*largest, response.TAILS[1], seed=seed)
+        ours, theirs = (each[variable].values for each in (numbers, known))
+        found[name] = response.tail_difference(ours, theirs, level, seed=seed)
+    ours, theirs = (each["largest_mev"] / each["energy_gev"] for each in (numbers, known))
+    tail = response.tail_difference(ours.values, theirs.values, response.TAILS[1], seed=seed)
+    found["cell_high_tail"] = tail
     return found
 
 
