@@ -17,7 +17,8 @@ from physics_twins.calorimeter.evaluating.separation import separation
 # Numbers of a shower whose histograms are kept.
 HISTOGRAMS = ("response", "depth_mm", "length_mm", "radius_mm", "spread_mm", "empty", "largest_mev")
 PROFILES = {"layer_mev": "layer", "ring_mev": "ring", "cell_count": "cell_energy"}
-N_HISTOGRAM_BINS = 40
+# Bins of a histogram, fewer with few showers, and how far it reaches in widths of the reference.
+_N_BINS, _BIN_SHOWERS, _FARTHEST = (10, 40), 15, 2.0
 # The band of a profile holds the central 68 % of the showers.
 _BAND = (0.16, 0.84)
 
@@ -33,22 +34,25 @@ def shapes(numbers: Mapping[str, xr.Dataset]) -> xr.Dataset:
         place), means and the central 68 % of showers; `response`, `resolution` with `_error` (source,
         energy); `width_x_mm`, `width_y_mm` (source, layer), mean widths; `correlation` (source, layer,
         other_layer); `NAME_share` with `_error` (source, bin) and `NAME_edge` (edge) of each number in
-        `HISTOGRAMS`, whose edges the reference sets.
+        `HISTOGRAMS`, in bins that hold nearly all showers of all sets.
     """
     known = numbers["reference"]
     edges_gev = response.energy_edges(known["energy_gev"].values, bin_showers=response.BIN_SHOWERS)
+    edges = {
+        name: _edges([each[name].values for each in numbers.values()], known[name].values)
+        for name in HISTOGRAMS
+    }
     parts = []
     for each in numbers.values():
-        made = [_profiles(each), response.response_table(each, edges_gev), _histograms(each, known)]
+        made = [_profiles(each), response.response_table(each, edges_gev), _histograms(each, edges)]
         layers = ("layer", "other_layer")
         matrix = (layers, response.correlation(each), {"units": "1", "long_name": "Correlation"})
         parts.append(xr.merge(made, join="exact").assign(correlation=matrix))
     together: Any = xr.concat(
         parts, "source", join="exact", coords="minimal", compat="override", data_vars="all"
     )
-    edges = [name for name in together if str(name).endswith("_edge")]
-    for name in edges:
-        together[name] = together[name].isel(source=0)
+    for name, values in edges.items():
+        together[f"{name}_edge"] = (f"{name}_edges", values, dict(known[name].attrs))
     return together.assign_coords(source=list(numbers))
 
 
@@ -150,20 +154,29 @@ def _profiles(numbers: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(made)
 
 
-def _histograms(numbers: xr.Dataset, known: xr.Dataset) -> xr.Dataset:
+def _edges(samples: list[NDArray[np.float64]], known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return edges of bins that hold nearly all of every sample that is not far away."""
+    low, high = np.quantile(_finite(known), [0.002, 0.998])
+    reach = _FARTHEST * (high - low) or 0.5
+    ends = np.array(
+        [np.quantile(_finite(each), [0.002, 0.998]) for each in samples if np.isfinite(each).any()]
+    )
+    left, right = max(ends[:, 0].min(), low - reach), min(ends[:, 1].max(), high + reach)
+    margin = 0.05 * (right - left) or 0.5
+    n_bins = int(np.clip(len(known) // _BIN_SHOWERS, *_N_BINS))
+    return np.linspace(left - margin, right + margin, n_bins + 1)
+
+
+def _histograms(numbers: xr.Dataset, edges: Mapping[str, NDArray[np.float64]]) -> xr.Dataset:
     """Return the part of the showers in each bin; those outside all bins count in the outermost."""
     made: dict[str, Any] = {}
-    for name in HISTOGRAMS:
-        ours, theirs = (_finite(each[name].values) for each in (numbers, known))
-        low, high = np.quantile(theirs, [0.001, 0.999])
-        margin = 0.1 * (high - low) or 0.5
-        edges = np.linspace(low - margin, high + margin, N_HISTOGRAM_BINS + 1)
-        share = np.histogram(np.clip(ours, edges[0], edges[-1]), edges)[0] / max(len(ours), 1)
+    for name, bins in edges.items():
+        values = _finite(numbers[name].values)
+        n = max(len(values), 1)
+        share = np.histogram(np.clip(values, bins[0], bins[-1]), bins)[0] / n
         about = {"units": "1", "long_name": "Part of the showers"}
         made[f"{name}_share"] = (f"{name}_bin", share, about)
-        error = np.sqrt(share * (1 - share) / max(len(ours), 1))
-        made[f"{name}_share_error"] = (f"{name}_bin", error, about)
-        made[f"{name}_edge"] = (f"{name}_edges", edges, dict(known[name].attrs))
+        made[f"{name}_share_error"] = (f"{name}_bin", np.sqrt(share * (1 - share) / n), about)
     return xr.Dataset(made)
 
 
