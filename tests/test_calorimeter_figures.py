@@ -44,10 +44,14 @@ def test_ratio_panel_shows_by_how_much_the_model_is_too_bright(metrics):
     np.testing.assert_allclose(model.dimension_values(1), expected)
 
 
-def test_resolution_and_every_histogram_can_be_drawn(metrics):
+def test_resolution_can_be_drawn(metrics):
     drawn(evaluation_plots.response(metrics, "resolution"))
+
+
+def test_every_histogram_holds_all_showers_of_each_set(metrics):
     for name in HISTOGRAMS:
-        drawn(evaluation_plots.histogram(metrics, name))
+        np.testing.assert_allclose(metrics[f"{name}_share"].sum(f"{name}_bin"), 1.0)
+    drawn(evaluation_plots.histogram(metrics, "empty"))
 
 
 def test_roc_names_the_area_with_its_error(metrics):

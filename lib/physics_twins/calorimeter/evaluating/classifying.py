@@ -100,16 +100,17 @@ def auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> tuple[f
 def voxel_matrix(showers: xr.Dataset) -> NDArray[np.float32]:
     """Return what a network sees of the cells, shape (shower, number).
 
-    The logarithm of each cell, and of incident and visible energy. Cells of a 51 x 51 layer are first
-    summed three by three.
+    The logarithms of incident energy and of each cell, and visible over incident energy.
+    Cells of a 51 x 51 layer are first summed three by three.
     """
-    cells, rows = cells_of(showers), []
+    cells, rows, visible = cells_of(showers), [], []
     for block, _ in blocks_of(showers, cells):
         kept = _merged(block, showers.sizes["x"]) if cells.is_cartesian else block
         rows.append(np.log1p(kept.reshape(len(block), -1) / _SOFT_MEV))
-    visible = [np.log1p(b.sum(axis=(1, 2), dtype=float)) for b, _ in blocks_of(showers, cells)]
-    incident = np.log(showers["energy_gev"].values)
-    ends = np.stack([incident, np.concatenate(visible)], axis=1).astype(np.float32)
+        visible.append(block.sum(axis=(1, 2), dtype=float))
+    incident = showers["energy_gev"].values
+    share = np.concatenate(visible) / (1e3 * incident)
+    ends = np.stack([np.log(incident), share], axis=1).astype(np.float32)
     return np.concatenate([ends, np.concatenate(rows)], axis=1)
 
 

@@ -270,7 +270,7 @@ def _with_ratio(
         parts.append(styled(draw((x[shown], ratio), axis, value), color=colour))
         limits = hv.ErrorBars((x[shown], ratio, bars), axis, [value, "error"])
         parts.append(styled(limits, color=colour, **_BARS))
-        reach = max(reach, *(1.2 * np.abs(ratio - 1)))
+        reach = max([reach, *(1.2 * np.abs(ratio - 1))])
     reach = min(reach, _RATIO_REACH[1])
     bottom = styled(
         hv.Overlay(parts),
