@@ -198,6 +198,7 @@ def test_only_the_copying_rate_catches_copies(metrics):
     assert value(metrics, "copy", "response")[0] < 5 * value(metrics, "copy", "response")[1]
 
 
+@pytest.mark.slow
 def test_a_classifier_on_cells_sees_permuted_cells(showers):
     values = np.roll(showers["showers"].values, 3, axis=3)
     made = showers.assign(showers=(showers["showers"].dims, values)).isel(shower=slice(0, 60))

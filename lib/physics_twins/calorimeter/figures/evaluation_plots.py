@@ -266,8 +266,10 @@ def _with_ratio(
         other, error = _mean_and_error(table, name, source)
         shown = known & np.isfinite(other)
         ratio, bars = other[shown] / mean[shown], error[shown] / mean[shown]
-        draw = hv.Scatter if points else hv.Curve
-        parts.append(styled(draw((x[shown], ratio), axis, value), color=colour))
+        if points:
+            parts.append(styled(hv.Scatter((x[shown], ratio), axis, value), color=colour, size=5))
+        else:
+            parts.append(styled(hv.Curve((x[shown], ratio), axis, value), color=colour))
         limits = hv.ErrorBars((x[shown], ratio, bars), axis, [value, "error"])
         parts.append(styled(limits, color=colour, **_BARS))
         reach = max([reach, *(1.2 * np.abs(ratio - 1))])
@@ -293,7 +295,7 @@ def _limits(x: NDArray[np.float64], *, logarithmic: bool) -> tuple[float, float]
     """Return the ends of an axis, a little beyond all places; around a single one, a fifth."""
     low, high = float(x.min()), float(x.max())
     if logarithmic:
-        margin = (high / low) ** 0.03 if high > low else 1.2
+        margin = (high / low) ** 0.06 if high > low else 1.2
         return low / margin, high * margin
     margin = 0.02 * (high - low) or 0.2
     return low - margin, high + margin
