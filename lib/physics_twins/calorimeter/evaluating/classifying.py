@@ -5,6 +5,7 @@ Cross-fitted: each shower is scored by a network that has not seen it, and the a
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from physics_twins.calorimeter.evaluating.features import blocks_of, cells_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 N_FOLDS = 3
 HIDDEN, BATCH, MAX_EPOCHS, PATIENCE = 128, 128, 60, 8
@@ -151,50 +155,55 @@ def _scores(
 ) -> NDArray[np.float64]:
     """Return the scores of the tested rows by a network that learnt from others."""
     import torch
-    from torch import nn
 
     rows = np.random.default_rng([seed, 5]).permutation(np.flatnonzero(learnt))
     watched, used = np.split(rows, [len(rows) // 5])
     mean, spread = values[used].mean(axis=0), values[used].std(axis=0)
     spread[spread < 1e-6] = 1
 
-    def prepared(chosen: NDArray[np.int64]) -> torch.Tensor:
+    def prepared(chosen: NDArray[np.int64]) -> "Tensor":
         # Rare cells would otherwise enter as hundreds of standard deviations.
         return torch.from_numpy(np.clip((values[chosen] - mean) / spread, -10, 10))
 
     made = torch.from_numpy(is_made.astype(np.float32))
-    seen, seen_made = prepared(used), made[used]
-    other, other_made = prepared(watched), made[watched]
-    loss = nn.BCEWithLogitsLoss()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = nn.Sequential(
-            nn.Linear(values.shape[1], HIDDEN),
-            nn.LeakyReLU(0.1),
-            nn.Dropout(DROPOUT),
-            nn.Linear(HIDDEN, HIDDEN),
-            nn.LeakyReLU(0.1),
-            nn.Dropout(DROPOUT),
-            nn.Linear(HIDDEN, 1),
-        )
-        optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        best, best_state, since = np.inf, network.state_dict(), 0
-        for _ in range(MAX_EPOCHS):
-            network.train()
-            for batch in torch.randperm(len(seen)).split(BATCH):
-                optimizer.zero_grad()
-                loss(network(seen[batch])[:, 0], seen_made[batch]).backward()
-                optimizer.step()
-            network.eval()
-            with torch.no_grad():
-                now = float(loss(network(other)[:, 0], other_made))
-            since += 1
-            if now < best:
-                best, since = now, 0
-                best_state = {name: each.clone() for name, each in network.state_dict().items()}
-            if since >= PATIENCE:
-                break
-        network.load_state_dict(best_state)
+        network = _network(values.shape[1])
+        _fit(network, (prepared(used), made[used]), (prepared(watched), made[watched]))
+    with torch.no_grad():
+        return network(prepared(np.flatnonzero(tested)))[:, 0].double().numpy()
+
+
+def _network(n_numbers: int) -> "nn.Sequential":
+    from torch import nn
+
+    hidden = [nn.Linear(n_numbers, HIDDEN), nn.Linear(HIDDEN, HIDDEN)]
+    layers = [part for each in hidden for part in (each, nn.LeakyReLU(0.1), nn.Dropout(DROPOUT))]
+    return nn.Sequential(*layers, nn.Linear(HIDDEN, 1))
+
+
+def _fit(
+    network: "nn.Sequential", seen: tuple["Tensor", "Tensor"], watched: tuple["Tensor", "Tensor"]
+) -> None:
+    """Train until what is watched gets no better; leave the network with its best weights."""
+    import torch
+
+    loss = torch.nn.BCEWithLogitsLoss()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    best, best_state, since = np.inf, {}, 0
+    for _ in range(MAX_EPOCHS):
+        network.train()
+        for batch in torch.randperm(len(seen[0])).split(BATCH):
+            optimizer.zero_grad()
+            loss(network(seen[0][batch])[:, 0], seen[1][batch]).backward()
+            optimizer.step()
         network.eval()
         with torch.no_grad():
-            return network(prepared(np.flatnonzero(tested)))[:, 0].double().numpy()
+            now = float(loss(network(watched[0])[:, 0], watched[1]))
+        since += 1
+        if now < best or not best_state:
+            best, since = now, 0
+            best_state = {name: each.clone() for name, each in network.state_dict().items()}
+        if since >= PATIENCE:
+            break
+    network.load_state_dict(best_state)
