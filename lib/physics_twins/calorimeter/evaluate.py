@@ -1,0 +1,208 @@
+"""Evaluate a model of showers: everything that is asked of it, beside what Geant4 itself would get.
+
+Each number stands beside two others. The floor: Geant4 against Geant4, the same number of showers of
+the same energies. The copy: showers of the training set, given out again for the most similar energy
+and angle, which is what a model must do better than, and is caught by the copying rate alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from physics_twins.calorimeter.evaluating import kernels, neighbours, response, shapes
+from physics_twins.calorimeter.evaluating.classifying import Told, tell_apart, voxel_matrix
+from physics_twins.calorimeter.evaluating.features import features, matrix
+from physics_twins.calorimeter.evaluating.matching import matched, nearest_in_conditions
+
+# What each metric is, and its value for showers that are distributed as the reference.
+METRICS: Mapping[str, tuple[str, float]] = {
+    "auc_features": ("Classifier on features, AUC", 0.5),
+    "auc_voxels": ("Classifier on cells, AUC", 0.5),
+    "fpd": ("Frechet physics distance", 0.0),
+    "kpd": ("Kernel physics distance", 0.0),
+    "precision": ("Precision", np.nan),
+    "recall": ("Recall", np.nan),
+    "density": ("Density", 1.0),
+    "coverage": ("Coverage", np.nan),
+    "copying_rate": ("Copies of training showers", neighbours.COPY_QUANTILE),
+    "separation_total": ("Separation power, visible energy", 0.0),
+    "separation_layers": ("Separation power, layer energies, mean", 0.0),
+    "separation_rings": ("Separation power, ring energies, mean", 0.0),
+    "separation_centres": ("Separation power, centres of layers, mean", 0.0),
+    "separation_widths": ("Separation power, widths of layers, mean", 0.0),
+    "separation_sparsity": ("Separation power, sparsity of layers, mean", 0.0),
+    "separation_depth": ("Separation power, depth of the shower", 0.0),
+    "separation_length": ("Separation power, length of the shower", 0.0),
+    "separation_radius": ("Separation power, radius of the shower", 0.0),
+    "longitudinal": ("Energy in other layers, mean profile", 0.0),
+    "lateral": ("Energy in other rings, mean profile", 0.0),
+    "cell_spectrum": ("Cells of other energy, mean spectrum", 0.0),
+    "response": ("Response, relative difference, mean over energies", 0.0),
+    "response_worst": ("Response, relative difference, worst energy", 0.0),
+    "resolution": ("Resolution, relative difference, mean over energies", 0.0),
+    "resolution_worst": ("Resolution, relative difference, worst energy", 0.0),
+    "response_low_tail": ("Response, 0.1 % quantile, relative difference", 0.0),
+    "response_high_tail": ("Response, 99.9 % quantile, relative difference", 0.0),
+    "radius_high_tail": ("Radius, 99.9 % quantile, relative difference", 0.0),
+    "cell_high_tail": ("Largest cell over incident, 99.9 % quantile, relative difference", 0.0),
+    "correlation": ("Correlation of layers, root mean square difference", 0.0),
+}
+SAMPLES = {"model": "model", "floor": "Geant4", "copy": "copied training set"}
+
+
+def evaluate(
+    model_showers: xr.Dataset,
+    reference: xr.Dataset,
+    *,
+    training: xr.Dataset | None = None,
+    floor: xr.Dataset | None = None,
+    seed: int = 0,
+    voxels: bool = True,
+) -> xr.Dataset:
+    """Return all metrics of a model with errors, of Geant4 itself, and of copies of the training set.
+
+    All are compared at the same energies and angles: showers that have no partner of similar energy and
+    angle in every other set are left out, see `evaluating.matching.matched`. How many were used is
+    noted in the attributes. Best made at the reference's own energies and angles.
+
+    Args:
+        model_showers: In the form of `simulate`.
+        reference: Geant4's, which the model has not learnt from; may be lazy.
+        training: What the model learnt from; without it there is no copying rate.
+        floor: A second set of Geant4's showers. Without it the reference is halved: one half is the
+            reference, the other the floor.
+        seed: Of folds, networks and bootstraps.
+        voxels: Whether a classifier is trained on cells as well, which takes longest.
+
+    Returns:
+        `value` and `error` (sample, metric), with `title` and `perfect` of each metric; and what the
+        figures show, see `evaluating.shapes.shapes`: profiles, response, histograms and ROC curves.
+
+    Raises:
+        ValueError: A set has another form or other energies, or too few showers.
+    """
+    numbers, used, trained = _matched_sets(model_showers, reference, training, floor)
+    known, names = numbers["reference"], [name for name in SAMPLES if name in numbers]
+    cells = {name: voxel_matrix(each) for name, each in used.items()} if voxels else {}
+    values: dict[str, dict[str, tuple[float, float]]] = {}
+    curves: dict[tuple[str, str], Told] = {}
+    for name in names:
+        found = _distances(numbers[name], known, seed=seed)
+        seen: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
+            "features": (matrix(numbers[name])[1], matrix(known)[1])
+        }
+        if voxels:
+            seen["voxels"] = cells[name], cells["reference"]
+        for kind, (sample, real) in seen.items():
+            told = tell_apart(sample, real, seed=seed)
+            curves[name, kind] = told
+            found[f"auc_{kind}"] = told.auc, told.error
+        if trained is not None:
+            found["copying_rate"] = _copies(numbers[name], known, trained)
+        values[name] = found
+    result = shapes.shapes(numbers)
+    return (
+        result.merge(_metrics(values))
+        .merge(shapes.roc(curves))
+        .assign_attrs(
+            n_showers=known.sizes["shower"],
+            seed=seed,
+            floor="halves of the reference" if floor is None else "a second sample",
+        )
+    )
+
+
+def table(metrics: xr.Dataset) -> pd.DataFrame:
+    """Return the metrics side by side, a row each: model, Geant4, copied training set, with errors.
+
+    `sigma` says by how many standard errors the model lies from Geant4.
+
+    Args:
+        metrics: From `evaluate`.
+    """
+    columns: dict[str, Any] = {}
+    for name in metrics["sample"].values:
+        chosen = metrics.sel(sample=name)
+        columns[SAMPLES[str(name)]] = chosen["value"].values
+        columns[f"{SAMPLES[str(name)]}, error"] = chosen["error"].values
+    ours, floor = metrics.sel(sample="model"), metrics.sel(sample="floor")
+    error = np.hypot(ours["error"].values, floor["error"].values)
+    error[error == 0] = np.nan
+    columns["sigma"] = (ours["value"].values - floor["value"].values) / error
+    columns["perfect"] = metrics["perfect"].values
+    return pd.DataFrame(columns, index=pd.Index(metrics["title"].values, name="metric"))
+
+
+def _matched_sets(
+    model_showers: xr.Dataset,
+    reference: xr.Dataset,
+    training: xr.Dataset | None,
+    floor: xr.Dataset | None,
+) -> tuple[dict[str, xr.Dataset], dict[str, xr.Dataset], xr.Dataset | None]:
+    """Return numbers and showers of each set, of the same energies, and the training set's numbers."""
+    if floor is None:
+        reference, floor = (reference.isel(shower=slice(n, None, 2)) for n in (0, 1))
+    sets = {"model": model_showers, "reference": reference, "floor": floor}
+    trained = None
+    if training is not None:
+        trained = features(training)
+        sets["copy"] = training.isel(shower=nearest_in_conditions(reference, training)[:, 0])
+    chosen = matched(sets, "reference")
+    used = {name: sets[name].isel(shower=rows) for name, rows in chosen.items()}
+    return {name: features(each) for name, each in used.items()}, used, trained
+
+
+def _distances(numbers: xr.Dataset, known: xr.Dataset, *, seed: int) -> dict[str, tuple[float, float]]:
+    """Return all metrics but the classifiers' and the copying rate, with errors."""
+    sample, real = matrix(numbers)[1], matrix(known)[1]
+    found = {
+        "fpd": kernels.frechet_distance(sample, real, seed=seed),
+        "kpd": kernels.kernel_distance(sample, real, seed=seed),
+        **neighbours.manifold_scores(sample, real),
+        **shapes.separations(numbers, known, seed=seed),
+        **shapes.profile_differences(numbers, known, seed=seed),
+    }
+    edges = response.energy_edges(known["energy_gev"].values, bin_showers=response.BIN_SHOWERS)
+    ours, theirs = (response.response_table(each, edges) for each in (numbers, known))
+    for name in ("response", "resolution"):
+        found[name] = response.mean_difference(ours, theirs, name)
+        found[f"{name}_worst"] = response.worst_difference(ours, theirs, name)
+    parts = [response.layer_parts(each) for each in (numbers, known)]
+    found["correlation"] = response.correlation_difference(*parts, seed=seed)
+    return found
+
+
+def _copies(numbers: xr.Dataset, known: xr.Dataset, trained: xr.Dataset) -> tuple[float, float]:
+    sample, unseen, training = (matrix(each)[1] for each in (numbers, known, trained))
+    return neighbours.copying_rate(
+        sample,
+        unseen,
+        training,
+        energy_gev=numbers["energy_gev"].values,
+        held_out_gev=known["energy_gev"].values,
+    )
+
+
+def _metrics(values: Mapping[str, Mapping[str, tuple[float, float]]]) -> xr.Dataset:
+    known = [name for name in METRICS if name in values["model"]]
+    pairs = np.array([[each[name] for name in known] for each in values.values()])
+
+    def about(name: str) -> dict[str, str]:
+        return {"units": "1", "long_name": name}
+
+    return xr.Dataset(
+        {
+            "value": (("sample", "metric"), pairs[..., 0], about("Value")),
+            "error": (("sample", "metric"), pairs[..., 1], about("Standard error")),
+            "perfect": ("metric", [METRICS[name][1] for name in known], about("Value where alike")),
+        },
+        {
+            "sample": list(values),
+            "metric": known,
+            "title": ("metric", [METRICS[name][0] for name in known]),
+        },
+    )

@@ -1,0 +1,1 @@
+"""Parts of the evaluation of showers: their numbers, and how far two sets of showers are apart."""

@@ -1,0 +1,196 @@
+"""Response and resolution of a calorimeter against energy, tails, and correlations of layers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+N_ENERGY_BINS, BIN_SHOWERS = 8, 50
+TAILS = (0.001, 0.999)
+_N_BOOTSTRAPS = 100
+
+
+def energy_edges(
+    energy_gev: NDArray[np.float64], n_bins: int = N_ENERGY_BINS, *, bin_showers: int = 1
+) -> NDArray[np.float64]:
+    """Return edges of bins in energy: equal in its logarithm, or one bin around one energy.
+
+    There are `n_bins` of them, fewer where less than `bin_showers` would fall in each on average.
+
+    >>> energy_edges(np.array([1.0, 100.0]), 2).round(1)
+    array([  1.,  10., 100.])
+    """
+    low, high = float(energy_gev.min()), float(energy_gev.max())
+    if high < 1.001 * low:
+        return np.array([0.999 * low, 1.001 * high])
+    n_bins = int(np.clip(len(energy_gev) // bin_showers, 1, n_bins))
+    return np.geomspace(low, high * (1 + 1e-9), n_bins + 1)
+
+
+def response_table(numbers: xr.Dataset, edges_gev: NDArray[np.float64]) -> xr.Dataset:
+    """Return response and resolution in bins of energy, with standard errors.
+
+    The response is the mean of visible over incident energy; the resolution is the standard deviation
+    of that over its mean. The error of the standard deviation is the one that holds for any
+    distribution: var(s^2) = (m4 - s^4 (n - 3) / (n - 1)) / n.
+
+    Args:
+        numbers: From `features`.
+        edges_gev: Edges of the bins, shape (bin + 1,).
+
+    Returns:
+        `response`, `response_error`, `resolution`, `resolution_error`, `n_showers` (energy); not a
+        number in bins of fewer than four showers.
+    """
+    place = np.searchsorted(edges_gev, numbers["energy_gev"].values, side="right") - 1
+    share = numbers["response"].values
+    n_bins = len(edges_gev) - 1
+    rows = [_response(share[place == k]) for k in range(n_bins)]
+    names = ("response", "response_error", "resolution", "resolution_error", "n_showers")
+    energy = np.sqrt(edges_gev[1:] * edges_gev[:-1])
+    return xr.Dataset(
+        {
+            n: ("energy", column, {"units": "1"})
+            for n, column in zip(names, np.array(rows).T, strict=True)
+        },
+        {"energy": ("energy", energy, {"units": "GeV", "long_name": "Incident energy"})},
+    )
+
+
+def _response(share: NDArray[np.float64]) -> tuple[float, float, float, float, int]:
+    n = len(share)
+    if n < 4:
+        return np.nan, np.nan, np.nan, np.nan, n
+    mean, variance = float(share.mean()), float(share.var(ddof=1))
+    fourth = float(((share - mean) ** 4).mean())
+    of_variance = max(fourth - variance**2 * (n - 3) / (n - 1), 0.0) / n
+    spread = np.sqrt(variance)
+    relative = np.sqrt(of_variance) / (2 * variance) if variance > 0 else 0.0
+    resolution = spread / mean
+    error = resolution * np.hypot(relative, resolution / np.sqrt(n))
+    return mean, float(spread / np.sqrt(n)), float(resolution), float(error), n
+
+
+def worst_difference(one: xr.Dataset, other: xr.Dataset, name: str) -> tuple[float, float]:
+    """Return the largest relative difference of two response tables among energies, and its error.
+
+    Args:
+        one: From `response_table`.
+        other: The reference, in the same bins.
+        name: `response` or `resolution`.
+    """
+    ratio = one[name].values / other[name].values
+    parts = [each[f"{name}_error"].values / each[name].values for each in (one, other)]
+    difference = np.abs(ratio - 1)
+    if np.isnan(difference).all():
+        return np.nan, np.nan
+    worst = int(np.nanargmax(difference))
+    return float(difference[worst]), float((ratio * np.hypot(*parts))[worst])
+
+
+def mean_difference(one: xr.Dataset, other: xr.Dataset, name: str) -> tuple[float, float]:
+    """Return the relative difference of two response tables, the mean over energies with its error.
+
+    Each energy has the weight that makes the error small: its number of showers, for the response over
+    the square of the reference's resolution. (Weights from the errors themselves would prefer energies
+    at which the scatter came out small, and make the resolution look better than it is.)
+    """
+    ratio = one[name].values / other[name].values
+    parts = [each[f"{name}_error"].values / each[name].values for each in (one, other)]
+    error = ratio * np.hypot(*parts)
+    weight = other["n_showers"].values.astype(float)
+    if name == "response":
+        weight = weight / np.maximum(other["resolution"].values, 1e-6) ** 2
+    known = np.isfinite(error) & np.isfinite(weight)
+    if not known.any():
+        return np.nan, np.nan
+    weight = weight[known] / weight[known].sum()
+    return float(weight @ (ratio[known] - 1)), float(np.sqrt(weight**2 @ error[known] ** 2))
+
+
+def tail_difference(
+    sample: NDArray[np.float64], reference: NDArray[np.float64], level: float, *, seed: int
+) -> tuple[float, float]:
+    """Return the relative difference of a quantile from the reference's, with a bootstrapped error."""
+
+    def difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+        return float(np.nanquantile(a, level) / np.nanquantile(b, level) - 1)
+
+    return bootstrapped(difference, sample, reference, seed=seed)
+
+
+def correlation(numbers: xr.Dataset) -> NDArray[np.float64]:
+    """Return the correlations of the layers' parts of the incident energy, shape (layer, layer).
+
+    A layer that is always empty has none: 0.
+    """
+    return _correlation(layer_parts(numbers))
+
+
+def layer_parts(numbers: xr.Dataset) -> NDArray[np.float64]:
+    """Return each layer's energy over the incident one, shape (shower, layer)."""
+    return numbers["layer_mev"].values / (1e3 * numbers["energy_gev"].values[:, None])
+
+
+def correlation_difference(
+    sample: NDArray[np.float64], reference: NDArray[np.float64], *, seed: int
+) -> tuple[float, float]:
+    """Return the root mean square difference of two correlation matrices, with a bootstrapped error.
+
+    Args:
+        sample: From `layer_parts`.
+        reference: Likewise.
+        seed: Of the bootstrap.
+    """
+
+    def difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+        return float(np.sqrt(((_correlation(a) - _correlation(b)) ** 2).mean()))
+
+    return bootstrapped(difference, sample, reference, seed=seed)
+
+
+def profile_difference(
+    sample: NDArray[np.float64], reference: NDArray[np.float64], *, seed: int
+) -> tuple[float, float]:
+    """Return the part of the energy that two mean profiles have in other places, with its error.
+
+    Half the sum of absolute differences of the profiles, each of sum 1.
+
+    Args:
+        sample: Energy by shower and place, shape (shower, place).
+        reference: Likewise.
+        seed: Of the bootstrap.
+    """
+
+    def difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+        one, other = a.sum(axis=0), b.sum(axis=0)
+        return float(0.5 * np.abs(one / one.sum() - other / other.sum()).sum())
+
+    return bootstrapped(difference, sample, reference, seed=seed)
+
+
+def bootstrapped(
+    statistic: Callable[[Any, Any], float],
+    sample: NDArray[np.float64],
+    reference: NDArray[np.float64],
+    *,
+    seed: int,
+) -> tuple[float, float]:
+    """Return a statistic of two samples and its scatter when the showers of both are drawn again."""
+    generator = np.random.default_rng([seed, 6])
+    drawn = [
+        statistic(
+            *(each[generator.integers(len(each), size=len(each))] for each in (sample, reference))
+        )
+        for _ in range(_N_BOOTSTRAPS)
+    ]
+    return statistic(sample, reference), float(np.std(drawn, ddof=1))
+
+
+def _correlation(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    centred = values - values.mean(axis=0)
+    spread = np.sqrt((centred**2).sum(axis=0))
+    scaled = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
+    return scaled.T @ scaled

@@ -1,0 +1,323 @@
+"""Figures of an evaluation: a model beside Geant4, the error of each, and their ratio below.
+
+All are made from what `evaluate` returns. Geant4's other sample, the floor, is drawn wherever the model
+is: what it does not reach either is no fault of the model.
+"""
+
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from physics_twins.plots import (
+    BLUE,
+    FRAME,
+    GREEN,
+    GREY,
+    ORANGE,
+    VERMILLION,
+    legend,
+    styled,
+)
+from physics_twins.units import in_print
+
+# Name and colour of each set of showers, in the order in which they are drawn.
+SOURCES = {
+    "reference": ("Geant4", "black"),
+    "floor": ("Geant4 again", GREY),
+    "copy": ("copied training set", ORANGE),
+    "model": ("model", BLUE),
+}
+PROFILES = {
+    "layer_mev": "Longitudinal profile",
+    "ring_mev": "Lateral profile",
+    "cell_count": "Spectrum of cells",
+}
+_WIDTH, _HEIGHT, _RATIO_HEIGHT = 520, 300, 170
+# Half the range of a ratio at least and at most; what is known worse than this is not shown.
+_RATIO_REACH, _WORST_ERROR = (0.02, 0.5), 0.3
+_BARS: dict[str, Any] = {"lower_head": None, "upper_head": None}
+
+
+def profile(metrics: xr.Dataset, name: str = "layer_mev") -> hv.Layout:
+    """Return a mean profile of all sets with Geant4's band, and below it the ratios to Geant4.
+
+    The band holds the central 68 % of Geant4's showers; bars are errors of means.
+
+    Args:
+        metrics: From `evaluate`.
+        name: `layer_mev`, `ring_mev` or `cell_count`.
+    """
+    array = metrics[name]
+    place = array.dims[-1]
+    axis = _axis(metrics[place])
+    value = hv.Dimension(name, label=str(array.attrs["long_name"]), unit=_unit(array))
+    known = metrics.sel(source="reference")
+    # Places that hardly any energy reaches have neither a logarithm nor a ratio worth drawing.
+    seen = known[name].values > 1e-4 * known[name].values.max()
+    metrics, known = metrics.isel({place: seen}), known.isel({place: seen})
+    low = np.maximum(known[f"{name}_low"].values, 1e-5 * known[name].values.max())
+    edges = (metrics[place].values, low, np.maximum(known[f"{name}_high"].values, low))
+    band = hv.Area(edges, axis, [value, "top"], label="68 % of Geant4's showers")
+    parts: list[Any] = [styled(band, color=GREY, alpha=0.25, line_width=0)]
+    parts += _lines(metrics, name, f"{name}_error", axis, value)
+    top = styled(
+        hv.Overlay(parts),
+        title=PROFILES.get(name, value.label),
+        logy=True,
+        logx=place == "cell_energy",
+        width=_WIDTH,
+        height=_HEIGHT,
+        **_named(axis, value),
+        **legend(3),
+        **FRAME,
+    )
+    return _with_ratio(top, metrics, name, axis, logx=place == "cell_energy")
+
+
+def response(metrics: xr.Dataset, name: str = "response") -> hv.Layout:
+    """Return response or resolution against energy, and below it the ratios to Geant4.
+
+    Args:
+        metrics: From `evaluate`.
+        name: `response` or `resolution`.
+    """
+    axis = _axis(metrics["energy"])
+    words = {
+        "response": "Visible over incident energy",
+        "resolution": "Standard deviation over mean",
+    }
+    value = hv.Dimension(name, label=words[name])
+    parts = _points(metrics, name, axis, value)
+    top = styled(
+        hv.Overlay(parts),
+        title={"response": "Response", "resolution": "Resolution"}[name],
+        logx=True,
+        padding=0.1,
+        width=_WIDTH,
+        height=_HEIGHT,
+        **_named(axis, value),
+        **legend(2),
+        **FRAME,
+    )
+    return _with_ratio(top, metrics, name, axis, logx=True, points=True)
+
+
+def histogram(metrics: xr.Dataset, name: str = "response") -> hv.Layout:
+    """Return a histogram of a number of showers, and below it the ratios to Geant4.
+
+    Args:
+        metrics: From `evaluate`.
+        name: One of `evaluating.shapes.HISTOGRAMS`.
+    """
+    edges = metrics[f"{name}_edge"]
+    axis = hv.Dimension(name, label=str(edges.attrs["long_name"]), unit=_unit(edges))
+    value = hv.Dimension("share", label="Part of the showers")
+    middle = (edges.values[1:] + edges.values[:-1]) / 2
+    share, error = metrics[f"{name}_share"], metrics[f"{name}_share_error"]
+    parts: list[Any] = []
+    for source, (label, colour) in _present(metrics):
+        heights = share.sel(source=source).values
+        if source == "reference":
+            filled = hv.Histogram((edges.values, heights), kdims=axis, vdims=[value], label=label)
+            parts.append(styled(filled, color=GREY, alpha=0.3, line_width=0))
+            continue
+        steps = hv.Curve((middle, heights), axis, value, label=label)
+        parts.append(styled(steps, interpolation="steps-mid", color=colour, line_width=1.5))
+        bars = (middle, heights, error.sel(source=source).values)
+        parts.append(styled(hv.ErrorBars(bars, axis, [value, "error"]), color=colour, **_BARS))
+    top = styled(
+        hv.Overlay(parts),
+        title=f"{axis.label}, by shower",
+        width=_WIDTH,
+        height=_HEIGHT,
+        **_named(axis, value),
+        **legend(2),
+        **FRAME,
+    )
+    table = xr.Dataset(
+        {
+            "share": (("source", "place"), share.values),
+            "share_error": (("source", "place"), error.values),
+        },
+        {"source": metrics["source"].values, "place": middle},
+    )
+    return _with_ratio(top, table, "share", axis, points=True)
+
+
+def roc(metrics: xr.Dataset) -> hv.Layout:
+    """Return the ROC curves of the classifiers, with the area under each in the legend."""
+    false = hv.Dimension("false_positive", label="Geant4's showers above a score")
+    true = hv.Dimension("true_positive", label="Showers of the sample above it")
+    panels = []
+    for kind in metrics["kind"].values:
+        parts: list[Any] = [
+            styled(hv.Curve([(0, 0), (1, 1)], false, true), color="black", line_dash="dashed")
+        ]
+        for source, (label, colour) in SOURCES.items():
+            if source not in metrics["sample"].values:
+                continue
+            chosen = metrics.sel(sample=source, metric=f"auc_{kind}")
+            words = f"{label}: {float(chosen['value']):.3f} ± {float(chosen['error']):.3f}"
+            curve = metrics["true_positive"].sel(sample=source, kind=kind)
+            line = hv.Curve((curve["false_positive"].values, curve.values), false, true, label=words)
+            parts.append(styled(line, color=colour, line_width=1.5))
+        what = {"features": "features", "voxels": "cells"}[str(kind)]
+        panel = styled(
+            hv.Overlay(parts),
+            title=f"Told apart by {what}, AUC",
+            width=400,
+            height=430,
+            **_named(false, true),
+            **legend(1),
+            **FRAME,
+        )
+        panels.append(panel)
+    return hv.Layout(panels).cols(2)
+
+
+def audit_course(result: xr.Dataset) -> hv.Overlay:
+    """Return the evidence of an audit against the number of showers, with the line of rejection.
+
+    Args:
+        result: From `audit.audit`.
+    """
+    n = hv.Dimension("n", label="Real showers")
+    evidence = hv.Dimension("evidence", label="Evidence against the twin")
+    level = 1 / float(result.attrs["alpha"])
+    numbers = result["n"].values
+    line = hv.Curve((numbers, result["evidence"].values), n, evidence, label="evidence")
+    ends = [(numbers[0], level), (numbers[-1], level)]
+    limit = hv.Curve(ends, n, evidence, label=f"rejected from {level:g} on")
+    none = hv.Curve([(numbers[0], 1.0), (numbers[-1], 1.0)], n, evidence, label="no evidence")
+    parts = [
+        styled(line, color=BLUE, line_width=2, tools=["hover"]),
+        styled(limit, color=VERMILLION, line_dash="dashed"),
+        styled(none, color=GREEN, line_dash="dashed"),
+    ]
+    options = {"logy": True, "width": 690, "height": 320, **_named(n, evidence)}
+    title = f"Audit: {result.attrs['verdict']}"
+    return styled(hv.Overlay(parts), title=title, **options, **legend(3), **FRAME)
+
+
+def _present(metrics: xr.Dataset) -> list[tuple[str, tuple[str, str]]]:
+    return [(name, look) for name, look in SOURCES.items() if name in metrics["source"].values]
+
+
+def _lines(
+    metrics: xr.Dataset, name: str, error: str, axis: hv.Dimension, value: hv.Dimension
+) -> list[Any]:
+    """Return a curve with bars for each set."""
+    parts: list[Any] = []
+    place = metrics[name].dims[-1]
+    for source, (label, colour) in _present(metrics):
+        heights = metrics[name].sel(source=source).values
+        known = heights > 0
+        x, y = metrics[place].values[known], heights[known]
+        bars = metrics[error].sel(source=source).values[known]
+        # A bar that reaches zero has no place on a logarithmic axis.
+        down = np.minimum(bars, 0.9 * y)
+        curve = hv.Curve((x, y), axis, value, label=label)
+        parts.append(styled(curve, color=colour, line_width=1.5, tools=["hover"]))
+        limits = hv.ErrorBars((x, y, down, bars), axis, [value, "down", "up"])
+        parts.append(styled(limits, color=colour, **_BARS))
+    return parts
+
+
+def _points(metrics: xr.Dataset, name: str, axis: hv.Dimension, value: hv.Dimension) -> list[Any]:
+    """Return points with bars for each set, side by side."""
+    parts: list[Any] = []
+    for n, (source, (label, colour)) in enumerate(_present(metrics)):
+        chosen = metrics.sel(source=source)
+        known = np.isfinite(chosen[name].values)
+        x = chosen["energy"].values[known] * 1.015 ** (n - 1.5)
+        y, error = chosen[name].values[known], chosen[f"{name}_error"].values[known]
+        points = hv.Scatter((x, y), axis, value, label=label)
+        parts.append(styled(points, color=colour, size=7, tools=["hover"]))
+        parts.append(styled(hv.ErrorBars((x, y, error), axis, [value, "error"]), color=colour, **_BARS))
+    return parts
+
+
+def _with_ratio(
+    top: hv.Overlay,
+    table: xr.Dataset,
+    name: str,
+    axis: hv.Dimension,
+    *,
+    logx: bool = False,
+    points: bool = False,
+) -> hv.Layout:
+    """Return a figure with the ratios to Geant4 below it, and Geant4's own error as a band."""
+    value = hv.Dimension("ratio", label="Ratio to Geant4")
+    place = table[name].dims[-1]
+    x = table[place].values
+    xlim = _limits(x, logarithmic=logx)
+    mean, own = _mean_and_error(table, name, "reference")
+    known = np.isfinite(mean) & (mean > 0) & (own < _WORST_ERROR * mean)
+    share = own[known] / mean[known]
+    band = hv.Area((x[known], 1 - share, 1 + share), axis, [value, "top"])
+    parts: list[Any] = [styled(band, color=GREY, alpha=0.3, line_width=0)]
+    ends = [(end, 1.0) for end in xlim]
+    reach = _RATIO_REACH[0]
+    parts.append(styled(hv.Curve(ends, axis, value), color="black", line_width=1))
+    for source, (_, colour) in _present(table)[1:]:
+        other, error = _mean_and_error(table, name, source)
+        shown = known & np.isfinite(other)
+        ratio, bars = other[shown] / mean[shown], error[shown] / mean[shown]
+        if points:
+            parts.append(styled(hv.Scatter((x[shown], ratio), axis, value), color=colour, size=5))
+        else:
+            parts.append(styled(hv.Curve((x[shown], ratio), axis, value), color=colour))
+        limits = hv.ErrorBars((x[shown], ratio, bars), axis, [value, "error"])
+        parts.append(styled(limits, color=colour, **_BARS))
+        reach = max([reach, *(1.2 * np.abs(ratio - 1))])
+    reach = min(reach, _RATIO_REACH[1])
+    bottom = styled(
+        hv.Overlay(parts),
+        title="",
+        logx=logx,
+        ylim=(1 - reach, 1 + reach),
+        xlim=xlim,
+        width=_WIDTH,
+        height=_RATIO_HEIGHT,
+        show_legend=False,
+        show_grid=True,
+        **_named(axis, value),
+        **FRAME,
+    )
+    styled(top, xlim=xlim)
+    return styled(hv.Layout([top, bottom]).cols(1), shared_axes=False)
+
+
+def _limits(x: NDArray[np.float64], *, logarithmic: bool) -> tuple[float, float]:
+    """Return the ends of an axis, a little beyond all places; around a single one, a fifth."""
+    low, high = float(x.min()), float(x.max())
+    if logarithmic:
+        margin = (high / low) ** 0.06 if high > low else 1.2
+        return low / margin, high * margin
+    margin = 0.02 * (high - low) or 0.2
+    return low - margin, high + margin
+
+
+def _mean_and_error(
+    table: xr.Dataset, name: str, source: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    chosen = table.sel(source=source)
+    return chosen[name].values, chosen[f"{name}_error"].values
+
+
+def _named(axis: hv.Dimension, value: hv.Dimension) -> dict[str, str]:
+    """Return the axes' names: a band has axes of its own, which would name those of the figure."""
+    return {"xlabel": axis.pprint_label, "ylabel": value.pprint_label}
+
+
+def _axis(coordinate: xr.DataArray) -> hv.Dimension:
+    label = str(coordinate.attrs.get("long_name", coordinate.name))
+    return hv.Dimension(str(coordinate.name), label=label, unit=_unit(coordinate))
+
+
+def _unit(array: xr.DataArray) -> str | None:
+    unit = str(array.attrs.get("units", ""))
+    return in_print(unit) if unit not in ("", "1") else None
