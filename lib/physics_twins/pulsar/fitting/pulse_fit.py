@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from physics_twins.pulsar.fitting.least_squares import BOUNDED, Solution, solve
 from physics_twins.pulsar.fitting.profile_likelihood import interval, parabola, within_bounds
@@ -111,7 +111,7 @@ class PulseFit:
     @property
     def p_value(self) -> float:
         """Probability of a higher chi-squared where the model is right (Fisher's F test)."""
-        return float(stats.f.sf(self.reduced_chi_squared, *self.degrees_of_freedom))
+        return float(special.fdtrc(*self.degrees_of_freedom, self.reduced_chi_squared))
 
 
 def fit_pulse(
