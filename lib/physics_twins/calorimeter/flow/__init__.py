@@ -1,0 +1,1 @@
+"""An autoregressive flow of showers: all energy first, then layers, then their cells."""

@@ -1,0 +1,215 @@
+"""The network of the flow: for each division of a shower's energy, what is likely.
+
+About 200,000 weights: rings, levels and layers share theirs, and what has been drawn before is seen
+directly (`neighbours`) and through a recurrent memory of all layers before.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from physics_twins.calorimeter.flow import neighbours, splits
+from physics_twins.calorimeter.flow.neighbours import N_ANGLES, N_LAYERS, N_LEVELS, N_RINGS
+
+N_CONDITIONS = 3
+N_WINDOW = 3  # layers on either side whose energy is seen when one is divided
+# Of the logarithm of the energy that is not visible, over the incident one.
+N_TOTAL_COMPONENTS = 8
+_LEAST_LOSS = 1e-4
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths of the network's parts."""
+
+    hidden: int = 64
+    context: int = 64
+    memory: int = 96
+    layers: int = 128
+
+
+class ShowerNetwork(nn.Module):
+    """Density of a shower's cells, given energy, angle and thickness of the absorbers."""
+
+    def __init__(self, sizes: Sizes | None = None) -> None:
+        """Build the network with first weights from torch's generator."""
+        super().__init__()
+        s = self.sizes = sizes or Sizes()
+        self.total = nn.Sequential(
+            nn.Linear(N_CONDITIONS, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 24)
+        )
+        self.layer_memory = nn.GRU(3 + N_CONDITIONS, s.layers, batch_first=True)
+        self.layer_place = nn.Parameter(0.1 * torch.randn(N_LAYERS, s.layers))
+        self.layer_head = Head(s.layers, s.layers)
+        self.cells = nn.Linear(N_ANGLES * N_RINGS, s.context)
+        self.memory = nn.GRU(s.context, s.memory, batch_first=True)
+        self.context_place = nn.Parameter(0.1 * torch.randn(N_LAYERS, s.context))
+        n_seen = s.memory + 2 * N_WINDOW + 1 + 4 + N_CONDITIONS
+        self.context_in = nn.Linear(n_seen, s.context)
+        self.context_out = nn.Linear(s.context, s.context)
+        self.ring_head = Divider(neighbours.N_RING_INPUTS, N_RINGS - 1, s)
+        self.angle_heads = nn.ModuleList(
+            Divider(neighbours.N_ANGLE_INPUTS, N_RINGS * 2**level, s) for level in range(N_LEVELS)
+        )
+
+    def forward(self, cells_mev: Tensor, conditions: Tensor) -> dict[str, Tensor]:
+        """Return the logarithm of the density of showers, part by part, each of shape (shower,).
+
+        Args:
+            cells_mev: Shape (shower, layer, angle, ring).
+            conditions: From `conditions`, shape (shower, 3).
+        """
+        parts = neighbours.halves(cells_mev)
+        rings = parts[0].squeeze(-1)
+        layers = rings.double().sum(dim=2)
+        found = self.layer_log_prob(layers, conditions)
+        context = self.context(cells_mev, layers.to(cells_mev.dtype), conditions)
+        inputs, left, right = neighbours.ring_inputs(rings)
+        outputs = self.ring_head(inputs, context)
+        found["rings"] = splits.log_probability(outputs, left, right).sum(dim=(1, 2))
+        for level, head in enumerate(self.angle_heads):
+            inputs, left, right = neighbours.angle_inputs(parts, level)
+            outputs = head(inputs.flatten(2, 3), context)
+            each = splits.log_probability(outputs, left.flatten(2), right.flatten(2))
+            found[f"angles{level}"] = each.sum(dim=(1, 2))
+        return found
+
+    def layer_log_prob(self, layers_mev: Tensor, conditions: Tensor) -> dict[str, Tensor]:
+        """Return the logarithm of the density of the visible energy, and of its division among layers.
+
+        Args:
+            layers_mev: Shape (shower, layer), float64.
+            conditions: From `conditions`, shape (shower, 3).
+        """
+        layers_mev = layers_mev.double()
+        remaining = layers_mev.flip(-1).cumsum(-1).flip(-1)
+        total = self.total_log_prob(log_loss(remaining[:, 0], conditions), conditions)
+        left, right = layers_mev[:, :-1], remaining[:, 1:]
+        outputs = self.layer_head(self._layer_state(layers_mev, remaining, conditions))
+        divided = splits.log_probability(outputs, left, right).sum(dim=1)
+        return {"total": total, "layers": divided}
+
+    def total_log_prob(self, loss: Tensor, conditions: Tensor) -> Tensor:
+        """Return the logarithm of the density of `log_loss`, shape (shower,)."""
+        weights, means, scales = self.total(conditions).split(N_TOTAL_COMPONENTS, dim=-1)
+        log_scales = scales.clamp(-4.0, 2.0)
+        spread = torch.linspace(-1.0, 2.0, N_TOTAL_COMPONENTS, device=loss.device)
+        u = (loss.to(means.dtype).unsqueeze(-1) + 4.2 - means - spread) * torch.exp(-log_scales)
+        log_density = -u - log_scales - 2 * functional.softplus(-u)
+        return torch.logsumexp(weights.log_softmax(dim=-1) + log_density, dim=-1)
+
+    def _layer_state(self, layers: Tensor, remaining: Tensor, conditions: Tensor) -> Tensor:
+        """Return what is known before each layer but the last, shape (shower, layer - 1, state)."""
+        before = neighbours.earlier(layers[..., None], 1)[..., 0]
+        share = splits.share_logit(before[:, 1:], remaining[:, 1:])
+        share = torch.where((before[:, 1:] > 0) & (remaining[:, 1:] > 0), share, -6.0)
+        share = functional.pad(share, (1, 0), value=-6.0) / 6
+        seen = torch.stack(
+            [share, neighbours.brightness(before), neighbours.brightness(remaining)], dim=-1
+        )
+        seen = seen[:, :-1].to(conditions.dtype)
+        repeated = conditions.unsqueeze(1).expand(-1, seen.shape[1], -1)
+        state, _ = self.layer_memory(torch.cat([seen, repeated], dim=-1))
+        return state + self.layer_place[:-1]
+
+    def context(self, cells_mev: Tensor, layers_mev: Tensor, conditions: Tensor) -> Tensor:
+        """Return what is known of each layer before it is divided, shape (shower, layer, context).
+
+        Args:
+            cells_mev: Shape (shower, layer, angle, ring); layer n sees only those before it.
+            layers_mev: Shape (shower, layer).
+            conditions: Shape (shower, 3).
+        """
+        seen = functional.relu(self.cells(neighbours.brightness(cells_mev.flatten(2))))
+        memory, _ = self.memory(seen)
+        known = layer_facts(layers_mev, conditions)
+        inputs = torch.cat([neighbours.earlier(memory, 1), known], dim=-1)
+        hidden = functional.relu(self.context_in(inputs) + self.context_place)
+        return functional.relu(self.context_out(hidden))
+
+
+class Head(nn.Module):
+    """Two layers from what is known to what a division is like."""
+
+    def __init__(self, n_inputs: int, n_hidden: int) -> None:
+        """Build them, with the mixture's first means apart."""
+        super().__init__()
+        self.hidden = nn.Linear(n_inputs, n_hidden)
+        self.out = nn.Linear(n_hidden, splits.N_OUTPUTS)
+        _spread_means(self.out)
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Return what the network says, shape (..., `splits.N_OUTPUTS`)."""
+        return self.out(functional.relu(self.hidden(functional.relu(state))))
+
+
+class Divider(nn.Module):
+    """Network for one kind of division at several places of a layer."""
+
+    def __init__(self, n_inputs: int, n_places: int, sizes: Sizes) -> None:
+        """Build it, with the mixture's first means apart."""
+        super().__init__()
+        self.near = nn.Linear(n_inputs, sizes.hidden, bias=False)
+        self.far = nn.Linear(sizes.context, sizes.hidden)
+        self.place = nn.Parameter(0.1 * torch.randn(n_places, sizes.hidden))
+        self.hidden = nn.Linear(sizes.hidden, sizes.hidden)
+        self.out = nn.Linear(sizes.hidden, splits.N_OUTPUTS)
+        _spread_means(self.out)
+
+    def forward(self, inputs: Tensor, context: Tensor) -> Tensor:
+        """Return what the network says, shape (shower, layer, place, `splits.N_OUTPUTS`).
+
+        Args:
+            inputs: Shape (shower, layer, place, input).
+            context: Shape (shower, layer, context).
+        """
+        state = self.near(inputs) + self.far(context).unsqueeze(2) + self.place
+        return self.out(functional.relu(self.hidden(functional.relu(state))))
+
+
+def conditions(energy_gev: Tensor, theta_deg: Tensor, absorber_mm: Tensor) -> Tensor:
+    """Return what the network is told of a particle and the calorimeter, shape (shower, 3).
+
+    Args:
+        energy_gev: Shape (shower,); 1 to 100 GeV become -1.15 to 1.15.
+        theta_deg: Shape (shower,); 0 to 30 degrees become -1 to 1.
+        absorber_mm: Shape (shower,); 1.2 to 1.6 mm become -1 to 1.
+    """
+    columns = ((energy_gev / 10).log() / 2, theta_deg / 15 - 1, (absorber_mm - 1.4) / 0.2)
+    return torch.stack(columns, dim=-1)
+
+
+def energy_mev(conditions: Tensor) -> Tensor:
+    """Return the incident energy in MeV, float64, shape (shower,)."""
+    return 1e4 * (2 * conditions[:, 0].double()).exp()
+
+
+def log_loss(visible_mev: Tensor, conditions: Tensor) -> Tensor:
+    """Return ln(1 - visible over incident energy), float64, shape (shower,)."""
+    return (1 - visible_mev / energy_mev(conditions)).clamp(min=_LEAST_LOSS).log()
+
+
+def layer_facts(layers_mev: Tensor, conditions: Tensor) -> Tensor:
+    """Return energies around each layer and facts of the whole shower, shape (shower, layer, fact)."""
+    bright = neighbours.brightness(layers_mev)
+    padded = functional.pad(bright, (N_WINDOW, N_WINDOW))
+    window = padded.unfold(-1, 2 * N_WINDOW + 1, 1)
+    place = torch.arange(N_LAYERS, device=layers_mev.device, dtype=layers_mev.dtype)
+    whole = layers_mev.sum(dim=1, keepdim=True)
+    depth = (layers_mev @ place)[:, None] / whole
+    length = ((layers_mev @ place**2)[:, None] / whole - depth**2).clamp(min=0).sqrt()
+    here = (place - depth) / 10
+    numbers = [neighbours.brightness(whole).expand_as(here), depth.expand_as(here) / 20]
+    facts = torch.stack([*numbers, length.expand_as(here) / 10, here], dim=-1)
+    repeated = conditions.unsqueeze(1).expand(-1, N_LAYERS, -1)
+    return torch.cat([window, facts, repeated], dim=-1)
+
+
+def _spread_means(out: nn.Linear) -> None:
+    n = splits.N_COMPONENTS
+    with torch.no_grad():
+        out.weight.mul_(0.3)
+        out.bias[3 + n : 3 + 2 * n] = torch.linspace(-2.0, 2.0, n)
+        out.bias[3 + 2 * n :] = -0.5

@@ -1,0 +1,89 @@
+"""Showers as tensors that a network learns from, kept where it computes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from physics_twins.calorimeter.flow.network import conditions
+from physics_twins.calorimeter.geant4.voxels import ANGLES, DEPTHS, RINGS
+from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2
+
+
+@dataclass
+class ShowerTensors:
+    """Cells and conditions of showers.
+
+    Attributes:
+        cells_mev: Shape (shower, layer, angle, ring), float32.
+        conditions: Shape (shower, 3), see `network.conditions`.
+    """
+
+    cells_mev: Tensor
+    conditions: Tensor
+
+    def __len__(self) -> int:
+        """How many showers there are."""
+        return len(self.cells_mev)
+
+    def taken(self, numbers: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return cells and conditions of some showers on a device, where all of them then stay."""
+        if self.cells_mev.device != device:
+            self.cells_mev, self.conditions = self.cells_mev.to(device), self.conditions.to(device)
+        numbers = numbers.to(device)
+        return self.cells_mev[numbers], self.conditions[numbers]
+
+    @classmethod
+    def of(cls, showers: xr.Dataset | Sequence[xr.Dataset]) -> "ShowerTensors":
+        """Return showers of one or several datasets in the form of `simulate`.
+
+        Raises:
+            ValueError: Cells or calorimeter are not those that the flow is made for; or a cell is
+                negative or not a number.
+        """
+        parts = [showers] if isinstance(showers, xr.Dataset) else list(showers)
+        cells = [_cells(part) for part in parts]
+        known = [_conditions(part) for part in parts]
+        return cls(torch.cat(cells), torch.cat(known))
+
+
+def check_form(showers: xr.Dataset) -> None:
+    """Check that showers have the flow's cells and come from its calorimeter.
+
+    Raises:
+        ValueError: They do not; the message names the field.
+    """
+    expected = {"depth": DEPTHS, "angle": ANGLES, "radius": RINGS}
+    sizes = {str(name): n for name, n in showers["showers"].sizes.items() if name != "shower"}
+    if sizes != expected:
+        raise ValueError(f"showers has cells {sizes}: the flow is made for {expected}")
+    for name, value in CALO_CHALLENGE_2.items():
+        if name != "absorber_mm" and showers.attrs.get(name, value) != value:
+            found = showers.attrs[name]
+            raise ValueError(f"{name} = {found}: the flow is made for {value}")
+
+
+def _cells(showers: xr.Dataset) -> Tensor:
+    check_form(showers)
+    values = showers["showers"].transpose("shower", "depth", "angle", "radius").values
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.isfinite(values.sum(dtype=float)) or values.min(initial=0.0) < 0:
+        bad = ~(np.isfinite(values) & (values >= 0)).all(axis=(1, 2, 3))
+        raise ValueError(
+            f"showers: shower {int(np.flatnonzero(bad)[0])} has a cell that is negative or not a"
+            " number: expected MeV from 0 upwards"
+        )
+    return torch.from_numpy(values)
+
+
+def _conditions(showers: xr.Dataset) -> Tensor:
+    n = showers.sizes["shower"]
+    if "absorber_mm" in showers.attrs:
+        absorber_mm = np.full(n, float(showers.attrs["absorber_mm"]))
+    else:
+        absorber_mm = np.full(n, float(CALO_CHALLENGE_2["absorber_mm"]))
+    columns = (showers["energy_gev"].values, showers["theta_deg"].values, absorber_mm)
+    return conditions(*(torch.from_numpy(np.asarray(c, dtype=float)) for c in columns)).float()

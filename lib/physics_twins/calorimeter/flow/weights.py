@@ -1,0 +1,102 @@
+"""A network's weights as arrays, in the order in which compiled code runs through them."""
+
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from physics_twins.calorimeter.flow.network import Divider, Head, ShowerNetwork
+
+Array: TypeAlias = NDArray[np.float32]
+
+
+class Memory(NamedTuple):
+    """A gated recurrent unit: weights (input, 3 * state), order reset, update, new."""
+
+    from_input: Array
+    from_state: Array
+    input_bias: Array
+    state_bias: Array
+
+
+class Dense(NamedTuple):
+    """A linear layer: weights (input, output), and offsets."""
+
+    weights: Array
+    bias: Array
+
+
+class Dividing(NamedTuple):
+    """The network of one kind of division."""
+
+    near: Array
+    far: Dense
+    place: Array
+    hidden: Dense
+    out: Dense
+
+
+class Weights(NamedTuple):
+    """All weights of a `ShowerNetwork`."""
+
+    total: tuple[Dense, Dense, Dense]
+    layer_memory: Memory
+    layer_place: Array
+    layer_hidden: Dense
+    layer_out: Dense
+    cells: Dense
+    memory: Memory
+    context_place: Array
+    context_in: Dense
+    context_out: Dense
+    ring: Dividing
+    angles: tuple[Dividing, Dividing, Dividing, Dividing]
+
+
+def pack(network: ShowerNetwork) -> Weights:
+    """Return the weights of a network on the CPU."""
+    n = network
+    linear = [n.total[i] for i in (0, 2, 4)]
+    angles = [_dividing(head) for head in n.angle_heads if isinstance(head, Divider)]
+    head: Head = n.layer_head
+    return Weights(
+        total=(_dense(linear[0]), _dense(linear[1]), _dense(linear[2])),
+        layer_memory=_memory(n.layer_memory),
+        layer_place=_array(n.layer_place),
+        layer_hidden=_dense(head.hidden),
+        layer_out=_dense(head.out),
+        cells=_dense(n.cells),
+        memory=_memory(n.memory),
+        context_place=_array(n.context_place),
+        context_in=_dense(n.context_in),
+        context_out=_dense(n.context_out),
+        ring=_dividing(n.ring_head),
+        angles=(angles[0], angles[1], angles[2], angles[3]),
+    )
+
+
+def _dividing(head: Divider) -> Dividing:
+    return Dividing(
+        _array(head.near.weight.t()),
+        _dense(head.far),
+        _array(head.place),
+        _dense(head.hidden),
+        _dense(head.out),
+    )
+
+
+def _dense(layer: nn.Module) -> Dense:
+    return Dense(_array(layer.get_parameter("weight").t()), _array(layer.get_parameter("bias")))
+
+
+def _memory(unit: nn.GRU) -> Memory:
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    return Memory(*(_array(unit.get_parameter(name).t()) for name in names))
+
+
+def _array(tensor: Tensor) -> Array:
+    with torch.no_grad():
+        # Copied: what is aligned and in one piece is read fastest.
+        return np.array(tensor.detach().cpu().numpy(), dtype=np.float32, order="C")

@@ -1,0 +1,161 @@
+"""The trained flow of showers, an ensemble of networks: saved, loaded, and held to its range."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from physics_twins import models
+from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes
+from physics_twins.calorimeter.flow.weights import Weights, pack
+from physics_twins.calorimeter.parameters import CalorimeterParameters, DetectorParameters
+
+NAME = "calorimeter-flow"
+CARD = models.Card(
+    summary="Draws showers of electrons in the calorimeter of CaloChallenge's data set 2 (45 x 16 x 9"
+    " cells, energy in absorbers and sensors), given energy, angle and thickness of the absorbers, and"
+    " says how likely a shower is. Five networks; their differences are its uncertainty.",
+    data="Electrons of 1 to 100 GeV (log-uniform), 0 to 30 degrees, from Geant4 11.4 with the small"
+    " tables that the project writes: `samples.training`. Each network leaves out a fifth of them.",
+    limits="Refuses other energies, angles and thicknesses unless told to extrapolate. Not for other"
+    " particles, calorimeters, cells or thresholds without a new training. It is as good as the Geant4"
+    " that it learnt from: small tables, electromagnetic physics only.",
+    held_against="Limit: Geant4 against Geant4; baseline: the parametrised shower. See the benchmark of"
+    " the calorimeter.",
+    reproduce="Run the notebook calorimeter/2_train without its numbers of showers and steps, so that"
+    " the defaults of `FlowParameters` and `samples.training` hold.",
+    data_name="geant4",
+    tags=("calorimeter", "geant4", "normalizing-flow"),
+)
+# Ranges that a flow was trained in, and the fields of a simulation that must lie in them.
+RANGES = {"energy_gev": "GeV", "theta_deg": "deg", "absorber_mm": "mm"}
+
+
+@dataclass(frozen=True)
+class ShowerFlow:
+    """What draws showers.
+
+    Attributes:
+        members: Trained networks of the ensemble, in evaluation mode.
+        parameters: Calorimeter and cells that they were trained for, with the range of energies and
+            angles.
+        absorber_mm: Smallest and largest thickness of absorbers that they were trained for.
+        address: Name and version of the saved model, "" where it is not saved.
+    """
+
+    members: tuple[ShowerNetwork, ...]
+    parameters: CalorimeterParameters
+    absorber_mm: tuple[float, float]
+    address: str = ""
+
+    @cached_property
+    def weights(self) -> tuple[Weights, ...]:
+        """The members' weights, as compiled code takes them."""
+        return tuple(pack(member) for member in self.members)
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest trained value of each of `RANGES`."""
+        p = self.parameters
+        energies = (p.energy_gev, max(p.energy_gev, p.energy_max_gev))
+        angles = (p.theta_deg, max(p.theta_deg, p.theta_max_deg))
+        return {"energy_gev": energies, "theta_deg": angles, "absorber_mm": self.absorber_mm}
+
+    def check(self, parameters: CalorimeterParameters, *, extrapolate: bool = False) -> None:
+        """Check that showers can be drawn as they are asked for.
+
+        Args:
+            parameters: Calorimeter, particles and cells.
+            extrapolate: Whether energies, angles and thicknesses may lie outside the trained range.
+
+        Raises:
+            ValueError: It is another calorimeter, particle or kind of cells, or outside the range.
+        """
+        fixed = (*DetectorParameters.model_fields, "particle", "layout", "cell_mm", "scored")
+        for name in (*fixed, "threshold_kev"):
+            asked, known = getattr(parameters, name), getattr(self.parameters, name)
+            if name != "absorber_mm" and asked != known:
+                raise ValueError(f"{name} = {asked!r}: this flow was trained for {known!r}")
+        if extrapolate:
+            return
+        for name, asked in asked_for(parameters).items():
+            low, high = self.ranges[name]
+            for value in asked:
+                if not low <= value <= high:
+                    raise ValueError(
+                        f"{name} = {value:g} {RANGES[name]} is outside {low:g} to {high:g}"
+                        f" {RANGES[name]}, in which this flow was trained; train it for a new range, or"
+                        " set extrapolate=True and check the result with `audit`"
+                    )
+
+
+def asked_for(parameters: CalorimeterParameters) -> dict[str, tuple[float, float]]:
+    """Return lowest and highest value of each of `RANGES` that parameters ask for."""
+    p = parameters
+    return {
+        "energy_gev": (p.energy_gev, max(p.energy_gev, p.energy_max_gev)),
+        "theta_deg": (p.theta_deg, max(p.theta_deg, p.theta_max_deg)),
+        "absorber_mm": (p.absorber_mm, p.absorber_mm),
+    }
+
+
+def flow_of(
+    networks: Sequence[nn.Module],
+    parameters: CalorimeterParameters,
+    *,
+    absorber_mm: tuple[float, float],
+    address: str = "",
+) -> ShowerFlow:
+    """Return a flow of trained networks, which are put into evaluation mode and learn no more."""
+    members = []
+    for network in networks:
+        if not isinstance(network, ShowerNetwork):
+            raise TypeError(f"a member must be a ShowerNetwork, found {type(network).__name__}")
+        members.append(network.cpu().eval().requires_grad_(False))
+    return ShowerFlow(tuple(members), parameters, absorber_mm, address)
+
+
+def save_flow(flow: ShowerFlow, *, name: str = NAME, **facts: Any) -> models.Model:
+    """Save a flow as the next version of a name.
+
+    Args:
+        flow: Trained.
+        name: Of the model.
+        facts: Those of `models.save`: card, metrics, parameters, seed and so on.
+    """
+    sizes = flow.members[0].sizes
+    config = {
+        "n_members": len(flow.members),
+        "sizes": {key: getattr(sizes, key) for key in Sizes.__dataclass_fields__},
+        "absorber_mm": list(flow.absorber_mm),
+        "showers": flow.parameters.to_papermill(),
+    }
+    return models.save(nn.ModuleList(flow.members), name, config=config, **facts)
+
+
+def load_flow(address: str = NAME, *, root: Path | None = None) -> ShowerFlow:
+    """Return a saved flow, by default the newest or promoted one.
+
+    Raises:
+        ModelError: There is none, it is damaged, or it is no flow of showers.
+    """
+    model = models.find(address, root=root)
+    try:
+        sizes = Sizes(**{key: int(n) for key, n in model.config["sizes"].items()})
+        if not all(1 <= getattr(sizes, key) <= 4096 for key in Sizes.__dataclass_fields__):
+            raise ValueError(f"sizes = {sizes}")
+        n_members = int(model.config["n_members"])
+        if not 1 <= n_members <= 100:
+            raise ValueError(f"n_members = {n_members}")
+        low, high = map(float, model.config["absorber_mm"])
+        parameters = CalorimeterParameters(**model.config["showers"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise models.ModelError(f"{model}: config.json is not that of a flow: {error}") from None
+    with torch.random.fork_rng(devices=[]):
+        members = nn.ModuleList(ShowerNetwork(sizes) for _ in range(n_members))
+    model.load_into(members)
+    return flow_of(list(members), parameters, absorber_mm=(low, high), address=str(model))

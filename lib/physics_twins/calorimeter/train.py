@@ -1,0 +1,133 @@
+"""Train the flow on Geant4's showers, by the likelihood of every division of energy."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+import xarray as xr
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from physics_twins import training
+from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes
+from physics_twins.calorimeter.flow.shower_tensors import ShowerTensors
+from physics_twins.calorimeter.flow_parameters import FlowParameters
+from physics_twins.training import Objective, Task, Trained, TrainingSettings
+
+_VALIDATION_BATCH = 500
+
+
+def train(
+    data: xr.Dataset | Sequence[xr.Dataset] | ShowerTensors,
+    settings: FlowParameters | None = None,
+    *,
+    validation: xr.Dataset | Sequence[xr.Dataset] | ShowerTensors,
+    seed: int,
+    member: int = 0,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> Trained:
+    """Train one member of the ensemble.
+
+    Of n members each leaves out every n-th shower, another one each: how much they differ then tells,
+    as a jackknife, how much chance there is in the showers that they learnt from.
+
+    Args:
+        data: Showers in the form of `simulate`, of one or several thicknesses of absorber.
+        settings: How large and how long.
+        validation: Other showers, which decide what weights are the best.
+        seed: Seed of weights, order and mirror images.
+        member: Its number, from 0.
+        folder: Where checkpoints are kept; a temporary folder by default.
+        progress: Whether to show a bar.
+
+    Returns:
+        Its module `network`, and the history.
+
+    Raises:
+        ValueError: There is no such member, or the showers are not of the flow's cells.
+    """
+    settings = settings or FlowParameters()
+    if not 0 <= member < settings.n_members:
+        raise ValueError(f"member = {member} must be from 0 to {settings.n_members - 1}")
+    sets = [d if isinstance(d, ShowerTensors) else ShowerTensors.of(d) for d in (data, validation)]
+    build = partial(_task, *sets, settings, member)
+    loop = TrainingSettings(
+        max_steps=settings.n_steps,
+        batch_size=settings.batch_size,
+        clip_norm=200.0,
+        ema_decay=0.999,
+        validate_every=settings.validate_every,
+        accelerator=settings.accelerator,
+    )
+    options = {"seed": seed + member, "progress": progress}
+    if folder is not None:
+        return training.train(build, loop, folder=folder, **options)
+    with tempfile.TemporaryDirectory() as place:
+        return training.train(build, loop, folder=place, **options)
+
+
+def learnt_from(n_showers: int, settings: FlowParameters, member: int) -> Tensor:
+    """Return the numbers of the showers that a member learns from.
+
+    >>> learnt_from(5, FlowParameters(n_members=2), 0).tolist()
+    [1, 3]
+    """
+    numbers = torch.arange(n_showers)
+    n = settings.n_members
+    return numbers[numbers % n != member] if n > 1 else numbers
+
+
+def _task(data: ShowerTensors, held_out: ShowerTensors, settings: FlowParameters, member: int) -> Task:
+    sizes = Sizes(settings.hidden, settings.context, settings.memory, settings.layers)
+    network = ShowerNetwork(sizes)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
+
+    def loss(modules: Mapping[str, nn.Module], batch: Tensor, step: int) -> Tensor:
+        cells, known = data.taken(batch, device=batch.device)
+        return -_log_prob(modules["network"], mirrored(cells), known).mean()
+
+    def validate(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        device = next(modules["network"].parameters()).device
+        found: list[Tensor] = []
+        for numbers in torch.arange(len(held_out)).split(_VALIDATION_BATCH):
+            cells, known = held_out.taken(numbers, device=device)
+            found.append(_log_prob(modules["network"], cells, known))
+        return {"loss": -torch.cat(found).double().mean()}
+
+    total = max(settings.n_steps, 2)
+    schedule = OneCycleLR(optimizer, settings.learning_rate, total_steps=total, pct_start=0.1)
+    return Task(
+        {"network": network},
+        {"network": Objective(loss, optimizer, schedule)},
+        learnt_from(len(data), settings, member),
+        validate,
+        watch="loss",
+        identity=_hash(data),
+    )
+
+
+def mirrored(cells_mev: Tensor) -> Tensor:
+    """Return showers, each by chance as it is or mirrored in the plane in which it is inclined.
+
+    The calorimeter is symmetric, so that both are equally likely.
+
+    Args:
+        cells_mev: Shape (shower, layer, angle, ring).
+    """
+    chosen = torch.rand(len(cells_mev), device=cells_mev.device) < 0.5
+    return torch.where(chosen[:, None, None, None], cells_mev.flip(2), cells_mev)
+
+
+def _log_prob(network: nn.Module, cells_mev: Tensor, known: Tensor) -> Tensor:
+    parts = network(cells_mev, known)
+    return torch.stack(list(parts.values())).sum(dim=0)
+
+
+def _hash(data: ShowerTensors) -> str:
+    digest = hashlib.sha256(data.conditions.cpu().numpy().tobytes())
+    digest.update(data.cells_mev.double().sum(dim=(1, 2, 3)).cpu().numpy().tobytes())
+    return digest.hexdigest()

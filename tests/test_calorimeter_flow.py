@@ -1,0 +1,250 @@
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from physics_twins.calorimeter.flow import drawing, neighbours, splits
+from physics_twins.calorimeter.flow.likelihood import layer_log_prob
+from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes, conditions
+from physics_twins.calorimeter.flow.shower_tensors import ShowerTensors
+from physics_twins.calorimeter.flow.weights import pack
+from physics_twins.calorimeter.flow_parameters import FlowParameters
+from physics_twins.calorimeter.infer import generate, infer
+from physics_twins.calorimeter.model import ShowerFlow, flow_of, load_flow, save_flow
+from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
+from physics_twins.calorimeter.train import learnt_from, mirrored, train
+from physics_twins.models import Card, ModelError
+
+SMALL = Sizes(hidden=16, context=16, memory=16, layers=16)
+ASKED = CalorimeterParameters(
+    **CALO_CHALLENGE_2, energy_gev=1.0, energy_max_gev=20.0, theta_max_deg=30.0, n_showers=12
+)
+
+
+def untrained(seed: int = 1) -> ShowerNetwork:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = ShowerNetwork(SMALL)
+        # Towards many filled cells, of which untrained networks have few.
+        for head in (network.layer_head, network.ring_head, *network.angle_heads):
+            with torch.no_grad():
+                head.out.bias[splits.BOTH] = 2.0
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def flow() -> ShowerFlow:
+    return flow_of([untrained(1), untrained(2)], ASKED, absorber_mm=(1.2, 1.6))
+
+
+def known(showers: xr.Dataset) -> torch.Tensor:
+    energy, theta = (torch.from_numpy(showers[n].values) for n in ("energy_gev", "theta_deg"))
+    return conditions(energy, theta, torch.full_like(energy, showers.attrs["absorber_mm"])).float()
+
+
+def test_all_probability_of_a_division_adds_up_to_one():
+    outputs = torch.randn(splits.N_OUTPUTS, generator=torch.Generator().manual_seed(2)).double()
+    whole = 3.0
+    outputs[3 + 2 * splits.N_COMPONENTS :] = 0.0
+    # In steps of the logit, in which the density is smooth.
+    z = torch.linspace(-17.9, 17.9, 20_001, dtype=torch.float64)
+    left = splits.THRESHOLD_MEV + (whole - 2 * splits.THRESHOLD_MEV) * z.sigmoid()
+    density = splits.log_probability(outputs.expand(len(z), -1), left, whole - left).exp()
+    divided = torch.trapezoid(density, z)
+    ends = torch.tensor([whole, 0.0], dtype=torch.float64)
+    alone = splits.log_probability(outputs.expand(2, -1), ends, whole - ends).exp().sum()
+    assert float(divided + alone) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_density_per_mev_of_a_division_adds_up_to_one_too():
+    outputs = torch.zeros(splits.N_OUTPUTS, dtype=torch.float64)
+    left = torch.linspace(0.02, 2.98, 200_001, dtype=torch.float64)
+    right = 3.0 - left
+    found = splits.log_probability(outputs.expand(len(left), -1), left, right)
+    per_mev = (found + splits.log_jacobian(left, right)).exp()
+    # A third is divided; logistic tails lie beyond 0.02 MeV.
+    assert float(torch.trapezoid(per_mev, left)) == pytest.approx(1 / 3, abs=2e-3)
+
+
+def test_too_little_energy_for_two_cells_is_not_divided():
+    outputs = torch.zeros(splits.N_OUTPUTS)
+    assert float(splits.outcome_logits(outputs, torch.tensor(0.03)).softmax(-1)[splits.BOTH]) < 1e-9
+
+
+def test_drawn_showers_have_the_probability_that_the_network_gives_them(flow):
+    showers = generate(flow, ASKED, seed=3, member=1)
+    cells = ShowerTensors.of(showers).cells_mev
+    with torch.no_grad():
+        parts = flow.members[1](cells, known(showers))
+    assert (showers["showers"] > 0).sum() > 100 * ASKED.n_showers
+    told = sum(parts.values()).numpy()
+    # Single precision, in thousands of divisions.
+    assert np.allclose(showers["log_density"], told, rtol=2e-5, atol=0.02)
+
+
+def test_a_layer_is_not_seen_before_it_is_drawn(flow):
+    cells = ShowerTensors.of(generate(flow, ASKED, seed=4)).cells_mev
+    network, told = flow.members[0], torch.zeros(len(cells), 3)
+    layers = cells.sum(dim=(2, 3))
+    changed = cells.clone()
+    changed[:, 2] = changed[:, 2].flip(1)
+    before, after = (network.context(c, layers, told) for c in (cells, changed))
+    assert torch.equal(before[:, :3], after[:, :3])
+    assert not torch.equal(before[:, 3:], after[:, 3:])
+
+
+def test_a_half_is_not_seen_before_it_is_drawn():
+    cells = torch.rand(1, 45, 16, 9) + 0.1
+    moved = cells.clone()
+    # Energy that moves between two cells of a pair is not seen by halvings before that of the pair.
+    moved[0, 5, 6, 4] += 0.05
+    moved[0, 5, 7, 4] -= 0.05
+    seen = [neighbours.angle_inputs(neighbours.halves(c), 3)[0] for c in (cells, moved)]
+    assert torch.allclose(seen[0][:, 5, 4, :4], seen[1][:, 5, 4, :4], atol=1e-6)
+    assert not torch.allclose(seen[0][:, 5, 4, 4], seen[1][:, 5, 4, 4], atol=1e-6)
+
+
+def test_layers_add_up_to_cells_and_no_cell_is_below_threshold(flow):
+    showers = generate(flow, ASKED, seed=5)["showers"].values
+    assert showers[showers > 0].min() >= splits.THRESHOLD_MEV * (1 - 1e-6)
+    assert np.isfinite(showers).all()
+
+
+def test_showers_are_the_same_whatever_their_number(flow):
+    many = generate(flow, ASKED, seed=6)
+    few = generate(flow, ASKED.replace(n_showers=5), seed=6)
+    xr.testing.assert_equal(few, many.isel(shower=slice(0, 5)))
+
+
+def test_members_draw_in_turn(flow):
+    both = generate(flow, ASKED, seed=6)["showers"].values
+    first, second = (generate(flow, ASKED, seed=6, member=m)["showers"].values for m in (0, 1))
+    assert np.array_equal(both[0::2], first[0::2])
+    assert np.array_equal(both[1::2], second[1::2])
+
+
+def test_showers_can_be_drawn_for_the_particles_of_others(flow):
+    others = generate(flow, ASKED, seed=7)
+    again = infer(flow, others, seed=8)
+    assert np.array_equal(again["energy_gev"], others["energy_gev"])
+    assert not np.array_equal(again["showers"], others["showers"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("energy_max_gev", 30.0, "energy_gev = 30 GeV is outside 1 to 20 GeV"),
+        ("theta_max_deg", 40.0, "theta_deg = 40 deg is outside 0 to 30 deg"),
+        ("absorber_mm", 1.7, "absorber_mm = 1.7 mm is outside 1.2 to 1.6 mm"),
+        ("particle", "photon", "particle = 'photon'"),
+        ("threshold_kev", 10.0, "threshold_kev = 10.0"),
+    ],
+)
+def test_what_was_not_learnt_is_refused(flow, name, value, told):
+    with pytest.raises(ValueError, match=told):
+        generate(flow, ASKED.replace(**{name: value}), seed=1)
+
+
+def test_what_was_not_learnt_can_be_asked_for(flow):
+    wider = ASKED.replace(energy_max_gev=30.0, n_showers=3)
+    assert generate(flow, wider, seed=1, extrapolate=True).sizes["shower"] == 3
+
+
+def test_a_member_that_is_not_there_is_refused(flow):
+    with pytest.raises(ValueError, match="member = 2 must be from 0 to 1"):
+        generate(flow, ASKED, seed=1, member=2)
+
+
+def test_a_flow_is_saved_and_loaded_unchanged(flow, tmp_path):
+    card = Card("for a test", "none", "all")
+    facts = {"card": card, "metrics": {}, "parameters": {}, "seed": 1, "root": tmp_path}
+    save_flow(flow, **facts)
+    again = load_flow(root=tmp_path)
+    assert again.ranges == flow.ranges
+    first, second = (generate(each, ASKED, seed=9)["showers"] for each in (flow, again))
+    xr.testing.assert_equal(first, second)
+
+
+def test_another_model_is_no_flow(tmp_path):
+    from physics_twins import models
+
+    card = Card("for a test", "none", "all")
+    weights = {"a": torch.zeros(2)}
+    facts = {"card": card, "metrics": {}, "parameters": {}, "seed": 1, "root": tmp_path}
+    models.save(weights, "calorimeter-flow", config={"sizes": {}}, **facts)
+    with pytest.raises(ModelError, match=r"config\.json"):
+        load_flow(root=tmp_path)
+
+
+def test_the_density_of_layers_follows_a_change_of_the_energy_scale(flow):
+    layers = torch.from_numpy(generate(flow, ASKED, seed=10, member=0)["showers"].values)
+    layers = layers.sum(dim=(2, 3), dtype=torch.float64)
+    energy = 2 * layers.sum(dim=1) / 1e3
+    told = (energy, torch.zeros(12), torch.full((12,), 1.4))
+    scale = torch.tensor(0.9, dtype=torch.float64, requires_grad=True)
+
+    def log_prob(s: torch.Tensor) -> torch.Tensor:
+        return layer_log_prob(flow.members[0], layers * s, *told).sum()
+
+    slope = torch.autograd.grad(log_prob(scale), scale)[0]
+    step = 1e-4
+    with torch.no_grad():
+        secant = (log_prob(scale + step) - log_prob(scale - step)) / (2 * step)
+    # What the network sees is in single precision.
+    assert float(slope) == pytest.approx(float(secant), rel=0.02)
+
+
+def test_about_half_of_the_showers_are_mirrored():
+    cells = torch.rand(20, 45, 16, 9, generator=torch.Generator().manual_seed(1))
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        images = mirrored(cells)
+    same = (images == cells).all(dim=(1, 2, 3))
+    assert 2 < int(same.sum()) < 18
+    assert torch.equal(images[~same], cells[~same].flip(2))
+
+
+def test_each_member_leaves_out_another_part():
+    settings = FlowParameters(n_members=5)
+    parts = [set(learnt_from(23, settings, m).tolist()) for m in range(5)]
+    missing = [set(range(23)) - part for part in parts]
+    assert set.union(*missing) == set(range(23))
+    assert sum(map(len, missing)) == 23
+
+
+def test_training_makes_showers_more_likely(flow, tmp_path):
+    showers = generate(flow, ASKED.replace(n_showers=40), seed=11, member=0)
+    small = {"hidden": 16, "context": 16, "memory": 16, "layers": 16}
+    settings = FlowParameters(n_steps=12, batch_size=8, n_members=1, validate_every=6, **small)
+    options = {"validation": showers, "seed": 1, "folder": tmp_path, "progress": False}
+    trained = train(showers, settings, **options)
+    loss = trained.history["network_loss"].values
+    assert loss[-3:].mean() < 0.9 * loss[:3].mean()
+
+
+def test_showers_of_other_cells_are_refused():
+    showers = generate(flow_of([untrained()], ASKED, absorber_mm=(1.2, 1.6)), ASKED, seed=1)
+    with pytest.raises(ValueError, match=r"'depth': 44"):
+        ShowerTensors.of(showers.isel(depth=slice(0, 44)))
+    with pytest.raises(ValueError, match=r"sensor_mm = 0\.5"):
+        ShowerTensors.of(showers.assign_attrs(sensor_mm=0.5))
+
+
+def test_a_cell_that_is_no_number_is_named(flow):
+    showers = generate(flow, ASKED, seed=1)
+    showers["showers"][4, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="shower 4"):
+        ShowerTensors.of(showers)
+
+
+def test_compiled_code_sees_all_weights(flow):
+    packed = pack(flow.members[0])
+    flat = [a for part in packed for a in _arrays(part)]
+    assert sum(a.size for a in flat) == sum(p.numel() for p in flow.members[0].parameters())
+    assert drawing._LAYERS == 45
+
+
+def _arrays(part: object) -> list[np.ndarray]:
+    if isinstance(part, np.ndarray):
+        return [part]
+    return [a for each in part for a in _arrays(each)]  # type: ignore[attr-defined]
