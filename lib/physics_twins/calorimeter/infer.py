@@ -128,8 +128,8 @@ def draw(
     n = len(model.members)
     if member is not None and not 0 <= member < n:
         raise ValueError(f"member = {member} must be from 0 to {n - 1}")
-    told = [torch.from_numpy(np.asarray(a, dtype=float)) for a in (beam.energy_gev, beam.theta_deg)]
-    known = conditions(*told, torch.full_like(told[0], absorber_mm)).float().numpy()
+    energy, theta = (torch.from_numpy(a.astype(float)) for a in (beam.energy_gev, beam.theta_deg))
+    known = conditions(energy, theta, torch.full_like(energy, absorber_mm)).float().numpy()
     cells = np.zeros((len(beam), DEPTHS, ANGLES, RINGS), dtype=np.float32)
     log_density = np.zeros(len(beam))
     incident_mev, seeds = 1e3 * beam.energy_gev, beam.stream[:, 0]
