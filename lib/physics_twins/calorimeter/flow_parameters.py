@@ -21,6 +21,9 @@ class FlowParameters(Parameters):
     accelerator: Literal["auto", "cpu", "gpu"] = field(
         "auto", folded=True, help="Where it is trained; auto takes a GPU where there is one"
     )
+    compiled: bool = field(
+        False, folded=True, help="Whether torch compiles the training's losses, best on a GPU"
+    )
     validate_every: int = field(
         1000, ge=1, le=10**8, unit="steps", folded=True, help="Steps between validations"
     )

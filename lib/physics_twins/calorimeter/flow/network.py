@@ -4,7 +4,9 @@ About 200,000 weights: rings, levels and layers share theirs, and what has been 
 directly (`neighbours`) and through a recurrent memory of all layers before.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +33,18 @@ class Sizes:
 
 
 class ShowerNetwork(nn.Module):
-    """Density of a shower's cells, given energy, angle and thickness of the absorbers."""
+    """Density of a shower's cells, given energy, angle and thickness of the absorbers.
+
+    Attributes:
+        sizes: Widths of its parts.
+        compiled: Whether its training runs compiled code, which takes a minute to begin.
+    """
 
     def __init__(self, sizes: Sizes | None = None) -> None:
         """Build the network with first weights from torch's generator."""
         super().__init__()
         s = self.sizes = sizes or Sizes()
+        self.compiled = False
         self.total = nn.Sequential(
             nn.Linear(N_CONDITIONS, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 24)
         )
@@ -62,18 +70,14 @@ class ShowerNetwork(nn.Module):
             conditions: From `conditions`, shape (shower, 3).
         """
         parts = neighbours.halves(cells_mev)
-        rings = parts[0].squeeze(-1)
-        layers = rings.double().sum(dim=2)
+        layers = parts[0].squeeze(-1).double().sum(dim=2)
         found = self.layer_log_prob(layers, conditions)
         context = self.context(cells_mev, layers.to(cells_mev.dtype), conditions)
-        inputs, left, right = neighbours.ring_inputs(rings)
-        outputs = self.ring_head(inputs, context)
-        found["rings"] = splits.log_probability(outputs, left, right).sum(dim=(1, 2))
-        for level, head in enumerate(self.angle_heads):
-            inputs, left, right = neighbours.angle_inputs(parts, level)
-            outputs = head(inputs.flatten(2, 3), context)
-            each = splits.log_probability(outputs, left.flatten(2), right.flatten(2))
-            found[f"angles{level}"] = each.sum(dim=(1, 2))
+        divided = compiled(divisions) if self.compiled and self.training else divisions
+        heads = (self.ring_head, *self.angle_heads)
+        for level, head in enumerate(heads):
+            name = f"angles{level - 1}" if level else "rings"
+            found[name] = divided(head, parts, level - 1, context)
         return found
 
     def layer_log_prob(self, layers_mev: Tensor, conditions: Tensor) -> dict[str, Tensor]:
@@ -167,6 +171,29 @@ class Divider(nn.Module):
         """
         state = self.near(inputs) + self.far(context).unsqueeze(2) + self.place
         return self.out(functional.relu(self.hidden(functional.relu(state))))
+
+
+def divisions(head: nn.Module, parts: list[Tensor], level: int, context: Tensor) -> Tensor:
+    """Return the logarithm of the density of all divisions of one kind, shape (shower,).
+
+    Args:
+        head: The `Divider` of this kind.
+        parts: From `neighbours.halves`.
+        level: Of halves of rings; -1 for the division of layers among rings.
+        context: From `ShowerNetwork.context`.
+    """
+    if level < 0:
+        inputs, left, right = neighbours.ring_inputs(parts[0].squeeze(-1))
+    else:
+        inputs, left, right = neighbours.angle_inputs(parts, level)
+        inputs, left, right = inputs.flatten(2, 3), left.flatten(2), right.flatten(2)
+    return splits.log_probability(head(inputs, context), left, right).sum(dim=(1, 2))
+
+
+@cache
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a function compiled by torch at its first call."""
+    return torch.compile(function)
 
 
 def conditions(energy_gev: Tensor, theta_deg: Tensor, absorber_mm: Tensor) -> Tensor:
