@@ -78,7 +78,10 @@ class Discriminator(nn.Module):
         super().__init__()
         self.power, self.cell_per_layer = power, cell_per_layer
         # Even kernels: one cell more behind than before keeps the size.
-        same, deeper = nn.ConstantPad3d((2, 3, 2, 3, 2, 2), 0.0), nn.ConstantPad3d((1, 1, 0, 0, 0, 0), 0.0)
+        same, deeper = (
+            nn.ConstantPad3d((2, 3, 2, 3, 2, 2), 0.0),
+            nn.ConstantPad3d((1, 1, 0, 0, 0, 0), 0.0),
+        )
         self.features = nn.Sequential(
             *(same, nn.Conv3d(1, 16, _KERNEL), nn.LeakyReLU(), nn.Dropout(_DROPPED), deeper),
             *(*_judging(16), nn.ConstantPad3d((1, 1, 0, 0, 0, 0), 0.0)),
