@@ -1,4 +1,4 @@
-"""Train 3DGAN on Geant4's showers: on a narrow range of energies first, and from there on the full one."""
+"""Train 3DGAN on Geant4's showers: on a narrow range of energies first, from there on the full one."""
 
 from functools import partial
 from pathlib import Path
@@ -25,9 +25,9 @@ def train_gan(
 ) -> ShowerGan:
     """Train both networks, or go on with a training that was stopped.
 
-    A shower of a batch costs about 90 GFLOP, so that the source project's 200,000 showers and 130 epochs
-    take days of one GPU; on a core of a CPU a batch of 64 takes minutes. As in the source project the
-    last weights are taken: the losses of two adversaries do not tell which are the best.
+    A shower of a batch costs about 90 GFLOP, so that the source project's 200,000 showers and 130
+    epochs take days of one GPU; on a core of a CPU a batch of 64 takes minutes. As in the source
+    project the last weights are taken: the losses of two adversaries do not tell which are the best.
 
     Args:
         data: Showers in the form of `simulate`, with `CalorimeterParameters` of the default layout and

@@ -1,4 +1,4 @@
-"""Showers as images that 3DGAN sees, and back: cells scaled and raised to a power, angles to the face."""
+"""Showers as images that 3DGAN sees, and back: scaled cells to a power, angles to the face."""
 
 import numpy as np
 import xarray as xr
@@ -61,7 +61,7 @@ def cells_mev(
 def angle_to_face(
     theta_deg: NDArray[np.floating], phi_deg: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """Return 3DGAN's angle in rad: pi/2 where a particle enters straight, 60 to 120 degrees in its data.
+    """Return 3DGAN's angle in rad, pi/2 where a particle enters straight; its data have pi/3 to 2 pi/3.
 
     Args:
         theta_deg: Angles to the face's normal.
@@ -74,8 +74,9 @@ def angle_to_face(
     array([ 90.,  60., 120.], dtype=float32)
     """
     phi = np.asarray(phi_deg, dtype=float) % 360
-    wrong = ~np.isclose(phi % 180, 0, atol=1e-6) & ~np.isclose(phi % 180, 180, atol=1e-6)
-    if wrong.any() and np.any(np.asarray(theta_deg)[wrong] != 0):
+    from_plane = np.minimum(phi % 180, 180 - phi % 180)
+    wrong = (from_plane > 1e-6) & (np.asarray(theta_deg) != 0)
+    if wrong.any():
         raise ValueError(f"phi_deg = {phi[wrong][0]:g} deg must be 0 or 180 deg for 3DGAN")
     side = np.where(np.cos(np.deg2rad(phi)) < 0, -1.0, 1.0)
     return (np.pi / 2 - side * np.deg2rad(theta_deg)).astype(np.float32)

@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 NAME = "calorimeter-3dgan"
 CARD = models.Card(
-    summary="3DGAN as published (Khattak et al., Eur. Phys. J. C 82 (2022) 386), with the defects of its"
-    " PyTorch code repaired: a generator of electron showers in 51 x 51 x 25 cells, given energy and"
-    " angle, and the discriminator that it was trained against. A baseline.",
-    data="Electrons of one azimuth from Geant4 11.4 with the small tables that the project writes, in 25"
-    " layers of 2.8 mm tungsten and 0.5 mm silicon: a narrow range of energies first, then the full one.",
-    limits="Generative adversarial networks are the weakest class of models in CaloChallenge. On a CPU a"
-    " shower takes about 0.1 s, so that Geant4 is faster below 20 to 40 GeV. Energies and angles outside"
-    " the trained range are refused; it knows no likelihood, no place and no azimuth.",
+    summary="3DGAN as published (Khattak et al., Eur. Phys. J. C 82 (2022) 386), with the defects of"
+    " its PyTorch code repaired: a generator of electron showers in 51 x 51 x 25 cells, given energy"
+    " and angle, and the discriminator that it was trained against. A baseline.",
+    data="Electrons of one azimuth from Geant4 11.4 with the small tables that the project writes, in"
+    " 25 layers of 2.8 mm tungsten and 0.5 mm silicon: a narrow range of energies first, then the full"
+    " one.",
+    limits="Generative adversarial networks are the weakest class of models in CaloChallenge. On a CPU"
+    " a shower takes about 0.1 s, so that Geant4 is faster below 20 to 40 GeV. Energies and angles"
+    " outside the trained range are refused; it knows no likelihood, no place and no azimuth.",
     held_against="Limit: Geant4 against Geant4; baseline: the parametrised shower.",
-    reproduce="`train_gan` on showers of `gan_parameters.NARROW`, then on those of `FULL` with the first"
-    " as `start_from`.",
+    reproduce="`train_gan` on showers of `gan_parameters.NARROW`, then on those of `FULL` with the"
+    " first as `start_from`.",
     data_name="geant4",
     tags=("calorimeter", "geant4", "gan"),
 )
@@ -70,8 +71,8 @@ class ShowerGan:
             for asked in _range(parameters, name):
                 if not low <= asked <= high:
                     raise ValueError(
-                        f"{name} = {asked:g} {unit} is outside {low:g} to {high:g} {unit}, in which this"
-                        " 3DGAN was trained"
+                        f"{name} = {asked:g} {unit} is outside {low:g} to {high:g} {unit}, in which"
+                        " this 3DGAN was trained"
                     )
         if parameters.spot_mm:
             raise ValueError(f"spot_mm = {parameters.spot_mm:g} mm must be 0 mm for 3DGAN")
@@ -92,10 +93,9 @@ def check_same(asked: CalorimeterParameters, known: CalorimeterParameters) -> No
         ValueError: They are not; the message names the field.
     """
     for name in _FIXED:
-        if getattr(asked, name) != getattr(known, name):
-            raise ValueError(
-                f"{name} = {getattr(asked, name)!r}: this 3DGAN was trained for {getattr(known, name)!r}"
-            )
+        here, there = getattr(asked, name), getattr(known, name)
+        if here != there:
+            raise ValueError(f"{name} = {here!r}: this 3DGAN was trained for {there!r}")
 
 
 def new_networks(parameters: CalorimeterParameters, settings: GanImage) -> Adversaries:

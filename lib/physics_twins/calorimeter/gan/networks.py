@@ -1,6 +1,7 @@
 """Generator and discriminator of 3DGAN, layer by layer as published."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ _KERNEL = (5, 6, 6)
 _N_FEATURES = 19_152
 _DROPPED = 0.2
 # Keras's momentum of 0.99 is PyTorch's of 0.01: how much of the new enters the running statistics.
-_NORM = {"eps": 1e-6, "momentum": 0.01}
+_NORM: Mapping[str, Any] = {"eps": 1e-6, "momentum": 0.01}
 
 
 class Generator(nn.Module):
@@ -84,7 +85,7 @@ class Discriminator(nn.Module):
         )
         self.features = nn.Sequential(
             *(same, nn.Conv3d(1, 16, _KERNEL), nn.LeakyReLU(), nn.Dropout(_DROPPED), deeper),
-            *(*_judging(16), nn.ConstantPad3d((1, 1, 0, 0, 0, 0), 0.0)),
+            *(*_judging(16), deeper),
             *_judging(8),
             *_judging(8),
             nn.AvgPool3d(2),
