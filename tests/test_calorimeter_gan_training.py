@@ -1,4 +1,4 @@
-"""3DGAN from showers to showers: streamed, trained in two stages, saved, exported, held to its range."""
+"""3DGAN from showers to showers: streamed, trained in two stages, saved, exported, kept in range."""
 
 import subprocess
 import sys
@@ -25,15 +25,17 @@ FULL_SHOWERS = CalorimeterParameters(**FULL, n_showers=4)
 
 
 def showers(parameters, *, seed=1, n=None):
-    """Showers of the right energy that are the same in all layers but along the particle's path."""
+    """Straight tracks: energy on the particle's path, shared by the two nearest cells of each layer."""
     beam = draw(parameters, seed=seed, first=0, count=n or parameters.n_showers)
     rng = np.random.default_rng(seed)
     cells = np.zeros((len(beam), 51, 51, 25), dtype=np.float32)
     layer = np.arange(25)
     for number in range(len(beam)):
         slope = beam.direction[number, 0] / beam.direction[number, 2] * 3.3 / 5.1
-        place = np.round(25 + (layer + 0.5) * slope).astype(int)
-        cells[number, place, 25, layer] = beam.energy_gev[number] * rng.uniform(0.9, 1.1, 25)
+        place = 25 + (layer + 0.5) * slope
+        low, energy_mev = place.astype(int), beam.energy_gev[number] * rng.uniform(0.9, 1.1, 25)
+        cells[number, low, 25, layer] = energy_mev * (1 - place % 1)
+        cells[number, low + 1, 25, layer] = energy_mev * (place % 1)
     return shower_dataset(parameters, beam, cells, {}, parameters.to_attributes())
 
 
@@ -150,9 +152,8 @@ def test_inclined_showers_have_their_angle_in_the_image(untrained):
     items = [stream[n] for n in range(4)]
     with torch.no_grad():
         judged = untrained.networks.discriminator(torch.stack([item["image"] for item in items]))
-    # Whole cells: a track is a staircase.
     truth = np.array([float(item["angle"]) for item in items])
-    np.testing.assert_allclose(judged.angle_rad.numpy(), truth, atol=0.04)
+    np.testing.assert_allclose(judged.angle_rad.numpy(), truth, atol=2e-3)
 
 
 def test_showers_with_too_small_a_sum_are_left_out():
@@ -242,8 +243,9 @@ def test_a_gan_is_saved_and_loaded_unchanged(untrained, facts, tmp_path):
     one = FULL_SHOWERS.replace(n_showers=1)
     first, second = (generate_gan(each, one, seed=6)["showers"].values for each in (untrained, again))
     assert np.array_equal(first, second)
-    files_of_it = {path.suffix for path in saved.folder.iterdir()}
-    assert files_of_it == {".safetensors", ".json", ".md"}
+    suffixes = {path.suffix for path in saved.folder.iterdir()}
+    assert ".safetensors" in suffixes
+    assert suffixes & {".pt", ".pth", ".pkl", ".bin"} == set()
 
 
 def test_another_model_is_no_gan(facts, tmp_path):
