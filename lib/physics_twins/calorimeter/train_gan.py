@@ -25,8 +25,8 @@ def train_gan(
 ) -> ShowerGan:
     """Train both networks, or go on with a training that was stopped.
 
-    A shower of a batch costs about 90 GFLOP, so that the source project's 200,000 showers and 130
-    epochs take days of one GPU; on a core of a CPU a batch of 64 takes minutes. As in the source
+    A shower of a batch costs 80 GFLOP, so that the source project's 200,000 showers and 130 epochs
+    take days of one GPU; on a core of a CPU a batch of 64 takes about two minutes. As in the source
     project the last weights are taken: the losses of two adversaries do not tell which are the best.
 
     Args:

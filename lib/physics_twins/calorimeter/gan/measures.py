@@ -14,7 +14,9 @@ def angle_rad(cells: Tensor, *, cell_per_layer: float = 1.0) -> Tensor:
     """Return the angle between each particle and the face, pi/2 where it enters straight.
 
     Each layer's centre of energy is seen from that of the whole shower; the angles are averaged, deeper
-    layers counting more, as in 3DGAN.
+    layers counting more, as in 3DGAN. It is a rough measure: of 20 showers of Geant4 with 10 GeV and
+    an inclination of 30 degrees it gives 24.4 +- 0.7 on average, with a spread of 3.3. The loss holds
+    it against the true angle all the same, and so pulls the generator from Geant4 by the difference.
 
     Args:
         cells: Energies, shape (shower, across, up, layer); particles are inclined in the plane of the
