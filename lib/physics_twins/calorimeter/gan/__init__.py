@@ -3,7 +3,7 @@
 Khattak et al., Eur. Phys. J. C 82 (2022) 386; facts from the public PyTorch code, which was not
 copied. It is here to compare with: generative adversarial networks are the weakest class of models
 in CaloChallenge, where a classifier tells theirs from Geant4's with an area of more than 0.92. A shower
-needs 6 GFLOP, 0.1 to 0.2 s of a core, more than Geant4 below about 20 GeV; in a training 80, with its
+needs 6 GFLOP, 0.1 to 0.2 s of a core, more than Geant4 below 20 to 40 GeV; in a training 80, with its
 four steps. The twin's own model is the flow.
 
 Repaired, each with a test:
