@@ -28,6 +28,8 @@ def train_gan(
     A shower of a batch costs 80 GFLOP, so that the source project's 200,000 showers and 130 epochs
     take days of one GPU; on a core of a CPU a batch of 64 takes about two minutes. As in the source
     project the last weights are taken: the losses of two adversaries do not tell which are the best.
+    Within the first 200 steps or so the generator's running statistics still remember its first
+    weights, and showers have far too much energy.
 
     Args:
         data: Showers in the form of `simulate`, with `CalorimeterParameters` of the default layout and
