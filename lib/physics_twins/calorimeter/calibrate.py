@@ -1,0 +1,254 @@
+"""Fit the twin to measured showers: energy scale, resolution, angle and thickness, with errors.
+
+The energy scale shows in the visible energy alone; the thickness of the absorbers in how deep showers
+reach, counted in layers, and hardly in the visible energy: so the two can be told apart. An angle
+stretches depths as a thickness does, by the inverse of its cosine.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from physics_twins import datasets
+from physics_twins.calorimeter.fitting.goodness import Goodness, goodness
+from physics_twins.calorimeter.fitting.maximum import Maximum, first_guess, maximise
+from physics_twins.calorimeter.fitting.measured import MeasuredShowers
+from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
+from physics_twins.calorimeter.model import RANGES, ShowerFlow
+from physics_twins.calorimeter.observe import observe
+from physics_twins.calorimeter.twin_parameters import CalibrationParameters
+from physics_twins.twin import Estimate, Range, TwinState
+
+# The fit looks so far beyond the thicknesses and angles that the flow was trained for, which then shows
+# in the health of the state.
+_BEYOND: Mapping[str, float] = {"absorber_mm": 0.05, "theta_deg": 3.0}
+_SCALES = (0.5, 2.0)
+# What the fit counts in, by the name of what it reports.
+COORDINATES: Mapping[str, str] = {
+    "energy_scale": "log_scale",
+    "resolution": "variance",
+    "theta_deg": "theta_deg",
+    "absorber_mm": "absorber_mm",
+}
+UNITS: Mapping[str, str] = {
+    "energy_scale": "1",
+    "resolution": "1",
+    "theta_deg": "deg",
+    "absorber_mm": "mm",
+}
+MIN_SHOWERS = 20
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The twin as measured showers say it is.
+
+    Attributes:
+        parameters: Those of `energy_scale`, `resolution`, `theta_deg` and `absorber_mm` that were
+            fitted, each with its 68 % interval; those that were held, without one.
+        parts: For each fitted parameter how much of its error is from the showers and how much from
+            the flow: variables `showers`, `ensemble`, dimension `parameter`.
+        members: The fit under each network of the flow.
+        correlation: Of the fitted parameters, from the showers, shape (parameter, other).
+        goodness: Measured showers beside those that the calibrated twin draws.
+        n_showers: How many were fitted.
+        model: Address of the flow.
+        ranges: What the flow was trained for.
+    """
+
+    parameters: dict[str, Estimate]
+    parts: xr.Dataset
+    members: tuple[Maximum, ...]
+    correlation: xr.DataArray
+    goodness: Goodness
+    n_showers: int
+    model: str
+    ranges: Mapping[str, tuple[float, float]]
+
+    @property
+    def residual(self) -> xr.Dataset:
+        """What the calibrated twin leaves of the longitudinal profile; see `Goodness.profile`."""
+        return self.goodness.profile
+
+    @property
+    def score(self) -> dict[str, float]:
+        """How well the showers are explained: probabilities of as large a difference by chance."""
+        return {**self.goodness.p_values, "n_showers": float(self.n_showers)}
+
+    def state(self, data_id: str, *, now: datetime | None = None) -> TwinState:
+        """Return the twin's state record.
+
+        Args:
+            data_id: From `identity`.
+            now: When the showers were seen; the present by default.
+        """
+        valid = {
+            name: Range(low=float(low), high=float(high))
+            for name, (low, high) in self.ranges.items()
+            if name in self.parameters
+        }
+        return TwinState(
+            twin="calorimeter",
+            data_id=data_id,
+            parameters=self.parameters,
+            valid_range=valid,
+            model_version=self.model or "a flow that is not saved",
+            last_sync=now or datetime.now(UTC),
+        ).checked(now=now)
+
+
+def calibrate(
+    model: ShowerFlow,
+    showers: xr.Dataset,
+    *,
+    seed: int,
+    settings: CalibrationParameters | None = None,
+) -> Calibration:
+    """Fit the twin to measured showers by maximum likelihood of their layer energies.
+
+    Every member of the flow is fitted by itself. The result is their mean; its error adds in quadrature
+    what the showers leave open and what the members disagree on, as a jackknife of five that each leave
+    out a fifth of what they could learn from.
+
+    Args:
+        model: A trained flow.
+        showers: Measured, in the form of `simulate`; `energy_gev` of each particle is known, and
+            `theta_deg` unless it is fitted. Nothing else of them is used but their cells.
+        seed: Of the showers that the twin draws to judge itself.
+        settings: What is fitted, and what is held at which value.
+
+    Raises:
+        ValueError: There are too few showers, nothing is to be fitted, the showers have other cells
+            than the flow, or energies or angles lie outside its range.
+    """
+    settings = settings or CalibrationParameters()
+    measured = MeasuredShowers.of(showers)
+    names = _fitted(settings)
+    _check(model, measured, names)
+    found = _maxima(model, measured, names, settings)
+    estimates, parts = _estimates(found, names)
+    held = {
+        "energy_scale": settings.expected_scale,
+        "resolution": settings.expected_resolution,
+        "absorber_mm": settings.expected_absorber_mm,
+    }
+    parameters = {name: Estimate.of(v, 0.0, UNITS[name]) for name, v in held.items()} | estimates
+    drawn = observe(model, parameters, showers, seed=seed, extrapolate=True)
+    tested = goodness(model.members, measured, MeasuredShowers.of(drawn), found)
+    correlation = _correlation(found, names)
+    facts = (len(measured), model.address, model.ranges)
+    return Calibration(parameters, parts, found, correlation, tested, *facts)
+
+
+def identity(showers: xr.Dataset) -> str:
+    """Return what tells showers from others: who made them, and the SHA-256 of cells and particles."""
+    names = [name for name in ("showers", "energy_gev", "theta_deg") if name in showers]
+    maker = str(showers.attrs.get("made_by", "showers"))[:60]
+    return f"{maker} sha256:{datasets.content_sha256(showers[names])}"
+
+
+def _fitted(settings: CalibrationParameters) -> tuple[str, ...]:
+    chosen = {
+        "energy_scale": settings.fit_scale,
+        "resolution": settings.fit_resolution,
+        "theta_deg": settings.fit_angle,
+        "absorber_mm": settings.fit_absorber,
+    }
+    names = tuple(name for name, is_free in chosen.items() if is_free)
+    if not names:
+        raise ValueError("nothing is to be fitted: set fit_scale, fit_absorber or another to true")
+    return names
+
+
+def _check(model: ShowerFlow, measured: MeasuredShowers, names: tuple[str, ...]) -> None:
+    if len(measured) < MIN_SHOWERS:
+        raise ValueError(f"{len(measured)} showers are too few: {MIN_SHOWERS} or more are needed")
+    known = {"energy_gev": measured.energy_gev, "theta_deg": measured.theta_deg}
+    for name, values in known.items():
+        if name in names:
+            continue
+        (low, high), unit = model.ranges[name], RANGES[name]
+        outside = values[~((values >= low) & (values <= high))]
+        if len(outside):
+            raise ValueError(
+                f"{name} = {float(outside[0]):g} {unit} is outside {low:g} to {high:g} {unit}, in which"
+                " this flow was trained"
+            )
+
+
+def _maxima(
+    model: ShowerFlow,
+    measured: MeasuredShowers,
+    names: tuple[str, ...],
+    settings: CalibrationParameters,
+) -> tuple[Maximum, ...]:
+    free = [COORDINATES[name] for name in names]
+    bounds = {"log_scale": (math.log(_SCALES[0]), math.log(_SCALES[1]))}
+    for name, more in _BEYOND.items():
+        low, high = model.ranges[name]
+        bounds[name] = max(low - more, 0.0), high + more
+    start = {
+        "log_scale": math.log(settings.expected_scale),
+        "variance": max(settings.expected_resolution**2, LEAST_VARIANCE),
+        "theta_deg": float(measured.theta_deg.mean()),
+        "absorber_mm": settings.expected_absorber_mm,
+    }
+    start = first_guess(model.members[0], measured, start, free, bounds)
+    found: list[Maximum] = []
+    for member in model.members:
+        begin = found[-1].values if found else start
+        found.append(maximise(member, measured, begin, free, bounds))
+    return tuple(found)
+
+
+def _estimates(
+    found: tuple[Maximum, ...], names: tuple[str, ...]
+) -> tuple[dict[str, Estimate], xr.Dataset]:
+    """Return the mean of the members' values with its interval, and what the interval is made of."""
+    values = np.array([[each.values[COORDINATES[name]] for name in names] for each in found])
+    n, mean = len(found), values.mean(axis=0)
+    ensemble = (n - 1) / n * ((values - mean) ** 2).sum(axis=0)
+    shower = np.mean([np.diag(each.covariance) for each in found], axis=0)
+    estimates, rows = {}, []
+    for number, name in enumerate(names):
+        sigma = math.sqrt(shower[number] + ensemble[number])
+        estimates[name] = _reported(name, float(mean[number]), sigma)
+        half = estimates[name].error / sigma if sigma > 0 else 0.0
+        rows.append((half * math.sqrt(shower[number]), half * math.sqrt(ensemble[number])))
+    about = {"showers": "Error from the number of showers", "ensemble": "Error of the flow"}
+    variables = {
+        key: ("parameter", np.array(rows)[:, column], {"units": "as in unit", "long_name": words})
+        for column, (key, words) in enumerate(about.items())
+    }
+    coordinates = {
+        "parameter": ("parameter", list(names)),
+        "unit": ("parameter", [UNITS[name] for name in names]),
+    }
+    return estimates, xr.Dataset(variables, coordinates)
+
+
+def _reported(name: str, value: float, sigma: float) -> Estimate:
+    """Return a coordinate of the fit with its interval, as what it is called outside."""
+    if name == "energy_scale":
+        ends = [math.exp(value + side * sigma) for side in (-1, 0, 1)]
+    elif name == "resolution":
+        # A variance may come out at nothing: then the interval begins there.
+        ends = [math.sqrt(max(value + side * sigma, 0.0)) for side in (-1, 0, 1)]
+    else:
+        ends = [value + side * sigma for side in (-1, 0, 1)]
+    return Estimate(value=ends[1], low=ends[0], high=ends[2], unit=UNITS[name])
+
+
+def _correlation(found: tuple[Maximum, ...], names: tuple[str, ...]) -> xr.DataArray:
+    covariance: NDArray[np.float64] = np.mean([each.covariance for each in found], axis=0)
+    sigma = np.sqrt(np.diag(covariance))
+    about = {"units": "1", "long_name": "Correlation of the errors"}
+    values = covariance / np.outer(sigma, sigma)
+    return xr.DataArray(
+        values, {"parameter": list(names), "other": list(names)}, ("parameter", "other"), attrs=about
+    )

@@ -1,0 +1,51 @@
+"""Parameters of the twin's verbs: how it is calibrated, and how it is watched."""
+
+from physics_twins.parameters import Parameters, field
+
+
+class CalibrationParameters(Parameters):
+    """How the twin is fitted to measured showers: what is free, and what is held."""
+
+    fit_scale: bool = field(True, help="Whether the energy scale is fitted")
+    fit_resolution: bool = field(True, help="Whether an extra scatter of the gain is fitted")
+    fit_absorber: bool = field(True, help="Whether the thickness of the absorbers is fitted")
+    fit_angle: bool = field(
+        False,
+        help="Whether one angle common to all showers is fitted, instead of taking each shower's own;"
+        " a thicker absorber and a larger angle look nearly alike",
+    )
+    expected_scale: float = field(
+        1.0, ge=0.5, le=2, help="Energy scale that is held where it is not fitted"
+    )
+    expected_resolution: float = field(
+        0.0, ge=0, le=0.2, help="Relative scatter of the gain that is held where it is not fitted"
+    )
+    expected_absorber_mm: float = field(
+        1.4,
+        ge=0.01,
+        le=50,
+        unit="mm",
+        help="Thickness of the absorbers that is held where it is not fitted",
+    )
+
+
+class MonitorParameters(Parameters):
+    """Which changes a monitor looks for, and when it calls."""
+
+    batch_showers: int = field(10, ge=5, le=1000, help="Showers that are judged together")
+    scale_change: float = field(
+        0.02, ge=0.001, le=0.5, help="Relative change of the energy scale to be found"
+    )
+    resolution_change: float = field(
+        0.01, ge=0.001, le=0.5, help="Relative scatter of the gain, on top of the known, to be found"
+    )
+    absorber_change_mm: float = field(
+        0.05,
+        ge=0.001,
+        le=1,
+        unit="mm",
+        help="Change of the depth of showers to be found, as a thickness of the absorbers",
+    )
+    alarm_threshold: float = field(
+        11.0, ge=3, le=50, help="Logarithm of the likelihood ratio, summed, at which a change is called"
+    )
