@@ -60,9 +60,7 @@ def goodness(
     return Goodness({**found_p, "p_value": least}, _profile(measured, drawn))
 
 
-def _likelihood(
-    member: ShowerNetwork, showers: MeasuredShowers, found: Maximum
-) -> NDArray[np.float64]:
+def _likelihood(member: ShowerNetwork, showers: MeasuredShowers, found: Maximum) -> NDArray[np.float64]:
     with torch.no_grad():
         return division_at(member, showers, points(found.values, showers, found.free)).numpy()
 

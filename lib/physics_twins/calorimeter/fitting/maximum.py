@@ -130,6 +130,19 @@ def points(
     return told
 
 
+def slopes_at(
+    member: ShowerNetwork,
+    showers: MeasuredShowers,
+    values: Mapping[str, float],
+    free: Sequence[str],
+) -> NDArray[np.float64]:
+    """Return how each shower's log likelihood rises with the free coordinates, shape (shower, free)."""
+    smooth = [name for name in SMOOTH if name in free or name == "log_scale"]
+    told = points(values, showers, free)
+    expansion = expand(member, showers, told, smooth, curved=False)
+    return _slopes(member, showers, expansion, values, free)(np.array([values[n] for n in free]))[1]
+
+
 def _mean_visible(
     member: ShowerNetwork, showers: MeasuredShowers, theta_deg: Tensor, absorber_mm: Tensor
 ) -> Tensor:
@@ -218,6 +231,4 @@ def _described(
     inverse = np.linalg.pinv(information)
     away = each - each.mean(axis=0)
     covariance = inverse @ (away.T @ away) @ inverse
-    return Maximum(
-        free, dict(values), covariance, expansion, found, each.sum(axis=0), information
-    )
+    return Maximum(free, dict(values), covariance, expansion, found, each.sum(axis=0), information)

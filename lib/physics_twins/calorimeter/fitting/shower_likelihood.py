@@ -21,7 +21,7 @@ from physics_twins.calorimeter.flow.network import ShowerNetwork
 # Coordinates of a fit: logarithm of the scale, variance of the logarithm of the gain, angle, thickness.
 COORDINATES = ("log_scale", "variance", "theta_deg", "absorber_mm")
 SMOOTH = ("log_scale", "theta_deg", "absorber_mm")
-# Over such steps slopes are compared: wider than the kinks of networks, narrower than the changes sought.
+# Over such steps slopes are compared: wider than the kinks of networks, narrower than what is sought.
 _STEPS: Mapping[str, float] = {"log_scale": 0.02, "theta_deg": 2.0, "absorber_mm": 0.02}
 # The integral goes so many standard deviations to either side, in steps below a third of the spread
 # that the visible energy of 100 GeV has by itself, 0.3 %.
@@ -69,6 +69,8 @@ def expand(
     showers: MeasuredShowers,
     centre: Mapping[str, Tensor],
     free: Sequence[str],
+    *,
+    curved: bool = True,
 ) -> Expansion:
     """Return how likely the divisions of showers are around a point; see `Expansion`.
 
@@ -77,8 +79,11 @@ def expand(
         showers: Measured.
         centre: Each of `SMOOTH`, shape (shower,).
         free: Those in which it is expanded.
+        curved: Whether to second order, which takes long, or to first.
     """
     value, slope = _slope(member, showers, centre, free)
+    if not curved:
+        return Expansion(dict(centre), tuple(free), value, slope, slope.new_zeros(*slope.shape, len(free)))
     rows = []
     for name in free:
         ends = [_moved(centre, name, side * _STEPS[name]) for side in (1, -1)]
@@ -89,9 +94,7 @@ def expand(
     return Expansion(dict(centre), tuple(free), value, slope, both)
 
 
-def division_at(
-    member: ShowerNetwork, showers: MeasuredShowers, point: Mapping[str, Tensor]
-) -> Tensor:
+def division_at(member: ShowerNetwork, showers: MeasuredShowers, point: Mapping[str, Tensor]) -> Tensor:
     """Return the logarithm of the density of each shower's division, as it was measured, (shower,)."""
     layers = showers.layers_without(point["log_scale"])
     told = (showers.energy_gev, point["theta_deg"], point["absorber_mm"])
