@@ -2,7 +2,7 @@
 
 The energy scale shows in the visible energy alone; the thickness of the absorbers in how deep showers
 reach, counted in layers, and hardly in the visible energy: so the two can be told apart. An angle
-stretches depths as a thickness does, by the inverse of its cosine.
+hardly shows in either, since cells are turned with the particle: its error is some degrees.
 """
 
 import math

@@ -7,15 +7,13 @@ changed shows no change. Page's test adds up what batches say (`drift`).
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.calorimeter.calibrate import COORDINATES, UNITS
-from physics_twins.calorimeter.fitting.maximum import Maximum, maximise, points, slopes_at
+from physics_twins.calorimeter.fitting.maximum import Maximum, maximise, slopes_at
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
 from physics_twins.calorimeter.model import ShowerFlow
@@ -25,8 +23,8 @@ from physics_twins.twin import Estimate, TwinState
 
 WATCHED = ("energy_scale", "resolution", "absorber_mm")
 MIN_QUIET_SHOWERS = 100
-# A batch that deviates by more standard deviations is looked for as if it were so far off: a change must
-# be called by several batches, not by one.
+# A change that moves a batch by more standard deviations is looked for as if it moved it by so many, so
+# that several batches must call it, not one.
 MAX_SHIFT = 2.0
 # What is normal is known with an error: so many of its standard deviations do not count as a change.
 SLACK_SIGMA = 1.0
@@ -208,6 +206,8 @@ def _as_reported(name: str, away: float, error: float, before: dict[str, float])
         return Estimate.of(scale * np.expm1(away), scale * error * np.exp(away), UNITS[name])
     if name == "resolution":
         old = float(np.sqrt(before["variance"]))
-        ends = [float(np.sqrt(max(before["variance"] + away + s * error, 0.0))) - old for s in (-1, 0, 1)]
+        ends = [
+            float(np.sqrt(max(before["variance"] + away + s * error, 0.0))) - old for s in (-1, 0, 1)
+        ]
         return Estimate(value=ends[1], low=ends[0], high=ends[2], unit=UNITS[name])
     return Estimate.of(away, error, UNITS[name])

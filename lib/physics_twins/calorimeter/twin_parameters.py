@@ -12,7 +12,7 @@ class CalibrationParameters(Parameters):
     fit_angle: bool = field(
         False,
         help="Whether one angle common to all showers is fitted, instead of taking each shower's own;"
-        " a thicker absorber and a larger angle look nearly alike",
+        " it hardly shows in layers, so its error is some degrees",
     )
     expected_scale: float = field(
         1.0, ge=0.5, le=2, help="Energy scale that is held where it is not fitted"

@@ -148,6 +148,7 @@ class _Twin:
         self.known = {name: each.value for name, each in parameters.items()}
         self.errors = {name: each.error for name, each in parameters.items()}
         self.base = _calibrated(particles, self.known)
+        self._drawn: dict[tuple[object, ...], dict[str, NDArray[np.float64]]] = {}
 
     def numbers(self, scenario: Scenario) -> list[_Seen]:
         """Return the numbers of a scenario under each member."""
@@ -178,19 +179,26 @@ class _Twin:
         *,
         beyond: bool = False,
     ) -> _Seen:
-        # A step along a parameter may leave the trained range although the scenario does not.
-        allowed = self.extrapolate or beyond
-        drawn = generate(self.model, asked, seed=self.seed, member=member, extrapolate=allowed)
-        told = features(drawn)
-        gain = gains(len(told["shower"]), known.get("resolution", 0.0), seed=self.seed)
-        columns = {name: np.nan_to_num(told[name].values) for name in _OF_SHOWERS}
+        columns = dict(self._columns(asked, member, beyond=beyond))
+        gain = gains(asked.n_showers, known.get("resolution", 0.0), seed=self.seed)
         columns["response"] = columns["response"] * gain * known.get("energy_scale", 1.0)
         return _seen(columns)
 
+    def _columns(
+        self, asked: CalorimeterParameters, member: int | None, *, beyond: bool
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return numbers of the flow's showers, without gain; drawn once for each question."""
+        key = (member, *asked.to_papermill().items())
+        if key not in self._drawn:
+            # A step along a parameter may leave the trained range although the scenario does not.
+            allowed = self.extrapolate or beyond
+            options = {"seed": self.seed, "member": member, "extrapolate": allowed}
+            told = features(generate(self.model, asked, **options))
+            self._drawn[key] = {name: np.nan_to_num(told[name].values) for name in _OF_SHOWERS}
+        return self._drawn[key]
 
-def _calibrated(
-    particles: CalorimeterParameters, known: Mapping[str, float]
-) -> CalorimeterParameters:
+
+def _calibrated(particles: CalorimeterParameters, known: Mapping[str, float]) -> CalorimeterParameters:
     told = {name: known[name] for name in ("absorber_mm", "theta_deg") if name in known}
     if "theta_deg" in told:
         told["theta_max_deg"] = 0.0

@@ -83,7 +83,9 @@ def expand(
     """
     value, slope = _slope(member, showers, centre, free)
     if not curved:
-        return Expansion(dict(centre), tuple(free), value, slope, slope.new_zeros(*slope.shape, len(free)))
+        return Expansion(
+            dict(centre), tuple(free), value, slope, slope.new_zeros(*slope.shape, len(free))
+        )
     rows = []
     for name in free:
         ends = [_moved(centre, name, side * _STEPS[name]) for side in (1, -1)]

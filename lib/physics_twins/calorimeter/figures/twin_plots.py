@@ -1,0 +1,136 @@
+"""Figures of the twin's verbs: what was calibrated, what would be if, and when the twin drifted."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import xarray as xr
+
+from physics_twins import twin_figures
+from physics_twins.plots import BLUE, FRAME, GREY, ORANGE, VERMILLION, WIDTH, legend, styled
+from physics_twins.twin import Estimate
+from physics_twins.units import in_print
+
+TITLES = {
+    "energy_scale": "Energy scale",
+    "resolution": "Extra resolution",
+    "absorber_mm": "Absorber",
+    "theta_deg": "Angle",
+}
+# What is told of a scenario, in words that fit above a small figure.
+_NUMBERS = {
+    "response": "Response",
+    "resolution": "Resolution",
+    "depth_mm": "Depth",
+    "length_mm": "Length",
+    "radius_mm": "Radius",
+}
+
+
+def estimates(
+    rows: Mapping[str, Mapping[str, Estimate]],
+    names: Sequence[str],
+    *,
+    truth: Mapping[str, float] | None = None,
+    limit: Mapping[str, float] | None = None,
+) -> hv.Layout:
+    """Return estimates of several methods side by side; see `twin_figures.estimates`.
+
+    Args:
+        rows: Estimates by the method's name.
+        names: Parameters to show.
+        truth: Drawn as a line where it is known.
+        limit: Smallest possible standard error, drawn as a band around the truth.
+    """
+    return twin_figures.estimates(rows, names, truth=truth, limit=limit, titles=TITLES)
+
+
+def drift(
+    seen: xr.Dataset, *, changed_at: float | None = None, number: str = "energy_scale"
+) -> hv.Layout:
+    """Return the drift score of a stream and what single batches say; see `twin_figures.drift`.
+
+    Args:
+        seen: From `Monitor.watch`.
+        changed_at: Batch from which the calorimeter was another.
+        number: Whose deviations in single batches are shown.
+    """
+    return twin_figures.drift(seen, number=number, changed_at=changed_at, titles=TITLES)
+
+
+def residual(profile: xr.Dataset) -> hv.Layout:
+    """Return the measured longitudinal profile with the twin's, and their difference below.
+
+    Args:
+        profile: From `Calibration.residual`.
+    """
+    layer = hv.Dimension("layer", label="Layer of cells")
+    part = hv.Dimension("part", label="Part of the energy")
+    sigma = hv.Dimension("sigma", label="Measured less twin", unit=in_print("sigma") or None)
+    x = profile["layer"].values
+    twin = hv.Curve((x, profile["twin"].values), layer, part, label="calibrated twin")
+    dots = hv.Scatter((x, profile["measured"].values), layer, part, label="measured")
+    upper = [styled(twin, color=VERMILLION), styled(dots, color=BLUE, size=5, tools=["hover"])]
+    away = hv.Scatter((x, profile["difference"].values), layer, sigma)
+    lower: list[Any] = [styled(away, color=BLUE, size=5, tools=["hover"])]
+    for level in (-2.0, 0.0, 2.0):
+        line = hv.Curve([(x[0], level), (x[-1], level)], layer, sigma)
+        lower.append(styled(line, color=GREY, line_dash="dashed" if level else "solid"))
+    options = {"width": WIDTH, "padding": (0.02, 0.1), "xlabel": layer.label, **FRAME}
+    words = f"{sigma.label} ({sigma.unit})"
+    title = "What the twin leaves, with 2 sigma dashed"
+    return hv.Layout(
+        [
+            styled(
+                hv.Overlay(upper),
+                title="Where the showers' energy lies",
+                ylabel=part.label,
+                height=290,
+                **options,
+                **legend(2),
+            ),
+            styled(
+                hv.Overlay(lower),
+                title=title,
+                ylabel=words,
+                height=190,
+                show_legend=False,
+                show_grid=True,
+                **options,
+            ),
+        ]
+    ).cols(1)
+
+
+def scenarios(table: xr.Dataset, numbers: Sequence[str] = tuple(_NUMBERS)) -> hv.Layout:
+    """Return by how much scenarios differ from the calibrated twin, one panel for each number.
+
+    Args:
+        table: From `whatif.what_if`.
+        numbers: Those of a scenario that are shown.
+    """
+    return hv.Layout([_differences(table.sel(number=name)) for name in numbers]).cols(3)
+
+
+def _differences(table: xr.Dataset) -> hv.Overlay:
+    number, unit = str(table["number"].values), in_print(str(table["unit"].values))
+    names = [str(name) for name in table["scenario"].values][1:]
+    scenario = hv.Dimension("scenario", label="Scenario")
+    value = hv.Dimension(number, label=f"{_NUMBERS.get(number, number)}, difference", unit=unit or None)
+    away = table["difference"].values[1:]
+    error = table["difference_error"].values[1:]
+    bars = hv.ErrorBars((names, away, error), scenario, [value, "error"])
+    parts = [
+        styled(hv.HLine(0.0), color=GREY, line_width=1),
+        styled(bars, color=BLUE),
+        styled(hv.Scatter((names, away), scenario, value), color=ORANGE, size=8, tools=["hover"]),
+    ]
+    calibrated = float(table["value"].values[0])
+    title = f"{_NUMBERS.get(number, number)}: now {calibrated:.4g} {unit}".rstrip()
+    ends = np.concatenate([away - error, away + error, [0.0]])
+    margin = 0.15 * (ends.max() - ends.min()) or 1.0
+    options: dict[str, Any] = {"width": 230, "height": 320, "xrotation": 35, "xlabel": ""}
+    options |= {"ylabel": f"{value.label} ({unit})" if unit else value.label}
+    options |= {"ylim": (ends.min() - margin, ends.max() + margin), "fontsize": {"title": 9}}
+    return styled(hv.Overlay(parts), title=title, show_legend=False, show_grid=True, **options, **FRAME)
