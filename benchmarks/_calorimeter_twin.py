@@ -1,8 +1,8 @@
 """The figures of the calibrated calorimeter: calibration, its time, drift; part of `calorimeter.py`.
 
 Showers of calorimeters whose thickness no flow has learnt from are opened where the environment
-variable `PHYSICS_TWINS_HIDDEN_SHOWERS` names a folder of samples, `1.27mm` and so on, and otherwise made
-there, or in a temporary folder: about 15 CPU-minutes.
+variable `PHYSICS_TWINS_HIDDEN_SHOWERS` names a folder of samples (`1.27mm` and so on), and made there
+where they are missing, or else in a temporary folder: about 15 CPU-minutes.
 """
 
 import os
@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from _table import Figure, Skipped, this_machine
+from _table import Figure, Skipped, share_error, this_machine
 from physics_twins import models
 from physics_twins.calorimeter import samples
 from physics_twins.calorimeter.calibrate import calibrate
@@ -50,7 +50,7 @@ def calibrate_scale_thickness() -> Figure:
     for name in ("scale", "thickness"):
         share = float(draws[f"{name}_covered"].mean())
         values.append(share)
-        errors.append(_share_error(share, N_DRAWS))
+        errors.append(share_error(share, N_DRAWS))
     seeds = (*POOLS.values(), SEEDS["draws"])
     return Figure(values, errors, "%, %, 1, 1", "0.5, 2, 0.68, 0.68", this_machine(), seeds)
 
@@ -171,12 +171,6 @@ def _model() -> ShowerFlow:
         return load_flow()
     except models.ModelError as error:
         raise Skipped(str(error)) from None
-
-
-def _share_error(share: float, n: int) -> float:
-    """Return the standard error of a share, not zero at its ends (Agresti and Coull 1998)."""
-    middle = (share * n + 2) / (n + 4)
-    return float(np.sqrt(middle * (1 - middle) / (n + 4)))
 
 
 BENCHMARKS = {

@@ -145,6 +145,23 @@ def calibrate(
     return Calibration(parameters, parts, found, correlation, tested, *facts)
 
 
+def naive(showers: xr.Dataset) -> dict[str, Estimate]:
+    """Return scale and resolution without a twin: mean and scatter of visible over incident energy.
+
+    The baseline: it counts the energy that no cell sees, and the showers' own fluctuations, as the
+    detector's.
+
+    Args:
+        showers: Measured.
+    """
+    response = MeasuredShowers.of(showers).response.numpy()
+    n, mean, sigma = len(response), float(response.mean()), float(response.std(ddof=1))
+    return {
+        "energy_scale": Estimate.of(mean, sigma / math.sqrt(n)),
+        "resolution": Estimate.of(sigma / mean, sigma / mean / math.sqrt(2 * n)),
+    }
+
+
 def identity(showers: xr.Dataset) -> str:
     """Return what tells showers from others: who made them, and the SHA-256 of cells and particles."""
     names = [name for name in ("showers", "energy_gev", "theta_deg") if name in showers]

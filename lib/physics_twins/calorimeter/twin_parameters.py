@@ -49,3 +49,23 @@ class MonitorParameters(Parameters):
     alarm_threshold: float = field(
         11.0, ge=3, le=50, help="Logarithm of the likelihood ratio, summed, at which a change is called"
     )
+
+
+class BeamTimeParameters(Parameters):
+    """A beam time that is simulated: what the fit must find without being told, and how much is shot."""
+
+    hidden_absorber_mm: float = field(
+        1.47, ge=1.2, le=1.6, unit="mm", help="Thickness that the absorbers have"
+    )
+    hidden_scale: float = field(0.96, ge=0.8, le=1.2, help="Energy scale that the detector has")
+    hidden_resolution: float = field(
+        0.01, ge=0, le=0.1, help="Relative scatter of the gain that the detector has"
+    )
+    beam_min_gev: float = field(1.0, ge=1, le=100, unit="GeV", help="Lowest energy, log-uniform")
+    beam_max_gev: float = field(20.0, ge=1, le=100, unit="GeV", help="Highest energy")
+    n_measured: int = field(400, ge=100, le=100_000, help="Showers that are measured to calibrate on")
+    n_watched: int = field(200, ge=20, le=100_000, help="Showers before and after the ageing")
+    ageing: float = field(0.98, ge=0.5, le=1.5, help="Gain after the ageing over that before it")
+    n_asked: int = field(100, ge=20, le=10_000, help="Showers of the twin for each what-if question")
+    audited_gev: float = field(10.0, ge=1, le=100, unit="GeV", help="Energy at which it is audited")
+    n_audited: int = field(200, ge=20, le=100_000, help="Showers of Geant4 in the audit, at most")
