@@ -52,7 +52,7 @@ class MonitorParameters(Parameters):
 
 
 class BeamTimeParameters(Parameters):
-    """A beam time that is simulated: what the fit must find without being told, and how much is shot."""
+    """A beam time that is simulated: what the fit must find untold, and how much is shot."""
 
     hidden_absorber_mm: float = field(
         1.47, ge=1.2, le=1.6, unit="mm", help="Thickness that the absorbers have"
