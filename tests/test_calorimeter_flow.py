@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from small_flows import untrained
 
 from physics_twins.calorimeter.flow import drawing, neighbours, splits
 from physics_twins.calorimeter.flow.likelihood import layer_log_prob
-from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes, conditions
+from physics_twins.calorimeter.flow.network import conditions
 from physics_twins.calorimeter.flow.shower_tensors import ShowerTensors
 from physics_twins.calorimeter.flow.weights import pack
 from physics_twins.calorimeter.flow_parameters import FlowParameters
@@ -15,21 +16,9 @@ from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterPa
 from physics_twins.calorimeter.train import learnt_from, mirrored, train
 from physics_twins.models import Card, ModelError
 
-SMALL = Sizes(hidden=16, context=16, memory=16, layers=16)
 ASKED = CalorimeterParameters(
     **CALO_CHALLENGE_2, energy_gev=1.0, energy_max_gev=20.0, theta_max_deg=30.0, n_showers=12
 )
-
-
-def untrained(seed: int = 1) -> ShowerNetwork:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = ShowerNetwork(SMALL)
-        # Towards many filled cells, of which untrained networks have few.
-        for head in (network.layer_head, network.ring_head, *network.angle_heads):
-            with torch.no_grad():
-                head.out.bias[splits.BOTH] = 2.0
-    return network.eval()
 
 
 @pytest.fixture(scope="module")

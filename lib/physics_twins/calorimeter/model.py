@@ -20,14 +20,15 @@ CARD = models.Card(
     " cells, energy in absorbers and sensors), given energy, angle and thickness of the absorbers, and"
     " says how likely a shower is. Five networks; their differences are its uncertainty.",
     data="Electrons of 1 to 100 GeV (log-uniform), 0 to 30 degrees, from Geant4 11.4 with the small"
-    " tables that the project writes: `samples.training`. Each network leaves out a fifth of them.",
+    " tables that the project writes, most of them with absorbers of 1.4 mm: `training_showers`. Each"
+    " network leaves out a fifth of them.",
     limits="Refuses other energies, angles and thicknesses unless told to extrapolate. Not for other"
     " particles, calorimeters, cells or thresholds without a new training. It is as good as the Geant4"
     " that it learnt from: small tables, electromagnetic physics only.",
     held_against="Limit: Geant4 against Geant4; baseline: the parametrised shower. See the benchmark of"
     " the calorimeter.",
     reproduce="Run the notebook calorimeter/2_train without its numbers of showers and steps, so that"
-    " the defaults of `FlowParameters` and `samples.training` hold.",
+    " the defaults of `FlowParameters` hold.",
     data_name="geant4",
     tags=("calorimeter", "geant4", "normalizing-flow"),
 )

@@ -62,6 +62,7 @@ def train(
         ema_decay=0.999,
         validate_every=settings.validate_every,
         accelerator=settings.accelerator,
+        cpu_threads=settings.cpu_threads,
     )
     options = {"seed": seed + member, "progress": progress}
     if folder is not None:
@@ -84,7 +85,6 @@ def learnt_from(n_showers: int, settings: FlowParameters, member: int) -> Tensor
 def _task(data: ShowerTensors, held_out: ShowerTensors, settings: FlowParameters, member: int) -> Task:
     sizes = Sizes(settings.hidden, settings.context, settings.memory, settings.layers)
     network = ShowerNetwork(sizes)
-    network.compiled = settings.compiled
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
 
     def loss(modules: Mapping[str, nn.Module], batch: Tensor, step: int) -> Tensor:
