@@ -61,7 +61,7 @@ def test_too_little_energy_for_two_cells_is_not_divided():
 
 
 def test_drawn_showers_have_the_probability_that_the_network_gives_them(flow):
-    showers = generate(flow, ASKED, seed=3, member=1)
+    showers = generate(flow, ASKED, seed=3, member=1, with_density=True)
     cells = ShowerTensors.of(showers).cells_mev
     with torch.no_grad():
         parts = flow.members[1](cells, known(showers))
@@ -100,9 +100,15 @@ def test_layers_add_up_to_cells_and_no_cell_is_below_threshold(flow):
 
 
 def test_showers_are_the_same_whatever_their_number(flow):
-    many = generate(flow, ASKED, seed=6)
+    # More than are drawn in one block.
+    many = generate(flow, ASKED.replace(n_showers=150), seed=6)
     few = generate(flow, ASKED.replace(n_showers=5), seed=6)
     xr.testing.assert_equal(few, many.isel(shower=slice(0, 5)))
+
+
+def test_showers_are_the_same_with_and_without_their_density(flow):
+    with_density = generate(flow, ASKED, seed=6, with_density=True)
+    xr.testing.assert_identical(with_density.drop_vars("log_density"), generate(flow, ASKED, seed=6))
 
 
 def test_members_draw_in_turn(flow):

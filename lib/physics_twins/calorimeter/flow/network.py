@@ -18,6 +18,7 @@ N_WINDOW = 3  # layers on either side whose energy is seen when one is divided
 # Of the logarithm of the energy that is not visible, over the incident one.
 N_TOTAL_COMPONENTS = 8
 _LEAST_LOSS = 1e-4
+MIN_LOG_SCALE, MAX_LOG_SCALE = -4.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class ShowerNetwork(nn.Module):
     def total_log_prob(self, loss: Tensor, conditions: Tensor) -> Tensor:
         """Return the logarithm of the density of `log_loss`, shape (shower,)."""
         weights, means, scales = self.total(conditions).split(N_TOTAL_COMPONENTS, dim=-1)
-        log_scales = scales.clamp(-4.0, 2.0)
+        log_scales = scales.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
         spread = torch.linspace(-1.0, 2.0, N_TOTAL_COMPONENTS, device=loss.device)
         u = (loss.to(means.dtype).unsqueeze(-1) + 4.2 - means - spread) * torch.exp(-log_scales)
         log_density = -u - log_scales - 2 * functional.softplus(-u)
