@@ -27,6 +27,7 @@ class FlowParameters(Parameters):
     context: int = field(64, ge=8, le=1024, folded=True, help="Numbers that describe a layer to them")
     memory: int = field(96, ge=8, le=1024, folded=True, help="Numbers kept of all layers before")
     layers: int = field(128, ge=8, le=1024, folded=True, help="Width of the network of layer energies")
+    with_onnx: bool = field(True, folded=True, help="Whether the first member is saved as ONNX, too")
     accelerator: Literal["auto", "cpu", "gpu"] = field(
         "auto", folded=True, help="Where it is trained; auto takes a GPU where there is one"
     )

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from physics_twins import models
+from physics_twins.calorimeter.flow import onnx_file
 from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes
 from physics_twins.calorimeter.flow.weights import Weights, pack
 from physics_twins.calorimeter.parameters import CalorimeterParameters, DetectorParameters
@@ -120,12 +121,15 @@ def flow_of(
     return ShowerFlow(tuple(members), parameters, absorber_mm, address)
 
 
-def save_flow(flow: ShowerFlow, *, name: str = NAME, **facts: Any) -> models.Model:
+def save_flow(
+    flow: ShowerFlow, *, name: str = NAME, with_onnx: bool = False, **facts: Any
+) -> models.Model:
     """Save a flow as the next version of a name.
 
     Args:
         flow: Trained.
         name: Of the model.
+        with_onnx: Whether to add the first member as an ONNX file, see `onnx_file`; a minute's work.
         facts: Those of `models.save`: card, metrics, parameters, seed and so on.
     """
     sizes = flow.members[0].sizes
@@ -135,7 +139,8 @@ def save_flow(flow: ShowerFlow, *, name: str = NAME, **facts: Any) -> models.Mod
         "absorber_mm": list(flow.absorber_mm),
         "showers": flow.parameters.to_papermill(),
     }
-    return models.save(nn.ModuleList(flow.members), name, config=config, **facts)
+    file = onnx_file.export(flow.members[0]) if with_onnx else None
+    return models.save(nn.ModuleList(flow.members), name, config=config, onnx=file, **facts)
 
 
 def load_flow(address: str = NAME, *, root: Path | None = None) -> ShowerFlow:
