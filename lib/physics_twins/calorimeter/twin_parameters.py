@@ -32,3 +32,21 @@ class MonitorParameters(Parameters):
         7.0, ge=3, le=50, help="Logarithm of the likelihood ratio, summed, at which a change is called"
     )
     batch_showers: int = field(50, ge=20, le=10**6, help="Showers that are judged together")
+
+
+class TwinParameters(Parameters):
+    """A calorimeter whose truth is hidden from the twin, for the notebook that calibrates it."""
+
+    n_measured: int = field(150, ge=50, le=10**6, help="Showers that are measured")
+    true_absorber_mm: float = field(
+        1.33, ge=1.2, le=1.6, unit="mm", help="Thickness of absorbers, which the fit does not know"
+    )
+    true_energy_scale: float = field(
+        0.985, ge=0.5, le=2, help="Measured over true energy, which the fit does not know"
+    )
+    aged_response: float = field(0.97, ge=0.5, le=2, help="Response after ageing, over that before")
+    n_batches: int = field(
+        4, ge=4, le=10_000, help="Batches of 50 showers that are watched, half of them after ageing"
+    )
+    energy_gev: float = field(1.0, ge=1, le=100, unit="GeV", help="Lowest energy of the electrons")
+    energy_max_gev: float = field(20.0, ge=1, le=100, unit="GeV", help="Highest, log-uniform")
