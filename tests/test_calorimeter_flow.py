@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from small_flows import untrained
 
 from physics_twins.calorimeter.flow import drawing, neighbours, splits
 from physics_twins.calorimeter.flow.likelihood import layer_log_prob
-from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes, conditions
+from physics_twins.calorimeter.flow.network import conditions
 from physics_twins.calorimeter.flow.shower_tensors import ShowerTensors
 from physics_twins.calorimeter.flow.weights import pack
 from physics_twins.calorimeter.flow_parameters import FlowParameters
@@ -15,21 +16,9 @@ from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterPa
 from physics_twins.calorimeter.train import learnt_from, mirrored, train
 from physics_twins.models import Card, ModelError
 
-SMALL = Sizes(hidden=16, context=16, memory=16, layers=16)
 ASKED = CalorimeterParameters(
     **CALO_CHALLENGE_2, energy_gev=1.0, energy_max_gev=20.0, theta_max_deg=30.0, n_showers=12
 )
-
-
-def untrained(seed: int = 1) -> ShowerNetwork:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = ShowerNetwork(SMALL)
-        # Towards many filled cells, of which untrained networks have few.
-        for head in (network.layer_head, network.ring_head, *network.angle_heads):
-            with torch.no_grad():
-                head.out.bias[splits.BOTH] = 2.0
-    return network.eval()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +61,7 @@ def test_too_little_energy_for_two_cells_is_not_divided():
 
 
 def test_drawn_showers_have_the_probability_that_the_network_gives_them(flow):
-    showers = generate(flow, ASKED, seed=3, member=1)
+    showers = generate(flow, ASKED, seed=3, member=1, with_density=True)
     cells = ShowerTensors.of(showers).cells_mev
     with torch.no_grad():
         parts = flow.members[1](cells, known(showers))
@@ -111,9 +100,15 @@ def test_layers_add_up_to_cells_and_no_cell_is_below_threshold(flow):
 
 
 def test_showers_are_the_same_whatever_their_number(flow):
-    many = generate(flow, ASKED, seed=6)
+    # More than are drawn in one block.
+    many = generate(flow, ASKED.replace(n_showers=150), seed=6)
     few = generate(flow, ASKED.replace(n_showers=5), seed=6)
     xr.testing.assert_equal(few, many.isel(shower=slice(0, 5)))
+
+
+def test_showers_are_the_same_with_and_without_their_density(flow):
+    with_density = generate(flow, ASKED, seed=6, with_density=True)
+    xr.testing.assert_identical(with_density.drop_vars("log_density"), generate(flow, ASKED, seed=6))
 
 
 def test_members_draw_in_turn(flow):

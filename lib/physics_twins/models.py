@@ -55,6 +55,7 @@ def save(
     seed: int | None,
     inputs: Sequence[Mapping[str, Any]] = (),
     example: "Tensor | Sequence[Tensor] | None" = None,
+    onnx: tuple[bytes, Mapping[str, Any]] | None = None,
     attachments: Sequence[Path] = (),
     root: Path | None = None,
 ) -> Model:
@@ -72,6 +73,8 @@ def save(
         inputs: Files it was trained on, as from `provenance.describe_input`; folders are left out.
         example: An input of the module, or several; with it, `model.onnx` is added and compared with
             torch. Then `weights` must be the module.
+        onnx: In place of `example`, an ONNX file and what comparing it with torch gave, for a module
+            whose outputs cannot be compared number by number.
         attachments: Further files, such as the training's history; data formats only.
         root: Where to save; `own_root` by default.
 
@@ -92,6 +95,8 @@ def save(
     }
     contents = {check_file_name(path.name): path.read_bytes() for path in attachments}
     contents |= _contents(weights, example, origin)
+    if onnx is not None:
+        contents[ONNX], origin["onnx"] = onnx[0], _plain(onnx[1], "onnx")
     contents[CONFIG] = (json.dumps(_plain(config, "config"), indent=2) + "\n").encode()
     contents[CARD] = model_card.render(name, card, **origin).encode()
     return _written(name, contents, origin, root)

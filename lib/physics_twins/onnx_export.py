@@ -48,7 +48,7 @@ def export(
     """
     inputs = _as_batch(example)
     twin = copy.deepcopy(module).cpu().eval()
-    data = _portable(_exported(twin, inputs))
+    data = exported(twin, inputs)
     largest, n_inputs = _largest_deviation(twin, session(data), inputs, seed)
     if not largest <= tolerance:  # refuses NaN too
         raise ModelError(
@@ -96,7 +96,12 @@ def _as_batch(example: "Tensor | Sequence[Tensor]") -> "tuple[Tensor, ...]":
     return tuple(torch.cat([t, t]) if len(t) == 1 else t for t in tensors)
 
 
-def _exported(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> bytes:
+def exported(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> bytes:
+    """Return a module as an ONNX file for any length of the batch, not compared with anything.
+
+    Raises:
+        ModelError: The module cannot be exported.
+    """
     import torch
 
     logging.getLogger(_CHATTER).setLevel(logging.ERROR)
@@ -118,7 +123,7 @@ def _exported(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> bytes:
             raise ModelError(_refusal(module, error)) from error
     if program is None:
         raise ModelError(_refusal(module, "the exporter gave nothing"))
-    return program.model_proto.SerializeToString()
+    return _portable(program.model_proto.SerializeToString())
 
 
 def _refusal(module: "nn.Module", reason: object) -> str:

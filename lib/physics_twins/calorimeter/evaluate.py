@@ -137,6 +137,23 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(metrics["title"].values, name="metric"))
 
 
+def card_metrics(metrics: xr.Dataset) -> dict[str, dict[str, float]]:
+    """Return the model's metrics with errors, and Geant4's as limits, for a model's card.
+
+    Those that so few showers do not tell are left out.
+
+    Args:
+        metrics: From `evaluate`.
+    """
+    found = {}
+    for name in metrics["metric"].values:
+        value, error = (float(metrics[n].sel(sample="model", metric=name)) for n in ("value", "error"))
+        limit = float(metrics["value"].sel(sample="floor", metric=name))
+        if np.isfinite([value, error, limit]).all():
+            found[str(name)] = {"value": value, "error": error, "limit": limit}
+    return found
+
+
 def _matched_sets(
     model_showers: xr.Dataset,
     reference: xr.Dataset,

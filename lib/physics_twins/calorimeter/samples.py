@@ -1,14 +1,11 @@
 """Large sets of showers on disk, made file by file in constant memory and resumed where they stopped.
 
 A sample is a folder: `sample.json` (parameters and seed) and files of 1,000 showers each, in the
-form of `simulate`. The showers that the project's models learn from, and those that they are tested
-on:
+form of `simulate`:
 
 ```python
-samples.make("train", CalorimeterParameters(**samples.TRAINING, n_showers=30_000), seed=51_000)
-samples.make("test", CalorimeterParameters(**samples.TRAINING, n_showers=5_000), seed=61_000)
+samples.make("showers", CalorimeterParameters(**samples.TRAINING, n_showers=5_000), seed=1)
 ```
-
 """
 
 import json

@@ -59,9 +59,9 @@ def train(
         max_steps=settings.n_steps,
         batch_size=settings.batch_size,
         clip_norm=200.0,
-        ema_decay=0.999,
         validate_every=settings.validate_every,
         accelerator=settings.accelerator,
+        cpu_threads=settings.cpu_threads,
     )
     options = {"seed": seed + member, "progress": progress}
     if folder is not None:
@@ -84,7 +84,6 @@ def learnt_from(n_showers: int, settings: FlowParameters, member: int) -> Tensor
 def _task(data: ShowerTensors, held_out: ShowerTensors, settings: FlowParameters, member: int) -> Task:
     sizes = Sizes(settings.hidden, settings.context, settings.memory, settings.layers)
     network = ShowerNetwork(sizes)
-    network.compiled = settings.compiled
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
 
     def loss(modules: Mapping[str, nn.Module], batch: Tensor, step: int) -> Tensor:
@@ -99,6 +98,7 @@ def _task(data: ShowerTensors, held_out: ShowerTensors, settings: FlowParameters
             found.append(_log_prob(modules["network"], cells, known))
         return {"loss": -torch.cat(found).double().mean()}
 
+    # The rate ends at 0, so that an average over past weights would only bring back worse ones.
     total = max(settings.n_steps, 2)
     schedule = OneCycleLR(optimizer, settings.learning_rate, total_steps=total, pct_start=0.1)
     return Task(

@@ -4,9 +4,7 @@ About 200,000 weights: rings, levels and layers share theirs, and what has been 
 directly (`neighbours`) and through a recurrent memory of all layers before.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +18,7 @@ N_WINDOW = 3  # layers on either side whose energy is seen when one is divided
 # Of the logarithm of the energy that is not visible, over the incident one.
 N_TOTAL_COMPONENTS = 8
 _LEAST_LOSS = 1e-4
+MIN_LOG_SCALE, MAX_LOG_SCALE = -4.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,12 @@ class ShowerNetwork(nn.Module):
 
     Attributes:
         sizes: Widths of its parts.
-        compiled: Whether its training runs compiled code, which takes a minute to begin.
     """
 
     def __init__(self, sizes: Sizes | None = None) -> None:
         """Build the network with first weights from torch's generator."""
         super().__init__()
         s = self.sizes = sizes or Sizes()
-        self.compiled = False
         self.total = nn.Sequential(
             nn.Linear(N_CONDITIONS, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 24)
         )
@@ -73,11 +70,11 @@ class ShowerNetwork(nn.Module):
         layers = parts[0].squeeze(-1).double().sum(dim=2)
         found = self.layer_log_prob(layers, conditions)
         context = self.context(cells_mev, layers.to(cells_mev.dtype), conditions)
-        divided = compiled(divisions) if self.compiled and self.training else divisions
-        heads = (self.ring_head, *self.angle_heads)
-        for level, head in enumerate(heads):
-            name = f"angles{level - 1}" if level else "rings"
-            found[name] = divided(head, parts, level - 1, context)
+        found["rings"] = _divisions(
+            self.ring_head, neighbours.ring_inputs(parts[0].squeeze(-1)), context
+        )
+        for level, head in enumerate(self.angle_heads):
+            found[f"angles{level}"] = _divisions(head, neighbours.angle_inputs(parts, level), context)
         return found
 
     def layer_log_prob(self, layers_mev: Tensor, conditions: Tensor) -> dict[str, Tensor]:
@@ -112,7 +109,7 @@ class ShowerNetwork(nn.Module):
             conditions: From `conditions`.
         """
         weights, means, scales = self.total(conditions).split(N_TOTAL_COMPONENTS, dim=-1)
-        log_scales = scales.clamp(-4.0, 2.0)
+        log_scales = scales.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
         spread = torch.linspace(-1.0, 2.0, N_TOTAL_COMPONENTS, device=loss.device)
         u = (loss.to(means.dtype).unsqueeze(-1) + 4.2 - means - spread) * torch.exp(-log_scales)
         log_density = -u - log_scales - 2 * functional.softplus(-u)
@@ -176,38 +173,37 @@ class Divider(nn.Module):
         self.out = nn.Linear(sizes.hidden, splits.N_OUTPUTS)
         _spread_means(self.out)
 
-    def forward(self, inputs: Tensor, context: Tensor) -> Tensor:
-        """Return what the network says, shape (shower, layer, place, `splits.N_OUTPUTS`).
+    def forward(self, inputs: Tensor, context: Tensor, places: Tensor, layers: Tensor) -> Tensor:
+        """Return what the network says of some divisions, shape (division, `splits.N_OUTPUTS`).
 
         Args:
-            inputs: Shape (shower, layer, place, input).
-            context: Shape (shower, layer, context).
+            inputs: Shape (division, input).
+            context: Of all layers of all showers, shape (all, context).
+            places: In which place of its layer each division is, shape (division,).
+            layers: In which of all layers it is, shape (division,).
         """
-        state = self.near(inputs) + self.far(context).unsqueeze(2) + self.place
+        state = self.near(inputs) + self.far(context)[layers] + self.place[places]
         return self.out(functional.relu(self.hidden(functional.relu(state))))
 
 
-def divisions(head: nn.Module, parts: list[Tensor], level: int, context: Tensor) -> Tensor:
+def _divisions(head: nn.Module, seen: tuple[Tensor, Tensor, Tensor], context: Tensor) -> Tensor:
     """Return the logarithm of the density of all divisions of one kind, shape (shower,).
+
+    Where there is nothing to divide, which is more than half of all places, nothing is computed.
 
     Args:
         head: The `Divider` of this kind.
-        parts: From `neighbours.halves`.
-        level: Of halves of rings; -1 for the division of layers among rings.
+        seen: Inputs, and energies of the halves, from `neighbours`; first dimensions (shower, layer).
         context: From `ShowerNetwork.context`.
     """
-    if level < 0:
-        inputs, left, right = neighbours.ring_inputs(parts[0].squeeze(-1))
-    else:
-        inputs, left, right = neighbours.angle_inputs(parts, level)
-        inputs, left, right = inputs.flatten(2, 3), left.flatten(2), right.flatten(2)
-    return splits.log_probability(head(inputs, context), left, right).sum(dim=(1, 2))
-
-
-@cache
-def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return a function compiled by torch at its first call."""
-    return torch.compile(function)
+    n_showers, n_layers, _ = context.shape
+    inputs, left, right = (part.flatten(0, 1) for part in seen)
+    inputs, left, right = inputs.flatten(1, -2), left.flatten(1), right.flatten(1)
+    layers, places = torch.nonzero(left + right > 0, as_tuple=True)
+    outputs = head(inputs[layers, places], context.flatten(0, 1), places, layers)
+    log_prob = splits.log_probability(outputs, left[layers, places], right[layers, places])
+    empty = torch.zeros(n_showers, dtype=log_prob.dtype, device=log_prob.device)
+    return empty.index_add(0, layers // n_layers, log_prob)
 
 
 def conditions(energy_gev: Tensor, theta_deg: Tensor, absorber_mm: Tensor) -> Tensor:

@@ -1,0 +1,115 @@
+"""Figures of showers: one from three sides, profiles with the band of many, speed against Geant4."""
+
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import xarray as xr
+
+from physics_twins.calorimeter.projections import VIEWS, projections
+from physics_twins.plots import BAR, BLUE, COLOUR_MAP, FRAME, GREY, VERMILLION, legend, styled
+
+_TITLES = {"side": "From the side", "top": "From above", "front": "Along the beam"}
+# Less than this part of the brightest pixel is as dark as nothing.
+_DARKEST = 1e-5
+_WIDTH, _HEIGHT = 330, 290
+
+
+def three_views(shower: xr.DataArray, *, title: str = "") -> hv.Layout:
+    """Return one shower from the side, from above and along the beam; colours are logarithmic.
+
+    Args:
+        shower: One shower of `showers` in the form of `simulate`.
+        title: Put before the name of each view.
+    """
+    panels = [_view(name, image, title) for name, image in projections(shower).items()]
+    return hv.Layout(panels).cols(3)
+
+
+def _view(name: str, image: xr.DataArray, title: str) -> hv.Image:
+    across, up = VIEWS[name]
+    brightest = max(float(image.max()), 1e-3)
+    pixels = np.where(image.values > 0, image.values, np.nan)
+    axes = [hv.Dimension(dim, label=dim.capitalize(), unit="mm") for dim in (across, up)]
+    energy = hv.Dimension("energy", label="Energy", unit="MeV")
+    picture = hv.Image((image[across].values, image[up].values, pixels), axes, energy)
+    return styled(
+        picture,
+        title=f"{title}: {_TITLES[name].lower()}" if title else _TITLES[name],
+        cmap=COLOUR_MAP,
+        logz=True,
+        clim=(brightest * _DARKEST, brightest),
+        width=_WIDTH + 70 * (name == "front"),
+        height=_HEIGHT,
+        colorbar=name == "front",
+        clipping_colors={"NaN": "black", "min": "black"},
+        tools=["hover"],
+        **(BAR if name == "front" else {}),
+        **FRAME,
+    )
+
+
+def profiles(numbers: xr.Dataset, one: int = 0, *, reference: xr.Dataset | None = None) -> hv.Layout:
+    """Return the longitudinal and lateral profile of one shower, with mean and 68 % band of all.
+
+    Args:
+        numbers: From `features`, of showers of one energy and angle.
+        one: Which shower is drawn as points.
+        reference: Geant4's numbers at the same energy and angle, drawn dashed.
+    """
+    panels = []
+    for name, place, title in (
+        ("layer_mev", "layer", "Longitudinal profile"),
+        ("ring_mev", "ring", "Lateral profile"),
+    ):
+        where = numbers[place].values
+        axis = hv.Dimension(place, label=str(numbers[place].attrs["long_name"]), unit="mm")
+        energy = hv.Dimension("energy", label=str(numbers[name].attrs["long_name"]), unit="MeV")
+        values = numbers[name].values
+        low, high = np.quantile(values, [0.16, 0.84], axis=0)
+        band = hv.Area((where, low, high), axis, [energy, "high"], label="68 % of showers")
+        mean = hv.Curve((where, values.mean(axis=0)), axis, energy, label="mean")
+        points = hv.Scatter((where, values[one]), axis, energy, label="this shower")
+        parts: list[Any] = [
+            styled(band, color=BLUE, fill_alpha=0.25, line_alpha=0),
+            styled(mean, color=BLUE),
+        ]
+        if reference is not None:
+            theirs = reference[name].values.mean(axis=0)
+            line = hv.Curve((where, theirs), axis, energy, label="Geant4, mean")
+            parts.append(styled(line, color="black", line_dash="dashed"))
+        parts.append(styled(points, color=VERMILLION, size=5, tools=["hover"]))
+        options = {"width": 480, "height": _HEIGHT, **legend(4), **FRAME}
+        panels.append(styled(hv.Overlay(parts), title=title, **options))
+    return hv.Layout(panels).cols(2)
+
+
+def speed_up(table: xr.Dataset) -> hv.Overlay:
+    """Return how many times faster than Geant4 showers are drawn, against energy, with break-even.
+
+    Args:
+        table: From `evaluating.timing.speed_up`.
+    """
+    energy = hv.Dimension("energy_gev", label="Energy", unit="GeV")
+    ratio = hv.Dimension("ratio", label="Time of Geant4 / time of the flow")
+    x, y = table["energy_gev"].values, table["ratio"].values
+    bars = hv.ErrorBars((x, y, table["spread"].values), energy, [ratio, "spread"])
+    line = hv.Curve((x, y), energy, ratio, label="Geant4 / flow")
+    even = hv.Curve([(x[0], 1.0), (x[-1], 1.0)], energy, ratio, label="break-even")
+    parts: list[Any] = [
+        styled(line, color=BLUE),
+        styled(hv.Scatter((x, y), energy, ratio), color=BLUE, size=7, tools=["hover"]),
+        styled(bars, color=BLUE),
+        styled(even, color=GREY, line_dash="dashed"),
+    ]
+    return styled(
+        hv.Overlay(parts),
+        title="How much faster than Geant4, on one core",
+        logx=True,
+        logy=True,
+        width=520,
+        height=320,
+        ylim=(0.5, 2 * float(y.max())),
+        **legend(2),
+        **FRAME,
+    )

@@ -1,0 +1,77 @@
+"""The calorimeter's notebooks, run headless: their results, not only that they run."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from physics_twins import notebooks
+from physics_twins.calorimeter import files
+from physics_twins.calorimeter.model import load_flow
+from physics_twins.parameters import ParameterError
+from physics_twins.twin import TwinState
+
+
+@pytest.mark.slow
+def test_simulate_leaves_showers_that_balance_and_files_that_agree(tmp_path):
+    run = notebooks.run("calorimeter/1_simulate", {"n_showers": 20}, out=tmp_path / "run")
+    assert run.status == "complete"
+    assert run.metrics["closure"] == pytest.approx(1, abs=0.01)
+    assert run.metrics["visible_mev"] == pytest.approx(250, abs=20)
+    read = xr.concat(files.calochallenge_showers(run.folder / "calochallenge.hdf5"), "shower")
+    assert read.sizes["shower"] == 20
+    assert (run.folder / "threedgan.h5").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_train_saves_a_flow_that_can_be_loaded(tmp_path):
+    run = notebooks.run("calorimeter/2_train", {"n_steps": 4}, out=tmp_path / "run")
+    flow = load_flow(root=run.folder / "models")
+    assert len(flow.members) == 2
+    assert run.metrics["n_showers"] == 74
+    assert 0.5 <= run.metrics["auc_features"]["value"] <= 1
+
+
+@pytest.mark.slow
+def test_evaluate_finds_no_gross_difference(tmp_path):
+    run = notebooks.run("calorimeter/3_evaluate", {}, out=tmp_path / "run")
+    metrics = run.metrics
+    # With 80 showers on each side, chance alone reaches this far.
+    assert metrics["auc_features"]["value"] < 0.75
+    assert abs(metrics["response"]["value"]) < 0.01
+    assert metrics["speed_up_10gev"] > 10
+
+
+@pytest.mark.slow
+def test_infer_draws_what_is_asked_for(tmp_path):
+    run = notebooks.run("calorimeter/4_infer", {"n_showers": 50}, out=tmp_path / "run")
+    showers = xr.open_dataset(run.folder / "showers.nc")
+    np.testing.assert_array_equal(showers["energy_gev"], np.full(50, 50.0))
+    assert run.metrics["response"]["value"] == pytest.approx(0.98, abs=0.01)
+    assert load_flow("calorimeter-flow-wide", root=run.folder / "models").ranges["theta_deg"] == (0, 45)
+
+
+@pytest.mark.slow
+def test_the_twin_finds_what_was_hidden_and_sees_it_age(tmp_path):
+    run = notebooks.run("calorimeter/5_twin", {}, out=tmp_path / "run")
+    metrics = run.metrics
+    for name, truth in (("energy_scale", 0.985), ("absorber_mm", 1.33)):
+        assert abs(metrics[name]["value"] - truth) < 4 * metrics[name]["error"]
+    assert metrics["n_alarms"] >= 1
+    state = TwinState.load(run.folder / "state.json")
+    assert state.health == "ok"
+    assert state.parameters["energy_scale"].value == pytest.approx(0.985 * 0.97, rel=0.005)
+    assert len(state.history) == 1
+
+
+@pytest.mark.parametrize(
+    ("notebook", "values", "message"),
+    [
+        ("1_simulate", {"energy_gev": -1.0}, "energy_gev = -1.0 GeV is outside its range"),
+        ("4_infer", {"energy": 5.0}, "did you mean 'energy_gev'"),
+        ("5_twin", {"true_absorber_mm": 2.0}, "true_absorber_mm = 2.0 mm is outside its range"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_runs(tmp_path, notebook, values, message):
+    with pytest.raises(ParameterError, match=message):
+        notebooks.run(f"calorimeter/{notebook}", values, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
