@@ -15,9 +15,13 @@ from physics_twins.drift import ChangeTest
 from physics_twins.twin import Estimate, TwinState
 
 # What is watched, and the parameter of the state that a change of it points to.
-POINTS_TO = {"response": "energy_scale", "depth_mm": "absorber_mm", "scatter": "resolution"}
+POINTS_TO = {"response": "energy_scale", "depth_layers": "absorber_mm", "scatter": "resolution"}
 # Showers of the twin for each measured one.
 _N_TWIN = 8
+# A change by more standard deviations of a batch is looked for as if it were so large: since single
+# batches count for no more than four, half of a larger one could not be passed.
+_MAX_SHIFT = 3.0
+_MOST_SIGMA = 3.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Alarm:
 
     Attributes:
         batch: The batch that called, counted from the first that was watched.
-        number: What changed: `response`, `depth_mm` or `scatter`.
+        number: What changed: `response`, `depth_layers` or `scatter`.
         parameter: The parameter of the state that this points to.
         n_batches: Batches since the change, as the test dates it.
         change: By how much, in the mean of these batches; relative for response and scatter.
@@ -115,10 +119,10 @@ class Monitor:
         sigma = {name: change / error for name, (change, error) in changes.items()}
         wanted = {
             "response": self.settings.response_change,
-            "depth_mm": self.settings.depth_change_mm,
+            "depth_layers": self.settings.depth_change_layers,
             "scatter": self.settings.scatter_change,
         }
-        shift = {name: wanted[name] / error for name, (_, error) in changes.items()}
+        shift = {n: min(wanted[n] / error, _MAX_SHIFT) for n, (_, error) in changes.items()}
         slack = {name: self._slack(name) / error for name, (_, error) in changes.items()}
         call = self._test.add(sigma, shift, slack)
         self._since.append(changes)
@@ -142,20 +146,27 @@ class Monitor:
         if n < 10:
             raise ValueError(f"{n} showers are too few for a batch: give 10 or more")
         seen, twin = features(batch), self._twin(batch)
-        response = seen["response"].values / twin["response"].mean(axis=0)
-        own = twin["response"].std(axis=0, ddof=1) / twin["response"].mean(axis=0)
-        depth = seen["depth_mm"].values - twin["depth_mm"].mean(axis=0)
+        root = np.sqrt(batch["energy_gev"].values)
+        mean = twin["response"].mean(axis=0)
+        # Times the root of the energy, a response scatters about as much at all energies.
+        own = (twin["response"] / mean - 1) * root
+        away = (seen["response"].values / mean - 1) * root
+        # A few lose much more: they count as this many standard deviations.
+        end = _MOST_SIGMA * 1.4826 * float(np.median(np.abs(own)))
+        own, away = own.clip(-end, end), away.clip(-end, end)
         more = 1 + 1 / _N_TWIN  # the twin's mean scatters, too
-        weights = 1 / own**2
-        mean = float((weights * response).sum() / weights.sum())
-        away = (response - mean) / (own * np.sqrt(more))
-        scatter = float(np.sqrt((away**2).mean()))
+        sigma = float(np.sqrt((own**2).mean() * _N_TWIN / (_N_TWIN - 1) * more))
+        weight = float((root**2).sum())
+        change = float((away * root).sum() - (own * root).sum() / _N_TWIN) / weight
+        spread = np.abs(own) * np.sqrt((_N_TWIN + 1) / (_N_TWIN - 1))
+        rest = np.abs(away - change * root)
+        depth = _depth_layers(seen) - twin["depth_layers"].mean(axis=0)
         return {
-            "response": (mean - 1, float(np.sqrt(more / weights.sum()))),
-            "depth_mm": (float(depth.mean()), float(depth.std(ddof=1) / np.sqrt(n))),
+            "response": (change, sigma / np.sqrt(weight)),
+            "depth_layers": (float(depth.mean()), float(depth.std(ddof=1) / np.sqrt(n))),
             "scatter": (
-                scatter - 1,
-                float(np.sqrt((away**4).mean() - scatter**4) / (2 * scatter * np.sqrt(n))),
+                float(rest.mean() / spread.mean() - 1),
+                float(spread.std() / spread.mean() / np.sqrt(n)),
             ),
         }
 
@@ -175,7 +186,7 @@ class Monitor:
         factor = scale * (1 + scatter * rng.standard_normal(shape))
         return {
             "response": seen["response"].values.reshape(shape) * factor,
-            "depth_mm": seen["depth_mm"].values.reshape(shape),
+            "depth_layers": _depth_layers(seen).reshape(shape),
         }
 
     def _slack(self, name: str) -> float:
@@ -188,12 +199,17 @@ class Monitor:
     def _mean_change(self, name: str, n_batches: int) -> Estimate:
         values, errors = np.array([each[name] for each in self._since[-n_batches:]]).T
         weights = 1 / errors**2
-        unit = "mm" if name.endswith("_mm") else "1"
-        return Estimate.of((weights * values).sum() / weights.sum(), weights.sum() ** -0.5, unit)
+        return Estimate.of((weights * values).sum() / weights.sum(), weights.sum() ** -0.5)
 
 
 # What the flow itself may be wrong by, as its evaluation against Geant4 shows.
-_UNKNOWN = {"response": 5e-4, "depth_mm": 0.1, "scatter": 0.03}
+_UNKNOWN = {"response": 5e-4, "depth_layers": 0.02, "scatter": 0.03}
+
+
+def _depth_layers(numbers: xr.Dataset) -> NDArray[np.float64]:
+    """Return the centre of gravity of each shower, in layers: millimetres grow with the absorber."""
+    layers = numbers["layer_mev"].values
+    return layers @ np.arange(layers.shape[1]) / layers.sum(axis=1)
 
 
 def _cut(showers: xr.Dataset, n: int) -> Iterable[xr.Dataset]:

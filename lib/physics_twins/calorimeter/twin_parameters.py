@@ -22,8 +22,8 @@ class MonitorParameters(Parameters):
     response_change: float = field(
         0.01, ge=1e-4, le=0.5, help="Relative change of the energy scale to be found"
     )
-    depth_change_mm: float = field(
-        0.5, ge=0.01, le=100, unit="mm", help="Change of the showers' mean depth to be found"
+    depth_change_layers: float = field(
+        0.2, ge=0.01, le=20, unit="layers", help="Change of the showers' mean depth to be found"
     )
     scatter_change: float = field(
         0.2, ge=0.01, le=5, help="Relative change of the resolution to be found"

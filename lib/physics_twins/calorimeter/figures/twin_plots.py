@@ -20,6 +20,7 @@ _TITLES = {
     "response": "Response",
     "resolution": "Resolution",
     "depth_mm": "Depth",
+    "depth_layers": "Depth",
     "length_mm": "Length",
     "radius_mm": "Radius",
     "scatter": "Resolution",
