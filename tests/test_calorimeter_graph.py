@@ -92,7 +92,7 @@ def test_an_onnx_file_that_deviates_is_refused(network, monkeypatch):
 @pytest.fixture(scope="module")
 def session(network):
     data, found = onnx_file.export(network)
-    assert 0 < found["energy_sum_deviation"] <= 1e-6
+    assert 0 < found["largest_deviation"] <= 1e-6
     return onnx_export.session(data)
 
 

@@ -126,10 +126,11 @@ def _use(name: str, onnx: Mapping[str, Any] | None) -> str:
         "```",
     ]
     if onnx:
+        compared = onnx.get("compared", "largest output")
         lines += [
             "",
             f"`model.onnx` gives the same as torch within {onnx['largest_deviation']:.1e} of the "
-            f"largest output, over {onnx['n_inputs']} random inputs in batches of "
+            f"{compared}, over {onnx['n_inputs']} random inputs in batches of "
             f"{', '.join(map(str, onnx['batch_sizes']))}.",
         ]
     return "\n".join(lines)

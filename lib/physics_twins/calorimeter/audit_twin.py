@@ -61,7 +61,7 @@ def audit_twin(
 
     Returns:
         As `audit.audit`; its attribute `verdict` says "not rejected after n showers" or "rejected
-        here", and at which.
+        here", and at which; `energy_gev`, `theta_deg`, `absorber_mm` and `model` what was audited.
 
     Raises:
         ValueError: The flow is not for these showers, or the folder holds those of another audit.
@@ -72,7 +72,9 @@ def audit_twin(
     twin = generate(model, asked, seed=seed + _TWIN_SEED, extrapolate=extrapolate)
     with Showers(parameters, seed, n_showers, client=client, folder=folder, progress=progress) as real:
         options = {"alpha": alpha, "go_on": go_on, "on_batch": on_batch}
-        return audit(real, twin, seed=seed, n_showers=n_showers, batch=batch, **options)
+        found = audit(real, twin, seed=seed, n_showers=n_showers, batch=batch, **options)
+    told = {n: getattr(parameters, n) for n in ("energy_gev", "theta_deg", "absorber_mm")}
+    return found.assign_attrs(told | {"model": model.address})
 
 
 class Showers:

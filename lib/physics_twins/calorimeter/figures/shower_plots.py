@@ -44,7 +44,7 @@ def _view(name: str, image: xr.DataArray, title: str) -> hv.Image:
         colorbar=name == "front",
         clipping_colors={"NaN": "black", "min": "black"},
         tools=["hover"],
-        **(BAR if name == "front" else {}),
+        colorbar_opts=BAR,
         **FRAME,
     )
 

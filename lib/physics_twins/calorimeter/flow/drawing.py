@@ -25,6 +25,7 @@ _RING_INPUTS, _ANGLE_INPUTS = neighbours.N_RING_INPUTS, neighbours.N_ANGLE_INPUT
 _INSIDE, _OUTSIDE, _KEPT = 2, 3, 4
 _PARTS = 2 * _ANGLES - 1  # of a ring: itself, 2 halves, ... 16 cells, one after the other
 _BLOCK = 64
+_ALONE = 2**18  # multiplications up to which OpenBLAS computes in one thread
 _THRESHOLD = splits.THRESHOLD_MEV
 _K = splits.N_COMPONENTS
 _MIN_SCALE, _MAX_SCALE = np.float32(splits.MIN_LOG_SCALE), np.float32(splits.MAX_LOG_SCALE)
@@ -333,8 +334,8 @@ def _ask(w, far, place, seen, chosen, n, first, hidden, out):  # pragma: no cove
 def _remember(unit, seen, memory):  # pragma: no cover
     """Let gated recurrent units see something: their states change, shape (shower, state)."""
     m = memory.shape[1]
-    new = np.dot(seen, unit.from_input) + unit.input_bias
-    old = np.dot(memory, unit.from_state) + unit.state_bias
+    new = _product(seen, unit.from_input) + unit.input_bias
+    old = _product(memory, unit.from_state) + unit.state_bias
     one, two = np.float32(1.0), np.float32(2.0)
     for b in range(len(memory)):
         for i in range(m):
@@ -347,7 +348,21 @@ def _remember(unit, seen, memory):  # pragma: no cover
 
 @numba.njit(**_OPTIONS)
 def _linear(x, layer):  # pragma: no cover
-    return np.dot(x, layer.weights) + layer.bias
+    return _product(x, layer.weights) + layer.bias
+
+
+@numba.njit(**_OPTIONS)
+def _product(x, weights):  # pragma: no cover
+    """Return x @ weights, in parts so small that OpenBLAS starts no threads for them.
+
+    Those would wait for each other longer than they compute, and far longer on a busy machine.
+    """
+    (n, n_in), n_out = x.shape, weights.shape[1]
+    out = np.empty((n, n_out), np.float32)
+    rows = max(_ALONE // (n_in * n_out), 1)
+    for first in range(0, n, rows):
+        np.dot(x[first : first + rows], weights, out[first : first + rows])
+    return out
 
 
 @numba.njit(**_OPTIONS)

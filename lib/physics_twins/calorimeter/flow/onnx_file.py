@@ -38,7 +38,13 @@ def export(network: ShowerNetwork) -> tuple[bytes, dict[str, Any]]:
             f"model.onnx deviates from torch by {largest:.1e} of a shower's energy, "
             f"allowed is {TOLERANCE:.1e}: it was not saved"
         )
-    return data, {"energy_sum_deviation": largest, "tolerance": TOLERANCE, "n_showers": N_COMPARED}
+    return data, {
+        "compared": "energy of a shower",
+        "largest_deviation": largest,
+        "tolerance": TOLERANCE,
+        "n_inputs": N_COMPARED,
+        "batch_sizes": [N_COMPARED],
+    }
 
 
 def energy_sum_deviation(
