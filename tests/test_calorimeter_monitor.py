@@ -146,7 +146,7 @@ def test_more_energy_goes_deeper_and_is_measured_better():
 
 def test_a_difference_is_known_better_than_either_side():
     more = asked().sel(scenario="thicker", number="depth_mm")
-    assert float(more["difference_error"]) < 0.5 * float(more["error"])
+    assert float(more["difference_error"]) < 0.8 * float(more["error"])
     parts = [float(more[name]) for name in ("from_showers", "from_flow", "from_calibration")]
     assert float(more["difference_error"]) == pytest.approx(np.hypot.reduce(parts))
 
@@ -161,6 +161,6 @@ def test_an_impossible_scenario_is_refused_by_name():
     particles = beam().replace(n_showers=2)
     with pytest.raises(ParameterError, match="energy_gev = -1"):
         what_if(flow(), state(), {"x": changed(energy_gev=-1.0)}, particles=particles, seed=1)
+    askew = changed(theta_deg=50.0, theta_max_deg=0.0)
     with pytest.raises(ValueError, match=r"theta_deg = 50 deg is outside 0 to 30 deg"):
-        askew = changed(theta_deg=50.0, theta_max_deg=0.0)
         what_if(flow(), state(), {"x": askew}, particles=particles, seed=1)
