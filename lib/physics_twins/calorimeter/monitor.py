@@ -21,7 +21,7 @@ from physics_twins.calorimeter.twin_parameters import MonitorParameters
 from physics_twins.drift import Alarm, Call, ChangeTest, watched
 from physics_twins.twin import Estimate, TwinState
 
-WATCHED = ("energy_scale", "resolution", "absorber_mm")
+WATCHED: tuple[str, ...] = ("energy_scale", "resolution", "absorber_mm")
 MIN_QUIET_SHOWERS = 100
 # A change that moves a batch by more standard deviations is looked for as if it moved it by so many, so
 # that several batches must call it, not one.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,9 +50,9 @@ def goodness(
     """
     likely = [_likelihood(members[0], each, found[0]) for each in (measured, drawn)]
     (depth, length), (twin_depth, twin_length) = _moments(measured), _moments(drawn)
-    response = stats.ks_2samp(measured.response.numpy(), drawn.response.numpy()).pvalue
+    response: Any = stats.ks_2samp(measured.response.numpy(), drawn.response.numpy())
     found_p = {
-        "p_response": float(response),
+        "p_response": float(response.pvalue),
         "p_depth": _of_pairs(depth, twin_depth),
         "p_length": _of_pairs(length, twin_length),
         "p_likelihood": _of_pairs(*likely),
@@ -81,7 +82,8 @@ def _of_pairs(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Return the probability that pairs of showers of one particle differ so much by chance."""
     if not (first != second).any():
         return 1.0
-    return float(stats.wilcoxon(first, second).pvalue)
+    found: Any = stats.wilcoxon(first, second)
+    return float(found.pvalue)
 
 
 def _profile(measured: MeasuredShowers, drawn: MeasuredShowers) -> xr.Dataset:

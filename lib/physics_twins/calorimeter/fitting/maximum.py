@@ -81,8 +81,10 @@ def maximise(
     """
     values, smooth = dict(start), [name for name in SMOOTH if name in free or name == "log_scale"]
     bounds = {"variance": (LEAST_VARIANCE, _MOST_VARIANCE), **bounds}
-    for _ in range(_N_EXPANSIONS):
-        expansion = expand(member, showers, points(values, showers, free), smooth)
+    expansion = expand(member, showers, points(values, showers, free), smooth)
+    for number in range(_N_EXPANSIONS):
+        if number:
+            expansion = expand(member, showers, points(values, showers, free), smooth)
         before = dict(values)
         values |= _climb(member, showers, expansion, values, free, bounds)
         if all(abs(values[n] - before[n]) <= near for n, near in _NEAR.items() if n in free):

@@ -56,8 +56,11 @@ class MeasuredShowers:
         together = np.concatenate(layers)
         if empty := np.flatnonzero(together.sum(axis=1) <= 0).tolist():
             raise ValueError(f"shower {empty[0]} holds no energy: expected some in each")
-        known = [np.asarray(showers[name].values, dtype=float) for name in ("energy_gev", "theta_deg")]
-        return cls(torch.from_numpy(together), *map(torch.from_numpy, known), least)
+        energy, theta = (
+            torch.from_numpy(np.asarray(showers[name].values, dtype=float))
+            for name in ("energy_gev", "theta_deg")
+        )
+        return cls(torch.from_numpy(together), energy, theta, least)
 
     def __len__(self) -> int:
         """How many showers there are."""
