@@ -7,6 +7,7 @@ import xarray as xr
 from physics_twins import notebooks
 from physics_twins.calorimeter import files
 from physics_twins.calorimeter.model import load_flow
+from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.parameters import ParameterError
 
 
@@ -16,7 +17,9 @@ def test_simulate_leaves_showers_that_balance_and_files_that_agree(tmp_path):
     assert run.status == "complete"
     assert run.metrics["closure"] == pytest.approx(1, abs=0.01)
     assert run.metrics["visible_mev"] == pytest.approx(250, abs=20)
-    read = xr.concat(files.calochallenge_showers(run.folder / "calochallenge.hdf5"), "shower")
+    rings = CalorimeterParameters(**CALO_CHALLENGE_2)
+    blocks = files.calochallenge_showers(run.folder / "calochallenge.hdf5", rings)
+    read = xr.concat(blocks, "shower")
     assert read.sizes["shower"] == 20
     assert (run.folder / "threedgan.h5").stat().st_size > 10_000
 

@@ -33,6 +33,8 @@ def projections(shower: xr.DataArray, *, n_pixels: int = 40) -> dict[str, xr.Dat
     Raises:
         ValueError: It is no single shower.
     """
+    if "layer" in shower.dims:
+        shower = shower.rename(layer="depth")
     dims = {str(dim) for dim in shower.dims}
     if dims == {"depth", "angle", "radius"}:
         cells, across_mm = _unrolled(shower, n_pixels)

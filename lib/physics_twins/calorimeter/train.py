@@ -99,8 +99,10 @@ def _task(data: ShowerTensors, held_out: ShowerTensors, settings: FlowParameters
         return {"loss": -torch.cat(found).double().mean()}
 
     # The rate ends at 0, so that an average over past weights would only bring back worse ones.
-    total = max(settings.n_steps, 2)
-    schedule = OneCycleLR(optimizer, settings.learning_rate, total_steps=total, pct_start=0.1)
+    total = max(settings.n_steps, 4)
+    schedule = OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=total, pct_start=max(0.1, 2 / total)
+    )
     return Task(
         {"network": network},
         {"network": Objective(loss, optimizer, schedule)},
