@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from _table import Figure, this_machine
+from _table import Figure, share_error, this_machine
 from physics_twins.pulsar.calibrate import Calibration, calibrate
 from physics_twins.pulsar.fitting.pulse_fit import BOXCAR_PER_FWHM, PulseStart, fit_pulse
 from physics_twins.pulsar.fitting.pulse_limits import cramer_rao, ideal_snr
@@ -48,7 +48,7 @@ def parameters_dm_width_coverage() -> Figure:
     pulses = _pulses()
     values = [_q68(pulses["dm_error"]), _q68(pulses["width_error"]), float(pulses["covered"].mean())]
     errors = [_q68_error(pulses["dm_error"]), _q68_error(pulses["width_error"])]
-    errors.append(_share_error(float(pulses["covered"].mean()), N_PULSES))
+    errors.append(share_error(float(pulses["covered"].mean()), N_PULSES))
     limit = f"{_q68(pulses['dm_limit']):.3g}, {_q68(pulses['width_limit']):.3g}, 0.68"
     return Figure(values, errors, "", limit, this_machine(), PULSE_SEEDS)
 
@@ -62,7 +62,7 @@ def parameters_within() -> Figure:
     limits = {"dm": 1.0, "width": 0.2}
     shares = [float((np.abs(pulses[f"{n}_error"]) <= most).mean()) for n, most in limits.items()]
     search = [float((np.abs(pulses[f"{n}_search"]) <= most).mean()) for n, most in limits.items()]
-    errors = [_share_error(share, N_PULSES) for share in shares]
+    errors = [share_error(share, N_PULSES) for share in shares]
     reference = ", ".join(f"{share:.3g}" for share in search)
     return Figure(shares, errors, "", reference, this_machine(), PULSE_SEEDS)
 
@@ -70,7 +70,7 @@ def parameters_within() -> Figure:
 def parameters_coverage() -> Figure:
     """Part of the 68 % intervals that hold the truth: DM, width, position, S/N."""
     shares = [float(share) for share in _pulses()["covered"].mean(axis=0)]
-    errors = [_share_error(share, N_PULSES) for share in shares]
+    errors = [share_error(share, N_PULSES) for share in shares]
     return Figure(shares, errors, "", 0.68, this_machine(), PULSE_SEEDS)
 
 
@@ -85,7 +85,7 @@ def calibrate_s_coverage() -> Figure:
     """Seconds for one set of frames, and how many of the 68 % intervals hold the truth, over draws."""
     draws = _draws()
     spent_s, covered = draws["spent_s"], draws["covered"]
-    errors = [float(spent_s.std() / np.sqrt(N_DRAWS)), _share_error(float(covered.mean()), N_DRAWS)]
+    errors = [float(spent_s.std() / np.sqrt(N_DRAWS)), share_error(float(covered.mean()), N_DRAWS)]
     values = [float(np.median(spent_s)), float(covered.mean())]
     return Figure(values, errors, "s, 1", "10, 0.58-0.78", this_machine(), DRAW_SEEDS)
 
@@ -95,7 +95,7 @@ def calibrate_coverage() -> Figure:
     draws = _draws()
     shares = [float(each) for each in draws["covered"].mean(axis=0)]
     shares += [float(draws["arrivals"].mean()), float(draws["snrs"].mean())]
-    errors = [_share_error(share, N_DRAWS) for share in shares]
+    errors = [share_error(share, N_DRAWS) for share in shares]
     return Figure(shares, errors, "", 0.68, this_machine(), DRAW_SEEDS)
 
 
@@ -133,7 +133,7 @@ def drift_false_found() -> Figure:
 def drift_named() -> Figure:
     """Share of the changes of scattering that are called that, and nothing else."""
     share = float(_watched()["named"].mean())
-    return Figure(share, _share_error(share, N_STREAMS), "", 1.0, this_machine(), STREAM_SEEDS)
+    return Figure(share, share_error(share, N_STREAMS), "", 1.0, this_machine(), STREAM_SEEDS)
 
 
 @cache
@@ -250,12 +250,6 @@ def _q68_error(errors: NDArray[np.float64]) -> float:
     """Return the standard error of `_q68`, from resampling."""
     rng = np.random.default_rng(0)
     return float(np.std([_q68(rng.choice(errors, len(errors))) for _ in range(200)]))
-
-
-def _share_error(share: float, n: int) -> float:
-    """Return the standard error of a share, not zero at its ends (Agresti and Coull 1998)."""
-    middle = (share * n + 2) / (n + 4)
-    return float(np.sqrt(middle * (1 - middle) / (n + 4)))
 
 
 BENCHMARKS = {

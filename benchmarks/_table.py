@@ -53,6 +53,16 @@ def median_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return statistics.median(ordered), (high - low) / 2
 
 
+def share_error(share: float, n: int) -> float:
+    """Return the standard error of a share of `n`, not zero at its ends (Agresti and Coull 1998).
+
+    >>> round(share_error(0.5, 100), 3), share_error(1.0, 100) > 0
+    (0.049, True)
+    """
+    middle = (share * n + 2) / (n + 4)
+    return math.sqrt(middle * (1 - middle) / (n + 4))
+
+
 def run_benchmarks(
     benchmarks: Mapping[str, Callable[[], Figure]], arguments: Sequence[str] | None = None
 ) -> int:

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
+
+from physics_twins.twin import Estimate
 
 # One frame counts for no more than so many standard deviations, so that a single outlier cannot call.
 MAX_SIGMA = 4.0
@@ -31,6 +34,23 @@ class Call:
     direction: int
     n_frames: int
     score: float
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A change that a monitor has found.
+
+    Attributes:
+        frame: The frame that called, counted from the first that was watched.
+        parameter: What changed most likely.
+        n_frames: Frames since the change.
+        change: By how much; None for a number that is not known so.
+    """
+
+    frame: int
+    parameter: str
+    n_frames: int
+    change: Estimate | None
 
 
 class ChangeTest:
@@ -92,6 +112,41 @@ class ChangeTest:
         side, number = np.unravel_index(int(self.sums.argmax()), self.sums.shape)
         n_frames = int(self.n_frames[side, number])
         return Call(self.names[number], (1, -1)[side], n_frames, self.score)
+
+
+def watched(
+    scores: Sequence[float],
+    deviations: Sequence[Mapping[str, float]],
+    names: Sequence[str],
+    *,
+    frame: str = "Frame",
+) -> xr.Dataset:
+    """Return what a monitor has seen.
+
+    Args:
+        scores: The drift score after each frame.
+        deviations: What each frame said of each number, in standard deviations.
+        names: The numbers.
+        frame: What a frame is called.
+
+    Returns:
+        `drift_score` (frame), an alarm where it is 1 or more, and `deviation` (frame, number).
+    """
+    away = np.array([[each.get(name, np.nan) for name in names] for each in deviations])
+    return xr.Dataset(
+        {
+            "drift_score": ("frame", np.array(scores, dtype=float), {"units": "1"}),
+            "deviation": (
+                ("frame", "number"),
+                away.reshape(len(scores), len(names)),
+                {"units": "sigma"},
+            ),
+        },
+        coords={
+            "number": ("number", np.array(names), {"long_name": "What is watched"}),
+            "frame": ("frame", np.arange(len(scores)), {"units": "1", "long_name": frame}),
+        },
+    )
 
 
 def long_run_scatter(values: NDArray[np.float64], *, reach: int = 8) -> tuple[float, float]:

@@ -133,6 +133,7 @@ def audit(
     batch: int = 50,
     alpha: float = ALPHA,
     go_on: bool = False,
+    on_batch: Callable[[Audit], None] | None = None,
 ) -> xr.Dataset:
     """Fire real showers in batches until the twin is rejected or enough have been seen.
 
@@ -145,6 +146,7 @@ def audit(
         batch: So many are fired at once.
         alpha: Largest probability of a false alarm, at any stopping time.
         go_on: Whether to go on after the twin is rejected, for a closer look at its bias.
+        on_batch: Called with the test after each batch.
 
     Returns:
         `evidence` (n, the number of showers seen), `twin`, `corrected`, `error`, `low`, `high`
@@ -156,7 +158,10 @@ def audit(
     seen = []
     for first in range(0, n_showers, batch):
         seen.append(features(fire(first, min(batch, n_showers - first))))
-        if test.add(_columns(seen[-1])) and not go_on:
+        is_rejected = test.add(_columns(seen[-1]))
+        if on_batch:
+            on_batch(test)
+        if is_rejected and not go_on:
             break
     real: Any = xr.concat(seen, "shower", join="exact")
     units = {name: str(told[name].attrs["units"]) for name in NUMBERS}

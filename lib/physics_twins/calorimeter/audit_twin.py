@@ -1,18 +1,28 @@
-"""Audit the flow with real Geant4, fired on workers while the test goes on."""
+"""Audit a flow for one energy, angle and thickness against Geant4's showers, fired on workers.
 
-from functools import partial
+The real showers are those of `simulate`, each with a seed of its own, compared in their order: the
+result is the same whatever the number of workers. Batches are requested ahead, so that no worker waits
+while the last one is compared; what is not needed is cancelled.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from physics_twins.calorimeter import audit as audits
-from physics_twins.calorimeter import simulate
+from physics_twins import datasets
+from physics_twins.calorimeter import samples, simulate
+from physics_twins.calorimeter.audit import ALPHA, Audit, audit
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 
-# Showers of the flow that Geant4's are ranked among.
-N_TWIN = 2000
+N_TWIN = 1000
+# The twin's showers have another seed than the real ones, which share their particles otherwise.
+_TWIN_SEED = 1_000_003
+# Showers that a worker makes at once, and how many of those are requested for each worker.
+_PIECE_SHOWERS, _PIECES_AHEAD = 10, 3
 
 
 def audit_twin(
@@ -22,31 +32,136 @@ def audit_twin(
     seed: int,
     n_showers: int = 500,
     batch: int = 50,
+    n_twin: int = N_TWIN,
+    alpha: float = ALPHA,
+    go_on: bool = False,
     client: Any = None,
-    progress: bool = False,
-    **options: Any,
+    folder: str | Path | None = None,
+    extrapolate: bool = False,
+    progress: bool = True,
+    on_batch: Callable[[Audit], None] | None = None,
 ) -> xr.Dataset:
-    """Return what `audit.audit` finds when Geant4 fires at the flow, batch by batch.
-
-    It ends at the shower where the flow is rejected, or after `n_showers`. Interrupted by Ctrl-C, it
-    leaves no work behind on the workers.
+    """Fire showers of Geant4 until the flow is rejected or enough have been seen.
 
     Args:
         model: A trained flow.
-        parameters: Energy, angle and calorimeter that are looked at; `n_showers` of them counts not.
-        seed: Of Geant4's showers, whatever the number of workers; the flow's have the next one.
-        n_showers: Showers of Geant4 at most.
-        batch: So many are fired at once.
-        client: A Dask client whose workers fire them.
-        progress: Whether to show a bar for each batch.
-        options: Those of `audit.audit`: `alpha`, `go_on`.
+        parameters: Energy, angle and thickness that are audited; `n_showers` of it is not used.
+        seed: Of the real showers; the flow's have another.
+        n_showers: Real showers at most.
+        batch: So many are compared at once.
+        n_twin: Showers of the flow.
+        alpha: Largest probability of a false alarm, at any stopping time.
+        go_on: Whether to go on after the flow is rejected, for a closer look at its bias.
+        client: A Dask client whose workers make the real showers; by default this process does.
+        folder: Where the real showers are kept; an audit that was interrupted finds them there and goes
+            on. By default they are not kept.
+        extrapolate: Whether energies, angles and thickness may lie outside the trained range.
+        progress: Whether to show a progress bar.
+        on_batch: Called with the test after each batch.
+
+    Returns:
+        As `audit.audit`; its attribute `verdict` says "not rejected after n showers" or "rejected
+        here", and at which; `energy_gev`, `theta_deg`, `absorber_mm` and `model` what was audited.
 
     Raises:
-        ValueError: The flow was not trained for this.
+        ValueError: The flow is not for these showers, or the folder holds those of another audit.
+        Geant4Error: Geant4 gave up on a shower.
+        KeyboardInterrupt: The user stopped it; the workers stop soon.
     """
-    # Another seed: the particles of the flow are drawn independently of Geant4's.
-    twin = generate(model, parameters.replace(n_showers=N_TWIN), seed=seed + 1)
-    fire = partial(simulate.part, parameters, seed=seed, client=client, progress=progress)
-    found = audits.audit(fire, twin, seed=seed, n_showers=n_showers, batch=batch, **options)
-    asked = {n: getattr(parameters, n) for n in ("energy_gev", "theta_deg", "absorber_mm")}
-    return found.assign_attrs(asked | {"model": model.address})
+    asked = parameters.replace(n_showers=n_twin)
+    twin = generate(model, asked, seed=seed + _TWIN_SEED, extrapolate=extrapolate)
+    with Showers(parameters, seed, n_showers, client=client, folder=folder, progress=progress) as real:
+        options = {"alpha": alpha, "go_on": go_on, "on_batch": on_batch}
+        found = audit(real, twin, seed=seed, n_showers=n_showers, batch=batch, **options)
+    told = {n: getattr(parameters, n) for n in ("energy_gev", "theta_deg", "absorber_mm")}
+    return found.assign_attrs(told | {"model": model.address})
+
+
+class Showers:
+    """Showers of Geant4 in their order, requested ahead; a context that cancels what is left.
+
+    It is called with the first shower and how many, one batch after the other, as `audit` does.
+    """
+
+    def __init__(
+        self,
+        parameters: CalorimeterParameters,
+        seed: int,
+        n_showers: int,
+        *,
+        client: Any = None,
+        folder: str | Path | None = None,
+        progress: bool = False,
+    ) -> None:
+        """Begin; nothing is requested yet.
+
+        Raises:
+            ValueError: The folder holds other showers.
+        """
+        from tqdm.auto import tqdm
+
+        self._parameters, self._seed, self._n_showers = parameters, seed, n_showers
+        self._client, self._folder = client, None if folder is None else Path(folder).expanduser()
+        if self._folder:
+            samples.claim(self._folder, parameters, seed)
+        self._ahead: dict[int, Any] = {}
+        self._requested = 0
+        self._piece = (-1, xr.Dataset())
+        self._bar = tqdm(total=n_showers, unit="shower", disable=not progress)
+
+    def __enter__(self) -> "Showers":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Cancel what was requested and not taken."""
+        self._bar.close()
+        if self._client is not None:
+            self._client.cancel(list(self._ahead.values()))
+        self._ahead.clear()
+
+    def __call__(self, first: int, count: int) -> xr.Dataset:
+        """Return showers number `first` and following, in the form of `simulate`."""
+        pieces = []
+        while count > 0:
+            start = first - first % _PIECE_SHOWERS
+            if self._piece[0] != start:
+                self._piece = start, self._made(start)
+            found = self._piece[1].isel(shower=slice(first - start, first - start + count))
+            pieces.append(found)
+            first, count = first + found.sizes["shower"], count - found.sizes["shower"]
+            self._bar.update(found.sizes["shower"])
+        options: Any = {"join": "exact", "data_vars": "minimal", "coords": "minimal"}
+        return xr.concat(pieces, "shower", compat="equals", combine_attrs="drop_conflicts", **options)
+
+    def _made(self, first: int) -> xr.Dataset:
+        """Return a whole piece, from the folder where it is there."""
+        count = min(_PIECE_SHOWERS, self._n_showers - first)
+        if not self._folder:
+            return self._fired(first, count)
+        path = self._folder / f"showers-from-{first:07d}.nc"
+        if path.is_file():
+            found = datasets.open_dataset(path)
+            if found.sizes["shower"] >= count:
+                return found
+        made = self._fired(first, count)
+        datasets.save(made, path)
+        return made
+
+    def _fired(self, first: int, count: int) -> xr.Dataset:
+        if self._client is None:
+            return simulate.chunk(self._parameters, self._seed, first, count)
+        self._request(first)
+        future = self._ahead.pop(first)
+        made = future.result()
+        future.release()
+        return made
+
+    def _request(self, first: int) -> None:
+        """Have workers make the piece that begins at `first`, and the next ones."""
+        n_ahead = _PIECES_AHEAD * max(len(self._client.nthreads()), 1)
+        last = min(first + n_ahead * _PIECE_SHOWERS, self._n_showers)
+        for start in range(max(first, self._requested), last, _PIECE_SHOWERS):
+            told = (self._parameters, self._seed, start, min(_PIECE_SHOWERS, self._n_showers - start))
+            self._ahead[start] = self._client.submit(simulate.chunk, *told, pure=False)
+            self._requested = start + _PIECE_SHOWERS

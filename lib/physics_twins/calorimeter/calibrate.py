@@ -1,32 +1,47 @@
-"""Fit the twin to measured showers: energy scale, resolution, angle and absorbers, with errors."""
+"""Fit the twin to measured showers: energy scale, resolution, angle and thickness, with errors.
 
+The energy scale shows in the visible energy alone; the thickness of the absorbers in how deep showers
+reach, counted in layers, and hardly in the visible energy: so the two can be told apart. An angle
+hardly shows in either, since cells are turned with the particle: its error is some degrees.
+"""
+
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
 
-from physics_twins.calorimeter.flow.layer_fit import FITTED, Fit, Layers, fit, log_likelihood
-from physics_twins.calorimeter.flow.shower_tensors import check_form
-from physics_twins.calorimeter.infer import infer
-from physics_twins.calorimeter.model import ShowerFlow
+from physics_twins import datasets
+from physics_twins.calorimeter.fitting.goodness import Goodness, goodness
+from physics_twins.calorimeter.fitting.maximum import Maximum, first_guess, maximise
+from physics_twins.calorimeter.fitting.measured import MeasuredShowers
+from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
+from physics_twins.calorimeter.model import RANGES, ShowerFlow
+from physics_twins.calorimeter.observe import observe
 from physics_twins.calorimeter.twin_parameters import CalibrationParameters
 from physics_twins.twin import Estimate, Range, TwinState
 
-MIN_SHOWERS = 50
-# Showers of the twin for each measured one, against which the fit is judged.
-_N_TWIN = 2
-_FIRST_SCATTERS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
-_SWITCHES = {
-    "fit_energy_scale": "energy_scale",
-    "fit_absorber": "absorber_mm",
-    "fit_resolution": "resolution_squared",
-    "fit_angle": "theta_deg",
+# The fit looks so far beyond the thicknesses and angles that the flow was trained for, which then shows
+# in the health of the state.
+_BEYOND: Mapping[str, float] = {"absorber_mm": 0.05, "theta_deg": 3.0}
+_SCALES = (0.5, 2.0)
+# What the fit counts in, by the name of what it reports.
+COORDINATES: Mapping[str, str] = {
+    "energy_scale": "log_scale",
+    "resolution": "variance",
+    "theta_deg": "theta_deg",
+    "absorber_mm": "absorber_mm",
 }
+UNITS: Mapping[str, str] = {
+    "energy_scale": "1",
+    "resolution": "1",
+    "theta_deg": "deg",
+    "absorber_mm": "mm",
+}
+MIN_SHOWERS = 20
 
 
 @dataclass(frozen=True)
@@ -34,37 +49,55 @@ class Calibration:
     """The twin as measured showers say it is.
 
     Attributes:
-        parameters: `energy_scale`, measured over true energy, `absorber_mm`, and where they were fitted
-            `resolution`, the relative scatter beyond the shower's own, and `theta_deg`; each with its
-            68 % interval, from the showers' number and from what the flow has not learnt well.
-        fit: The fit itself.
-        residual: Mean energy of each layer, measured and of the calibrated twin, `pull` (layer) their
-            difference in standard errors.
-        score: `p_value`, the probability that the calibrated twin's own showers are as unlikely, or
-            more; `log_likelihood` of a shower and of the twin's own; `n_showers`.
+        parameters: Those of `energy_scale`, `resolution`, `theta_deg` and `absorber_mm` that were
+            fitted, each with its 68 % interval; those that were held, without one.
+        parts: For each fitted parameter how much of its error is from the showers and how much from
+            the flow: variables `showers`, `ensemble`, dimension `parameter`.
+        members: The fit under each network of the flow.
+        correlation: Of the fitted parameters, from the showers, shape (parameter, other).
+        goodness: Measured showers beside those that the calibrated twin draws.
+        n_showers: How many were fitted.
+        model: Address of the flow.
+        ranges: What the flow was trained for.
     """
 
     parameters: dict[str, Estimate]
-    fit: Fit
-    residual: xr.Dataset
-    score: dict[str, float]
+    parts: xr.Dataset
+    members: tuple[Maximum, ...]
+    correlation: xr.DataArray
+    goodness: Goodness
+    n_showers: int
+    model: str
+    ranges: Mapping[str, tuple[float, float]]
 
-    def state(self, model: ShowerFlow, data_id: str, *, now: datetime | None = None) -> TwinState:
+    @property
+    def residual(self) -> xr.Dataset:
+        """What the calibrated twin leaves of the longitudinal profile; see `Goodness.profile`."""
+        return self.goodness.profile
+
+    @property
+    def score(self) -> dict[str, float]:
+        """How well the showers are explained: probabilities of as large a difference by chance."""
+        return {**self.goodness.p_values, "n_showers": float(self.n_showers)}
+
+    def state(self, data_id: str, *, now: datetime | None = None) -> TwinState:
         """Return the twin's state record.
 
         Args:
-            model: The flow that was calibrated.
-            data_id: What it was calibrated on, in words or as a file's name and hash.
-            now: When the data were seen; the present by default.
+            data_id: From `identity`.
+            now: When the showers were seen; the present by default.
         """
-        names = [name for name in ("absorber_mm", "theta_deg") if name in self.parameters]
-        valid = {n: Range(low=model.ranges[n][0], high=model.ranges[n][1]) for n in names}
+        valid = {
+            name: Range(low=float(low), high=float(high))
+            for name, (low, high) in self.ranges.items()
+            if name in self.parameters
+        }
         return TwinState(
             twin="calorimeter",
             data_id=data_id,
             parameters=self.parameters,
             valid_range=valid,
-            model_version=f"flow {model.address or 'not saved'}",
+            model_version=self.model or "a flow that is not saved",
             last_sync=now or datetime.now(UTC),
         ).checked(now=now)
 
@@ -75,156 +108,164 @@ def calibrate(
     *,
     seed: int,
     settings: CalibrationParameters | None = None,
-    absorber_mm: float | None = None,
 ) -> Calibration:
-    """Fit the twin to measured showers of known energies, by the likelihood of their layer energies.
+    """Fit the twin to measured showers by maximum likelihood of their layer energies.
 
-    Scale and thickness both change how much is seen; only the thickness changes at which depth.
+    Every member of the flow is fitted by itself. The result is their mean; its error adds in quadrature
+    what the showers leave open and what the members disagree on, as a jackknife of five that each leave
+    out a fifth of what they could learn from.
 
     Args:
         model: A trained flow.
-        showers: Measured, in the form of `simulate`; a few hundred will do.
-        seed: Of the showers against which the fit is judged.
-        settings: What is fitted.
-        absorber_mm: Where the thickness begins, or stays; by default the middle of the trained range.
+        showers: Measured, in the form of `simulate`; `energy_gev` of each particle is known, and
+            `theta_deg` unless it is fitted. Nothing else of them is used but their cells.
+        seed: Of the showers that the twin draws to judge itself.
+        settings: What is fitted, and what is held at which value.
 
     Raises:
-        ValueError: Nothing is to be fitted, there are too few showers or some without energy, or their
-            energies lie outside the trained range.
+        ValueError: There are too few showers, nothing is to be fitted, the showers have other cells
+            than the flow, or energies or angles lie outside its range.
     """
-    free = _free(settings or CalibrationParameters())
-    data = _layers(model, showers)
-    start = _start(model, showers, absorber_mm, free, data)
-    found = fit(model.members, data, start, free)
-    values = {**start, **dict(zip(free, map(float, found.values), strict=True))}
-    residual, score = _judged(model, showers, data, values, seed)
-    score["converged"] = float(found.converged)
-    return Calibration(_estimates(found), found, residual, score)
+    settings = settings or CalibrationParameters()
+    measured = MeasuredShowers.of(showers)
+    names = _fitted(settings)
+    _check(model, measured, names)
+    found = _maxima(model, measured, names, settings)
+    estimates, parts = _estimates(found, names)
+    held = {
+        "energy_scale": settings.expected_scale,
+        "resolution": settings.expected_resolution,
+        "absorber_mm": settings.expected_absorber_mm,
+    }
+    parameters = {name: Estimate.of(v, 0.0, UNITS[name]) for name, v in held.items()} | estimates
+    drawn = observe(model, parameters, showers, seed=seed, extrapolate=True)
+    tested = goodness(model.members, measured, MeasuredShowers.of(drawn), found)
+    correlation = _correlation(found, names)
+    facts = (len(measured), model.address, model.ranges)
+    return Calibration(parameters, parts, found, correlation, tested, *facts)
 
 
-def measured(showers: xr.Dataset, energy_scale: float) -> xr.Dataset:
-    """Return showers as a detector gives them that measures so many times the energy.
+def naive(showers: xr.Dataset) -> dict[str, Estimate]:
+    """Return scale and resolution without a twin: mean and scatter of visible over incident energy.
 
-    >>> showers = xr.Dataset({"showers": ("shower", [2.0])})
-    >>> float(measured(showers, 1.5)["showers"][0])
-    3.0
+    The baseline: it counts the energy that no cell sees, and the showers' own fluctuations, as the
+    detector's.
+
+    Args:
+        showers: Measured.
     """
-    return showers.assign(showers=showers["showers"] * energy_scale)
+    response = MeasuredShowers.of(showers).response.numpy()
+    n, mean, sigma = len(response), float(response.mean()), float(response.std(ddof=1))
+    return {
+        "energy_scale": Estimate.of(mean, sigma / math.sqrt(n)),
+        "resolution": Estimate.of(sigma / mean, sigma / mean / math.sqrt(2 * n)),
+    }
 
 
-def _free(settings: CalibrationParameters) -> list[str]:
-    free = [name for switch, name in _SWITCHES.items() if getattr(settings, switch)]
-    if not free:
-        raise ValueError(f"nothing is to be fitted: set one of {', '.join(_SWITCHES)}")
-    return free
+def identity(showers: xr.Dataset) -> str:
+    """Return what tells showers from others: who made them, and the SHA-256 of cells and particles."""
+    names = [name for name in ("showers", "energy_gev", "theta_deg") if name in showers]
+    maker = str(showers.attrs.get("made_by", "showers"))[:60]
+    return f"{maker} sha256:{datasets.content_sha256(showers[names])}"
 
 
-def _layers(model: ShowerFlow, showers: xr.Dataset) -> Layers:
-    check_form(showers)
-    n = showers.sizes["shower"]
-    if n < MIN_SHOWERS:
-        raise ValueError(f"{n} showers are too few to calibrate with: give {MIN_SHOWERS} or more")
-    layers = showers["showers"].sum(("angle", "radius"), dtype=float).transpose("shower", ...).values
-    if not (np.isfinite(layers).all() and (layers.sum(axis=1) > 0).all()):
-        bad = np.flatnonzero(~(np.isfinite(layers).all(axis=1) & (layers.sum(axis=1) > 0)))[0]
-        raise ValueError(f"showers: shower {bad} has no energy, or one that is not a number")
-    energy, theta = (showers[name].values.astype(float) for name in ("energy_gev", "theta_deg"))
-    low, high = model.ranges["energy_gev"]
-    if energy.min() < low or energy.max() > high:
-        raise ValueError(
-            f"energy_gev = {energy.min():g} to {energy.max():g} GeV is not within {low:g} to {high:g}"
-            " GeV, in which this flow was trained"
-        )
-    return Layers(*(torch.from_numpy(np.asarray(each)) for each in (layers, energy, theta)))
+def _fitted(settings: CalibrationParameters) -> tuple[str, ...]:
+    chosen = {
+        "energy_scale": settings.fit_scale,
+        "resolution": settings.fit_resolution,
+        "theta_deg": settings.fit_angle,
+        "absorber_mm": settings.fit_absorber,
+    }
+    names = tuple(name for name, is_free in chosen.items() if is_free)
+    if not names:
+        raise ValueError("nothing is to be fitted: set fit_scale, fit_absorber or another to true")
+    return names
 
 
-def _start(
+def _check(model: ShowerFlow, measured: MeasuredShowers, names: tuple[str, ...]) -> None:
+    if len(measured) < MIN_SHOWERS:
+        raise ValueError(f"{len(measured)} showers are too few: {MIN_SHOWERS} or more are needed")
+    known = {"energy_gev": measured.energy_gev, "theta_deg": measured.theta_deg}
+    for name, values in known.items():
+        if name in names:
+            continue
+        (low, high), unit = model.ranges[name], RANGES[name]
+        outside = values[~((values >= low) & (values <= high))]
+        if len(outside):
+            raise ValueError(
+                f"{name} = {float(outside[0]):g} {unit} is outside {low:g} to {high:g} {unit}, in which"
+                " this flow was trained"
+            )
+
+
+def _maxima(
     model: ShowerFlow,
-    showers: xr.Dataset,
-    absorber_mm: float | None,
-    free: list[str],
-    data: Layers,
-) -> dict[str, float]:
-    """Return where the fit begins: seen is as much as by the twin; the likeliest of a few scatters."""
-    low, high = model.absorber_mm
-    start = {"energy_scale": 1.0, "absorber_mm": absorber_mm or (low + high) / 2}
-    start["resolution_squared"] = 0.0
-    if "theta_deg" in free:
-        start["theta_deg"] = float(data.theta_deg.mean())
-    if "energy_scale" in free:
-        drawn = infer(model, showers.assign_attrs(absorber_mm=start["absorber_mm"]), seed=0, member=0)
-        seen = float(drawn["showers"].sum(dtype=float))
-        start["energy_scale"] = float(data.layer_mev.sum()) / seen
-    if "resolution_squared" in free:
-        tried = [{**start, "resolution_squared": sigma**2} for sigma in _FIRST_SCATTERS]
-        likely = [float(log_likelihood(model.members[0], data, each).mean()) for each in tried]
-        start = tried[int(np.argmax(likely))]
-    return start
+    measured: MeasuredShowers,
+    names: tuple[str, ...],
+    settings: CalibrationParameters,
+) -> tuple[Maximum, ...]:
+    free = [COORDINATES[name] for name in names]
+    bounds = {"log_scale": (math.log(_SCALES[0]), math.log(_SCALES[1]))}
+    for name, more in _BEYOND.items():
+        low, high = model.ranges[name]
+        bounds[name] = max(low - more, 0.0), high + more
+    start = {
+        "log_scale": math.log(settings.expected_scale),
+        "variance": max(settings.expected_resolution**2, LEAST_VARIANCE),
+        "theta_deg": float(measured.theta_deg.mean()),
+        "absorber_mm": settings.expected_absorber_mm,
+    }
+    start = first_guess(model.members[0], measured, start, free, bounds)
+    found: list[Maximum] = []
+    for member in model.members:
+        begin = found[-1].values if found else start
+        found.append(maximise(member, measured, begin, free, bounds))
+    return tuple(found)
 
 
-def _estimates(found: Fit) -> dict[str, Estimate]:
-    """Return values with errors of both kinds: of the showers, and of the flow by its jackknife."""
-    n = len(found.members)
-    apart = found.members - found.members.mean(axis=0)
-    flow = (n - 1) / n * (apart**2).sum(axis=0)
-    errors = np.sqrt(np.diag(found.covariance) + flow)
-    estimates = {}
-    for name, value, error in zip(found.names, found.values, errors, strict=True):
-        if name == "resolution_squared":
-            low, high = np.sqrt(max(value - error, 0.0)), np.sqrt(value + error)
-            best = float(np.sqrt(value))
-            estimates["resolution"] = Estimate(value=best, low=float(min(low, best)), high=float(high))
-        else:
-            estimates[name] = Estimate.of(value, error, FITTED[name][0])
-    return estimates
-
-
-def _judged(
-    model: ShowerFlow, showers: xr.Dataset, data: Layers, values: Mapping[str, float], seed: int
-) -> tuple[xr.Dataset, dict[str, float]]:
-    """Return how the calibrated twin's layers differ, and how likely what was measured is to it."""
-    drawn = _twin_layers(model, showers, data, values, seed)
-    own = _likely(model, Layers(drawn[0], data.energy_gev, data.theta_deg), values)
-    seen = _likely(model, data, values)
-    away = (seen.mean() - own.mean()) / np.hypot(*(x.std() / np.sqrt(len(x)) for x in (seen, own)))
-    n = len(data.energy_gev)
-    both = data.layer_mev.numpy(), torch.stack(drawn).mean(dim=0).numpy()
-    apart = both[0] - both[1]
-    error = apart.std(axis=0, ddof=1) / np.sqrt(n)
-    pull = np.divide(apart.mean(axis=0), error, out=np.zeros_like(error), where=error > 0)
+def _estimates(
+    found: tuple[Maximum, ...], names: tuple[str, ...]
+) -> tuple[dict[str, Estimate], xr.Dataset]:
+    """Return the mean of the members' values with its interval, and what the interval is made of."""
+    values = np.array([[each.values[COORDINATES[name]] for name in names] for each in found])
+    n, mean = len(found), values.mean(axis=0)
+    ensemble = (n - 1) / n * ((values - mean) ** 2).sum(axis=0)
+    shower = np.mean([np.diag(each.covariance) for each in found], axis=0)
+    estimates, rows = {}, []
+    for number, name in enumerate(names):
+        sigma = math.sqrt(shower[number] + ensemble[number])
+        estimates[name] = _reported(name, float(mean[number]), sigma)
+        half = estimates[name].error / sigma if sigma > 0 else 0.0
+        rows.append((half * math.sqrt(shower[number]), half * math.sqrt(ensemble[number])))
+    about = {"showers": "Error from the number of showers", "ensemble": "Error of the flow"}
     variables = {
-        "measured": ("layer", both[0].mean(axis=0), {"units": "MeV", "long_name": "Measured"}),
-        "twin": ("layer", both[1].mean(axis=0), {"units": "MeV", "long_name": "Calibrated twin"}),
-        "pull": ("layer", pull, {"units": "1", "long_name": "Difference in standard errors"}),
+        key: ("parameter", np.array(rows)[:, column], {"units": "as in unit", "long_name": words})
+        for column, (key, words) in enumerate(about.items())
     }
-    about = {"units": "1", "long_name": "Layer"}
-    residual = xr.Dataset(variables, {"layer": ("layer", np.arange(len(pull)), about)})
-    score = {
-        "p_value": float(2 * stats.norm.sf(abs(away))),
-        "log_likelihood": float(seen.mean()),
-        "log_likelihood_twin": float(own.mean()),
-        "n_showers": float(n),
+    coordinates = {
+        "parameter": ("parameter", list(names)),
+        "unit": ("parameter", [UNITS[name] for name in names]),
     }
-    return residual, score
+    return estimates, xr.Dataset(variables, coordinates)
 
 
-def _twin_layers(
-    model: ShowerFlow, showers: xr.Dataset, data: Layers, values: Mapping[str, float], seed: int
-) -> list[torch.Tensor]:
-    """Return layer energies of the calibrated twin, as measured, for the same particles, some times."""
-    asked = showers.assign_attrs(absorber_mm=values["absorber_mm"])
-    if "theta_deg" in values:
-        asked = asked.assign(theta_deg=asked["theta_deg"] * 0 + values["theta_deg"])
-    rng = np.random.default_rng(seed)
-    found = []
-    for n in range(_N_TWIN):
-        drawn = infer(model, asked, seed=seed + n, extrapolate=True)
-        layers = drawn["showers"].sum(("angle", "radius"), dtype=float).values
-        scatter = 1 + np.sqrt(values["resolution_squared"]) * rng.standard_normal((len(layers), 1))
-        found.append(torch.from_numpy(layers * values["energy_scale"] * scatter))
-    return found
+def _reported(name: str, value: float, sigma: float) -> Estimate:
+    """Return a coordinate of the fit with its interval, as what it is called outside."""
+    if name == "energy_scale":
+        ends = [math.exp(value + side * sigma) for side in (-1, 0, 1)]
+    elif name == "resolution":
+        # A variance may come out at nothing: then the interval begins there.
+        ends = [math.sqrt(max(value + side * sigma, 0.0)) for side in (-1, 0, 1)]
+    else:
+        ends = [value + side * sigma for side in (-1, 0, 1)]
+    return Estimate(value=ends[1], low=ends[0], high=ends[2], unit=UNITS[name])
 
 
-def _likely(model: ShowerFlow, data: Layers, values: Mapping[str, float]) -> NDArray[np.float64]:
-    each = [log_likelihood(member, data, values).numpy() for member in model.members]
-    return np.mean(each, axis=0)
+def _correlation(found: tuple[Maximum, ...], names: tuple[str, ...]) -> xr.DataArray:
+    covariance: NDArray[np.float64] = np.mean([each.covariance for each in found], axis=0)
+    sigma = np.sqrt(np.diag(covariance))
+    about = {"units": "1", "long_name": "Correlation of the errors"}
+    values = covariance / np.outer(sigma, sigma)
+    return xr.DataArray(
+        values, {"parameter": list(names), "other": list(names)}, ("parameter", "other"), attrs=about
+    )

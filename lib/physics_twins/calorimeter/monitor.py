@@ -1,234 +1,213 @@
-"""Follow batches of showers with a calibrated twin, and call when the calorimeter has aged."""
+"""Follow a stream of showers with a calibrated twin, and call when the calorimeter has aged.
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+Each shower says how its likelihood would rise with the energy scale, the scatter of the gain and the
+thickness of the absorbers, that is the depth. Batches of showers say it together: each number's change
+as one Newton step from the calibrated values would have it, all others free, so that what has not
+changed shows no change. Page's test adds up what batches say (`drift`).
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.calorimeter.evaluating.features import features
-from physics_twins.calorimeter.infer import infer
+from physics_twins.calorimeter.calibrate import COORDINATES, UNITS
+from physics_twins.calorimeter.fitting.maximum import Maximum, maximise, slopes_at
+from physics_twins.calorimeter.fitting.measured import MeasuredShowers
+from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.twin_parameters import MonitorParameters
-from physics_twins.drift import ChangeTest
+from physics_twins.drift import Alarm, Call, ChangeTest, watched
 from physics_twins.twin import Estimate, TwinState
 
-# What is watched, and the parameter of the state that a change of it points to.
-POINTS_TO = {"response": "energy_scale", "depth_layers": "absorber_mm", "scatter": "resolution"}
-# Showers of the twin for each measured one.
-_N_TWIN = 8
-# A change by more standard deviations of a batch is looked for as if it were so large: since single
-# batches count for no more than four, half of a larger one could not be passed.
-_MAX_SHIFT = 3.0
-_MOST_SIGMA = 3.0
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """A change that was found.
-
-    Attributes:
-        batch: The batch that called, counted from the first that was watched.
-        number: What changed: `response`, `depth_layers` or `scatter`.
-        parameter: The parameter of the state that this points to.
-        n_batches: Batches since the change, as the test dates it.
-        change: By how much, in the mean of these batches; relative for response and scatter.
-    """
-
-    batch: int
-    number: str
-    parameter: str
-    n_batches: int
-    change: Estimate
+WATCHED: tuple[str, ...] = ("energy_scale", "resolution", "absorber_mm")
+MIN_QUIET_SHOWERS = 100
+# A change that moves a batch by more standard deviations is looked for as if it moved it by so many, so
+# that several batches must call it, not one.
+MAX_SHIFT = 2.0
+# What is normal is known with an error: so many of its standard deviations do not count as a change.
+SLACK_SIGMA = 1.0
+# So many of the last showers say by how much a number has changed.
+MAX_SHOWERS_FITTED = 500
 
 
 class Monitor:
-    """Watches showers of known energies and angles.
-
-    Each shower is held against the calibrated twin's showers of the same particle, so that batches of
-    any energies and angles in the trained range can follow each other.
+    """Watches a stream of showers.
 
     Attributes:
         state: The twin's record, with its health as seen.
-        alarms: All that were called.
+        alarms: All that were called; `frame` counts batches.
+        since: Showers of the batches since the change that the last alarm has found: what to calibrate
+            on again. None without an alarm.
     """
 
     def __init__(
         self,
         model: ShowerFlow,
         state: TwinState,
+        quiet: xr.Dataset,
         *,
-        seed: int,
         settings: MonitorParameters | None = None,
     ) -> None:
-        """Begin with no sign of a change.
+        """Learn from quiet showers what is normal; those of the calibration will do.
+
+        One member of the flow reads the showers: what it is wrong about is as wrong in quiet ones.
 
         Args:
-            model: The flow that was calibrated.
+            model: The flow.
             state: The calibrated state.
-            seed: Of the twin's showers.
+            quiet: Showers in the form of `simulate`.
             settings: Changes to look for, and the alarm's threshold.
-        """
-        self.settings = settings or MonitorParameters()
-        self.state, self.alarms = state, []
-        self._model, self._seed, self._n_seen = model, seed, 0
-        self._test = ChangeTest(tuple(POINTS_TO), threshold=self.settings.alarm_threshold)
-        self._since: list[dict[str, tuple[float, float]]] = []
 
-    alarms: list[Alarm]
+        Raises:
+            ValueError: There are too few showers, or they have other cells than the flow.
+        """
+        self.settings, self.state = settings or MonitorParameters(), state
+        self.alarms: list[Alarm] = []
+        self.since: xr.Dataset | None = None
+        self._member = model.members[0]
+        self._values = _values(state)
+        self._bounds = {
+            "log_scale": (self._values["log_scale"] - 1.0, self._values["log_scale"] + 1.0),
+            "absorber_mm": tuple(np.add(model.ranges["absorber_mm"], (-0.05, 0.05))),
+        }
+        self._test = ChangeTest(WATCHED, threshold=self.settings.alarm_threshold)
+        self._n_seen, self._kept = 0, list[xr.Dataset]()
+        self._learn(MeasuredShowers.of(quiet))
 
     def watch(
         self,
-        showers: Iterable[xr.Dataset] | xr.Dataset,
+        showers: xr.Dataset,
         *,
         on_alarm: Callable[[Alarm], None] | None = None,
         stop_at_alarm: bool = False,
     ) -> xr.Dataset:
-        """Follow showers, and return what was seen.
+        """Follow showers batch by batch, and return what was seen; what fills no batch is left out.
 
         Args:
-            showers: Batches, or one dataset that is cut into batches; an iterator may be endless.
+            showers: In the form of `simulate`, in the order in which they came.
             on_alarm: Called with each alarm as it comes.
             stop_at_alarm: Whether to return after the first.
 
         Returns:
-            For each batch `drift_score`, an alarm where it is 1 or more, and `deviation` (batch,
-            number) from the calibrated twin, in standard deviations.
-
-        Raises:
-            ValueError: A batch has fewer than ten showers, or lies outside the trained range.
+            From `drift.watched`, a frame being a batch.
         """
-        batches = (
-            _cut(showers, self.settings.batch_showers) if isinstance(showers, xr.Dataset) else showers
-        )
-        rows = []
-        for batch in batches:
+        size, scores, deviations = self.settings.batch_showers, [], []
+        for first in range(0, showers.sizes["shower"] - size + 1, size):
             n_alarms = len(self.alarms)
-            rows.append(self.look(batch))
+            score, sigma = self.look(showers.isel(shower=slice(first, first + size)))
+            scores.append(score)
+            deviations.append(sigma)
             if len(self.alarms) > n_alarms:
                 if on_alarm:
                     on_alarm(self.alarms[-1])
                 if stop_at_alarm:
                     break
-        return _table(rows, self._n_seen - len(rows))
+        return watched(scores, deviations, WATCHED, frame="Batch")
 
     def look(self, batch: xr.Dataset) -> tuple[float, dict[str, float]]:
-        """Take one batch in; return the drift score, and each number's deviation from the twin."""
-        changes = self._changes(batch)
-        sigma = {name: change / error for name, (change, error) in changes.items()}
-        wanted = {
-            "response": self.settings.response_change,
-            "depth_layers": self.settings.depth_change_layers,
-            "scatter": self.settings.scatter_change,
-        }
-        shift = {n: min(wanted[n] / error, _MAX_SHIFT) for n, (_, error) in changes.items()}
-        slack = {name: self._slack(name) / error for name, (_, error) in changes.items()}
-        call = self._test.add(sigma, shift, slack)
-        self._since.append(changes)
-        self._since = self._since[-int(max(self._test.n_frames.max(), 1)) :]
+        """Take one batch in; return the drift score, and every number's deviation from normal."""
+        measured = MeasuredShowers.of(batch)
+        step = self._steps(measured).mean(axis=0) - self._normal
+        sigma = step * np.sqrt(len(measured)) / self._scatter
+        told = dict(zip(WATCHED, map(float, sigma), strict=True))
+        call = self._test.add(told, self._shift, self._slack)
+        most = int(max(self._test.n_frames.max(), 1))
+        self._kept = [*self._kept, batch][-most:]
         self._n_seen += 1
         score = self._test.score
         if call:
-            change = self._mean_change(call.name, call.n_frames)
-            alarm = Alarm(self._n_seen - 1, call.name, POINTS_TO[call.name], call.n_frames, change)
-            self.alarms.append(alarm)
-            self.state = self.state.watched(score, alarm.parameter)
-            self._test.reset()
-            self._since = []
+            self._call(call, score)
         elif self.state.drift_score < 1:
             self.state = self.state.watched(score)
-        return score, sigma
+        return score, told
 
-    def _changes(self, batch: xr.Dataset) -> dict[str, tuple[float, float]]:
-        """Return by how much a batch differs from the twin, with the error of that."""
-        n = batch.sizes["shower"]
-        if n < 10:
-            raise ValueError(f"{n} showers are too few for a batch: give 10 or more")
-        seen, twin = features(batch), self._twin(batch)
-        root = np.sqrt(batch["energy_gev"].values)
-        mean = twin["response"].mean(axis=0)
-        # Times the root of the energy, a response scatters about as much at all energies.
-        own = (twin["response"] / mean - 1) * root
-        away = (seen["response"].values / mean - 1) * root
-        # A few lose much more: they count as this many standard deviations.
-        end = _MOST_SIGMA * 1.4826 * float(np.median(np.abs(own)))
-        own, away = own.clip(-end, end), away.clip(-end, end)
-        more = 1 + 1 / _N_TWIN  # the twin's mean scatters, too
-        sigma = float(np.sqrt((own**2).mean() * _N_TWIN / (_N_TWIN - 1) * more))
-        weight = float((root**2).sum())
-        change = float((away * root).sum() - (own * root).sum() / _N_TWIN) / weight
-        spread = np.abs(own) * np.sqrt((_N_TWIN + 1) / (_N_TWIN - 1))
-        rest = np.abs(away - change * root)
-        depth = _depth_layers(seen) - twin["depth_layers"].mean(axis=0)
-        return {
-            "response": (change, sigma / np.sqrt(weight)),
-            "depth_layers": (float(depth.mean()), float(depth.std(ddof=1) / np.sqrt(n))),
-            "scatter": (
-                float(rest.mean() / spread.mean() - 1),
-                float(spread.std() / spread.mean() / np.sqrt(n)),
-            ),
+    def _learn(self, quiet: MeasuredShowers) -> None:
+        n, size = len(quiet), self.settings.batch_showers
+        if n < MIN_QUIET_SHOWERS:
+            raise ValueError(
+                f"{n} quiet showers are too few to know what is normal: {MIN_QUIET_SHOWERS} are needed"
+            )
+        slopes = slopes_at(self._member, quiet, self._values, _free())
+        # The scatter of the slopes is the information that a shower has.
+        self._newton = np.linalg.inv(np.cov(slopes, rowvar=False))
+        steps = self._steps(quiet)
+        self._normal, self._scatter = steps.mean(axis=0), steps.std(axis=0, ddof=1)
+        changes = {
+            "energy_scale": np.log1p(self.settings.scale_change),
+            "resolution": self.settings.resolution_change**2,
+            "absorber_mm": self.settings.absorber_change_mm,
         }
+        self._shift, self._slack = {}, {}
+        for number, name in enumerate(WATCHED):
+            wanted = float(changes[name] * np.sqrt(size) / self._scatter[number])
+            self._shift[name] = min(wanted, MAX_SHIFT)
+            unknown = SLACK_SIGMA * float(np.sqrt(size / n))
+            # Half of the change that is looked for is no reason to call.
+            self._slack[name] = max(unknown, (wanted - self._shift[name]) / 2)
 
-    def _twin(self, batch: xr.Dataset) -> dict[str, NDArray[np.float64]]:
-        """Return numbers of the calibrated twin for the particles of a batch, (repetition, shower)."""
-        known = self.state.parameters
-        scale = known["energy_scale"].value if "energy_scale" in known else 1.0
-        scatter = known["resolution"].value if "resolution" in known else 0.0
-        asked = batch
-        if "absorber_mm" in known:
-            asked = asked.assign_attrs(absorber_mm=known["absorber_mm"].value)
-        many = xr.concat([asked] * _N_TWIN, "shower", join="exact", combine_attrs="override")
-        seed = (self._seed + 7919 * self._n_seen) % 2**32
-        seen = features(infer(self._model, many, seed=seed))
-        shape = (_N_TWIN, batch.sizes["shower"])
-        rng = np.random.default_rng(seed)
-        factor = scale * (1 + scatter * rng.standard_normal(shape))
-        return {
-            "response": seen["response"].values.reshape(shape) * factor,
-            "depth_layers": _depth_layers(seen).reshape(shape),
-        }
+    def _steps(self, showers: MeasuredShowers) -> NDArray[np.float64]:
+        """Return how each shower alone would move the calibrated values, shape (shower, number)."""
+        return slopes_at(self._member, showers, self._values, _free()) @ self._newton
 
-    def _slack(self, name: str) -> float:
-        """Return by how much the twin may be wrong, which is no sign of a change."""
-        known = self.state.parameters
-        if name == "response" and "energy_scale" in known:
-            return known["energy_scale"].error / known["energy_scale"].value
-        return _UNKNOWN[name]
+    def _call(self, call: Call, score: float) -> None:
+        self.since = xr.concat(self._kept[-call.n_frames :], "shower", join="exact")
+        name, change = self._changed(self.since)
+        self.alarms.append(Alarm(self._n_seen - 1, name or call.name, call.n_frames, change))
+        self.state = self.state.watched(score, name or call.name)
+        self._test.reset()
+        self._kept = []
 
-    def _mean_change(self, name: str, n_batches: int) -> Estimate:
-        values, errors = np.array([each[name] for each in self._since[-n_batches:]]).T
-        weights = 1 / errors**2
-        return Estimate.of((weights * values).sum() / weights.sum(), weights.sum() ** -0.5)
+    def _changed(self, since: xr.Dataset) -> tuple[str, Estimate | None]:
+        """Return the number that has changed most, in standard errors, and by how much.
 
-
-# What the flow itself may be wrong by, as its evaluation against Geant4 shows.
-_UNKNOWN = {"response": 5e-4, "depth_layers": 0.02, "scatter": 0.03}
-
-
-def _depth_layers(numbers: xr.Dataset) -> NDArray[np.float64]:
-    """Return the centre of gravity of each shower, in layers: millimetres grow with the absorber."""
-    layers = numbers["layer_mev"].values
-    return layers @ np.arange(layers.shape[1]) / layers.sum(axis=1)
+        Single steps fall short of a change that is large against the spread of showers; a fit of all of
+        them does not.
+        """
+        measured = MeasuredShowers.of(since.isel(shower=slice(-MAX_SHOWERS_FITTED, None)))
+        found = maximise(self._member, measured, self._values, _free(), self._bounds)
+        best, change, most = "", None, 0.0
+        for number, name in enumerate(WATCHED):
+            away, error = _change(found, number, self._values)
+            # What quiet showers show is no change.
+            away -= float(self._normal[number])
+            if error > 0 and abs(away) / error > most:
+                best, most = name, abs(away) / error
+                change = _as_reported(name, away, error, self._values)
+        return best, change
 
 
-def _cut(showers: xr.Dataset, n: int) -> Iterable[xr.Dataset]:
-    """Yield whole batches; what is left over is too little to judge."""
-    for first in range(0, showers.sizes["shower"] - n + 1, n):
-        yield showers.isel(shower=slice(first, first + n))
+def _free() -> list[str]:
+    return [COORDINATES[name] for name in WATCHED]
 
 
-def _table(rows: list[tuple[float, dict[str, float]]], first: int) -> xr.Dataset:
-    scores = [score for score, _ in rows]
-    deviations = np.array([[sigma[name] for name in POINTS_TO] for _, sigma in rows])
-    return xr.Dataset(
-        {
-            "drift_score": ("batch", scores, {"units": "1", "long_name": "Drift score"}),
-            "deviation": (
-                ("batch", "number"),
-                deviations.reshape(len(rows), len(POINTS_TO)),
-                {"units": "1", "long_name": "Deviation from the twin in standard deviations"},
-            ),
-        },
-        {"batch": first + np.arange(len(rows)), "number": list(POINTS_TO)},
-    )
+def _values(state: TwinState) -> dict[str, float]:
+    """Return the coordinates of a fit at a calibrated state."""
+    known = {name: each.value for name, each in state.parameters.items()}
+    return {
+        "log_scale": float(np.log(known.get("energy_scale", 1.0))),
+        "variance": max(known.get("resolution", 0.0) ** 2, LEAST_VARIANCE),
+        "theta_deg": known.get("theta_deg", 0.0),
+        "absorber_mm": known["absorber_mm"],
+    }
+
+
+def _change(found: Maximum, number: int, before: dict[str, float]) -> tuple[float, float]:
+    name = found.free[number]
+    error = float(np.sqrt(max(found.covariance[number, number], 0.0)))
+    return found.values[name] - before[name], error
+
+
+def _as_reported(name: str, away: float, error: float, before: dict[str, float]) -> Estimate:
+    """Return a change of a coordinate as one of what it is called outside."""
+    if name == "energy_scale":
+        scale = float(np.exp(before["log_scale"]))
+        return Estimate.of(scale * np.expm1(away), scale * error * np.exp(away), UNITS[name])
+    if name == "resolution":
+        old = float(np.sqrt(before["variance"]))
+        ends = [
+            float(np.sqrt(max(before["variance"] + away + s * error, 0.0))) - old for s in (-1, 0, 1)
+        ]
+        return Estimate(value=ends[1], low=ends[0], high=ends[2], unit=UNITS[name])
+    return Estimate.of(away, error, UNITS[name])

@@ -56,7 +56,7 @@ def make(
     from physics_twins.calorimeter import simulate
 
     folder = Path(folder).expanduser()
-    _plan(folder, parameters, seed)
+    claim(folder, parameters, seed)
     files = []
     for path, first, count in _files(folder, parameters.n_showers):
         if not _is_complete(path, count):
@@ -83,8 +83,12 @@ def open_sample(folder: str | Path) -> "xr.Dataset":
     return xr.concat(parts, "shower", combine_attrs="drop_conflicts", **options)
 
 
-def _plan(folder: Path, parameters: CalorimeterParameters, seed: int) -> None:
-    """Note in the folder what it holds; refuse one that holds something else."""
+def claim(folder: Path, parameters: CalorimeterParameters, seed: int) -> None:
+    """Note in a folder whose showers it holds, however many; refuse one that holds something else.
+
+    Raises:
+        ValueError: The folder holds another sample, or other files; the message says what differs.
+    """
     values = {name: v for name, v in parameters.to_papermill().items() if name != "n_showers"}
     plan = {"parameters": values, "seed": seed}
     path = folder / PLAN

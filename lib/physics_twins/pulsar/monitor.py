@@ -1,13 +1,12 @@
 """Follow a stream of frames with a calibrated twin, and call when it no longer fits."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.drift import Call, ChangeTest, long_run_scatter
+from physics_twins.drift import Alarm, Call, ChangeTest, long_run_scatter, watched
 from physics_twins.pulsar.calibrate import calibrated
 from physics_twins.pulsar.fitting.frame_evidence import (
     BACKGROUND,
@@ -35,23 +34,6 @@ MAX_BACKGROUND_SHIFT = 1.5
 MAX_OCCUPANCY_SIGMA = 3.0
 # What is normal is known with an error: so many of its standard deviations do not count as a change.
 SLACK_SIGMA = 1.0
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """A change that was found.
-
-    Attributes:
-        frame: The frame that called, counted from the first that was watched.
-        parameter: What changed most likely, of the numbers of the shape or of the background.
-        n_frames: Frames since the change.
-        change: By how much; None for a number of the background that is not known so.
-    """
-
-    frame: int
-    parameter: str
-    n_frames: int
-    change: Estimate | None
 
 
 class Monitor:
@@ -247,23 +229,8 @@ class Monitor:
         return Alarm(frame, best, call.n_frames, change)
 
     def _table(self, rows: list[tuple[float, float, dict[str, float]]]) -> xr.Dataset:
-        names = list(self._test.names)
-        deviation = np.array([[row[2].get(name, np.nan) for name in names] for row in rows])
-        return xr.Dataset(
-            {
-                "drift_score": ("frame", np.array([row[0] for row in rows]), {"units": "1"}),
-                "snr": ("frame", np.array([row[1] for row in rows]), {"units": "1"}),
-                "deviation": (
-                    ("frame", "number"),
-                    deviation.reshape(len(rows), len(names)),
-                    {"units": "sigma"},
-                ),
-            },
-            coords={
-                "number": ("number", np.array(names), {"long_name": "What is watched"}),
-                "frame": ("frame", np.arange(len(rows)), {"units": "1", "long_name": "Frame"}),
-            },
-        )
+        seen = watched([row[0] for row in rows], [row[2] for row in rows], self._test.names)
+        return seen.assign(snr=("frame", np.array([row[1] for row in rows]), {"units": "1"}))
 
 
 def _spectra(frame: xr.Dataset) -> NDArray[np.generic]:

@@ -13,9 +13,9 @@ from physics_twins.pulsar.fitting.pulse_limits import ideal_snr
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.simulate import simulate
+from physics_twins.scenarios import AS_CALIBRATED, changed
 from physics_twins.twin import Estimate, TwinState
 
-AS_CALIBRATED = "as calibrated"
 # Draws of the calibrated parameters from which the error of what they imply is found.
 N_DRAWS = 64
 # A blind search reaches so far around the scenario's DM.
@@ -82,11 +82,6 @@ def what_if(
         attrs={"seed": seed},
     )
     return WhatIf(parameters, observations, table)
-
-
-def changed(**values: Any) -> Scenario:
-    """Return the scenario in which some parameters have these values."""
-    return lambda observation: observation.replace(**values)
 
 
 def another_telescope(

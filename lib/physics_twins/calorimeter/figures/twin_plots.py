@@ -1,153 +1,136 @@
-"""Figures of the twin's verbs: what a calibration leaves, what-if differences, and a drift."""
+"""Figures of the twin's verbs: what was calibrated, what would be if, and when the twin drifted."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from physics_twins.plots import (
-    BLUE,
-    FRAME,
-    GREEN,
-    GREY,
-    ORANGE,
-    VERMILLION,
-    legend,
-    styled,
-)
+from physics_twins import twin_figures
+from physics_twins.plots import BLUE, FRAME, GREY, ORANGE, VERMILLION, WIDTH, legend, styled
+from physics_twins.twin import Estimate
+from physics_twins.units import in_print
 
-_WIDTH, _HEIGHT = 620, 280
-_TITLES = {
+TITLES = {
+    "energy_scale": "Energy scale",
+    "resolution": "Extra resolution",
+    "absorber_mm": "Absorber",
+    "theta_deg": "Angle",
+}
+# What is told of a scenario, in words that fit above a small figure.
+_NUMBERS = {
     "response": "Response",
     "resolution": "Resolution",
     "depth_mm": "Depth",
-    "depth_layers": "Depth",
     "length_mm": "Length",
     "radius_mm": "Radius",
-    "scatter": "Resolution",
 }
 
 
-def residual(found: xr.Dataset, *, title: str = "") -> hv.Layout:
-    """Return the mean energy of each layer, measured and of the calibrated twin, and what differs.
+def estimates(
+    rows: Mapping[str, Mapping[str, Estimate]],
+    names: Sequence[str],
+    *,
+    truth: Mapping[str, float] | None = None,
+    limit: Mapping[str, float] | None = None,
+) -> hv.Layout:
+    """Return estimates of several methods side by side; see `twin_figures.estimates`.
 
     Args:
-        found: `residual` of a calibration.
-        title: What is seen.
+        rows: Estimates by the method's name.
+        names: Parameters to show.
+        truth: Drawn as a line where it is known.
+        limit: Smallest possible standard error, drawn as a band around the truth.
     """
-    layer = hv.Dimension("layer", label="Layer")
-    energy = hv.Dimension("energy", label="Mean energy", unit="MeV")
-    pull = hv.Dimension("pull", label="Difference, standard errors")
-    n = found["layer"].values
-    upper = [
-        styled(hv.Curve((n, found["twin"].values), layer, energy, label="calibrated twin"), color=BLUE),
-        styled(
-            hv.Scatter((n, found["measured"].values), layer, energy, label="measured"),
-            color="black",
-            size=5,
-            tools=["hover"],
-        ),
-    ]
-    ends = [
-        styled(hv.Curve([(n[0], s), (n[-1], s)], layer, pull), color=GREY, line_dash="dashed")
-        for s in (-2.0, 2.0)
-    ]
-    points = hv.Scatter((n, found["pull"].values), layer, pull)
-    lower = [*ends, styled(points, color=VERMILLION, size=6, tools=["hover"])]
-    options = {"width": _WIDTH, "height": _HEIGHT, "padding": (0.02, 0.1), **FRAME}
+    return twin_figures.estimates(rows, names, truth=truth, limit=limit, titles=TITLES)
+
+
+def drift(
+    seen: xr.Dataset, *, changed_at: float | None = None, number: str = "energy_scale"
+) -> hv.Layout:
+    """Return the drift score of a stream and what single batches say; see `twin_figures.drift`.
+
+    Args:
+        seen: From `Monitor.watch`.
+        changed_at: Batch from which the calorimeter was another.
+        number: Whose deviations in single batches are shown.
+    """
+    return twin_figures.drift(seen, number=number, changed_at=changed_at, titles=TITLES)
+
+
+def residual(profile: xr.Dataset) -> hv.Layout:
+    """Return the measured longitudinal profile with the twin's, and their difference below.
+
+    Args:
+        profile: From `Calibration.residual`.
+    """
+    layer = hv.Dimension("layer", label="Layer of cells")
+    part = hv.Dimension("part", label="Part of the energy")
+    sigma = hv.Dimension("sigma", label="Measured less twin", unit=in_print("sigma") or None)
+    x = profile["layer"].values
+    twin = hv.Curve((x, profile["twin"].values), layer, part, label="calibrated twin")
+    dots = hv.Scatter((x, profile["measured"].values), layer, part, label="measured")
+    upper = [styled(twin, color=VERMILLION), styled(dots, color=BLUE, size=5, tools=["hover"])]
+    away = hv.Scatter((x, profile["difference"].values), layer, sigma)
+    lower: list[Any] = [styled(away, color=BLUE, size=5, tools=["hover"])]
+    for level in (-2.0, 0.0, 2.0):
+        line = hv.Curve([(x[0], level), (x[-1], level)], layer, sigma)
+        lower.append(styled(line, color=GREY, line_dash="dashed" if level else "solid"))
+    options = {"width": WIDTH, "padding": (0.02, 0.1), "xlabel": layer.label, **FRAME}
+    words = f"{sigma.label} ({sigma.unit})"
+    title = "What the twin leaves, with 2 sigma dashed"
     return hv.Layout(
         [
             styled(
                 hv.Overlay(upper),
-                title=title or "Energy of the layers",
+                title="Where the showers' energy lies",
+                ylabel=part.label,
+                height=290,
                 **options,
                 **legend(2),
             ),
             styled(
                 hv.Overlay(lower),
-                title="What the twin leaves, with 2 standard errors dashed",
-                show_grid=True,
+                title=title,
+                ylabel=words,
+                height=190,
                 show_legend=False,
+                show_grid=True,
                 **options,
             ),
         ]
     ).cols(1)
 
 
-def differences(table: xr.Dataset) -> hv.Layout:
-    """Return what each scenario changes, with the errors of all kinds, a panel for each number.
+def scenarios(table: xr.Dataset, numbers: Sequence[str] = tuple(_NUMBERS)) -> hv.Layout:
+    """Return by how much scenarios differ from the calibrated twin, one panel for each number.
 
     Args:
-        table: From `what_if`.
+        table: From `whatif.what_if`.
+        numbers: Those of a scenario that are shown.
     """
-    panels = []
-    scenarios = [str(s) for s in table["scenario"].values[1:]]
-    for number in table["number"].values:
-        unit = str(table["unit"].sel(number=number).values)
-        place = hv.Dimension("scenario", label="Scenario")
-        # Part of a response is told in per cent.
-        factor, unit = (100.0, "%") if unit == "1" else (1.0, unit)
-        change = hv.Dimension(str(number), label=f"Change of {_TITLES[str(number)].lower()}", unit=unit)
-        one = table.sel(number=number).isel(scenario=slice(1, None))
-        values, errors = factor * one["difference"].values, factor * one["error"].values
-        bars = hv.ErrorBars((scenarios, values, errors), place, [change, "error"])
-        points = hv.Scatter((scenarios, values), place, change)
-        reach = 1.15 * max(float((np.abs(values) + errors).max()), 1e-12)
-        panels.append(
-            styled(
-                hv.Overlay(
-                    [
-                        styled(hv.HLine(0.0), color=GREY, line_dash="dashed", line_width=1),
-                        styled(bars, color=BLUE),
-                        styled(points, color=BLUE, size=8, tools=["hover"]),
-                    ]
-                ),
-                title=_TITLES[str(number)],
-                width=310,
-                height=_HEIGHT,
-                ylim=(-reach, reach),
-                xrotation=25,
-                show_grid=True,
-                **FRAME,
-            )
-        )
-    return hv.Layout(panels).cols(2)
+    return hv.Layout([_differences(table.sel(number=name)) for name in numbers]).cols(3)
 
 
-def drift(seen: xr.Dataset, *, changed_at: int | None = None) -> hv.Layout:
-    """Return the drift score of batches of showers, and below it what single batches say.
-
-    Args:
-        seen: From `Monitor.watch`.
-        changed_at: Batch from which the calorimeter was another.
-    """
-    batch = hv.Dimension("batch", label="Batch")
-    score = hv.Dimension("score", label="Drift score")
-    sigma = hv.Dimension("sigma", label="Deviation from the twin, standard errors")
-    n = seen["batch"].values
-    upper = [
-        styled(
-            hv.Curve((n, seen["drift_score"].values), batch, score, label="sum over batches"),
-            color=BLUE,
-        ),
-        styled(
-            hv.Curve([(n[0], 1.0), (n[-1], 1.0)], batch, score, label="alarm"),
-            color=VERMILLION,
-            line_dash="dashed",
-        ),
+def _differences(table: xr.Dataset) -> hv.Overlay:
+    number, unit = str(table["number"].values), in_print(str(table["unit"].values))
+    names = [str(name) for name in table["scenario"].values][1:]
+    scenario = hv.Dimension("scenario", label="Scenario")
+    value = hv.Dimension(number, label=f"{_NUMBERS.get(number, number)}, difference", unit=unit or None)
+    away = table["difference"].values[1:]
+    error = table["difference_error"].values[1:]
+    bars = hv.ErrorBars((names, away, error), scenario, [value, "error"])
+    parts = [
+        styled(hv.HLine(0.0), color=GREY, line_width=1),
+        styled(bars, color=BLUE),
+        styled(hv.Scatter((names, away), scenario, value), color=ORANGE, size=8, tools=["hover"]),
     ]
-    lower = []
-    for name, colour in zip(seen["number"].values, (ORANGE, GREEN, GREY), strict=False):
-        values = seen["deviation"].sel(number=name).values
-        points = hv.Scatter((n, values), batch, sigma, label=_TITLES[str(name)].lower())
-        lower.append(styled(points, color=colour, size=6, tools=["hover"]))
-    if changed_at is not None:
-        line = {"color": "black", "line_width": 1}
-        upper.append(styled(hv.VLine(changed_at - 0.5), **line))
-        lower.append(styled(hv.VLine(changed_at - 0.5), **line))
-    options = {"width": _WIDTH, "height": _HEIGHT, "padding": (0.02, 0.1), **FRAME}
-    return hv.Layout(
-        [
-            styled(hv.Overlay(upper), title="The strongest sign of a change", **options, **legend(2)),
-            styled(hv.Overlay(lower), title="Single batches", **options, **legend(3)),
-        ]
-    ).cols(1)
+    calibrated = float(table["value"].values[0])
+    title = f"{_NUMBERS.get(number, number)}: now {calibrated:.4g} {unit}".rstrip()
+    ends = np.concatenate([away - error, away + error, [0.0]])
+    margin = 0.15 * (ends.max() - ends.min()) or 1.0
+    options: dict[str, Any] = {"width": 230, "height": 320, "xrotation": 35, "xlabel": ""}
+    options |= {"ylabel": f"{value.label} ({unit})" if unit else value.label}
+    options |= {"ylim": (ends.min() - margin, ends.max() + margin), "fontsize": {"title": 9}}
+    return styled(hv.Overlay(parts), title=title, show_legend=False, show_grid=True, **options, **FRAME)

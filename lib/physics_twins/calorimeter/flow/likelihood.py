@@ -1,4 +1,4 @@
-"""How likely showers are under the flow: whole showers, or their layer energies alone."""
+"""How likely the layer energies of showers are under the flow, as a whole or in its two parts."""
 
 from collections.abc import Sequence
 
@@ -29,14 +29,57 @@ def layer_log_prob(
         theta_deg: Its angle, shape (shower,).
         absorber_mm: Thickness of the absorbers, shape (shower,).
     """
+    known = (energy_gev, theta_deg, absorber_mm)
+    visible = layer_mev.double().flip(-1).sum(-1)
+    return visible_log_prob(member, visible, *known) + division_log_prob(member, layer_mev, *known)
+
+
+def visible_log_prob(
+    member: ShowerNetwork,
+    visible_mev: Tensor,
+    energy_gev: Tensor,
+    theta_deg: Tensor,
+    absorber_mm: Tensor,
+) -> Tensor:
+    """Return the logarithm of the density of the energy of all layers, per MeV.
+
+    Args:
+        member: A network of a flow.
+        visible_mev: Shape (shower,), or (shower, value) for several of each shower.
+        energy_gev: As for `layer_log_prob`.
+        theta_deg: Likewise.
+        absorber_mm: Likewise.
+    """
+    known = conditions(energy_gev.double(), theta_deg.double(), absorber_mm.double())
+    if visible_mev.ndim > 1:
+        known = known.unsqueeze(1)
+    loss = log_loss(visible_mev.double(), known)
+    found = member.total_log_prob(loss, known.float()).double()
+    # d ln(1 - visible / incident) / d visible, in magnitude.
+    return found - loss - energy_mev(known).log()
+
+
+def division_log_prob(
+    member: ShowerNetwork,
+    layer_mev: Tensor,
+    energy_gev: Tensor,
+    theta_deg: Tensor,
+    absorber_mm: Tensor,
+) -> Tensor:
+    """Return the logarithm of the density of layer energies, given what all of them hold together.
+
+    Args:
+        member: A network of a flow.
+        layer_mev: As for `layer_log_prob`.
+        energy_gev: Likewise.
+        theta_deg: Likewise.
+        absorber_mm: Likewise.
+    """
     layers = layer_mev.double()
     known = conditions(energy_gev.double(), theta_deg.double(), absorber_mm.double())
-    found = member.layer_log_prob(layers, known.float())
+    found = member.division_log_prob(layers, known.float())
     remaining = layers.flip(-1).cumsum(-1).flip(-1)
-    divided = splits.log_jacobian(layers[:, :-1], remaining[:, 1:]).sum(dim=1)
-    # d ln(1 - visible / incident) / d visible, in magnitude.
-    lost = -log_loss(remaining[:, 0], known) - energy_mev(known).log()
-    return found["total"].double() + found["layers"].double() + divided + lost
+    return found.double() + splits.log_jacobian(layers[:, :-1], remaining[:, 1:]).sum(dim=1)
 
 
 def mean_layer_log_prob(

@@ -85,15 +85,29 @@ class ShowerNetwork(nn.Module):
             conditions: From `conditions`, shape (shower, 3).
         """
         layers_mev = layers_mev.double()
+        loss = log_loss(layers_mev.flip(-1).sum(-1), conditions)
+        total = self.total_log_prob(loss, conditions)
+        return {"total": total, "layers": self.division_log_prob(layers_mev, conditions)}
+
+    def division_log_prob(self, layers_mev: Tensor, conditions: Tensor) -> Tensor:
+        """Return the logarithm of the density of the visible energy's division among layers, (shower,).
+
+        Args:
+            layers_mev: Shape (shower, layer), float64.
+            conditions: From `conditions`, shape (shower, 3).
+        """
         remaining = layers_mev.flip(-1).cumsum(-1).flip(-1)
-        total = self.total_log_prob(log_loss(remaining[:, 0], conditions), conditions)
-        left, right = layers_mev[:, :-1], remaining[:, 1:]
         outputs = self.layer_head(self._layer_state(layers_mev, remaining, conditions))
-        divided = splits.log_probability(outputs, left, right).sum(dim=1)
-        return {"total": total, "layers": divided}
+        left, right = layers_mev[:, :-1], remaining[:, 1:]
+        return splits.log_probability(outputs, left, right).sum(dim=1)
 
     def total_log_prob(self, loss: Tensor, conditions: Tensor) -> Tensor:
-        """Return the logarithm of the density of `log_loss`, shape (shower,)."""
+        """Return the logarithm of the density of `log_loss`, in its shape.
+
+        Args:
+            loss: Shape (shower,), or (shower, value) where conditions have the shape (shower, 1, 3).
+            conditions: From `conditions`.
+        """
         weights, means, scales = self.total(conditions).split(N_TOTAL_COMPONENTS, dim=-1)
         log_scales = scales.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
         spread = torch.linspace(-1.0, 2.0, N_TOTAL_COMPONENTS, device=loss.device)
@@ -205,12 +219,12 @@ def conditions(energy_gev: Tensor, theta_deg: Tensor, absorber_mm: Tensor) -> Te
 
 
 def energy_mev(conditions: Tensor) -> Tensor:
-    """Return the incident energy in MeV, float64, shape (shower,)."""
-    return 1e4 * (2 * conditions[:, 0].double()).exp()
+    """Return the incident energy in MeV, float64, in the shape of the conditions but the last."""
+    return 1e4 * (2 * conditions[..., 0].double()).exp()
 
 
 def log_loss(visible_mev: Tensor, conditions: Tensor) -> Tensor:
-    """Return ln(1 - visible over incident energy), float64, shape (shower,)."""
+    """Return ln(1 - visible over incident energy), float64, in the shape of the visible energy."""
     return (1 - visible_mev / energy_mev(conditions)).clamp(min=_LEAST_LOSS).log()
 
 

@@ -1,25 +1,14 @@
 """Figures of the twin's verbs: what was calibrated, what would be if, and when the twin drifted."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from physics_twins.plots import (
-    BLUE,
-    FRAME,
-    GREEN,
-    GREY,
-    ORANGE,
-    VERMILLION,
-    WIDTH,
-    legend,
-    styled,
-)
+from physics_twins import twin_figures
+from physics_twins.plots import BLUE, FRAME, GREEN, legend, styled
 from physics_twins.twin import Estimate
-from physics_twins.units import in_print
 
 TITLES = {
     "dm_pc_cm3": "DM",
@@ -37,58 +26,15 @@ def estimates(
     truth: Mapping[str, float] | None = None,
     limit: Mapping[str, float] | None = None,
 ) -> hv.Layout:
-    """Return estimates of several methods side by side, one panel for each parameter.
-
-    Args:
-        rows: Estimates by the method's name; one that a method does not know is left out.
-        names: Parameters to show.
-        truth: Drawn as a line where it is known.
-        limit: Smallest possible standard error, drawn as a band around the truth.
-    """
-    panels = [_panel(rows, name, truth or {}, limit or {}) for name in names]
-    return hv.Layout(panels).cols(3)
+    """Return estimates of several methods side by side; see `twin_figures.estimates`."""
+    return twin_figures.estimates(rows, names, truth=truth, limit=limit, titles=TITLES)
 
 
-def _panel(
-    rows: Mapping[str, Mapping[str, Estimate]],
-    name: str,
-    truth: Mapping[str, float],
-    limit: Mapping[str, float],
-) -> hv.Overlay:
-    known = {method: each[name] for method, each in rows.items() if name in each}
-    unit = next((each.unit for each in known.values()), "")
-    value = hv.Dimension(name, label=TITLES.get(name, name), unit=in_print(unit) or None)
-    axes = hv.Dimension("method", label="Method"), value
-    parts: list[Any] = []
-    if name in truth:
-        error = limit.get(name, 0.0)
-        band = hv.HSpan(truth[name] - error, truth[name] + error)
-        parts.append(styled(band, color=GREEN, alpha=0.25))
-        parts.append(styled(hv.HLine(truth[name]), color="black", line_width=1))
-    points = [(method, e.value) for method, e in known.items()]
-    bars = [(method, e.value, e.value - e.low, e.high - e.value) for method, e in known.items()]
-    parts.append(styled(hv.Scatter(points, *axes), color=BLUE, size=9, tools=["hover"]))
-    parts.append(styled(hv.ErrorBars(bars, axes[0], [axes[1], "down", "up"]), color=BLUE))
-    title = f"{value.label}: truth, limit" if name in truth else value.label
-    # A band has axes of its own, which would name those of the figure.
-    words = f"{value.label} ({value.unit})" if value.unit else value.label
-    options = {"width": 230, "height": 280, "fontsize": {"title": 9}, "padding": 0.25}
-    options |= {"xlabel": "", "ylabel": words, "ylim": _range(known, name, truth, limit)}
-    return styled(hv.Overlay(parts), title=title, show_legend=False, **options, **FRAME)
-
-
-def _range(
-    known: Mapping[str, Estimate],
-    name: str,
-    truth: Mapping[str, float],
-    limit: Mapping[str, float],
-) -> tuple[float, float]:
-    """Return a range that holds all intervals, the truth and the limit."""
-    ends = [end for each in known.values() for end in (each.low, each.high)]
-    if name in truth:
-        ends += [truth[name] - limit.get(name, 0.0), truth[name] + limit.get(name, 0.0)]
-    margin = 0.15 * (max(ends) - min(ends)) or 1.0
-    return min(ends) - margin, max(ends) + margin
+def drift(
+    seen: xr.Dataset, *, changed_at: float | None = None, number: str = "scattering_ms"
+) -> hv.Layout:
+    """Return the drift score of a stream and what single frames say; see `twin_figures.drift`."""
+    return twin_figures.drift(seen, number=number, changed_at=changed_at, titles=TITLES)
 
 
 def scenarios(table: xr.Dataset) -> hv.Layout:
@@ -125,54 +71,3 @@ def scenarios(table: xr.Dataset) -> hv.Layout:
             styled(hv.Overlay(right), title="What the classifier finds", show_grid=True, **options),
         ]
     ).cols(2)
-
-
-def drift(
-    seen: xr.Dataset, *, changed_at: float | None = None, number: str = "scattering_ms"
-) -> hv.Layout:
-    """Return the drift score of a stream, and below it what single frames say.
-
-    Args:
-        seen: From `Monitor.watch`.
-        changed_at: Frame from which the source was another.
-        number: Whose deviations in single frames are shown.
-    """
-    frame = hv.Dimension("frame", label="Frame")
-    score = hv.Dimension("score", label="Drift score")
-    sigma = hv.Dimension("sigma", label="Deviation from normal", unit=in_print("sigma") or None)
-    n = seen["frame"].values
-    curve = hv.Curve((n, seen["drift_score"].values), frame, score, label="sum over frames")
-    level = hv.Curve([(n[0], 1.0), (n[-1], 1.0)], frame, score, label="alarm")
-    upper = [styled(curve, color=BLUE), styled(level, color=VERMILLION, line_dash="dashed")]
-    deviation = seen["deviation"].sel(number=number).values
-    points = hv.Scatter((n, deviation), frame, sigma, label="one frame alone")
-    limits = [
-        styled(hv.Curve([(n[0], s), (n[-1], s)], frame, sigma), color=GREY, line_dash="dashed")
-        for s in (-5.0, 5.0)
-    ]
-    lower = [styled(points, color=ORANGE, size=5, tools=["hover"]), *limits]
-    if changed_at is not None:
-        upper.append(styled(hv.VLine(changed_at), color="black", line_width=1))
-        lower.append(styled(hv.VLine(changed_at), color="black", line_width=1))
-    words = TITLES.get(number, number.replace("_", " "))
-    options = {"width": WIDTH, "height": 290, "padding": (0, 0.1), **FRAME}
-    options |= {"xlabel": "Frame"}
-    return hv.Layout(
-        [
-            styled(
-                hv.Overlay(upper),
-                title="The strongest sign of a change",
-                ylabel="Drift score",
-                **options,
-                **legend(2),
-            ),
-            styled(
-                hv.Overlay(lower),
-                title=f"{words} in single frames, with 5 sigma dashed",
-                ylabel=f"Deviation from normal ({in_print('sigma')})",
-                show_legend=False,
-                show_grid=True,
-                **options,
-            ),
-        ]
-    ).cols(1)

@@ -1,0 +1,173 @@
+"""How likely measured showers are under a member of the flow behind a detector with a gain.
+
+The detector multiplies all energies of a shower by one gain: the energy scale, times a scatter from
+shower to shower that is log-normal with mean 1. So the likelihood is an integral over the gain. What is
+sharp in it, the density of the visible energy, is computed at every gain; how the energy divides among
+the layers hardly depends on the gain and changes smoothly with angle and thickness, so it is expanded
+to second order around a point, shower by shower.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from physics_twins.calorimeter.fitting.measured import MeasuredShowers
+from physics_twins.calorimeter.flow.likelihood import division_log_prob, visible_log_prob
+from physics_twins.calorimeter.flow.network import ShowerNetwork
+
+# Coordinates of a fit: logarithm of the scale, variance of the logarithm of the gain, angle, thickness.
+COORDINATES = ("log_scale", "variance", "theta_deg", "absorber_mm")
+SMOOTH = ("log_scale", "theta_deg", "absorber_mm")
+# Over such steps slopes are compared: wider than the kinks of networks, narrower than what is sought.
+_STEPS: Mapping[str, float] = {"log_scale": 0.02, "theta_deg": 2.0, "absorber_mm": 0.02}
+# The integral goes so many standard deviations to either side, in steps below a third of the spread
+# that the visible energy of 100 GeV has by itself, 0.3 %.
+_REACH, _STEP = 5.0, 0.001
+_N_NODES_MIN, _N_NODES_MAX = 21, 401
+# A scatter of the gain below 0.02 % cannot be told from none.
+LEAST_VARIANCE = 4e-8
+# Of the incident energy: above it a member gives no density.
+_MOST_VISIBLE = 1 - 1e-4
+_IMPOSSIBLE = -1e3
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """The logarithm of the density of divisions around a point, to second order.
+
+    Attributes:
+        centre: Where, by the name of each of `SMOOTH`; the angle is each shower's own where it is not
+            free.
+        free: Those of `SMOOTH` in which it is expanded.
+        value: Shape (shower,).
+        slope: Shape (shower, free).
+        curvature: Shape (shower, free, free).
+    """
+
+    centre: Mapping[str, Tensor]
+    free: tuple[str, ...]
+    value: Tensor
+    slope: Tensor
+    curvature: Tensor
+
+    def at(self, point: Mapping[str, Tensor]) -> Tensor:
+        """Return the logarithm of the density at a point, each coordinate (shower, 1) or wider."""
+        away = [point[name] - self.centre[name][:, None] for name in self.free]
+        found = self.value[:, None]
+        for n, first in enumerate(away):
+            found = found + self.slope[:, n, None] * first
+            for m, second in enumerate(away):
+                found = found + self.curvature[:, n, m, None] * first * second / 2
+        return found
+
+
+def expand(
+    member: ShowerNetwork,
+    showers: MeasuredShowers,
+    centre: Mapping[str, Tensor],
+    free: Sequence[str],
+    *,
+    curved: bool = True,
+) -> Expansion:
+    """Return how likely the divisions of showers are around a point; see `Expansion`.
+
+    Args:
+        member: A network of the flow.
+        showers: Measured.
+        centre: Each of `SMOOTH`, shape (shower,).
+        free: Those in which it is expanded.
+        curved: Whether to second order, which takes long, or to first.
+    """
+    value, slope = _slope(member, showers, centre, free)
+    if not curved:
+        return Expansion(
+            dict(centre), tuple(free), value, slope, slope.new_zeros(*slope.shape, len(free))
+        )
+    rows = []
+    for name in free:
+        ends = [_moved(centre, name, side * _STEPS[name]) for side in (1, -1)]
+        up, down = (_slope(member, showers, end, free)[1] for end in ends)
+        rows.append((up - down) / (2 * _STEPS[name]))
+    curvature = torch.stack(rows, dim=1)
+    both = (curvature + curvature.transpose(1, 2)) / 2
+    return Expansion(dict(centre), tuple(free), value, slope, both)
+
+
+def division_at(member: ShowerNetwork, showers: MeasuredShowers, point: Mapping[str, Tensor]) -> Tensor:
+    """Return the logarithm of the density of each shower's division, as it was measured, (shower,)."""
+    layers = showers.layers_without(point["log_scale"])
+    told = (showers.energy_gev, point["theta_deg"], point["absorber_mm"])
+    # One layer's gain belongs to the visible energy.
+    stretched = (showers.n_filled - 1) * point["log_scale"]
+    return division_log_prob(member, layers, *told) - stretched
+
+
+def log_likelihood(
+    member: ShowerNetwork,
+    showers: MeasuredShowers,
+    expansion: Expansion,
+    point: Mapping[str, Tensor],
+) -> Tensor:
+    """Return the logarithm of the density of each shower's layers, shape (shower,).
+
+    Args:
+        member: A network of the flow.
+        showers: Measured.
+        expansion: Around a point near.
+        point: Each of `COORDINATES`, shape (shower,); it can be differentiated in them.
+    """
+    sigma = point["variance"].sqrt()
+    nodes, weights = _nodes(float(sigma.detach().max()))
+    scatter = sigma[:, None] * nodes - point["variance"][:, None] / 2
+    gain = point["log_scale"][:, None] + scatter
+    divided = expansion.at(
+        {
+            "log_scale": gain,
+            "theta_deg": point["theta_deg"][:, None],
+            "absorber_mm": point["absorber_mm"][:, None],
+        }
+    )
+    return torch.logsumexp(divided + visible_at(member, showers, gain, point) + weights.log(), dim=1)
+
+
+def visible_at(
+    member: ShowerNetwork, showers: MeasuredShowers, gain: Tensor, point: Mapping[str, Tensor]
+) -> Tensor:
+    """Return the logarithm of the density of each measured visible energy, for gains (shower, gain)."""
+    visible = showers.visible_without(gain)
+    possible = visible < _MOST_VISIBLE * 1e3 * showers.energy_gev[:, None]
+    told = (showers.energy_gev, point["theta_deg"], point["absorber_mm"])
+    inside = torch.where(possible, visible, 0.5e3 * showers.energy_gev[:, None])
+    return torch.where(possible, visible_log_prob(member, inside, *told) - gain, _IMPOSSIBLE)
+
+
+def _slope(
+    member: ShowerNetwork,
+    showers: MeasuredShowers,
+    centre: Mapping[str, Tensor],
+    free: Sequence[str],
+) -> tuple[Tensor, Tensor]:
+    # Each shower has coordinates of its own, so that one pass gives all slopes.
+    point = {name: values.clone().requires_grad_(name in free) for name, values in centre.items()}
+    value = division_at(member, showers, point)
+    slopes = torch.autograd.grad(value.sum(), [point[name] for name in free])
+    return value.detach(), torch.stack(slopes, dim=1)
+
+
+def _moved(centre: Mapping[str, Tensor], name: str, step: float) -> dict[str, Tensor]:
+    return {**centre, name: centre[name] + step}
+
+
+def _nodes(sigma: float) -> tuple[Tensor, Tensor]:
+    """Return places in standard deviations and weights of an integral over a normal distribution.
+
+    Even steps: what is integrated may be narrower than the normal distribution, where Gauss and
+    Hermite's few nodes would miss it.
+    """
+    n = int(np.clip(np.ceil(2 * _REACH * sigma / _STEP), _N_NODES_MIN, _N_NODES_MAX))
+    nodes = torch.linspace(-_REACH, _REACH, n, dtype=torch.float64)
+    weights = torch.exp(-(nodes**2) / 2)
+    return nodes, weights / weights.sum()
