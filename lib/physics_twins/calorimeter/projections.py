@@ -1,0 +1,173 @@
+"""Cylindrical showers seen from the side, from above and along the beam, and their profiles.
+
+Cells around the beam are unrolled to pixels across it, x down the plane in which the particle is
+inclined and y aside, both from its straight path; each cell's energy is spread evenly over its area.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+N_PIXELS = 72  # across a shower: 8 to the widest ring, and rings and angles can be told apart
+# The part of showers that a band holds.
+BAND = (0.16, 0.84)
+# Points in a pixel along x and y at which it is asked which cell it lies in. One is even and one odd,
+# so that no point lies on a diagonal, where two cells meet.
+_POINTS = (4, 5)
+_DIMS = ("depth", "angle", "radius")
+
+
+def projections(showers: xr.Dataset, *, n_pixels: int = N_PIXELS) -> xr.Dataset:
+    """Return three images of each shower, each of which adds up to all its energy.
+
+    Args:
+        showers: `showers` in MeV with depth, angle and radius, as `simulate` makes them in the
+            cylindrical layout; with or without the dimension shower.
+        n_pixels: Pixels across, even, over the diameter of the outermost ring.
+
+    Returns:
+        `side` (..., x, depth), in the plane in which the particle is inclined; `top` (..., y, depth),
+        from above that plane; `front` (..., x, y), along the beam. All in MeV for each pixel, with the
+        pixels' middles `x`, `y` and `depth` in mm.
+
+    Raises:
+        ValueError: The showers are not cylindrical, or `n_pixels` is odd or less than 2.
+    """
+    cells = _cells(showers)
+    radius_mm, depth_mm = (showers[name].values for name in ("radius", "depth"))
+    weights = unrolling(cells.shape[-2], len(radius_mm), n_pixels)
+    across = n_pixels, n_pixels
+    flat = cells.reshape(*cells.shape[:-2], -1)
+    front = flat.sum(axis=-2) @ weights
+    strips = [weights.reshape(-1, *across).sum(axis=axis) for axis in (2, 1)]
+    side, top = (np.swapaxes(flat @ strip, -1, -2) for strip in strips)
+    images = {
+        "side": (side, ("x", "depth"), "Energy in the plane of inclination"),
+        "top": (top, ("y", "depth"), "Energy across the plane of inclination"),
+        "front": (front.reshape(*front.shape[:-1], *across), ("x", "y"), "Energy along the beam"),
+    }
+    middles_mm = _edges_mm(radius_mm, n_pixels)
+    middles_mm = (middles_mm[1:] + middles_mm[:-1]) / 2
+    places = {"x": middles_mm, "y": middles_mm, "depth": depth_mm}
+    return _dataset(showers, images, places)
+
+
+def profiles(showers: xr.Dataset) -> xr.Dataset:
+    """Return how each shower's energy is distributed along the beam and away from it.
+
+    Args:
+        showers: As for `projections`, with `energy_gev`; may be lazy, it is read in parts.
+
+    Returns:
+        `longitudinal` (..., depth), `lateral` (..., radius): energy in each slice and each ring as a
+        part of the particle's.
+
+    Raises:
+        ValueError: The showers are not cylindrical.
+    """
+    _check(showers)
+    incident_mev = 1e3 * showers["energy_gev"]
+    about = {"units": "1"}
+    made = {
+        "longitudinal": ("radius", "depth", "Part of the particle's energy in a slice"),
+        "lateral": ("depth", "radius", "Part of the particle's energy in a ring"),
+    }
+    variables = {
+        name: (showers["showers"].sum(("angle", other)) / incident_mev)
+        .astype(float)
+        .assign_attrs(about, long_name=told)
+        for name, (other, _, told) in made.items()
+    }
+    conditions = {name: showers[name] for name in ("energy_gev", "theta_deg") if name in showers}
+    return xr.Dataset({**variables, **conditions}, attrs=dict(showers.attrs)).compute()
+
+
+def bands(known: xr.Dataset) -> xr.Dataset:
+    """Return mean profiles and the bands that hold the central 68 % of showers.
+
+    Args:
+        known: From `profiles`, of showers of like conditions.
+
+    Returns:
+        `longitudinal`, `lateral`, and each with `_low` and `_high`; the attribute `n_showers`.
+
+    Raises:
+        ValueError: There is no shower.
+    """
+    n = known.sizes["shower"]
+    if n == 0:
+        raise ValueError("a band needs at least one shower, found none")
+    made = {}
+    for name in ("longitudinal", "lateral"):
+        array = known[name]
+        low, high = np.quantile(array.values, BAND, axis=array.get_axis_num("shower"))
+        mean = array.mean("shower", keep_attrs=True)
+        made |= {name: mean, f"{name}_low": mean.copy(data=low), f"{name}_high": mean.copy(data=high)}
+    return xr.Dataset(made, attrs={**known.attrs, "n_showers": n})
+
+
+@lru_cache(maxsize=8)
+def unrolling(n_angles: int, n_rings: int, n_pixels: int) -> NDArray[np.float32]:
+    """Return which part of each cell's area lies in each pixel, shape (angle and radius, x and y).
+
+    Rings are equally wide and fill the square of pixels; the parts of a cell add up to 1.
+
+    Raises:
+        ValueError: `n_pixels` is odd or less than 2.
+    """
+    if n_pixels < 2 or n_pixels % 2:
+        raise ValueError(f"n_pixels = {n_pixels} must be even and 2 or more")
+    ticks = [(np.arange(k * n_pixels) + 0.5) * 2 * n_rings / (k * n_pixels) - n_rings for k in _POINTS]
+    x, y = np.meshgrid(*ticks, indexing="ij")
+    ring = np.hypot(x, y).astype(np.int64)
+    angle = np.floor((np.arctan2(y, x) % (2 * np.pi)) * (n_angles / (2 * np.pi))).astype(np.int64)
+    pixel_x, pixel_y = (np.arange(k * n_pixels) // k for k in _POINTS)
+    pixel = pixel_x[:, None] * n_pixels + pixel_y
+    inside = ring < n_rings
+    # An angle a rounding below a full turn belongs to the last cell.
+    cell = np.minimum(angle, n_angles - 1) * n_rings + ring
+    shape = n_angles * n_rings, n_pixels * n_pixels
+    flat = cell[inside] * shape[1] + pixel[inside]
+    area = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
+    whole = area.sum(axis=1, keepdims=True)
+    if (whole == 0).any():
+        raise ValueError(f"n_pixels = {n_pixels} is too few for {n_angles} angles and {n_rings} rings")
+    weights = (area / whole).astype(np.float32)
+    weights.setflags(write=False)
+    return weights
+
+
+def _edges_mm(radius_mm: NDArray[np.float64], n_pixels: int) -> NDArray[np.float64]:
+    reach = 2 * float(radius_mm[0]) * len(radius_mm)
+    return np.linspace(-reach, reach, n_pixels + 1)
+
+
+def _check(showers: xr.Dataset) -> None:
+    found = tuple(str(d) for d in showers["showers"].dims) if "showers" in showers else ()
+    if found[-3:] != _DIMS:
+        told = ", ".join(found) or "nothing"
+        raise ValueError(f"showers must end in {', '.join(_DIMS)} (cylindrical cells), found {told}")
+
+
+def _cells(showers: xr.Dataset) -> NDArray[np.float32]:
+    _check(showers)
+    return np.asarray(showers["showers"].values, dtype=np.float32)
+
+
+def _dataset(
+    showers: xr.Dataset,
+    images: Mapping[str, tuple[NDArray[Any], tuple[str, str], str]],
+    places: Mapping[str, NDArray[np.float64]],
+) -> xr.Dataset:
+    before = tuple(d for d in showers["showers"].dims if d not in _DIMS)
+    variables = {
+        name: ((*before, *dims), values, {"units": "MeV", "long_name": told})
+        for name, (values, dims, told) in images.items()
+    }
+    coordinates: dict[str, Any] = {n: (n, values, {"units": "mm"}) for n, values in places.items()}
+    coordinates |= {name: showers[name] for name in before if name in showers.coords}
+    return xr.Dataset(variables, coordinates, dict(showers.attrs))
