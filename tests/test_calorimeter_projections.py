@@ -5,7 +5,7 @@ import xarray as xr
 from physics_twins.calorimeter import form
 from physics_twins.calorimeter.geant4 import beam as beams
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
-from physics_twins.calorimeter.projections import bands, profiles, projections, unrolling
+from physics_twins.calorimeter.projections import bands, densities, profiles, projections, unrolling
 
 PARAMETERS = CalorimeterParameters(**CALO_CHALLENGE_2, n_showers=3)
 SHAPE = (3, 45, 16, 9)
@@ -80,6 +80,18 @@ def test_a_view_of_one_shower_is_that_of_many(showers):
     one, all_of_them = projections(showers.isel(shower=1)), projections(showers)
     for view in ("side", "top", "front"):
         assert np.allclose(one[view], all_of_them[view][1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("view", ["side", "top", "front"])
+def test_a_density_does_not_depend_on_the_size_of_pixels(showers, view):
+    coarse, fine = (densities(projections(showers, n_pixels=n))[view] for n in (36, 72))
+    blocks = fine.values
+    for axis in (-1, -2):
+        if coarse.shape[axis] < fine.shape[axis]:
+            pairs = np.moveaxis(blocks, axis, -1)
+            blocks = np.moveaxis((pairs[..., ::2] + pairs[..., 1::2]) / 2, -1, axis)
+    # Cells of the innermost ring are as small as pixels.
+    assert np.allclose(blocks, coarse, atol=0.06 * float(coarse.max()))
 
 
 def test_profiles_are_parts_of_the_particles_energy(showers):

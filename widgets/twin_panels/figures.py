@@ -28,7 +28,7 @@ def frame(*, x: str, y: str, height: int, **options: Any) -> figure:
 
     A drag zooms, the wheel scrolls the page. Options are those of Bokeh's `figure`.
     """
-    usual = {
+    usual: dict[str, Any] = {
         "sizing_mode": "stretch_width",
         "min_width": MIN_WIDTH,
         "max_width": MAX_WIDTH,

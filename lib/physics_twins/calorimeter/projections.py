@@ -39,21 +39,30 @@ def projections(showers: xr.Dataset, *, n_pixels: int = N_PIXELS) -> xr.Dataset:
     """
     cells = _cells(showers)
     radius_mm, depth_mm = (showers[name].values for name in ("radius", "depth"))
-    weights = unrolling(cells.shape[-2], len(radius_mm), n_pixels)
-    across = n_pixels, n_pixels
+    unrolled = cells.shape[-2], len(radius_mm), n_pixels
     flat = cells.reshape(*cells.shape[:-2], -1)
-    front = flat.sum(axis=-2) @ weights
-    strips = [weights.reshape(-1, *across).sum(axis=axis) for axis in (2, 1)]
-    side, top = (np.swapaxes(flat @ strip, -1, -2) for strip in strips)
+    front = (flat.sum(axis=-2) @ unrolling(*unrolled)).reshape(*flat.shape[:-2], n_pixels, n_pixels)
+    side, top = (np.swapaxes(flat @ strip, -1, -2) for strip in _strips(*unrolled))
     images = {
         "side": (side, ("x", "depth"), "Energy in the plane of inclination"),
         "top": (top, ("y", "depth"), "Energy across the plane of inclination"),
-        "front": (front.reshape(*front.shape[:-1], *across), ("x", "y"), "Energy along the beam"),
+        "front": (front, ("x", "y"), "Energy along the beam"),
     }
     middles_mm = _edges_mm(radius_mm, n_pixels)
     middles_mm = (middles_mm[1:] + middles_mm[:-1]) / 2
     places = {"x": middles_mm, "y": middles_mm, "depth": depth_mm}
     return _dataset(showers, images, places)
+
+
+def densities(images: xr.Dataset) -> xr.Dataset:
+    """Return images from `projections` in MeV mm-2: what they show whatever the size of a pixel."""
+    step = {name: float(images[name][1] - images[name][0]) for name in ("x", "y", "depth")}
+    views = {}
+    for name in ("side", "top", "front"):
+        view = images[name]
+        area_mm2 = step[str(view.dims[-1])] * step[str(view.dims[-2])]
+        views[name] = (view / area_mm2).assign_attrs(view.attrs, units="MeV mm-2")
+    return images.assign(views)
 
 
 def profiles(showers: xr.Dataset) -> xr.Dataset:
@@ -141,6 +150,13 @@ def unrolling(n_angles: int, n_rings: int, n_pixels: int) -> NDArray[np.float32]
     return weights
 
 
+@lru_cache(maxsize=8)
+def _strips(n_angles: int, n_rings: int, n_pixels: int) -> tuple[NDArray[np.float32], ...]:
+    """Return which part of each cell's area lies at each x, and at each y."""
+    weights = unrolling(n_angles, n_rings, n_pixels).reshape(-1, n_pixels, n_pixels)
+    return weights.sum(axis=2), weights.sum(axis=1)
+
+
 def _edges_mm(radius_mm: NDArray[np.float64], n_pixels: int) -> NDArray[np.float64]:
     reach = 2 * float(radius_mm[0]) * len(radius_mm)
     return np.linspace(-reach, reach, n_pixels + 1)
@@ -169,5 +185,5 @@ def _dataset(
         for name, (values, dims, told) in images.items()
     }
     coordinates: dict[str, Any] = {n: (n, values, {"units": "mm"}) for n, values in places.items()}
-    coordinates |= {name: showers[name] for name in before if name in showers.coords}
+    coordinates |= {str(name): showers[name] for name in before if name in showers.coords}
     return xr.Dataset(variables, coordinates, dict(showers.attrs))

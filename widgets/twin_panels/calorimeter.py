@@ -1,0 +1,227 @@
+"""The calorimeter's panel: one shower, drawn again from the flow as energy and angle change."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from bokeh.layouts import column, row
+from bokeh.models import LayoutDOM
+
+from physics_twins.calorimeter.audit import last_audit
+from physics_twins.calorimeter.infer import generate
+from physics_twins.calorimeter.model import ShowerFlow, load_flow
+from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
+from physics_twins.calorimeter.projections import bands, densities, profiles, projections
+from physics_twins.models import ModelError
+from physics_twins.twin import TwinState
+from twin_panels.background import Background
+from twin_panels.controls import Controls
+from twin_panels.figures import retitle
+from twin_panels.panel import Panel
+from twin_panels.shower_views import Profiles, Views
+
+SEED = 3
+SHOWN = ("energy_gev", "theta_deg", "absorber_mm")
+MAX_WIDTH = 1200  # screen pixels
+# The flow's band: so many showers, and the first of it after so many.
+N_BAND, N_PART = 300, 50
+# Showers of the reference that are like the one shown: within 20 % in energy, 5 degrees, 0.02 mm.
+NEAR = {"energy": np.log(1.2), "theta_deg": 5.0, "absorber_mm": 0.02}
+LEAST_NEAR = 20
+DEFAULT = CalorimeterParameters(**CALO_CHALLENGE_2, theta_deg=15.0, n_showers=1000)
+_ONE: dict[str, Any] = {"energy_max_gev": 0.0, "theta_max_deg": 0.0, "phi_max_deg": 0.0}
+_NEXT = (
+    "train one with the notebook calorimeter/2_train, or unpack one with twins models import FILE.zip,"
+    " and move a slider"
+)
+
+
+@dataclass(frozen=True)
+class _Band:
+    parameters: CalorimeterParameters
+    data: xr.Dataset
+
+
+class CalorimeterPanel(Panel[CalorimeterParameters]):
+    """Sliders beside one shower of the flow in three views, with its profiles.
+
+    The shower has one seed: it moves with the sliders as far as the flow is continuous. Bands show
+    what showers of this energy, angle and absorber are like: the flow's, drawn beside the kernel's
+    work, and those of a reference, taken from its showers nearby.
+
+    Args:
+        start: Parameters to begin with.
+        flow: What draws; the saved flow by default.
+        reference: Showers of Geant4, or of a baseline, in the form of `simulate`; of all energies and
+            angles.
+        audits: From `audit`, the newest last: what they say of this energy and angle is told.
+        state: The twin's state, whose health is told.
+        seed: Of the shower shown.
+    """
+
+    notebook = "calorimeter/4_infer"
+    use = (
+        "from physics_twins.calorimeter.infer import generate\n"
+        "from physics_twins.calorimeter.model import load_flow\n"
+        "showers = generate(load_flow(), parameters, seed=1)"
+    )
+
+    def __init__(
+        self,
+        start: CalorimeterParameters | None = None,
+        *,
+        flow: ShowerFlow | None = None,
+        reference: xr.Dataset | None = None,
+        audits: Sequence[xr.Dataset] = (),
+        state: TwinState | None = None,
+        seed: int = SEED,
+    ) -> None:
+        self._flow, self._seed = flow, seed
+        self._audits, self._state = tuple(audits), state
+        self._reference = None if reference is None else profiles(reference)
+        self._told: dict[str, str] = {}
+        self._background = Background(self._show_band)
+        ranges = found.ranges if (found := self._found()) else {}
+        ends = {name: (low, high) for name, (low, high) in ranges.items() if low < high}
+        start = (start or _usual(found)).replace(**_ONE)
+        super().__init__(start, Controls(start, names=SHOWN, ends=ends))
+
+    def build(self) -> LayoutDOM:
+        """Return the views, and the profiles beneath them."""
+        self.views = Views()
+        self.profiles = Profiles(self.views.depth, self._reference_name())
+        left = (self.views.top, self.views.side, self.profiles.longitudinal)
+        right = (self.views.front, self.profiles.lateral)
+        columns = column(*left, sizing_mode="stretch_width"), column(*right)
+        return row(*columns, sizing_mode="stretch_width", max_width=MAX_WIDTH)
+
+    def compute(self, parameters: CalorimeterParameters) -> xr.Dataset:
+        """Return one shower of the flow from three sides, with its profiles.
+
+        Raises:
+            ModelError: There is no flow.
+            ValueError: The flow was not trained for these parameters.
+        """
+        self._background.forget()
+        flow = self._flow or _load()
+        one = generate(flow, parameters.replace(n_showers=1), seed=self._seed, member=0).isel(shower=0)
+        self._background.ask(lambda: _bands(flow, parameters, self._seed))
+        deepest = parameters.replace(absorber_mm=flow.ranges["absorber_mm"][1]).depth_mm
+        seen = densities(projections(one)).merge(profiles(one), join="exact", compat="override")
+        return seen.assign_attrs(deepest_mm=deepest)
+
+    def show(self, data: xr.Dataset) -> None:
+        """Bring the figures to a new shower."""
+        energy_gev, theta_deg = float(data["energy_gev"]), float(data["theta_deg"])
+        absorber_mm = data.attrs["absorber_mm"]
+        self.views.show(data, theta_deg)
+        self.profiles.show(data)
+        self.views.depth.follow(0.0, data.attrs["deepest_mm"])
+        self._show_reference(energy_gev, theta_deg, absorber_mm)
+        part = float(data["longitudinal"].sum())
+        retitle(
+            self.profiles.longitudinal,
+            f"Along the path: {100 * part:.1f} % of {energy_gev:.3g} GeV are in the cells",
+        )
+        self._tell_audit(energy_gev, theta_deg, absorber_mm)
+
+    def wait(self) -> None:
+        """Wait until the flow's band belongs to the shower shown."""
+        self._background.wait()
+
+    def _found(self) -> ShowerFlow | None:
+        try:
+            self._flow = self._flow or _load()
+        except ModelError:
+            return None
+        return self._flow
+
+    def _show_band(self, result: Any) -> None:
+        if isinstance(result, _Band):
+            with self._canvas.one_patch():
+                self.profiles.show_band("flow", result.data)
+            p, n = result.parameters, result.data.attrs["n_showers"]
+            where = f"{p.energy_gev:.3g} GeV, {p.theta_deg:.3g}°, {p.absorber_mm:.3g} mm"
+            self._tell_of("band", f"Blue: {n} showers of the flow at {where}.")
+        else:
+            self._tell_of("band", f"The flow's band is not drawn: {result}.")
+
+    def _show_reference(self, energy_gev: float, theta_deg: float, absorber_mm: float) -> None:
+        if self._reference is None:
+            return
+        near = _near(self._reference, energy_gev, theta_deg, absorber_mm)
+        n, name = near.sizes["shower"], self._reference_name()
+        self.profiles.show_band("reference", bands(near) if n >= LEAST_NEAR else None)
+        told = f"{n} showers of {name} within 20 %, 5° and 0.02 mm"
+        few = "" if n >= LEAST_NEAR else f", too few for a band ({LEAST_NEAR})"
+        self._tell_of("reference", f"Green: {told}{few}.")
+
+    def _reference_name(self) -> str:
+        known = self._reference
+        return "" if known is None else str(known.attrs.get("made_by", "reference")).split(",")[0]
+
+    def _tell_audit(self, energy_gev: float, theta_deg: float, absorber_mm: float) -> None:
+        told = []
+        if self._audits:
+            here = {"energy_gev": energy_gev, "theta_deg": theta_deg, "absorber_mm": absorber_mm}
+            told.append(_audited(last_audit(self._audits, **here)))
+        if self._state is not None:
+            state = self._state.checked()
+            told.append(f"Twin: {state.health}, last synchronised {state.last_sync:%Y-%m-%d}.")
+        self._tell_of("audit", " ".join(told))
+
+    def _tell_of(self, what: str, sentence: str) -> None:
+        self._told[what] = sentence
+        lines = (self._told.get(name, "") for name in ("band", "reference", "audit"))
+        self._tell(" ".join(filter(None, lines)))
+
+
+def _load() -> ShowerFlow:
+    try:
+        return load_flow()
+    except ModelError as error:
+        raise ModelError(f"{error}; {_NEXT}") from None
+
+
+def _usual(flow: ShowerFlow | None) -> CalorimeterParameters:
+    """Return what is shown at first: the usual particle, or the nearest that a flow was trained for."""
+    if flow is None:
+        return DEFAULT
+    inside = {
+        name: float(np.clip(getattr(DEFAULT, name), low, high))
+        for name, (low, high) in flow.ranges.items()
+    }
+    return flow.parameters.replace(n_showers=DEFAULT.n_showers, **_ONE, **inside)
+
+
+def _bands(flow: ShowerFlow, parameters: CalorimeterParameters, seed: int) -> Iterator[_Band]:
+    """Yield the flow's band, of more showers each time."""
+    parts = []
+    for n in range(N_BAND // N_PART):
+        asked = parameters.replace(n_showers=N_PART)
+        parts.append(profiles(generate(flow, asked, seed=seed + 1 + n)))
+        known: Any = xr.concat(parts, "shower", join="override", combine_attrs="override")
+        yield _Band(parameters, bands(known))
+
+
+def _near(known: xr.Dataset, energy_gev: float, theta_deg: float, absorber_mm: float) -> xr.Dataset:
+    """Return those of known showers whose particle and absorber are like these."""
+    away = {
+        "energy": np.log(known["energy_gev"].values / energy_gev),
+        "theta_deg": known["theta_deg"].values - theta_deg,
+        "absorber_mm": np.asarray(known.attrs.get("absorber_mm", np.inf) - absorber_mm),
+    }
+    near = np.logical_and.reduce(
+        np.broadcast_arrays(*(np.abs(away[name]) <= reach for name, reach in NEAR.items()))
+    )
+    return known.isel(shower=near)
+
+
+def _audited(audit: xr.Dataset | None) -> str:
+    if audit is None:
+        return "No audit of such showers."
+    lowest, highest = audit.attrs["energy_gev"]
+    energies = f"{lowest:.3g} GeV" if lowest == highest else f"{lowest:.3g} to {highest:.3g} GeV"
+    return f"Audit at {energies}: {audit.attrs['verdict']}."
