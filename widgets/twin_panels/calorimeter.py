@@ -109,8 +109,9 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
         one = generate(flow, parameters.replace(n_showers=1), seed=self._seed, member=0).isel(shower=0)
         self._background.ask(lambda: _bands(flow, parameters, self._seed))
         deepest = parameters.replace(absorber_mm=flow.ranges["absorber_mm"][1]).depth_mm
-        seen = densities(projections(one)).merge(profiles(one), join="exact", compat="override")
-        return seen.assign_attrs(deepest_mm=deepest)
+        along = profiles(one)
+        shown = {name: along[name].variable for name in (*along.data_vars, "radius")}
+        return densities(projections(one)).assign(shown).assign_attrs(deepest_mm=deepest)
 
     def show(self, data: xr.Dataset) -> None:
         """Bring the figures to a new shower."""

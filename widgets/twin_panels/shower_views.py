@@ -140,7 +140,7 @@ class Profiles:
     def show_band(self, whose: str, band: xr.Dataset | None) -> None:
         """Bring a band to another population, from `projections.bands`; None empties it."""
         for name in self.curves:
-            columns = dict.fromkeys(("place", "mean", "low", "high"), np.zeros(0))
+            columns: dict[str, Any] = dict.fromkeys(("place", "mean", "low", "high"), np.zeros(0))
             if band is not None:
                 columns = {"place": _places(band[name])}
                 for column, suffix in (("mean", ""), ("low", "_low"), ("high", "_high")):

@@ -56,12 +56,13 @@ def projections(showers: xr.Dataset, *, n_pixels: int = N_PIXELS) -> xr.Dataset:
 
 def densities(images: xr.Dataset) -> xr.Dataset:
     """Return images from `projections` in MeV mm-2: what they show whatever the size of a pixel."""
-    step = {name: float(images[name][1] - images[name][0]) for name in ("x", "y", "depth")}
+    step_mm = {name: float(np.diff(images[name].values[:2])[0]) for name in ("x", "y", "depth")}
     views = {}
     for name in ("side", "top", "front"):
-        view = images[name]
-        area_mm2 = step[str(view.dims[-1])] * step[str(view.dims[-2])]
-        views[name] = (view / area_mm2).assign_attrs(view.attrs, units="MeV mm-2")
+        view = images[name].variable
+        rows, columns = (step_mm[str(each)] for each in view.dims[-2:])
+        about = {**view.attrs, "units": "MeV mm-2"}
+        views[name] = xr.Variable(view.dims, view.values / (rows * columns), about)
     return images.assign(views)
 
 
@@ -79,20 +80,20 @@ def profiles(showers: xr.Dataset) -> xr.Dataset:
         ValueError: The showers are not cylindrical.
     """
     _check(showers)
-    incident_mev = 1e3 * showers["energy_gev"]
-    about = {"units": "1"}
-    made = {
-        "longitudinal": ("radius", "depth", "Part of the particle's energy in a slice"),
-        "lateral": ("depth", "radius", "Part of the particle's energy in a ring"),
-    }
-    variables = {
-        name: (showers["showers"].sum(("angle", other)) / incident_mev)
-        .astype(float)
-        .assign_attrs(about, long_name=told)
-        for name, (other, _, told) in made.items()
-    }
-    conditions = {name: showers[name] for name in ("energy_gev", "theta_deg") if name in showers}
-    return xr.Dataset({**variables, **conditions}, attrs=dict(showers.attrs)).compute()
+    cells = showers["showers"]
+    before = cells.dims[:-3]
+    incident_mev = 1e3 * showers["energy_gev"].values
+    variables: dict[str, Any] = {}
+    for name, dim, axes in (("longitudinal", "depth", (-2, -1)), ("lateral", "radius", (-3, -2))):
+        summed = xr.Variable((*before, dim), cells.data.sum(axis=axes)).compute()
+        told = f"Part of the particle's energy at a {dim}"
+        parts = summed.values.astype(float) / incident_mev[..., None]
+        variables[name] = ((*before, dim), parts, {"units": "1", "long_name": told})
+    for name in ("energy_gev", "theta_deg"):
+        if name in showers:
+            variables[name] = showers[name].variable.compute()
+    places = {name: showers[name].variable for name in (*before, "depth", "radius") if name in showers}
+    return xr.Dataset(variables, places, dict(showers.attrs))
 
 
 def bands(known: xr.Dataset) -> xr.Dataset:
