@@ -15,6 +15,7 @@ from physics_twins.calorimeter.model import ShowerFlow, flow_of
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.twin import Estimate, TwinState
 from twin_panels.calorimeter import N_BAND, CalorimeterPanel
+from twin_panels.shower_views import BRIGHTEST, DARKEST
 
 TRAINED = CalorimeterParameters(
     **CALO_CHALLENGE_2, energy_gev=1.0, energy_max_gev=20.0, theta_max_deg=30.0
@@ -145,15 +146,15 @@ def test_the_side_shows_the_face_at_the_particles_angle(panel):
     panel.controls["theta_deg"].value = 30.0
     depth, x = (panel.views.face.data[name] for name in ("depth", "x"))
     assert np.rad2deg(np.arctan(depth / x)) == pytest.approx(30.0)
-    assert "inclined by 30°" in panel.views.side.title.text
+    assert "at 30°" in panel.views.side.title.text
 
 
 def test_the_image_holds_the_energy_of_the_shower(panel, flow):
     asked = panel.parameters.replace(n_showers=1)
     cells = generate(flow, asked, seed=3, member=0)["showers"]
     level = image(panel, "front").astype(float)
-    density = np.where(level > 0, 10.0 ** (-3 + level * 6 / 255), 0.0)
-    # A step of colour is 5.6 %, and densities below the darkest are lost.
+    density = np.where(level > 0, DARKEST * (BRIGHTEST / DARKEST) ** (level / 255), 0.0)
+    # A step of colour is 5.9 %, and densities below the darkest are lost.
     area_mm2 = (2 * 9 * 4.65 / 72) ** 2
     assert density.sum() * area_mm2 == pytest.approx(float(cells.sum()), rel=0.03)
 

@@ -49,15 +49,6 @@ def test_work_ends_when_something_newer_is_asked_for():
     assert heard == ["new"]
 
 
-def test_what_is_forgotten_is_not_handed_over():
-    heard: list[int] = []
-    background = Background(heard.append, settle_s=0.05)
-    background.ask(lambda: iter([1]))
-    background.forget()
-    background.wait()
-    assert heard == []
-
-
 def test_a_failure_is_handed_over_and_work_goes_on_with_the_next_request():
     def fails():
         yield 1

@@ -46,12 +46,6 @@ class Background:
                 self._thread = threading.Thread(target=self._run, name="panel", daemon=True)
                 self._thread.start()
 
-    def forget(self) -> None:
-        """Give up what was asked for."""
-        with self._lock:
-            self._newest += 1
-            self._asked = None
-
     def wait(self) -> None:
         """Wait for the newest request to end, and hand all its results over."""
         if thread := self._thread:

@@ -104,7 +104,6 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
             ModelError: There is no flow.
             ValueError: The flow was not trained for these parameters.
         """
-        self._background.forget()
         flow = self._flow or _load()
         one = generate(flow, parameters.replace(n_showers=1), seed=self._seed, member=0).isel(shower=0)
         self._background.ask(lambda: _bands(flow, parameters, self._seed))
@@ -124,7 +123,7 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
         part = float(data["longitudinal"].sum())
         retitle(
             self.profiles.longitudinal,
-            f"Along the path: {100 * part:.1f} % of {energy_gev:.3g} GeV are in the cells",
+            f"Along the path: {100 * part:.1f} % of {energy_gev:.3g} GeV are seen",
         )
         self._tell_audit(energy_gev, theta_deg, absorber_mm)
 

@@ -13,10 +13,13 @@ from twin_panels.figures import FollowingRange, LiveImage, fill, frame, retitle
 # Okabe & Ito 2008, Color Universal Design.
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 DENSITY = "MeV mm⁻²"
-# From one cell at threshold in the outermost ring to the core at 100 GeV.
-DARKEST, BRIGHTEST = 1e-3, 1e3
+# From a few cells at threshold in the outermost ring to the core at 100 GeV.
+DARKEST, BRIGHTEST = 1e-3, 2e3
 DEPTH, RADIUS = "Depth along the path (mm)", "Distance from the path (mm)"
-FAINTEST = 1e-2  # percent: where the lateral profile's axis ends
+# Screen pixels: the front view is square, and the right column as high as the left.
+TOP_HEIGHT, SIDE_HEIGHT, LONGITUDINAL_HEIGHT, FRONT_HEIGHT = 180, 220, 240, 326
+LATERAL_HEIGHT = TOP_HEIGHT + SIDE_HEIGHT + LONGITUDINAL_HEIGHT - FRONT_HEIGHT
+FAINTEST = 3e-2  # percent: where the lateral profile's axis ends
 _LEFT: Mapping[str, Any] = {"min_width": 300, "max_width": 800}
 _RIGHT: Mapping[str, Any] = {"sizing_mode": "fixed", "width": 400, "min_width": 400, "max_width": 400}
 
@@ -39,7 +42,7 @@ class Views:
         self.front = frame(
             x="y, aside (mm)",
             y="x (mm)",
-            height=400,
+            height=FRONT_HEIGHT,
             x_range=self._y.model,
             y_range=self._x.model,
             **_RIGHT,
@@ -72,16 +75,16 @@ class Views:
         self._y.follow(*edges["y"])
         ends = np.array(edges["x"])
         fill(self.face, {"depth": ends * np.tan(np.deg2rad(theta_deg)), "x": ends})
-        retitle(self.side, f"From the side, inclined by {theta_deg:.3g}°; dashed: the face")
+        retitle(self.side, f"From the side, at {theta_deg:.3g}°; dashed: the face")
 
     def _build_top(self) -> None:
         ranges: dict[str, Any] = {"x_range": self.depth.model, "y_range": self._y.model}
-        self.top = frame(x="", y="y, aside (mm)", height=180, **ranges, **_LEFT)
+        self.top = frame(x="", y="y, aside (mm)", height=TOP_HEIGHT, **ranges, **_LEFT)
         self.top.xaxis.major_label_text_font_size = "0px"
 
     def _build_side(self) -> None:
         ranges: dict[str, Any] = {"x_range": self.depth.model, "y_range": self._x.model}
-        self.side = frame(x="", y="x (mm)", height=220, **ranges, **_LEFT)
+        self.side = frame(x="", y="x (mm)", height=SIDE_HEIGHT, **ranges, **_LEFT)
         self.side.xaxis.major_label_text_font_size = "0px"
         self.face = ColumnDataSource({"depth": [], "x": []})
         line: dict[str, Any] = {"color": "white", "alpha": 0.8, "line_dash": "dashed"}
@@ -109,7 +112,7 @@ class Profiles:
         self.longitudinal = frame(
             x=DEPTH,
             y="Energy in a slice (%)",
-            height=230,
+            height=LONGITUDINAL_HEIGHT,
             x_range=depth.model,
             y_range=self._part.model,
             **_LEFT,
@@ -117,7 +120,7 @@ class Profiles:
         self.lateral = frame(
             x=RADIUS,
             y="Energy in a ring (%)",
-            height=230,
+            height=LATERAL_HEIGHT,
             x_range=self._radius.model,
             y_range=self._share.model,
             y_axis_type="log",
@@ -164,6 +167,7 @@ class Profiles:
         where.add_tools(HoverTool(renderers=[curve], tooltips=tips, mode="vline"))
         where.legend.update(location="top_right", click_policy="hide", background_fill_alpha=0.7)
         where.legend.update(padding=4, spacing=0, label_text_font_size="11px")
+        where.legend.visible = name == "longitudinal"  # the other figure has no room for it
 
 
 def _ends(middles_mm: np.ndarray) -> tuple[float, float]:
