@@ -1,4 +1,4 @@
-"""The panel in a real JupyterLab, in a real browser: it draws, and it follows the hand."""
+"""The panels in a real JupyterLab, in a real browser: they draw, and they follow the hand."""
 
 import json
 import os
@@ -24,7 +24,18 @@ pytestmark = [
     ),
 ]
 
-CELLS = ("from twin_panels.pulsar import PulsarPanel\npanel = PulsarPanel()", "panel")
+NOTEBOOKS = {
+    "pulsar": "from twin_panels.pulsar import PulsarPanel\npanel = PulsarPanel()",
+    "calorimeter": f"""import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from small_flows import untrained
+from physics_twins.calorimeter.model import flow_of
+from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.calorimeter.samples import TRAINING
+from twin_panels.calorimeter import CalorimeterPanel
+flow = flow_of([untrained()], CalorimeterParameters(**TRAINING), absorber_mm=(1.2, 1.6))
+panel = CalorimeterPanel(flow=flow)""",
+}
 TOKEN = secrets.token_hex()
 QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 
@@ -75,11 +86,13 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a JupyterLab that holds `panel.ipynb`."""
+    """The address of a JupyterLab that holds the notebooks."""
     folder = tmp_path_factory.mktemp("lab")
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "panel.ipynb")
+    for name, made in NOTEBOOKS.items():
+        cells = [nbformat.v4.new_code_cell(source) for source in (made, "panel")]
+        notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+        nbformat.write(notebook, folder / f"{name}.ipynb")
     settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(QUIET))
@@ -140,12 +153,13 @@ def _wait(condition: Callable[[], bool], what: str, seconds: float) -> None:
 
 
 @pytest.fixture
-def page(browser: Any, lab: str, tmp_path: Path) -> Iterator[Any]:
-    """A tab of the browser; what it shows in the end is left beside the test's files."""
+def page(browser: Any, lab: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A tab with the notebook of a test; what it shows in the end is left beside the test's files."""
     tab = browser.new_page(viewport={"width": 1440, "height": 1200})
     tab.errors = []
     tab.on("pageerror", lambda error: tab.errors.append(str(error)))
-    tab.goto(f"{lab}/lab/tree/panel.ipynb?token={TOKEN}")
+    # In a workspace of its own: another test's notebook would be opened again, and be in front.
+    tab.goto(f"{lab}/lab/workspaces/{request.param}/tree/{request.param}.ipynb?token={TOKEN}")
     yield tab
     tab.screenshot(path=tmp_path / "panel.png")
     tab.close()
@@ -166,6 +180,7 @@ def title_says(page: Any, text: str) -> None:
     page.wait_for_function(f"(text) => ({TITLES})().includes(text)", arg=text, timeout=20_000)
 
 
+@pytest.mark.parametrize("page", ["pulsar"], indirect=True)
 def test_the_panel_draws_and_follows_slider_and_typed_value(page):
     run_all_cells(page)
     page.wait_for_function(f"() => ({PIXELS})().some((colours) => colours > 100)", timeout=30_000)
@@ -195,4 +210,26 @@ def test_the_panel_draws_and_follows_slider_and_typed_value(page):
 
     page.locator("button", has_text="As code").click()
     page.wait_for_selector("text=dm_pc_cm3=475.5", timeout=20_000)
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("page", ["calorimeter"], indirect=True)
+def test_the_calorimeters_panel_draws_follows_and_says_what_it_does_not_know(page):
+    run_all_cells(page)
+    page.wait_for_function(f"() => ({PIXELS})().filter((colours) => colours > 100).length >= 3")
+    title_says(page, "of 10 GeV are seen")
+    # The band comes by itself, from the thread that draws it.
+    page.wait_for_selector("text=300 showers of the flow at 10 GeV, 15°, 1.4 mm", timeout=60_000)
+
+    page.evaluate("() => { window.before = window.image.data.image; }")
+    page.evaluate("() => document.querySelectorAll('.noUi-target')[1].noUiSlider.set(1.0)")
+    title_says(page, "From the side, at 30°")
+    page.wait_for_function("() => window.image.data.image !== window.before")
+    page.wait_for_selector("text=300 showers of the flow at 10 GeV, 30°, 1.4 mm", timeout=60_000)
+
+    entry = page.locator(".widget-text input[type=number]").first
+    entry.fill("500")
+    entry.press("Enter")
+    page.wait_for_selector("text=energy_gev = 500 GeV is outside 1 to 100 GeV", timeout=20_000)
+    title_says(page, "of 10 GeV are seen")
     assert page.errors == []

@@ -138,6 +138,27 @@ def test_at_most_six_controls_are_open_and_the_others_in_one_fold():
     assert fold.selected_index is None
 
 
+def test_only_the_named_parameters_get_a_control_and_the_others_stay_as_they_are():
+    start = Everything(n_bits=2, offset_s=3.0)
+    controls = Controls(start, names=("flux_jy", "quiet"))
+    assert len(controls.widget.children) == 3  # two, and the line of refusals
+    controls["quiet"].value = True
+    assert controls.parameters == start.replace(quiet=True)
+    controls.set(Everything(offset_s=5.0))
+    assert controls.parameters == Everything(offset_s=5.0)
+
+
+def test_a_slider_can_end_before_its_parameters_range_does():
+    controls = Controls(Everything(), ends={"dm_pc_cm3": (50.0, 60.0)})
+    dm = controls["dm_pc_cm3"]
+    for position, value in ((0.0, 50.0), (0.5, 55.0), (1.0, 60.0)):
+        dm.slider.value = position
+        assert controls.parameters.dm_pc_cm3 == value
+    dm.entry.value = 475.5
+    assert controls.parameters.dm_pc_cm3 == 475.5
+    assert dm.slider.value == 1.0
+
+
 def test_name_and_range_are_in_the_tooltip_and_help_is_shown_as_text(controls):
     assert controls["dm_pc_cm3"].entry.tooltip == "dm_pc_cm3: 0 to 3000 pc cm-3"
     label = controls["path"].widget.children[0].value

@@ -1,201 +1,227 @@
-"""The calorimeter's panel: one shower of the flow from three sides, its profiles, and the audit."""
+"""The calorimeter's panel: one shower, drawn again from the flow as energy and angle change."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from bokeh.layouts import column, row
-from bokeh.models import ColumnDataSource, HoverTool, LayoutDOM
+from bokeh.models import LayoutDOM
 
-from physics_twins.calorimeter import samples
-from physics_twins.calorimeter.evaluating.features import features
+from physics_twins.calorimeter.audit import last_audit
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow, load_flow
-from physics_twins.calorimeter.parameters import CalorimeterParameters
-from physics_twins.calorimeter.projections import VIEWS, projections
-from physics_twins.calorimeter.use_parameters import ShowerViewParameters
+from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
+from physics_twins.calorimeter.projections import bands, densities, profiles, projections
 from physics_twins.models import ModelError
-from physics_twins.units import round_up
-from twin_panels.figures import FollowingRange, LiveImage, fill, frame, retitle
+from physics_twins.twin import TwinState
+from twin_panels.background import Background
+from twin_panels.controls import Controls
+from twin_panels.figures import retitle
 from twin_panels.panel import Panel
+from twin_panels.shower_views import Profiles, Views
 
-SEED = 1
-# Showers of the band: drawn anew with each move, so no more than a hand can wait for.
-N_BAND = 24
-TITLES = {"side": "From the side", "top": "From above", "front": "Along the beam"}
-PROFILES = {"layer_mev": ("layer", "Depth (mm)"), "ring_mev": ("ring", "Distance from the beam (mm)")}
-LOWEST, HIGHEST = -2.0, 4.0  # decades of MeV in the colours
-# Showers of Geant4 count as of this energy and angle within so much.
-NEAR_ENERGY, NEAR_DEG = 0.15, 5.0
-MIN_REFERENCE = 10
-# Okabe & Ito 2008, Color Universal Design.
-BLUE, VERMILLION = "#0072B2", "#D55E00"
+SEED = 3
+SHOWN = ("energy_gev", "theta_deg", "absorber_mm")
+MAX_WIDTH = 1200  # screen pixels
+# The flow's band: so many showers, and the first of it after so many.
+N_BAND, N_PART = 300, 50
+# Showers of the reference that are like the one shown: within 20 % in energy, 5 degrees, 0.02 mm.
+NEAR = {"energy": np.log(1.2), "theta_deg": 5.0, "absorber_mm": 0.02}
+LEAST_NEAR = 20
+DEFAULT = CalorimeterParameters(**CALO_CHALLENGE_2, theta_deg=15.0, n_showers=1000)
+_ONE: dict[str, Any] = {"energy_max_gev": 0.0, "theta_max_deg": 0.0, "phi_max_deg": 0.0}
+_NEXT = (
+    "train one with the notebook calorimeter/2_train, or unpack one with twins models import FILE.zip,"
+    " and move a slider"
+)
 
 
-class CalorimeterPanel(Panel[ShowerViewParameters]):
-    """Sliders beside one shower, redrawn with the same random numbers while energy or angle moves.
+@dataclass(frozen=True)
+class _Band:
+    parameters: CalorimeterParameters
+    data: xr.Dataset
+
+
+class CalorimeterPanel(Panel[CalorimeterParameters]):
+    """Sliders beside one shower of the flow in three views, with its profiles.
+
+    The shower has one seed: it moves with the sliders as far as the flow is continuous. Bands show
+    what showers of this energy, angle and absorber are like: the flow's, drawn beside the kernel's
+    work, and those of a reference, taken from its showers nearby.
 
     Args:
         start: Parameters to begin with.
-        model: A trained flow, or the name of one.
-        seed: Of the shower.
-        reference: Showers of Geant4, of any energies and angles; the mean of those near is drawn.
-        audits: What `audit_twin` found; the one that was made here is told.
+        flow: What draws; the saved flow by default.
+        reference: Showers of Geant4, or of a baseline, in the form of `simulate`; of all energies and
+            angles.
+        audits: From `audit`, the newest last: what they say of this energy and angle is told.
+        state: The twin's state, whose health is told.
+        seed: Of the shower shown.
     """
 
     notebook = "calorimeter/4_infer"
     use = (
-        "from physics_twins.calorimeter import infer, samples\n"
+        "from physics_twins.calorimeter.infer import generate\n"
         "from physics_twins.calorimeter.model import load_flow\n"
-        "from physics_twins.calorimeter.parameters import CalorimeterParameters\n"
-        "asked = CalorimeterParameters(**samples.TRAINING).replace(\n"
-        "    **parameters.to_papermill(), energy_max_gev=0.0, theta_max_deg=0.0, n_showers=100\n"
-        ")\n"
-        "showers = infer.generate(load_flow(), asked, seed=1)"
+        "showers = generate(load_flow(), parameters, seed=1)"
     )
 
     def __init__(
         self,
-        start: ShowerViewParameters | None = None,
+        start: CalorimeterParameters | None = None,
         *,
-        model: ShowerFlow | str = "calorimeter-flow",
-        seed: int = SEED,
+        flow: ShowerFlow | None = None,
         reference: xr.Dataset | None = None,
         audits: Sequence[xr.Dataset] = (),
+        state: TwinState | None = None,
+        seed: int = SEED,
     ) -> None:
-        self._model, self._seed, self._audits = model, seed, tuple(audits)
-        self._reference = None if reference is None else features(reference)
-        super().__init__(start or ShowerViewParameters())
+        self._flow, self._seed = flow, seed
+        self._audits, self._state = tuple(audits), state
+        self._reference = None if reference is None else profiles(reference)
+        self._told: dict[str, str] = {}
+        self._background = Background(self._show_band)
+        ranges = found.ranges if (found := self._found()) else {}
+        ends = {name: (low, high) for name, (low, high) in ranges.items() if low < high}
+        start = (start or _usual(found)).replace(**_ONE)
+        super().__init__(start, Controls(start, names=SHOWN, ends=ends))
 
     def build(self) -> LayoutDOM:
-        """Return three views in a row, and two profiles below."""
-        self.views, self.images = {}, {}
-        for name, (across, up) in VIEWS.items():
-            view = frame(x=f"{across.capitalize()} (mm)", y=f"{up.capitalize()} (mm)", height=270)
-            view.update(min_width=200, min_border_left=40)
-            self.views[name] = view
-            self.images[name] = LiveImage(view, low=LOWEST, high=HIGHEST, unit="log10 MeV")
-        self.profiles, self.sources, self._heights = {}, {}, {}
-        for name, (_, label) in PROFILES.items():
-            self._build_profile(name, label)
-        views = row(list(self.views.values()), sizing_mode="stretch_width")
-        return column(
-            views,
-            row(list(self.profiles.values()), sizing_mode="stretch_width"),
-            sizing_mode="stretch_width",
-        )
+        """Return the views, and the profiles beneath them."""
+        self.views = Views()
+        self.profiles = Profiles(self.views.depth, self._reference_name())
+        left = (self.views.top, self.views.side, self.profiles.longitudinal)
+        right = (self.views.front, self.profiles.lateral)
+        columns = column(*left, sizing_mode="stretch_width"), column(*right)
+        return row(*columns, sizing_mode="stretch_width", max_width=MAX_WIDTH)
 
-    def compute(self, parameters: ShowerViewParameters) -> xr.Dataset:
-        """Return showers at one energy and angle, the first of them to be looked at.
+    def compute(self, parameters: CalorimeterParameters) -> xr.Dataset:
+        """Return one shower of the flow from three sides, with its profiles.
 
         Raises:
-            ValueError: There is no flow, or it was not trained for this.
+            ModelError: There is no flow.
+            ValueError: The flow was not trained for these parameters.
         """
-        asked = CalorimeterParameters(**samples.TRAINING).replace(
-            **parameters.to_papermill(), energy_max_gev=0.0, theta_max_deg=0.0, n_showers=N_BAND
-        )
-        return generate(self._flow(), asked, seed=self._seed)
+        flow = self._flow or _load()
+        one = generate(flow, parameters.replace(n_showers=1), seed=self._seed, member=0).isel(shower=0)
+        self._background.ask(lambda: _bands(flow, parameters, self._seed))
+        deepest = parameters.replace(absorber_mm=flow.ranges["absorber_mm"][1]).depth_mm
+        along = profiles(one)
+        shown = {name: along[name].variable for name in (*along.data_vars, "radius")}
+        return densities(projections(one)).assign(shown).assign_attrs(deepest_mm=deepest)
 
     def show(self, data: xr.Dataset) -> None:
-        """Bring the figures to other showers."""
-        one = data["showers"].isel(shower=0)
-        for name, image in projections(one).items():
-            self._show_view(name, image)
-        numbers = features(data)
-        for name in PROFILES:
-            self._show_profile(name, numbers)
-        response = float(numbers["response"][0])
-        retitle(self.views["front"], f"{TITLES['front']}: {response:.1%} seen")
-        retitle(self.profiles["layer_mev"], self._audited(data))
-        retitle(self.profiles["ring_mev"], f"Mean and 68 % of {data.sizes['shower']} showers")
-
-    def _flow(self) -> ShowerFlow:
-        if isinstance(self._model, str):
-            try:
-                self._model = load_flow(self._model)
-            except ModelError as error:
-                raise ValueError(
-                    f"there is no flow to draw with: {error}. Train one with the notebook"
-                    " calorimeter/2_train, or give the panel another name as model"
-                ) from None
-        return self._model
-
-    def _build_profile(self, name: str, label: str) -> None:
-        self._heights[name] = FollowingRange()
-        profile = frame(x=label, y="Energy (MeV)", height=250, y_range=self._heights[name].model)
-        profile.update(min_width=300)
-        columns = ("place", "one", "mean", "low", "high", "geant4")
-        source = ColumnDataSource({column: [] for column in columns})
-        profile.varea(
-            "place", "low", "high", source=source, color=BLUE, alpha=0.25, legend_label="68 %"
+        """Bring the figures to a new shower."""
+        energy_gev, theta_deg = float(data["energy_gev"]), float(data["theta_deg"])
+        absorber_mm = data.attrs["absorber_mm"]
+        self.views.show(data, theta_deg)
+        self.profiles.show(data)
+        self.views.depth.follow(0.0, data.attrs["deepest_mm"])
+        self._show_reference(energy_gev, theta_deg, absorber_mm)
+        part = float(data["longitudinal"].sum())
+        retitle(
+            self.profiles.longitudinal,
+            f"Along the path: {100 * part:.1f} % of {energy_gev:.3g} GeV are seen",
         )
-        profile.line("place", "mean", source=source, color=BLUE, legend_label="mean")
-        profile.line(
-            "place", "geant4", source=source, color="gray", line_dash="dashed", legend_label="Geant4"
-        )
-        points = profile.scatter(
-            "place", "one", source=source, color=VERMILLION, size=5, legend_label="this shower"
-        )
-        tips = [
-            (label, "@place{0.0}"),
-            ("this shower (MeV)", "@one{0.0}"),
-            ("mean (MeV)", "@mean{0.0}"),
-        ]
-        profile.add_tools(HoverTool(renderers=[points], tooltips=tips, mode="vline"))
-        profile.legend.update(location="top_right", click_policy="hide", background_fill_alpha=0.7)
-        profile.legend.update(padding=4, spacing=0, label_text_font_size="11px")
-        self.profiles[name], self.sources[name] = profile, source
+        self._tell_audit(energy_gev, theta_deg, absorber_mm)
 
-    def _show_view(self, name: str, image: xr.DataArray) -> None:
-        across, up = VIEWS[name]
-        with np.errstate(divide="ignore"):
-            decades = np.log10(image.values)
-        edges = []
-        for dim in (across, up):
-            place = image[dim].values
-            half = (place[1] - place[0]) / 2
-            edges.append((float(place[0] - half), float(place[-1] + half)))
-        self.images[name].show(np.nan_to_num(decades, neginf=LOWEST), x=edges[0], y=edges[1])
-        if name != "front":
-            retitle(self.views[name], TITLES[name])
+    def wait(self) -> None:
+        """Wait until the flow's band belongs to the shower shown."""
+        self._background.wait()
 
-    def _show_profile(self, name: str, numbers: xr.Dataset) -> None:
-        place, _ = PROFILES[name]
-        values = numbers[name].values
-        low, high = np.quantile(values, [0.16, 0.84], axis=0)
-        columns = {
-            "place": numbers[place].values,
-            "one": values[0],
-            "mean": values.mean(axis=0),
-            "low": low,
-            "high": high,
-            "geant4": self._near(name, numbers),
-        }
-        fill(self.sources[name], columns)
-        self._heights[name].follow(0.0, round_up(1.1 * max(high.max(), values[0].max())))
+    def _found(self) -> ShowerFlow | None:
+        try:
+            self._flow = self._flow or _load()
+        except ModelError:
+            return None
+        return self._flow
 
-    def _near(self, name: str, numbers: xr.Dataset) -> np.ndarray:
-        """Return the mean profile of Geant4's showers of about this energy and angle."""
-        nothing = np.full(numbers[name].shape[1], np.nan)
+    def _show_band(self, result: Any) -> None:
+        if isinstance(result, _Band):
+            with self._canvas.one_patch():
+                self.profiles.show_band("flow", result.data)
+            p, n = result.parameters, result.data.attrs["n_showers"]
+            where = f"{p.energy_gev:.3g} GeV, {p.theta_deg:.3g}°, {p.absorber_mm:.3g} mm"
+            self._tell_of("band", f"Blue: {n} showers of the flow at {where}.")
+        else:
+            self._tell_of("band", f"The flow's band is not drawn: {result}.")
+
+    def _show_reference(self, energy_gev: float, theta_deg: float, absorber_mm: float) -> None:
         if self._reference is None:
-            return nothing
-        energy, theta = float(numbers["energy_gev"][0]), float(numbers["theta_deg"][0])
-        theirs = self._reference["energy_gev"].values
-        near = abs(np.log(theirs / energy)) < NEAR_ENERGY
-        near &= abs(self._reference["theta_deg"].values - theta) < NEAR_DEG
-        if near.sum() < MIN_REFERENCE:
-            return nothing
-        return (self._reference[name].values[near] * (energy / theirs[near])[:, None]).mean(axis=0)
+            return
+        near = _near(self._reference, energy_gev, theta_deg, absorber_mm)
+        n, name = near.sizes["shower"], self._reference_name()
+        self.profiles.show_band("reference", bands(near) if n >= LEAST_NEAR else None)
+        told = f"{n} showers of {name} within 20 %, 5° and 0.02 mm"
+        few = "" if n >= LEAST_NEAR else f", too few for a band ({LEAST_NEAR})"
+        self._tell_of("reference", f"Green: {told}{few}.")
 
-    def _audited(self, data: xr.Dataset) -> str:
-        here = {
-            "energy_gev": 0.05 * float(data["energy_gev"][0]),
-            "theta_deg": 3.0,
-            "absorber_mm": 0.02,
-        }
-        at = {n: float(data[n][0]) for n in ("energy_gev", "theta_deg")}
-        at["absorber_mm"] = float(data.attrs["absorber_mm"])
-        for audit in reversed(self._audits):
-            if all(abs(float(audit.attrs[n]) - at[n]) <= reach for n, reach in here.items()):
-                return f"Audit here: {audit.attrs['verdict']}"
-        return "Audit: none at this energy and angle"
+    def _reference_name(self) -> str:
+        known = self._reference
+        return "" if known is None else str(known.attrs.get("made_by", "reference")).split(",")[0]
+
+    def _tell_audit(self, energy_gev: float, theta_deg: float, absorber_mm: float) -> None:
+        told = []
+        if self._audits:
+            here = {"energy_gev": energy_gev, "theta_deg": theta_deg, "absorber_mm": absorber_mm}
+            told.append(_audited(last_audit(self._audits, **here)))
+        if self._state is not None:
+            state = self._state.checked()
+            told.append(f"Twin: {state.health}, last synchronised {state.last_sync:%Y-%m-%d}.")
+        self._tell_of("audit", " ".join(told))
+
+    def _tell_of(self, what: str, sentence: str) -> None:
+        self._told[what] = sentence
+        lines = (self._told.get(name, "") for name in ("band", "reference", "audit"))
+        self._tell(" ".join(filter(None, lines)))
+
+
+def _load() -> ShowerFlow:
+    try:
+        return load_flow()
+    except ModelError as error:
+        raise ModelError(f"{error}; {_NEXT}") from None
+
+
+def _usual(flow: ShowerFlow | None) -> CalorimeterParameters:
+    """Return what is shown at first: the usual particle, or the nearest that a flow was trained for."""
+    if flow is None:
+        return DEFAULT
+    inside = {
+        name: float(np.clip(getattr(DEFAULT, name), low, high))
+        for name, (low, high) in flow.ranges.items()
+    }
+    return flow.parameters.replace(n_showers=DEFAULT.n_showers, **_ONE, **inside)
+
+
+def _bands(flow: ShowerFlow, parameters: CalorimeterParameters, seed: int) -> Iterator[_Band]:
+    """Yield the flow's band, of more showers each time."""
+    parts = []
+    for n in range(N_BAND // N_PART):
+        asked = parameters.replace(n_showers=N_PART)
+        parts.append(profiles(generate(flow, asked, seed=seed + 1 + n)))
+        known: Any = xr.concat(parts, "shower", join="override", combine_attrs="override")
+        yield _Band(parameters, bands(known))
+
+
+def _near(known: xr.Dataset, energy_gev: float, theta_deg: float, absorber_mm: float) -> xr.Dataset:
+    """Return those of known showers whose particle and absorber are like these."""
+    away = {
+        "energy": np.log(known["energy_gev"].values / energy_gev),
+        "theta_deg": known["theta_deg"].values - theta_deg,
+        "absorber_mm": np.asarray(known.attrs.get("absorber_mm", np.inf) - absorber_mm),
+    }
+    near = np.logical_and.reduce(
+        np.broadcast_arrays(*(np.abs(away[name]) <= reach for name, reach in NEAR.items()))
+    )
+    return known.isel(shower=near)
+
+
+def _audited(audit: xr.Dataset | None) -> str:
+    if audit is None:
+        return "No audit of such showers."
+    lowest, highest = audit.attrs["energy_gev"]
+    energies = f"{lowest:.3g} GeV" if lowest == highest else f"{lowest:.3g} to {highest:.3g} GeV"
+    return f"Audit at {energies}: {audit.attrs['verdict']}."

@@ -1,6 +1,6 @@
 """Controls built from a parameter model: sliders with typed entry, choices, ticks and texts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Generic, TypeVar
@@ -45,7 +45,7 @@ class Control:
 
 
 class Controls(Generic[Model]):
-    """Controls of every parameter of a model, and the parameters they stand for.
+    """Controls of the parameters of a model, and the parameters they stand for.
 
     Setting `controls["dm_pc_cm3"].value` does what a hand does. A value that the model refuses is
     answered by one line beneath the controls; the parameters stay the last valid ones.
@@ -55,14 +55,31 @@ class Controls(Generic[Model]):
         widget: The controls, one above the other; those not shown at first are in a fold.
     """
 
-    def __init__(self, start: Model) -> None:
+    def __init__(
+        self,
+        start: Model,
+        *,
+        names: Sequence[str] | None = None,
+        ends: Mapping[str, tuple[float, float]] | None = None,
+    ) -> None:
+        """Begin with these parameters.
+
+        Args:
+            start: The parameters.
+            names: Those that get a control; the others stay as they are. All by default.
+            ends: Ends of sliders where less than a parameter's range is of interest; other values can
+                be typed.
+        """
         self.parameters = start
-        self._start = start
+        self._start = self._others = start
         self._callbacks: list[Callable[[Model], None]] = []
         self._hold = False
         self._refusal = ipw.HTML()
         values = start.to_papermill()
-        self._controls = {name: control(info, values[name]) for name, info in start.describe().items()}
+        about, ends = start.describe(), ends or {}
+        self._controls = {
+            name: control(about[name], values[name], ends.get(name)) for name in names or about
+        }
         for each in self._controls.values():
             each.entry.observe(self._changed, "value")
         self.widget = self._arranged()
@@ -85,10 +102,11 @@ class Controls(Generic[Model]):
 
     def set(self, parameters: Model) -> None:
         """Bring all controls to these parameters, as one change."""
-        self._hold = True
+        self._hold, self._others = True, parameters
         try:
-            for name, value in parameters.to_papermill().items():
-                self._controls[name].value = value
+            values = parameters.to_papermill()
+            for name, each in self._controls.items():
+                each.value = values[name]
         finally:
             self._hold = False
         self._changed()
@@ -98,7 +116,7 @@ class Controls(Generic[Model]):
             return
         values = {name: each.value for name, each in self._controls.items()}
         try:
-            parameters = type(self.parameters)(**values)
+            parameters = type(self.parameters)(**(self._others.model_dump() | values))
         except ParameterError as error:
             self._refuse(str(error))
             return
@@ -123,8 +141,8 @@ class Controls(Generic[Model]):
         return ipw.VBox(parts, layout={"width": WIDTH})
 
 
-def control(info: FieldDescription, value: Any) -> Control:
-    """Return the control that suits a parameter."""
+def control(info: FieldDescription, value: Any, ends: tuple[float, float] | None = None) -> Control:
+    """Return the control that suits a parameter, a slider's ends where they are not its range's."""
     tooltip = f"{info.name}: {info.allowed}"
     if info.choices:
         entry = ipw.Dropdown(
@@ -137,7 +155,7 @@ def control(info: FieldDescription, value: Any) -> Control:
     elif info.kind is str:
         entry = ipw.Text(value, tooltip=tooltip, continuous_update=False, layout={"width": "auto"})
     else:
-        return _number(info, value, tooltip)
+        return _number(info, value, tooltip, ends)
     return Control(info, entry, None, _labelled(info, tooltip, [entry]))
 
 
@@ -147,11 +165,13 @@ def in_red(sentence: str) -> str:
     return f'<div style="{style}">{escape(sentence)}</div>' if sentence else ""
 
 
-def _number(info: FieldDescription, value: float, tooltip: str) -> Control:
+def _number(
+    info: FieldDescription, value: float, tooltip: str, ends: tuple[float, float] | None
+) -> Control:
     """Return a slider and an entry that follow each other; the entry holds the value."""
-    scale = scale_of(info)
+    scale = scale_of(info, ends)
     slider = ipw.FloatSlider(
-        scale.position(value),
+        value=scale.position(value),
         min=0,
         max=1,
         step=SLIDER_STEP,

@@ -11,6 +11,8 @@ from bokeh.models import (
     FixedTicker,
     HoverTool,
     LinearColorMapper,
+    LogColorMapper,
+    LogTicker,
     Range1d,
 )
 from bokeh.plotting import figure
@@ -24,22 +26,24 @@ TOOLS = "pan,box_zoom,wheel_zoom,save,reset"
 def frame(*, x: str, y: str, height: int, **options: Any) -> figure:
     """Return an empty figure with axes `x` and `y`, as wide as there is room.
 
-    A drag zooms, the wheel scrolls the page.
+    A drag zooms, the wheel scrolls the page. Options are those of Bokeh's `figure`.
     """
+    usual: dict[str, Any] = {
+        "sizing_mode": "stretch_width",
+        "min_width": MIN_WIDTH,
+        "max_width": MAX_WIDTH,
+        "min_border_left": 64,
+        "toolbar_location": "above",
+    }
     made = figure(
         title=" ",
         x_axis_label=x,
         y_axis_label=y,
         height=height,
-        sizing_mode="stretch_width",
-        min_width=MIN_WIDTH,
-        max_width=MAX_WIDTH,
-        min_border_left=64,
         tools=TOOLS,
         active_drag="box_zoom",
         active_scroll=None,
-        toolbar_location="above",
-        **options,
+        **(usual | options),
     )
     made.toolbar.logo = None
     return made
@@ -84,8 +88,29 @@ class LiveImage:
         source: The image and where it lies.
     """
 
-    def __init__(self, where: figure, *, low: float, high: float, unit: str) -> None:
-        self._low, self._high = low, high
+    def __init__(
+        self,
+        where: figure,
+        *,
+        low: float,
+        high: float,
+        unit: str,
+        logarithmic: bool = False,
+        with_bar: bool = True,
+    ) -> None:
+        """Add an empty image to a figure.
+
+        Args:
+            where: The figure.
+            low: Value of the darkest colour, and of all values below.
+            high: Value of the brightest.
+            unit: Of the values.
+            logarithmic: Whether equal factors are equal steps of colour; `low` is positive then.
+            with_bar: Whether a bar beside the figure explains the colours.
+        """
+        self._transform = np.log10 if logarithmic else np.asarray
+        self._low, self._high = (float(self._transform(end)) for end in (low, high))
+        self._smallest = low if logarithmic else -np.inf
         where.grid.visible = False
         empty = np.zeros((1, 1), np.uint8)
         self.source = ColumnDataSource(
@@ -101,16 +126,14 @@ class LiveImage:
             color_mapper=LinearColorMapper(palette=PALETTE, low=0, high=255),  # pyright: ignore
             level="image",
         )
-        ticks = FixedTicker(ticks=list(np.arange(np.ceil(low), np.floor(high) + 1)))
-        bar = ColorBar(
-            color_mapper=LinearColorMapper(palette=PALETTE, low=low, high=high),
-            ticker=ticks,
-            title=unit,
-            width=12,
-            padding=10,
-        )
-        where.add_layout(bar, "right")
-        in_unit = CustomJSHover(code=f"return ({low} + value * {(high - low) / 255}).toFixed(1)")
+        if with_bar:
+            where.add_layout(_bar(low, high, unit, logarithmic), "right")
+        code = f"{self._low} + value * {(self._high - self._low) / 255}"
+        if logarithmic:
+            code = f"return value ? Number((10 ** ({code})).toPrecision(2)).toString() : '< {low:g}'"
+        else:
+            code = f"return ({code}).toFixed(1)"
+        in_unit = CustomJSHover(code=code)
         where.add_tools(
             HoverTool(
                 renderers=[image],
@@ -125,6 +148,7 @@ class LiveImage:
 
     def show(self, values: NDArray[Any], *, x: tuple[float, float], y: tuple[float, float]) -> None:
         """Show values (row, column), the lowest row first, between the given edges."""
+        values = self._transform(np.maximum(values, self._smallest))
         level = (values - self._low) * (255 / (self._high - self._low))
         data = {
             "image": [np.clip(np.rint(level), 0, 255).astype(np.uint8)],
@@ -134,3 +158,13 @@ class LiveImage:
             "dh": [y[1] - y[0]],
         }
         self.source.data = data  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _bar(low: float, high: float, unit: str, logarithmic: bool) -> ColorBar:
+    if logarithmic:
+        mapper, ticker = LogColorMapper, LogTicker(num_minor_ticks=0)
+    else:
+        mapper = LinearColorMapper
+        ticker = FixedTicker(ticks=list(np.arange(np.ceil(low), np.floor(high) + 1)))
+    colours = mapper(palette=PALETTE, low=low, high=high)
+    return ColorBar(color_mapper=colours, ticker=ticker, title=unit, width=12, padding=10)

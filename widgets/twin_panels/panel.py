@@ -27,6 +27,7 @@ class Panel(ABC, Generic[Model]):
         figure: The live figure.
         widget: All of it; a panel at the end of a cell is shown.
         error: Why the figure does not show the current parameters; "" if it does.
+        note: A line about what is shown, above the figure; "" for none.
         buttons: Reset, run as batch, as code.
         path: Where the parameter file goes.
     """
@@ -34,10 +35,16 @@ class Panel(ABC, Generic[Model]):
     notebook: ClassVar[str]
     use: ClassVar[str]
 
-    def __init__(self, start: Model) -> None:
-        self.controls: Controls[Model] = Controls(start)
-        self.error = ""
-        self._message = ipw.HTML()
+    def __init__(self, start: Model, controls: Controls[Model] | None = None) -> None:
+        """Show the first frame.
+
+        Args:
+            start: Parameters to begin with.
+            controls: Theirs; one for each parameter by default.
+        """
+        self.controls: Controls[Model] = controls or Controls(start)
+        self.error, self.note = "", ""
+        self._message, self._noted = ipw.HTML(), ipw.HTML()
         self._handover = ipw.HTML()
         self.figure = self.build()
         self._canvas = Canvas(self.figure)
@@ -112,10 +119,15 @@ class Panel(ABC, Generic[Model]):
             self.error = error
             self._message.value = in_red(f"Not shown: {error}" if error else "")
 
+    def _tell(self, note: str) -> None:
+        if note != self.note:
+            self.note = note
+            self._noted.value = f'<div style="line-height: 1.3">{escape(note)}</div>' if note else ""
+
     def _arranged(self) -> ipw.HBox:
         below = [self.controls.widget, ipw.HBox(self.buttons), self.path]
         left = ipw.VBox(below, layout={"flex": "0 0 325px"})
-        shown = [self._message, self._canvas, self._handover]
+        shown = [self._message, self._noted, self._canvas, self._handover]
         right = ipw.VBox(shown, layout={"flex": "1 1 auto", "min_width": "0"})
         return ipw.HBox([left, right], layout={"align_items": "flex-start", "width": "100%"})
 

@@ -54,18 +54,23 @@ class Scale:
         return value if self.knee is None else float(np.arcsinh(value / self.knee))
 
 
-def scale_of(info: FieldDescription) -> Scale:
+def scale_of(info: FieldDescription, ends: tuple[float, float] | None = None) -> Scale:
     """Return a scale on which a parameter's usual values are within easy reach.
 
     Logarithmic parameters, and those whose range is far wider than their default, move in factors. A
     range without an end is given one; a value beyond it can still be typed.
+
+    Args:
+        info: The parameter.
+        ends: Values between which the slider moves, where its whole range is not of interest; in equal
+            steps unless the parameter is logarithmic.
     """
     usual = abs(float(info.default)) or None
-    low, high = _ends(info, usual)
+    low, high = ends or _ends(info, usual)
     if info.logarithmic:
         lowest = low if low > 0 else FINE * (usual or 0)
         return Scale(low, high, lowest or SMALLEST * (high - low))
-    if max(abs(low), abs(high)) > WIDE * (usual or 0) and high - low > WIDE:
+    if ends is None and max(abs(low), abs(high)) > WIDE * (usual or 0) and high - low > WIDE:
         return Scale(low, high, usual or SMALLEST * (high - low))
     return Scale(low, high)
 

@@ -5,7 +5,7 @@ probability of at most `alpha`, however long one goes on and whenever one stops.
 `evaluating.betting` for the construction that proves it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -151,7 +151,8 @@ def audit(
     Returns:
         `evidence` (n, the number of showers seen), `twin`, `corrected`, `error`, `low`, `high`
         (number), the twin's means and those that real showers correct them to, with 68 % intervals; the
-        attributes `verdict`, `rejected_at` (0 where it is not), `rejected_by`, `alpha`.
+        attributes `verdict`, `rejected_at` (0 where it is not), `rejected_by`, `alpha`; and what was
+        audited, `energy_gev` and `theta_deg` (lowest, highest) and, where known, `absorber_mm`.
     """
     told = features(twin)
     test = Audit(_columns(told), seed=seed, alpha=alpha, weights=NUMBERS)
@@ -165,7 +166,29 @@ def audit(
             break
     real: Any = xr.concat(seen, "shower", join="exact")
     units = {name: str(told[name].attrs["units"]) for name in NUMBERS}
-    return _result(test, corrected_means(real, told), units)
+    return _result(test, corrected_means(real, told), units).assign_attrs(_conditions(twin))
+
+
+def last_audit(
+    audits: Sequence[xr.Dataset], *, energy_gev: float, theta_deg: float, absorber_mm: float
+) -> xr.Dataset | None:
+    """Return the last of several audits that was made of showers like these; None where none was.
+
+    Args:
+        audits: From `audit`, the newest last.
+        energy_gev: May lie 10 % outside the energies of the audit.
+        theta_deg: May lie 2 degrees outside its angles.
+        absorber_mm: May differ by 0.01 mm.
+    """
+    asked = {"energy_gev": energy_gev, "theta_deg": theta_deg}
+    for found in reversed(audits):
+        thick = float(found.attrs.get("absorber_mm", absorber_mm))
+        ends = {name: found.attrs.get(name, (np.inf, -np.inf)) for name in asked}
+        low = {"energy_gev": 0.9 * ends["energy_gev"][0], "theta_deg": ends["theta_deg"][0] - 2.0}
+        high = {"energy_gev": 1.1 * ends["energy_gev"][1], "theta_deg": ends["theta_deg"][1] + 2.0}
+        if abs(thick - absorber_mm) <= 0.01 and all(low[n] <= asked[n] <= high[n] for n in asked):
+            return found
+    return None
 
 
 def corrected_means(
@@ -195,6 +218,19 @@ def corrected_means(
         predicted = values[here].mean(axis=1), values[there].mean(axis=1)
         corrected = corrected_mean(measured[name], *predicted, level=level)
         found[name] = replace(corrected, twin=float(means[name].mean()))
+    return found
+
+
+def _conditions(twin: xr.Dataset) -> dict[str, Any]:
+    """Return what the twin's showers were asked to be, or, where that is not known, what they are."""
+    found: dict[str, Any] = {}
+    for name, highest in (("energy_gev", "energy_max_gev"), ("theta_deg", "theta_max_deg")):
+        low, high = twin.attrs.get(name), twin.attrs.get(highest)
+        if low is None or high is None:
+            low, high = float(twin[name].min()), float(twin[name].max())
+        found[name] = [float(low), max(float(low), float(high))]
+    if "absorber_mm" in twin.attrs:
+        found["absorber_mm"] = float(twin.attrs["absorber_mm"])
     return found
 
 

@@ -1,89 +1,201 @@
-"""A shower seen from three sides: sums of its cells on planes, on an even grid of pixels."""
+"""Showers seen from the side, from above and along the beam, and the profiles of cylindrical ones.
+
+Cells around the beam are unrolled to pixels across it, x down the plane in which the particle is
+inclined and y aside, both from its straight path; each cell's energy is spread evenly over its area.
+Square cells are pixels as they are.
+"""
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-# Each view: across, then up.
-VIEWS: Mapping[str, tuple[str, str]] = {
-    "side": ("depth", "x"),
-    "top": ("depth", "y"),
-    "front": ("x", "y"),
-}
-# A cell of a ring is shared out to so many points, at least one in each pixel that it covers.
-_N_RADII, _N_ANGLES = 12, 24
+N_PIXELS = 72  # across a shower: 8 to the widest ring, and rings and angles can be told apart
+# The part of showers that a band holds.
+BAND = (0.16, 0.84)
+# Points in a pixel along x and y at which it is asked which cell it lies in. One is even and one odd,
+# so that no point lies on a diagonal, where two cells meet.
+_POINTS = (4, 5)
+_DIMS = ("depth", "angle", "radius")
+_SQUARE_DIMS = ("x", "y", "layer")
+# Where the places of square cells are kept.
+_PLACES: Mapping[str, str] = {"x": "x", "y": "y", "depth": "layer"}
 
 
-def projections(shower: xr.DataArray, *, n_pixels: int = 40) -> dict[str, xr.DataArray]:
-    """Return a shower's energy in MeV on three planes: `side`, `top` and `front`.
-
-    x and y are across the particle's path; in cylindrical cells x is down the plane in which the
-    particle is inclined. The energy of a cell of a ring is spread evenly over its area.
+def projections(showers: xr.Dataset, *, n_pixels: int = N_PIXELS) -> xr.Dataset:
+    """Return three images of each shower, each of which adds up to all its energy.
 
     Args:
-        shower: One shower of `showers` in the form of `simulate`, in either layout.
-        n_pixels: Pixels across, for cells in rings; square cells stay as they are.
+        showers: `showers` in MeV as `simulate` makes them, with or without the dimension shower.
+        n_pixels: Pixels across, even, over the diameter of the outermost ring of cylindrical cells.
 
     Returns:
-        By name; the dimensions are those of `VIEWS`, up first, with coordinates in mm.
+        `side` (..., x, depth), in the plane in which the particle is inclined, or x of the calorimeter
+        for square cells; `top` (..., y, depth), from above that plane; `front` (..., x, y), along the
+        beam. All in MeV for each pixel, with the pixels' middles `x`, `y` and `depth` in mm.
 
     Raises:
-        ValueError: It is no single shower.
+        ValueError: The showers have other cells, or `n_pixels` is odd or less than 2.
     """
-    if "layer" in shower.dims:
-        shower = shower.rename(layer="depth")
-    dims = {str(dim) for dim in shower.dims}
-    if dims == {"depth", "angle", "radius"}:
-        cells, across_mm = _unrolled(shower, n_pixels)
-        coordinates = {"depth": shower["depth"], "x": across_mm, "y": across_mm}
-    elif dims == {"depth", "x", "y"}:
-        cells = shower.transpose("depth", "x", "y").values.astype(float)
-        coordinates = {name: shower[name] for name in ("depth", "x", "y")}
-    else:
-        raise ValueError(f"one shower has cells in depth and across, found {sorted(dims)}")
-    whole = xr.DataArray(cells, coordinates, ("depth", "x", "y"))
-    about = {"units": "MeV", "long_name": "Energy"}
-    found = {}
-    for name, (across, up) in VIEWS.items():
-        (summed,) = {"depth", "x", "y"} - {across, up}
-        found[name] = whole.sum(summed).transpose(up, across).assign_attrs(about)
-    for each in found.values():
-        for dim in each.dims:
-            each[dim].attrs |= {"units": "mm", "long_name": str(dim).capitalize()}
-    return found
+    views, places = _of_squares(showers) if _is_square(showers) else _of_rings(showers, n_pixels)
+    about = (
+        ("side", ("x", "depth"), "Energy in the plane of inclination"),
+        ("top", ("y", "depth"), "Energy across the plane of inclination"),
+        ("front", ("x", "y"), "Energy along the beam"),
+    )
+    before = tuple(d for d in showers["showers"].dims if d not in (*_DIMS, *_SQUARE_DIMS))
+    variables = {
+        name: ((*before, *dims), view, {"units": "MeV", "long_name": told})
+        for (name, dims, told), view in zip(about, views, strict=True)
+    }
+    coordinates: dict[str, Any] = {n: (n, values, {"units": "mm"}) for n, values in places.items()}
+    coordinates |= {str(name): showers[name] for name in before if name in showers.coords}
+    return xr.Dataset(variables, coordinates, dict(showers.attrs))
 
 
-def _unrolled(shower: xr.DataArray, n_pixels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return cells on a square grid, shape (depth, x, y), and the grid in mm."""
-    angles = shower["angle"].values
-    angle_rad = np.deg2rad(angles) if _in_degrees(shower) else angles
-    share, edges = _shares(tuple(shower["radius"].values), tuple(angle_rad), n_pixels)
-    cells = shower.transpose("depth", "angle", "radius").values.astype(float)
-    return np.einsum("dar,arxy->dxy", cells, share, optimize=True), (edges[1:] + edges[:-1]) / 2
+def densities(images: xr.Dataset) -> xr.Dataset:
+    """Return images from `projections` in MeV mm-2: what they show whatever the size of a pixel."""
+    step_mm = {name: float(np.diff(images[name].values[:2])[0]) for name in ("x", "y", "depth")}
+    views = {}
+    for name in ("side", "top", "front"):
+        view = images[name].variable
+        rows, columns = (step_mm[str(each)] for each in view.dims[-2:])
+        about = {**view.attrs, "units": "MeV mm-2"}
+        views[name] = xr.Variable(view.dims, view.values / (rows * columns), about)
+    return images.assign(views)
+
+
+def profiles(showers: xr.Dataset) -> xr.Dataset:
+    """Return how each shower's energy is distributed along the beam and away from it.
+
+    Args:
+        showers: As for `projections`, with `energy_gev`; may be lazy, it is read in parts.
+
+    Returns:
+        `longitudinal` (..., depth), `lateral` (..., radius): energy in each slice and each ring as a
+        part of the particle's.
+
+    Raises:
+        ValueError: The showers are not cylindrical.
+    """
+    _check(showers)
+    cells = showers["showers"]
+    before = cells.dims[:-3]
+    incident_mev = 1e3 * showers["energy_gev"].values
+    variables: dict[str, Any] = {}
+    for name, dim, axes in (("longitudinal", "depth", (-2, -1)), ("lateral", "radius", (-3, -2))):
+        summed = xr.Variable((*before, dim), cells.data.sum(axis=axes)).compute()
+        told = f"Part of the particle's energy at a {dim}"
+        parts = summed.values.astype(float) / incident_mev[..., None]
+        variables[name] = ((*before, dim), parts, {"units": "1", "long_name": told})
+    for name in ("energy_gev", "theta_deg"):
+        if name in showers:
+            variables[name] = showers[name].variable.compute()
+    places = {name: showers[name].variable for name in (*before, "depth", "radius") if name in showers}
+    return xr.Dataset(variables, places, dict(showers.attrs))
+
+
+def bands(known: xr.Dataset) -> xr.Dataset:
+    """Return mean profiles and the bands that hold the central 68 % of showers.
+
+    Args:
+        known: From `profiles`, of showers of like conditions.
+
+    Returns:
+        `longitudinal`, `lateral`, and each with `_low` and `_high`; the attribute `n_showers`.
+
+    Raises:
+        ValueError: There is no shower.
+    """
+    n = known.sizes["shower"]
+    if n == 0:
+        raise ValueError("a band needs at least one shower, found none")
+    made = {}
+    for name in ("longitudinal", "lateral"):
+        array = known[name]
+        low, high = np.quantile(array.values, BAND, axis=array.get_axis_num("shower"))
+        mean = array.mean("shower", keep_attrs=True)
+        made |= {name: mean, f"{name}_low": mean.copy(data=low), f"{name}_high": mean.copy(data=high)}
+    return xr.Dataset(made, attrs={**known.attrs, "n_showers": n})
 
 
 @lru_cache(maxsize=8)
-def _shares(
-    radius_mm: tuple[float, ...], angle_rad: tuple[float, ...], n_pixels: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the part of each cell in each pixel, (angle, radius, x, y), and the pixels' edges."""
-    width_mm, step = radius_mm[1] - radius_mm[0], 2 * np.pi / len(angle_rad)
-    reach_mm = radius_mm[-1] + width_mm / 2
-    edges = np.linspace(-reach_mm, reach_mm, n_pixels + 1)
-    share = np.zeros((len(angle_rad), len(radius_mm), n_pixels, n_pixels))
-    parts = (np.arange(_N_RADII) + 0.5) / _N_RADII - 0.5
-    turns = (np.arange(_N_ANGLES) + 0.5) / _N_ANGLES - 0.5
-    for ring, middle in enumerate(radius_mm):
-        r, turn = np.meshgrid(middle + width_mm * parts, step * turns)
-        for n, angle in enumerate(angle_rad):
-            x, y = r * np.cos(angle + turn), r * np.sin(angle + turn)
-            hit = np.histogram2d(x.ravel(), y.ravel(), (edges, edges), weights=r.ravel())[0]
-            share[n, ring] = hit / hit.sum()
-    return share, edges
+def unrolling(n_angles: int, n_rings: int, n_pixels: int) -> NDArray[np.float32]:
+    """Return which part of each cell's area lies in each pixel, shape (angle and radius, x and y).
+
+    Rings are equally wide and fill the square of pixels; the parts of a cell add up to 1.
+
+    Raises:
+        ValueError: `n_pixels` is odd or less than 2.
+    """
+    if n_pixels < 2 or n_pixels % 2:
+        raise ValueError(f"n_pixels = {n_pixels} must be even and 2 or more")
+    ticks = [(np.arange(k * n_pixels) + 0.5) * 2 * n_rings / (k * n_pixels) - n_rings for k in _POINTS]
+    x, y = np.meshgrid(*ticks, indexing="ij")
+    ring = np.hypot(x, y).astype(np.int64)
+    angle = np.floor((np.arctan2(y, x) % (2 * np.pi)) * (n_angles / (2 * np.pi))).astype(np.int64)
+    pixel_x, pixel_y = (np.arange(k * n_pixels) // k for k in _POINTS)
+    pixel = pixel_x[:, None] * n_pixels + pixel_y
+    inside = ring < n_rings
+    # An angle a rounding below a full turn belongs to the last cell.
+    cell = np.minimum(angle, n_angles - 1) * n_rings + ring
+    shape = n_angles * n_rings, n_pixels * n_pixels
+    flat = cell[inside] * shape[1] + pixel[inside]
+    area = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
+    whole = area.sum(axis=1, keepdims=True)
+    if (whole == 0).any():
+        raise ValueError(f"n_pixels = {n_pixels} is too few for {n_angles} angles and {n_rings} rings")
+    weights = (area / whole).astype(np.float32)
+    weights.setflags(write=False)
+    return weights
 
 
-def _in_degrees(shower: xr.DataArray) -> bool:
-    return shower["angle"].attrs.get("units") in ("deg", "degree", "degrees")
+@lru_cache(maxsize=8)
+def _strips(n_angles: int, n_rings: int, n_pixels: int) -> tuple[NDArray[np.float32], ...]:
+    """Return which part of each cell's area lies at each x, and at each y."""
+    weights = unrolling(n_angles, n_rings, n_pixels).reshape(-1, n_pixels, n_pixels)
+    return weights.sum(axis=2), weights.sum(axis=1)
+
+
+def _edges_mm(radius_mm: NDArray[np.float64], n_pixels: int) -> NDArray[np.float64]:
+    reach = 2 * float(radius_mm[0]) * len(radius_mm)
+    return np.linspace(-reach, reach, n_pixels + 1)
+
+
+def _check(showers: xr.Dataset) -> None:
+    found = tuple(str(d) for d in showers["showers"].dims) if "showers" in showers else ()
+    if found[-3:] != _DIMS:
+        told = ", ".join(found) or "nothing"
+        raise ValueError(f"showers must end in {', '.join(_DIMS)} (cylindrical cells), found {told}")
+
+
+def _is_square(showers: xr.Dataset) -> bool:
+    return "showers" in showers and showers["showers"].dims[-3:] == _SQUARE_DIMS
+
+
+def _of_squares(
+    showers: xr.Dataset,
+) -> tuple[tuple[NDArray[np.float32], ...], dict[str, NDArray[np.float64]]]:
+    """Return side, top and front, and the middles of their pixels in mm, of square cells."""
+    cells = np.asarray(showers["showers"].values, dtype=np.float32)
+    views = cells.sum(axis=-2), cells.sum(axis=-3), cells.sum(axis=-1)
+    return views, {name: showers[kept].values for name, kept in _PLACES.items()}
+
+
+def _of_rings(
+    showers: xr.Dataset, n_pixels: int
+) -> tuple[tuple[NDArray[np.float32], ...], dict[str, NDArray[np.float64]]]:
+    """Return side, top and front, and the middles of their pixels in mm, of cylindrical cells."""
+    _check(showers)
+    cells = np.asarray(showers["showers"].values, dtype=np.float32)
+    radius_mm = showers["radius"].values
+    unrolled = cells.shape[-2], len(radius_mm), n_pixels
+    flat = cells.reshape(*cells.shape[:-2], -1)
+    front = (flat.sum(axis=-2) @ unrolling(*unrolled)).reshape(*flat.shape[:-2], n_pixels, n_pixels)
+    side, top = (np.swapaxes(flat @ strip, -1, -2) for strip in _strips(*unrolled))
+    edges_mm = _edges_mm(radius_mm, n_pixels)
+    middles_mm = (edges_mm[1:] + edges_mm[:-1]) / 2
+    return (side, top, front), {"x": middles_mm, "y": middles_mm, "depth": showers["depth"].values}

@@ -28,15 +28,3 @@ class RetrainingParameters(Parameters):
         40, ge=20, le=10**7, logarithmic=True, help="Showers of the new range to learn from"
     )
     n_retraining_steps: int = field(10, ge=1, le=10**7, unit="steps", help="Steps of that training")
-
-
-class ShowerViewParameters(Parameters):
-    """Which shower is looked at: what the flow that ships was trained for."""
-
-    energy_gev: float = field(
-        10.0, ge=1, le=100, unit="GeV", logarithmic=True, help="Energy of the electron"
-    )
-    theta_deg: float = field(
-        0.0, ge=0, le=30, unit="deg", help="Angle to the normal of the calorimeter's face"
-    )
-    absorber_mm: float = field(1.4, ge=1.2, le=1.6, unit="mm", help="Thickness of an absorber")

@@ -6,45 +6,48 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from physics_twins.calorimeter.projections import VIEWS, projections
+from physics_twins.calorimeter.projections import densities, projections
 from physics_twins.plots import BAR, BLUE, COLOUR_MAP, FRAME, GREY, VERMILLION, legend, styled
 
 _TITLES = {"side": "From the side", "top": "From above", "front": "Along the beam"}
+_DENSITY = "MeV mm⁻²"
 # Less than this part of the brightest pixel is as dark as nothing.
 _DARKEST = 1e-5
-_WIDTH, _HEIGHT = 330, 290
+_WIDTH, _HEIGHT, _BAR_WIDTH = 330, 290, 70
 
 
-def three_views(shower: xr.DataArray, *, title: str = "") -> hv.Layout:
-    """Return one shower from the side, from above and along the beam; colours are logarithmic.
+def three_views(showers: xr.Dataset, one: int = 0, *, title: str = "") -> hv.Layout:
+    """Return one shower from the side, from above and along the beam, in one logarithmic scale.
 
     Args:
-        shower: One shower of `showers` in the form of `simulate`.
+        showers: In the form of `simulate`, in either layout of cells.
+        one: Which of them is drawn.
         title: Put before the name of each view.
     """
-    panels = [_view(name, image, title) for name, image in projections(shower).items()]
-    return hv.Layout(panels).cols(3)
+    images = densities(projections(showers.isel(shower=one)))
+    brightest = max(1e-3, *(float(images[name].max()) for name in _TITLES))
+    return hv.Layout([_view(images[name], title, brightest) for name in _TITLES]).cols(3)
 
 
-def _view(name: str, image: xr.DataArray, title: str) -> hv.Image:
-    across, up = VIEWS[name]
-    brightest = max(float(image.max()), 1e-3)
-    pixels = np.where(image.values > 0, image.values, np.nan)
+def _view(image: xr.DataArray, title: str, brightest: float) -> hv.Image:
+    name = str(image.name)
+    up, across = map(str, image.dims)
     axes = [hv.Dimension(dim, label=dim.capitalize(), unit="mm") for dim in (across, up)]
-    energy = hv.Dimension("energy", label="Energy", unit="MeV")
-    picture = hv.Image((image[across].values, image[up].values, pixels), axes, energy)
+    energy = hv.Dimension("energy", label="Energy", unit=_DENSITY)
+    picture = hv.Image((image[across].values, image[up].values, image.values), axes, energy)
+    has_bar = name == "front"
     return styled(
         picture,
         title=f"{title}: {_TITLES[name].lower()}" if title else _TITLES[name],
         cmap=COLOUR_MAP,
         logz=True,
         clim=(brightest * _DARKEST, brightest),
-        width=_WIDTH + 70 * (name == "front"),
+        width=_WIDTH + _BAR_WIDTH * has_bar,
         height=_HEIGHT,
-        colorbar=name == "front",
-        clipping_colors={"NaN": "black", "min": "black"},
+        colorbar=has_bar,
+        clipping_colors={"min": "black"},
         tools=["hover"],
-        colorbar_opts=BAR,
+        colorbar_opts={"title": f"Energy ({_DENSITY})", **BAR},
         **FRAME,
     )
 

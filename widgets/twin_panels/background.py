@@ -1,0 +1,88 @@
+"""Slow work beside a panel: only the newest request counts, and its results come part by part."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+SETTLE_S = 0.12  # a hand that moves on within this time starts no work
+
+
+class Background:
+    """A thread that works on the newest request and hands results to the kernel's own thread.
+
+    In a kernel that is by its event loop, between messages; elsewhere `wait` hands them over.
+
+    Args:
+        deliver: Called with each result of the newest request, or with the exception that ended it.
+        settle_s: How long a request waits for a newer one before work on it begins.
+    """
+
+    def __init__(self, deliver: Callable[[Any], None], *, settle_s: float = SETTLE_S) -> None:
+        self._deliver, self._settle_s = deliver, settle_s
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._asked: tuple[int, Callable[[], Iterator[Any]]] | None = None
+        self._newest = 0
+        self._results: deque[tuple[int, Any]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def ask(self, work: Callable[[], Iterator[Any]]) -> None:
+        """Begin to work, in place of whatever was asked for before.
+
+        Args:
+            work: Returns the results one after the other; it must touch nothing that others change.
+        """
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None
+        with self._lock:
+            self._newest += 1
+            self._asked = self._newest, work
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="panel", daemon=True)
+                self._thread.start()
+
+    def wait(self) -> None:
+        """Wait for the newest request to end, and hand all its results over."""
+        if thread := self._thread:
+            thread.join()
+        self._hand_over()
+
+    def _run(self) -> None:
+        while request := self._next():
+            number, work = request
+            try:
+                for result in work():
+                    self._put(number, result)
+                    if number != self._newest:
+                        break
+            except Exception as error:  # a traceback in a thread is lost: it is told instead
+                self._put(number, error)
+
+    def _next(self) -> tuple[int, Callable[[], Iterator[Any]]] | None:
+        """Return the request that no newer one followed for a while; None where there is none."""
+        while True:
+            before = self._newest
+            time.sleep(self._settle_s)
+            with self._lock:
+                if before == self._newest:
+                    request, self._asked = self._asked, None
+                    if request is None:
+                        self._thread = None
+                    return request
+
+    def _put(self, number: int, result: Any) -> None:
+        self._results.append((number, result))
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._hand_over)
+
+    def _hand_over(self) -> None:
+        while self._results:
+            number, result = self._results.popleft()
+            if number == self._newest:
+                self._deliver(result)
