@@ -32,7 +32,10 @@ def three_views(showers: xr.Dataset, one: int = 0, *, title: str = "") -> hv.Lay
 def _view(image: xr.DataArray, title: str, brightest: float) -> hv.Image:
     name = str(image.name)
     up, across = map(str, image.dims)
-    axes = [hv.Dimension(dim, label=dim.capitalize(), unit="mm") for dim in (across, up)]
+    axes = [
+        hv.Dimension(dim, label=dim.capitalize() if dim == "depth" else dim, unit="mm")
+        for dim in (across, up)
+    ]
     energy = hv.Dimension("energy", label="Energy", unit=_DENSITY)
     picture = hv.Image((image[across].values, image[up].values, image.values), axes, energy)
     has_bar = name == "front"
