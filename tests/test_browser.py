@@ -26,15 +26,7 @@ pytestmark = [
 
 NOTEBOOKS = {
     "pulsar": "from twin_panels.pulsar import PulsarPanel\npanel = PulsarPanel()",
-    "calorimeter": f"""import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from small_flows import untrained
-from physics_twins.calorimeter.model import flow_of
-from physics_twins.calorimeter.parameters import CalorimeterParameters
-from physics_twins.calorimeter.samples import TRAINING
-from twin_panels.calorimeter import CalorimeterPanel
-flow = flow_of([untrained()], CalorimeterParameters(**TRAINING), absorber_mm=(1.2, 1.6))
-panel = CalorimeterPanel(flow=flow)""",
+    "calorimeter": "from twin_panels.calorimeter import CalorimeterPanel\npanel = CalorimeterPanel()",
 }
 TOKEN = secrets.token_hex()
 QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}

@@ -50,9 +50,9 @@ def test_profiles_draw_one_shower_in_the_band_of_all(numbers, panel, name):
     drawn(figure)
     overlay = list(figure)[panel]
     band, mean, points = (overlay.get(n) for n in (0, 1, 2))
-    np.testing.assert_allclose(points.dimension_values("energy"), numbers[name].isel(shower=3))
-    np.testing.assert_allclose(mean.dimension_values("energy"), numbers[name].mean("shower"))
-    assert (band.dimension_values("high") >= band.dimension_values("energy")).all()
+    np.testing.assert_allclose(points.dimension_values(name), numbers[name].isel(shower=3))
+    np.testing.assert_allclose(mean.dimension_values(name), numbers[name].mean("shower"))
+    assert (band.dimension_values(f"{name}_high") >= band.dimension_values(name)).all()
 
 
 def test_a_reference_is_drawn_beside_the_mean(numbers):

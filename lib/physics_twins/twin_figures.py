@@ -68,7 +68,7 @@ def _panel(
     title = f"{value.label}: {', '.join(seen)}" if seen else value.label
     # A band has axes of its own, which would name those of the figure.
     words = f"{value.label} ({value.unit})" if value.unit else value.label
-    options = {"width": 230, "height": 280, "fontsize": {"title": 9}, "padding": 0.25}
+    options = {"width": 240, "height": 280, "fontsize": {"title": 8}, "padding": 0.25}
     options |= {"xlabel": "", "ylabel": words, "ylim": _range(known, name, truth, limit)}
     return styled(hv.Overlay(parts), title=title, show_legend=False, **options, **FRAME)
 

@@ -13,7 +13,7 @@ _TITLES = {"side": "From the side", "top": "From above", "front": "Along the bea
 _DENSITY = "MeV mm⁻²"
 # Less than this part of the brightest pixel is as dark as nothing.
 _DARKEST = 1e-5
-_WIDTH, _HEIGHT, _BAR_WIDTH = 330, 290, 70
+_WIDTH, _HEIGHT, _BAR_WIDTH = 290, 270, 80
 
 
 def three_views(showers: xr.Dataset, one: int = 0, *, title: str = "") -> hv.Layout:
@@ -70,10 +70,11 @@ def profiles(numbers: xr.Dataset, one: int = 0, *, reference: xr.Dataset | None 
     ):
         where = numbers[place].values
         axis = hv.Dimension(place, label=str(numbers[place].attrs["long_name"]), unit="mm")
-        energy = hv.Dimension("energy", label=str(numbers[name].attrs["long_name"]), unit="MeV")
+        # Names of their own: axes of one name would be shared.
+        energy = hv.Dimension(name, label=str(numbers[name].attrs["long_name"]), unit="MeV")
         values = numbers[name].values
         low, high = np.quantile(values, [0.16, 0.84], axis=0)
-        band = hv.Area((where, low, high), axis, [energy, "high"], label="68 % of showers")
+        band = hv.Area((where, low, high), axis, [energy, f"{name}_high"], label="68 % of showers")
         mean = hv.Curve((where, values.mean(axis=0)), axis, energy, label="mean")
         points = hv.Scatter((where, values[one]), axis, energy, label="this shower")
         parts: list[Any] = [
@@ -85,7 +86,11 @@ def profiles(numbers: xr.Dataset, one: int = 0, *, reference: xr.Dataset | None 
             line = hv.Curve((where, theirs), axis, energy, label="Geant4, mean")
             parts.append(styled(line, color="black", line_dash="dashed"))
         parts.append(styled(points, color=VERMILLION, size=5, tools=["hover"]))
-        options = {"width": 480, "height": _HEIGHT, **legend(4), **FRAME}
+        options: dict[str, Any] = {"width": 480, "height": _HEIGHT, **legend(4), **FRAME}
+        if place == "ring":
+            # From the core to the edge it falls by a hundred.
+            ends = values.mean(axis=0).clip(min=1e-3)
+            options |= {"logy": True, "ylim": (ends.min() / 3, 2 * ends.max())}
         panels.append(styled(hv.Overlay(parts), title=title, **options))
     return hv.Layout(panels).cols(2)
 

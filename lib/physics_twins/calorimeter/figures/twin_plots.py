@@ -127,10 +127,10 @@ def _differences(table: xr.Dataset) -> hv.Overlay:
         styled(hv.Scatter((names, away), scenario, value), color=ORANGE, size=8, tools=["hover"]),
     ]
     calibrated = float(table["value"].values[0])
-    title = f"{_NUMBERS.get(number, number)}: now {calibrated:.4g} {unit}".rstrip()
+    title = f"{_NUMBERS.get(number, number)}: now {calibrated:.3g} {unit}".rstrip()
     ends = np.concatenate([away - error, away + error, [0.0]])
     margin = 0.15 * (ends.max() - ends.min()) or 1.0
-    options: dict[str, Any] = {"width": 230, "height": 320, "xrotation": 35, "xlabel": ""}
+    options: dict[str, Any] = {"width": 260, "height": 320, "xrotation": 35, "xlabel": ""}
     options |= {"ylabel": f"{value.label} ({unit})" if unit else value.label}
-    options |= {"ylim": (ends.min() - margin, ends.max() + margin), "fontsize": {"title": 9}}
+    options |= {"ylim": (ends.min() - margin, ends.max() + margin), "fontsize": {"title": 8}}
     return styled(hv.Overlay(parts), title=title, show_legend=False, show_grid=True, **options, **FRAME)
