@@ -20,7 +20,7 @@ from physics_twins.calorimeter.evaluate import evaluate
 from physics_twins.calorimeter.evaluating import timing
 from physics_twins.calorimeter.evaluating.features import features
 from physics_twins.calorimeter.flow import onnx_file
-from physics_twins.calorimeter.infer import generate, infer
+from physics_twins.calorimeter.infer import ensemble_error, generate, infer
 from physics_twins.calorimeter.model import load_flow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.training_showers import N_TEST, TEST, TEST_SEED
@@ -118,9 +118,8 @@ def ensemble_coverage() -> Figure:
     """How often 68 % intervals of flow means cover those of Geant4, in per cent.
 
     Response, depth, length, radius and part of empty cells, in 20 bins of energy. The intervals hold
-    the ensemble's jackknife, from members that draw with the same random numbers, and what the number
-    of showers leaves open. Each member draws eight showers for a real one: the jackknife would count
-    their chance four times.
+    what members differ by, which draw with the same random numbers, and what the number of showers
+    leaves open. Each member draws eight showers for a real one, as their chance would count as well.
     """
     test, flow = _test(), load_flow()
     real, n = features(test), len(flow.members)
@@ -133,11 +132,11 @@ def ensemble_coverage() -> Figure:
     order = np.argsort(test["energy_gev"].values)
     for name, drawn in zip(names, drawn_of, strict=True):
         for rows in np.array_split(order, N_BINS):
-            means = drawn[:, rows].mean(axis=1)
-            jackknife2 = (n - 1) / n * ((means - means.mean()) ** 2).sum()
             # Each shower is drawn for the particle of a real one: what they share cancels.
             away = drawn[:, rows].mean(axis=0) - real[name].values[rows]
-            sigma = np.sqrt(jackknife2 + away.var(ddof=1) / len(rows))
+            sigma = np.sqrt(
+                ensemble_error(drawn[:, rows].mean(axis=1)) ** 2 + away.var(ddof=1) / len(rows)
+            )
             covered.append(abs(away.mean()) < sigma * WIDTH)
     share = float(np.mean(covered))
     error = 100 * share_error(share, len(covered))

@@ -153,11 +153,11 @@ def test_members_that_agree_add_no_error():
 def test_members_that_disagree_add_theirs():
     both = flow_of([member(1), member(2)], ASKED, absorber_mm=(1.2, 1.6))
     found = calibrate(both, measured(), seed=1)
-    # Of two values, half of their difference (jackknife).
+    # Of two values, the standard deviation.
     logs = [each.values["log_scale"] for each in found.members]
     told = float(found.parts["ensemble"].sel(parameter="energy_scale"))
     assert told == pytest.approx(
-        abs(logs[0] - logs[1]) / 2 * found.parameters["energy_scale"].value, rel=0.05
+        abs(logs[0] - logs[1]) / math.sqrt(2) * found.parameters["energy_scale"].value, rel=0.05
     )
 
 

@@ -19,6 +19,7 @@ from physics_twins.calorimeter.fitting.goodness import Goodness, goodness
 from physics_twins.calorimeter.fitting.maximum import Maximum, first_guess, maximise
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
+from physics_twins.calorimeter.infer import ensemble_error
 from physics_twins.calorimeter.model import RANGES, ShowerFlow
 from physics_twins.calorimeter.observe import observe
 from physics_twins.calorimeter.twin_parameters import CalibrationParameters
@@ -112,8 +113,7 @@ def calibrate(
     """Fit the twin to measured showers by maximum likelihood of their layer energies.
 
     Every member of the flow is fitted by itself. The result is their mean; its error adds in quadrature
-    what the showers leave open and what the members disagree on, as a jackknife of five that each leave
-    out a fifth of what they could learn from.
+    what the showers leave open and what the members disagree on; see `infer.ensemble_error`.
 
     Args:
         model: A trained flow.
@@ -228,8 +228,8 @@ def _estimates(
 ) -> tuple[dict[str, Estimate], xr.Dataset]:
     """Return the mean of the members' values with its interval, and what the interval is made of."""
     values = np.array([[each.values[COORDINATES[name]] for name in names] for each in found])
-    n, mean = len(found), values.mean(axis=0)
-    ensemble = (n - 1) / n * ((values - mean) ** 2).sum(axis=0)
+    mean = values.mean(axis=0)
+    ensemble = ensemble_error(values) ** 2
     shower = np.mean([np.diag(each.covariance) for each in found], axis=0)
     estimates, rows = {}, []
     for number, name in enumerate(names):

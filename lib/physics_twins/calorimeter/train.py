@@ -33,7 +33,7 @@ def train(
     """Train one member of the ensemble.
 
     Of n members each leaves out every n-th shower, another one each: how much they differ then tells,
-    as a jackknife, how much chance there is in the showers that they learnt from.
+    roughly, how much chance there is in the showers that they learnt from.
 
     Args:
         data: Showers in the form of `simulate`, of one or several thicknesses of absorber.

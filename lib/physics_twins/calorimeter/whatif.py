@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.calorimeter.evaluating.features import features
-from physics_twins.calorimeter.infer import generate
+from physics_twins.calorimeter.infer import ensemble_error, generate
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.observe import gains
 from physics_twins.calorimeter.parameters import CalorimeterParameters
@@ -118,13 +118,12 @@ class _Parts:
         slopes: Mapping[str, NDArray[np.float64]],
         errors: Mapping[str, float],
     ) -> "_Parts":
-        n = len(members)
         values = np.array([each.value for each in members])
         mean = values.mean(axis=0)
         # Members draw with the same random numbers: their showers are no independent ones.
         influence = np.mean([each.influence for each in members], axis=0)
         showers = influence.std(axis=0, ddof=1) / np.sqrt(len(influence))
-        flow = np.sqrt((n - 1) / n * ((values - mean) ** 2).sum(axis=0))
+        flow = ensemble_error(values)
         known = np.sqrt(sum((slopes[name] * errors[name]) ** 2 for name in slopes) + 0 * mean)
         return cls(mean, (showers, flow, known))
 
