@@ -8,6 +8,7 @@ import xarray as xr
 
 from physics_twins import clusters
 from physics_twins.calorimeter import simulate
+from physics_twins.calorimeter.audit import last_audit
 from physics_twins.calorimeter.audit_twin import Showers, audit_twin
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow, load_flow
@@ -118,6 +119,14 @@ def test_a_flow_is_not_rejected_against_its_own_showers(flow, point, monkeypatch
     monkeypatch.setattr(simulate, "chunk", chunk)
     audit = audit_twin(flow, point, **OPTIONS)
     assert audit.attrs["verdict"] == "not rejected after 70 showers"
+
+
+def test_an_audit_is_found_again_where_it_was_made_and_nowhere_else(flow, point, fired):
+    audit = audit_twin(flow, point, **OPTIONS)
+    where = {"energy_gev": 1.05, "theta_deg": 0.0, "absorber_mm": 1.4}
+    assert last_audit([audit], **where) is audit
+    for elsewhere in ({"energy_gev": 2.0}, {"theta_deg": 20.0}, {"absorber_mm": 1.5}):
+        assert last_audit([audit], **(where | elsewhere)) is None
 
 
 @pytest.mark.slow

@@ -60,8 +60,8 @@ def audit_twin(
         on_batch: Called with the test after each batch.
 
     Returns:
-        As `audit.audit`; its attribute `verdict` says "not rejected after n showers" or "rejected
-        here", and at which; `energy_gev`, `theta_deg`, `absorber_mm` and `model` what was audited.
+        As `audit.audit`, with the attribute `model`; `verdict` says "not rejected after n showers" or
+        "rejected here", and at which.
 
     Raises:
         ValueError: The flow is not for these showers, or the folder holds those of another audit.
@@ -73,8 +73,7 @@ def audit_twin(
     with Showers(parameters, seed, n_showers, client=client, folder=folder, progress=progress) as real:
         options = {"alpha": alpha, "go_on": go_on, "on_batch": on_batch}
         found = audit(real, twin, seed=seed, n_showers=n_showers, batch=batch, **options)
-    told = {n: getattr(parameters, n) for n in ("energy_gev", "theta_deg", "absorber_mm")}
-    return found.assign_attrs(told | {"model": model.address})
+    return found.assign_attrs(model=model.address)
 
 
 class Showers:
