@@ -134,9 +134,8 @@ def ensemble_coverage() -> Figure:
         for rows in np.array_split(order, N_BINS):
             # Each shower is drawn for the particle of a real one: what they share cancels.
             away = drawn[:, rows].mean(axis=0) - real[name].values[rows]
-            sigma = np.sqrt(
-                ensemble_error(drawn[:, rows].mean(axis=1)) ** 2 + away.var(ddof=1) / len(rows)
-            )
+            members = ensemble_error(drawn[:, rows].mean(axis=1))
+            sigma = np.hypot(members, away.std(ddof=1) / np.sqrt(len(rows)))
             covered.append(abs(away.mean()) < sigma * WIDTH)
     share = float(np.mean(covered))
     error = 100 * share_error(share, len(covered))
