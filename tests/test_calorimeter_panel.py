@@ -13,9 +13,11 @@ from small_flows import untrained
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow, flow_of
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
+from physics_twins.calorimeter.projections import bands, profiles
 from physics_twins.twin import Estimate, TwinState
 from twin_panels.calorimeter import N_BAND, CalorimeterPanel
-from twin_panels.shower_views import BRIGHTEST, DARKEST
+from twin_panels.figures import FollowingRange
+from twin_panels.shower_views import BRIGHTEST, DARKEST, Profiles
 
 TRAINED = CalorimeterParameters(
     **CALO_CHALLENGE_2, energy_gev=1.0, energy_max_gev=20.0, theta_max_deg=30.0
@@ -215,6 +217,18 @@ def test_the_health_of_the_twin_is_told(flow):
     panel = CalorimeterPanel(flow=flow, state=state)
     assert "Twin: stale, last synchronised 2020-01-02." in panel.note
     panel.wait()
+
+
+@pytest.mark.parametrize(("shower", "band", "end"), [(0.03, 0.04, 5.0), (0.12, 0.04, 20.0)])
+def test_the_longitudinal_axis_holds_all_that_is_drawn(flow, shower, band, end):
+    one = profiles(generate(flow, TRAINED.replace(n_showers=1), seed=1)).isel(shower=0)
+    figures = Profiles(FollowingRange(), "")
+    figures.show(one.assign(longitudinal=xr.full_like(one["longitudinal"], shower)))
+    many = one.assign(longitudinal=xr.full_like(one["longitudinal"], band)).expand_dims("shower")
+    figures.show_band("flow", bands(many))
+    assert figures.longitudinal.y_range.end == end
+    figures.show_band("flow", None)
+    assert figures.longitudinal.y_range.end >= 100 * shower
 
 
 def test_a_readers_zoom_is_kept_and_is_that_of_all_views(panel):

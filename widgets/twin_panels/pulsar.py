@@ -5,6 +5,7 @@ import xarray as xr
 from bokeh.layouts import column
 from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, LayoutDOM, Span
 
+from physics_twins.plots import BLUE, VERMILLION
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching.cleaning import normalise
@@ -19,8 +20,6 @@ MAX_SPECTRA = 420
 SEED = 28  # its preview shows both kinds of interference
 AFTER = "Time after arrival at the top of the band (ms)"
 SIGMA = "σ of the noise"
-# Okabe & Ito 2008, Color Universal Design.
-BLUE, VERMILLION = "#0072B2", "#D55E00"
 
 
 class PulsarPanel(Panel[ObservationParameters]):

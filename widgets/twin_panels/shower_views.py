@@ -8,10 +8,10 @@ import xarray as xr
 from bokeh.models import ColumnDataSource, HoverTool
 from bokeh.plotting import figure
 
+from physics_twins.plots import BLUE, GREEN, VERMILLION
+from physics_twins.units import round_up
 from twin_panels.figures import FollowingRange, LiveImage, fill, frame, retitle
 
-# Okabe & Ito 2008, Color Universal Design.
-BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 DENSITY = "MeV mm⁻²"
 # From a few cells at threshold in the outermost ring to the core at 100 GeV.
 DARKEST, BRIGHTEST = 1e-3, 2e3
@@ -127,6 +127,7 @@ class Profiles:
             **_RIGHT,
         )
         self.curves, self.bands = {}, {}
+        self._heights: dict[str, float] = {}
         for name, where in (("longitudinal", self.longitudinal), ("lateral", self.lateral)):
             self._fill_figure(name, where, reference)
         retitle(self.lateral, "Away from the path")
@@ -138,7 +139,7 @@ class Profiles:
             percent = 100 * known[name].values
             fill(source, {"place": _places(known[name]), "percent": _in_range(name, percent)})
         self._radius.follow(0.0, _ends(known["radius"].values)[1])
-        self._part.follow(0.0, 10.0)
+        self._make_room("shower", known["longitudinal"].values)
 
     def show_band(self, whose: str, band: xr.Dataset | None) -> None:
         """Bring a band to another population, from `projections.bands`; None empties it."""
@@ -149,6 +150,12 @@ class Profiles:
                 for column, suffix in (("mean", ""), ("low", "_low"), ("high", "_high")):
                     columns[column] = _in_range(name, 100 * band[name + suffix].values)
             fill(self.bands[name, whose], columns)
+        self._make_room(whose, np.zeros(0) if band is None else band["longitudinal_high"].values)
+
+    def _make_room(self, whose: str, longitudinal: np.ndarray) -> None:
+        """Let the longitudinal axis hold the highest of all that is drawn."""
+        self._heights[whose] = 100 * float(longitudinal.max(initial=0.0))
+        self._part.follow(0.0, round_up(max(1.0, *self._heights.values())))
 
     def _fill_figure(self, name: str, where: figure, reference: str) -> None:
         for whose, colour, told in (("flow", BLUE, "flow"), ("reference", GREEN, reference)):

@@ -6,7 +6,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from physics_twins.calorimeter.projections import densities, projections
+from physics_twins.calorimeter.projections import BAND, densities, projections
 from physics_twins.plots import BAR, BLUE, COLOUR_MAP, FRAME, GREY, VERMILLION, legend, styled
 
 _TITLES = {"side": "From the side", "top": "From above", "front": "Along the beam"}
@@ -73,7 +73,7 @@ def profiles(numbers: xr.Dataset, one: int = 0, *, reference: xr.Dataset | None 
         # Names of their own: axes of one name would be shared.
         energy = hv.Dimension(name, label=str(numbers[name].attrs["long_name"]), unit="MeV")
         values = numbers[name].values
-        low, high = np.quantile(values, [0.16, 0.84], axis=0)
+        low, high = np.quantile(values, BAND, axis=0)
         band = hv.Area((where, low, high), axis, [energy, f"{name}_high"], label="68 % of showers")
         mean = hv.Curve((where, values.mean(axis=0)), axis, energy, label="mean")
         points = hv.Scatter((where, values[one]), axis, energy, label="this shower")
