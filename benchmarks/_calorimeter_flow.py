@@ -4,16 +4,15 @@ It is held against 10,000 showers of Geant4 that neither taught it nor chose its
 them takes 37 CPU-minutes; a folder in PHYSICS_TWINS_SHOWERS keeps them.
 """
 
-import os
-import tempfile
 from functools import cache
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.stats import norm
 
+from _calorimeter_showers import geant4_showers
 from _table import Figure, share_error, this_machine
 from physics_twins.calorimeter import draw_onnx, samples, simulate
 from physics_twins.calorimeter.evaluate import evaluate
@@ -32,7 +31,8 @@ N_PARITY = 64
 ENERGIES_GEV = (1.0, 3.0, 10.0, 30.0, 100.0)
 # Bins of energy in which the ensemble is asked for its error.
 N_BINS, N_REPEATS = 20, 8
-LEVEL, WIDTH = 0.68, 0.9945  # of an interval, and how many standard deviations it reaches
+LEVEL = 0.68
+WIDTH = float(norm.ppf(0.5 + LEVEL / 2))  # standard deviations that such an interval reaches
 
 
 def auc_features_voxels() -> Figure:
@@ -65,8 +65,8 @@ def response_resolution() -> Figure:
 def _responses() -> list[NDArray[np.float64]]:
     """Return the responses of flow and Geant4, in the order of energy."""
     order = np.argsort(_test()["energy_gev"].values)
-    showers = infer(load_flow(), _test(), seed=SEEDS["drawn"]), _test()
-    return [features(each)["response"].values[order] for each in showers]
+    both = infer(load_flow(), _test(), seed=SEEDS["drawn"]), _test()
+    return [features(each)["response"].values[order] for each in both]
 
 
 def _width(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -157,10 +157,7 @@ def _evaluation() -> xr.Dataset:
 
 @cache
 def _test() -> xr.Dataset:
-    known = os.environ.get("PHYSICS_TWINS_SHOWERS", "")
-    folder = (Path(known) if known else Path(tempfile.mkdtemp())) / TEST
-    samples.make(folder, TRAINING.replace(n_showers=N_TEST), seed=TEST_SEED, progress=False)
-    return samples.open_sample(folder).isel(shower=slice(N_TEST)).load()
+    return geant4_showers(TEST, {"n_showers": N_TEST}, seed=TEST_SEED)
 
 
 BENCHMARKS = {

@@ -4,26 +4,20 @@ What is measured is Geant4's, each time with a thickness and a gain that the fit
 no network has seen. Simulating it takes 45 CPU-minutes; a folder in PHYSICS_TWINS_SHOWERS keeps it.
 """
 
-import os
-import tempfile
 import time
-from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from _calorimeter_showers import geant4_showers
 from _table import Figure, Skipped, share_error, this_machine
 from physics_twins import models
-from physics_twins.calorimeter import samples
 from physics_twins.calorimeter.calibrate import calibrate
 from physics_twins.calorimeter.model import ShowerFlow, load_flow
 from physics_twins.calorimeter.monitor import Monitor
 from physics_twins.calorimeter.observe import gains, with_gain
-from physics_twins.calorimeter.parameters import CalorimeterParameters
 
 # Not used while any of this was written.
 POOLS = {1.27: 65_001, 1.33: 65_002, 1.47: 65_003, 1.53: 65_004}
@@ -162,26 +156,13 @@ def _behind_gain(showers: xr.Dataset, generator: np.random.Generator, scale: flo
 
 def _draw(number: int, thickness_mm: float) -> xr.Dataset:
     told = {"absorber_mm": thickness_mm, "energy_max_gev": MAX_GEV, "n_showers": N_SHOWERS}
-    return _made(f"draw-{number:02d}", told, seed=SEEDS["draws"] + number)
+    return geant4_showers(f"hidden/draw-{number:02d}", told, seed=SEEDS["draws"] + number)
 
 
 @cache
 def _pool(thickness_mm: float) -> xr.Dataset:
     told = {"absorber_mm": thickness_mm, "n_showers": N_POOL}
-    return _made(f"{thickness_mm:.2f}mm", told, seed=POOLS[thickness_mm])
-
-
-def _made(name: str, told: Mapping[str, Any], *, seed: int) -> xr.Dataset:
-    """Return showers of Geant4 from a folder, which is filled where they are missing."""
-    parameters = CalorimeterParameters(**{**samples.TRAINING, **told})
-    samples.make(_folder() / name, parameters, seed=seed, progress=False)
-    return samples.open_sample(_folder() / name).isel(shower=slice(parameters.n_showers)).load()
-
-
-@cache
-def _folder() -> Path:
-    known = os.environ.get("PHYSICS_TWINS_SHOWERS")
-    return Path(known or tempfile.mkdtemp()) / "hidden"
+    return geant4_showers(f"hidden/{thickness_mm:.2f}mm", told, seed=POOLS[thickness_mm])
 
 
 @cache
