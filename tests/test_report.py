@@ -1,6 +1,7 @@
 """The page of an executed notebook, and what becomes of its progress bars."""
 
 import nbformat
+import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from physics_twins import report
@@ -21,6 +22,20 @@ def test_a_progress_bar_leaves_its_last_state(tmp_path):
 
 def test_a_progress_bar_that_wiped_itself_leaves_nothing(tmp_path):
     assert settled(tmp_path, "\rsearch: 0%", "\rsearch: 100%", "\r            \r") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "n_left"), [("  0%|          | 0/40 [00:00<?, ?shower/s]", 0), ("HBox()", 1)]
+)
+def test_a_widget_stays_unless_it_was_a_progress_bar(tmp_path, text, n_left):
+    data = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}, "text/plain": text}
+    path, page = tmp_path / "a.ipynb", tmp_path / "a.html"
+    nbformat.write(
+        new_notebook(cells=[new_code_cell("1", outputs=[new_output("display_data", data)])]), path
+    )
+    report.write(report.load_exporter(), path, page)
+    assert len(nbformat.read(path, as_version=4).cells[0].outputs) == n_left
+    assert page.read_text().count("a live panel stands here") == n_left
 
 
 def test_a_message_between_two_progress_bars_stays(tmp_path):

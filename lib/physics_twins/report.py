@@ -1,5 +1,6 @@
 """An executed notebook as one HTML page that opens from disk, its code folded away."""
 
+import re
 import threading
 from pathlib import Path
 
@@ -20,6 +21,7 @@ _TEMPLATE = """
 """
 _ONE_AT_A_TIME = threading.Lock()  # an exporter is shared by the threads of a process
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+_BAR = re.compile(r"[^|]*\d+%\|")  # what a progress bar is as text
 _INSTEAD_OF_A_WIDGET = "<p><em>In JupyterLab a live panel stands here.</em></p>"
 
 
@@ -54,4 +56,12 @@ def _settle(notebook: nbformat.NotebookNode) -> None:
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "code":
             merging.preprocess_cell(cell, {}, number)
-            cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text.strip()]
+            cell.outputs = [o for o in cell.outputs if not _is_nothing(o)]
+
+
+def _is_nothing(output: nbformat.NotebookNode) -> bool:
+    """Return whether an output is an empty text, or a progress bar that its kernel has left behind."""
+    if output.output_type == "stream":
+        return not output.text.strip()
+    data = output.get("data", {})
+    return _WIDGET in data and bool(_BAR.match(data.get("text/plain", "")))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from physics_twins import training
 from physics_twins.calorimeter import training_showers
