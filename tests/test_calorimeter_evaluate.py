@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy.stats import norm
 
 from physics_twins.calorimeter.evaluate import METRICS, evaluate, table
 from physics_twins.calorimeter.evaluating import matching, response
@@ -127,11 +128,33 @@ def test_response_and_resolution_of_known_showers_are_found_within_their_errors(
     share = 0.8 * (1 + 0.05 * generator.normal(size=8000))
     numbers = xr.Dataset({"energy_gev": ("shower", energy), "response": ("shower", share)})
     found = response.response_table(numbers, response.energy_edges(energy))
-    for name, truth in (("response", 0.8), ("resolution", 0.05)):
+    core = 0.05 * float(norm.ppf(0.84))
+    for name, truth in (("response", 0.8), ("resolution", 0.05), ("core_resolution", core)):
         assert (abs(found[name] - truth) < 5 * found[f"{name}_error"]).all()
     # Of a Gaussian, the resolution's relative error is 1 / sqrt(2 n).
     expected = 1 / np.sqrt(2 * found["n_showers"])
     np.testing.assert_allclose(found["resolution_error"] / found["resolution"], expected, rtol=0.2)
+    # Of two quantiles' half distance it is sqrt(2 p (1 - 2 p) / n) over twice the density, p = 0.16.
+    expected = np.sqrt(2 * 0.16 * 0.68 / found["n_showers"]) / (2 * norm.pdf(norm.ppf(0.84)))
+    np.testing.assert_allclose(found["core_resolution_error"] / 0.05, expected, rtol=0.35)
+
+
+def test_a_few_broken_showers_change_the_resolution_and_not_that_of_the_core():
+    generator = np.random.default_rng(4)
+    share = 0.8 * (1 + 0.02 * generator.normal(size=4000))
+    broken = share.copy()
+    broken[:8] = 0.1
+    edges = np.array([1.0, 2.0])
+    tables = [
+        response.response_table(
+            xr.Dataset({"energy_gev": ("shower", np.full(4000, 1.5)), "response": ("shower", each)}),
+            edges,
+        )
+        for each in (share, broken)
+    ]
+    ratio = (tables[1] / tables[0]).isel(energy=0)
+    assert float(ratio["resolution"]) > 1.5
+    assert float(ratio["core_resolution"]) == pytest.approx(1.0, abs=0.02)
 
 
 # Same energies
@@ -172,7 +195,8 @@ def test_geant4_against_geant4_is_perfect_within_errors(metrics):
     floor = metrics.sel(sample="floor")
     # Those of which zero is the expectation for one distribution.
     unbiased = [n for n in METRICS if n.startswith("separation")]
-    unbiased += ["auc_features", "kpd", "response", "resolution", "density", "copying_rate"]
+    unbiased += ["auc_features", "kpd", "response", "resolution", "core_resolution", "density"]
+    unbiased += ["copying_rate"]
     chosen = floor.sel(metric=unbiased)
     assert (abs(chosen["value"] - chosen["perfect"]) < 5 * chosen["error"]).all()
 
@@ -224,8 +248,16 @@ def test_metrics_can_be_saved(metrics, tmp_path):
 def test_table_has_a_row_for_each_metric_and_says_how_far_the_model_is_from_geant4(metrics):
     rows = table(metrics)
     assert isinstance(rows, pd.DataFrame)
-    assert list(rows.columns[:6:2]) == ["model", "Geant4", "copied training set"]
-    assert rows.loc["Response, relative difference, mean over energies", "sigma"] > 5
+    assert list(rows.columns[:3]) == ["model", "Geant4", "copied training set"]
+    row = rows.loc["Response, relative difference, mean over energies"]
+    found, error = value(metrics, "model", "response")
+    told, told_error = map(float, row["model"].split(" ± "))
+    assert (told, told_error) == (
+        pytest.approx(found, abs=error / 10),
+        pytest.approx(error, rel=0.1),
+    )
+    assert float(row["sigmas off"]) > 5
+    assert set(rows.loc["Frechet physics distance"].iloc[:3]) == {"too few showers"}
 
 
 def test_time_of_a_shower_is_that_of_its_loop():

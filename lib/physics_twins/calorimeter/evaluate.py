@@ -17,6 +17,7 @@ from physics_twins.calorimeter.evaluating import kernels, neighbours, response, 
 from physics_twins.calorimeter.evaluating.classifying import Told, tell_apart, voxel_matrix
 from physics_twins.calorimeter.evaluating.features import features, matrix
 from physics_twins.calorimeter.evaluating.matching import matched, nearest_in_conditions
+from physics_twins.units import with_error
 
 # What each metric is, and its value for showers that are distributed as the reference.
 METRICS: Mapping[str, tuple[str, float]] = {
@@ -45,6 +46,7 @@ METRICS: Mapping[str, tuple[str, float]] = {
     "response_worst": ("Response, relative difference, worst energy", 0.0),
     "resolution": ("Resolution, relative difference, mean over energies", 0.0),
     "resolution_worst": ("Resolution, relative difference, worst energy", 0.0),
+    "core_resolution": ("Resolution of the central 68 %, relative difference, mean over energies", 0.0),
     "response_low_tail": ("Response, 0.1 % quantile, relative difference", 0.0),
     "response_high_tail": ("Response, 99.9 % quantile, relative difference", 0.0),
     "radius_high_tail": ("Radius, 99.9 % quantile, relative difference", 0.0),
@@ -117,9 +119,10 @@ def evaluate(
 
 
 def table(metrics: xr.Dataset) -> pd.DataFrame:
-    """Return the metrics side by side, a row each: model, Geant4, copied training set, with errors.
+    """Return the metrics side by side to be read, a row each: model, Geant4, copied training set.
 
-    `sigma` says by how many standard errors the model lies from Geant4.
+    `sigmas off` says by how many standard errors the model lies from Geant4, `perfect` what showers
+    would get that are distributed as the reference, where that is one number.
 
     Args:
         metrics: From `evaluate`.
@@ -127,14 +130,23 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in metrics["sample"].values:
         chosen = metrics.sel(sample=name)
-        columns[SAMPLES[str(name)]] = chosen["value"].values
-        columns[f"{SAMPLES[str(name)]}, error"] = chosen["error"].values
+        pairs = zip(chosen["value"].values, chosen["error"].values, strict=True)
+        columns[SAMPLES[str(name)]] = [_in_print(*map(float, pair)) for pair in pairs]
     ours, floor = metrics.sel(sample="model"), metrics.sel(sample="floor")
     error = np.hypot(ours["error"].values, floor["error"].values)
     error[error == 0] = np.nan
-    columns["sigma"] = (ours["value"].values - floor["value"].values) / error
-    columns["perfect"] = metrics["perfect"].values
-    return pd.DataFrame(columns, index=pd.Index(metrics["title"].values, name="metric"))
+    away = (ours["value"].values - floor["value"].values) / error
+    columns["sigmas off"] = [f"{each:+.1f}" if np.isfinite(each) else "" for each in away]
+    columns["perfect"] = [
+        f"{each:g}" if np.isfinite(each) else "" for each in metrics["perfect"].values
+    ]
+    return pd.DataFrame(columns, index=list(metrics["title"].values))
+
+
+def _in_print(value: float, error: float) -> str:
+    if not np.isfinite(value):
+        return "too few showers"
+    return with_error(value, error).replace("+-", "±")
 
 
 def card_metrics(metrics: xr.Dataset) -> dict[str, dict[str, float]]:
@@ -188,6 +200,7 @@ def _distances(numbers: xr.Dataset, known: xr.Dataset, *, seed: int) -> dict[str
     for name in ("response", "resolution"):
         found[name] = response.mean_difference(ours, theirs, name)
         found[f"{name}_worst"] = response.worst_difference(ours, theirs, name)
+    found["core_resolution"] = response.mean_difference(ours, theirs, "core_resolution")
     parts = [response.layer_parts(each) for each in (numbers, known)]
     found["correlation"] = response.correlation_difference(*parts, seed=seed)
     return found

@@ -25,7 +25,7 @@ _ABOUT = {
     "visible_mev": ("shower", "MeV", "Energy in all cells"),
     "response": ("shower", "1", "Visible over incident energy"),
     "layer_mev": ("layer", "MeV", "Energy in a layer"),
-    "ring_mev": ("ring", "MeV", "Energy in a ring around the beam"),
+    "ring_mev": ("ring", "MeV", "Energy in a ring"),
     "centre_x_mm": ("layer", "mm", "Centre of gravity of a layer, along x"),
     "centre_y_mm": ("layer", "mm", "Centre of gravity of a layer, along y"),
     "width_x_mm": ("layer", "mm", "Standard deviation of a layer's energy along x"),

@@ -7,6 +7,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins.calorimeter.projections import BAND
+
 N_ENERGY_BINS, BIN_SHOWERS = 8, 50
 TAILS = (0.001, 0.999)
 _N_BOOTSTRAPS = 100
@@ -34,35 +36,35 @@ def response_table(numbers: xr.Dataset, edges_gev: NDArray[np.float64]) -> xr.Da
 
     The response is the mean of visible over incident energy; the resolution is the standard deviation
     of that over its mean. The error of the standard deviation is the one that holds for any
-    distribution: var(s^2) = (m4 - s^4 (n - 3) / (n - 1)) / n.
+    distribution: var(s^2) = (m4 - s^4 (n - 3) / (n - 1)) / n. It hangs on the few showers that lose
+    much to nuclei; half the width of the central 68 % over the mean, the core's resolution, does not.
 
     Args:
         numbers: From `features`.
         edges_gev: Edges of the bins, shape (bin + 1,).
 
     Returns:
-        `response`, `response_error`, `resolution`, `resolution_error`, `n_showers` (energy); not a
+        `response`, `resolution`, `core_resolution`, each with `_error`, and `n_showers` (energy); not a
         number in bins of fewer than four showers.
     """
     place = np.searchsorted(edges_gev, numbers["energy_gev"].values, side="right") - 1
     share = numbers["response"].values
     n_bins = len(edges_gev) - 1
     rows = [_response(share[place == k]) for k in range(n_bins)]
-    names = ("response", "response_error", "resolution", "resolution_error", "n_showers")
     energy = np.sqrt(edges_gev[1:] * edges_gev[:-1])
     return xr.Dataset(
-        {
-            n: ("energy", column, {"units": "1"})
-            for n, column in zip(names, np.array(rows).T, strict=True)
-        },
+        {name: ("energy", [row[name] for row in rows], {"units": "1"}) for name in rows[0]},
         {"energy": ("energy", energy, {"units": "GeV", "long_name": "Incident energy"})},
     )
 
 
-def _response(share: NDArray[np.float64]) -> tuple[float, float, float, float, int]:
+def _response(share: NDArray[np.float64]) -> dict[str, float]:
     n = len(share)
+    names = ("response", "resolution", "core_resolution")
     if n < 4:
-        return np.nan, np.nan, np.nan, np.nan, n
+        return dict.fromkeys([f"{a}{b}" for a in names for b in ("", "_error")], np.nan) | {
+            "n_showers": n
+        }
     mean, variance = float(share.mean()), float(share.var(ddof=1))
     fourth = float(((share - mean) ** 4).mean())
     of_variance = max(fourth - variance**2 * (n - 3) / (n - 1), 0.0) / n
@@ -70,7 +72,16 @@ def _response(share: NDArray[np.float64]) -> tuple[float, float, float, float, i
     relative = np.sqrt(of_variance) / (2 * variance) if variance > 0 else 0.0
     resolution = spread / mean
     error = resolution * np.hypot(relative, resolution / np.sqrt(n))
-    return mean, float(spread / np.sqrt(n)), float(resolution), float(error), n
+    again = np.random.default_rng(n).choice(share, (_N_BOOTSTRAPS, n))
+    values = mean, float(resolution), float(_core(share))
+    errors = float(spread / np.sqrt(n)), float(error), float(_core(again).std(ddof=1))
+    found = dict(zip(names, values, strict=True))
+    return found | {f"{a}_error": e for a, e in zip(names, errors, strict=True)} | {"n_showers": n}
+
+
+def _core(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    low, high = np.quantile(share, BAND, axis=-1)
+    return (high - low) / (2 * share.mean(axis=-1))
 
 
 def worst_difference(one: xr.Dataset, other: xr.Dataset, name: str) -> tuple[float, float]:
@@ -79,7 +90,7 @@ def worst_difference(one: xr.Dataset, other: xr.Dataset, name: str) -> tuple[flo
     Args:
         one: From `response_table`.
         other: The reference, in the same bins.
-        name: `response` or `resolution`.
+        name: `response`, `resolution` or `core_resolution`.
     """
     ratio = one[name].values / other[name].values
     parts = [each[f"{name}_error"].values / each[name].values for each in (one, other)]

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from physics_twins.calorimeter.evaluating import response
 from physics_twins.calorimeter.evaluating.classifying import Told
 from physics_twins.calorimeter.evaluating.separation import separation
+from physics_twins.calorimeter.projections import BAND
 
 # Numbers of a shower whose histograms are kept.
 HISTOGRAMS = ("response", "depth_mm", "length_mm", "radius_mm", "spread_mm", "empty", "largest_mev")
 PROFILES = {"layer_mev": "layer", "ring_mev": "ring", "cell_count": "cell_energy"}
 # Bins of a histogram, fewer with few showers, and how far it reaches in widths of the reference.
 _N_BINS, _BIN_SHOWERS, _FARTHEST = (10, 40), 15, 2.0
-# The band of a profile holds the central 68 % of the showers.
-_BAND = (0.16, 0.84)
 
 
 def shapes(numbers: Mapping[str, xr.Dataset]) -> xr.Dataset:
@@ -31,10 +30,11 @@ def shapes(numbers: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
     Returns:
         By `source`: `layer_mev`, `ring_mev`, `cell_count` with `_error`, `_low` and `_high` (source,
-        place), means and the central 68 % of showers; `response`, `resolution` with `_error` (source,
-        energy); `width_x_mm`, `width_y_mm` (source, layer), mean widths; `correlation` (source, layer,
-        other_layer); `NAME_share` with `_error` (source, bin) and `NAME_edge` (edge) of each number in
-        `HISTOGRAMS`, in bins that hold nearly all showers of all sets.
+        place), means and the central 68 % of showers; `response`, `resolution`, `core_resolution`
+        with `_error` (source, energy); `width_x_mm`, `width_y_mm` (source, layer), mean widths;
+        `correlation` (source, layer, other_layer); `NAME_share` with `_error` (source, bin) and
+        `NAME_edge` (edge) of each number in `HISTOGRAMS`, in bins that hold nearly all showers of all
+        sets.
     """
     known = numbers["reference"]
     edges_gev = response.energy_edges(known["energy_gev"].values, bin_showers=response.BIN_SHOWERS)
@@ -140,7 +140,7 @@ def _profiles(numbers: xr.Dataset) -> xr.Dataset:
     n = numbers.sizes["shower"]
     for name in PROFILES:
         array = numbers[name]
-        low, high = (array.quantile(q, "shower").drop_vars("quantile") for q in _BAND)
+        low, high = (array.quantile(q, "shower").drop_vars("quantile") for q in BAND)
         error = array.std("shower", ddof=1) / np.sqrt(n)
         columns = {"": array.mean("shower"), "_error": error, "_low": low, "_high": high}
         for suffix, column in columns.items():

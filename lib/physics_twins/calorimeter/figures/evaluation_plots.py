@@ -35,6 +35,12 @@ PROFILES = {
     "ring_mev": "Lateral profile",
     "cell_count": "Spectrum of cells",
 }
+# Title and label of what is drawn against energy.
+RESPONSES = {
+    "response": ("Response", "Visible over incident energy"),
+    "resolution": ("Resolution", "Standard deviation over mean"),
+    "core_resolution": ("Resolution", "Half the central 68 % over mean"),
+}
 _WIDTH, _HEIGHT, _RATIO_HEIGHT = 520, 300, 170
 # Half the range of a ratio at least and at most; what is known worse than this is not shown.
 _RATIO_REACH, _WORST_ERROR = (0.02, 0.5), 0.3
@@ -82,18 +88,15 @@ def response(metrics: xr.Dataset, name: str = "response") -> hv.Layout:
 
     Args:
         metrics: From `evaluate`.
-        name: `response` or `resolution`.
+        name: One of `RESPONSES`.
     """
     axis = _axis(metrics["energy"])
-    words = {
-        "response": "Visible over incident energy",
-        "resolution": "Standard deviation over mean",
-    }
-    value = hv.Dimension(name, label=words[name])
+    title, label = RESPONSES[name]
+    value = hv.Dimension(name, label=label)
     parts = _points(metrics, name, axis, value)
     top = styled(
         hv.Overlay(parts),
-        title={"response": "Response", "resolution": "Resolution"}[name],
+        title=title,
         logx=True,
         padding=0.1,
         width=_WIDTH,
