@@ -73,10 +73,17 @@ def profiles(numbers: xr.Dataset, one: int = 0, *, reference: xr.Dataset | None 
         # Names of their own: axes of one name would be shared.
         energy = hv.Dimension(name, label=str(numbers[name].attrs["long_name"]), unit="MeV")
         values = numbers[name].values
+        mean_mev = values.mean(axis=0)
         low, high = np.quantile(values, BAND, axis=0)
+        options: dict[str, Any] = {"width": 480, "height": _HEIGHT, **legend(4), **FRAME}
+        if place == "ring":
+            # From the core to the edge it falls by a hundred and more; what is less is at the foot.
+            foot = max(mean_mev.min(), 1e-5 * mean_mev.max()) / 3
+            mean_mev, low, high = (np.maximum(each, foot) for each in (mean_mev, low, high))
+            options |= {"logy": True, "ylim": (foot, 2 * mean_mev.max())}
         band = hv.Area((where, low, high), axis, [energy, f"{name}_high"], label="68 % of showers")
-        mean = hv.Curve((where, values.mean(axis=0)), axis, energy, label="mean")
-        points = hv.Scatter((where, values[one]), axis, energy, label="this shower")
+        mean = hv.Curve((where, mean_mev), axis, energy, label="mean")
+        points = hv.Scatter((where, numbers[name].values[one]), axis, energy, label="this shower")
         parts: list[Any] = [
             styled(band, color=BLUE, fill_alpha=0.25, line_alpha=0),
             styled(mean, color=BLUE),
@@ -86,11 +93,6 @@ def profiles(numbers: xr.Dataset, one: int = 0, *, reference: xr.Dataset | None 
             line = hv.Curve((where, theirs), axis, energy, label="Geant4, mean")
             parts.append(styled(line, color="black", line_dash="dashed"))
         parts.append(styled(points, color=VERMILLION, size=5, tools=["hover"]))
-        options: dict[str, Any] = {"width": 480, "height": _HEIGHT, **legend(4), **FRAME}
-        if place == "ring":
-            # From the core to the edge it falls by a hundred.
-            ends = values.mean(axis=0).clip(min=1e-3)
-            options |= {"logy": True, "ylim": (ends.min() / 3, 2 * ends.max())}
         panels.append(styled(hv.Overlay(parts), title=title, **options))
     return hv.Layout(panels).cols(2)
 
