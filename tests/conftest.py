@@ -1,4 +1,5 @@
 import pytest
+from lab_browser import running_browser, why_no_browser
 from slurm import PrivateSlurm, why_not
 
 from physics_twins import project
@@ -17,3 +18,15 @@ def slurm():
         pytest.skip(reason)
     with PrivateSlurm() as private:
         yield private
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser; a test that uses it is skipped where there is none.
+
+    Of one module: while it is open, an event loop runs, which other tests must not see.
+    """
+    if reason := why_no_browser():
+        pytest.skip(reason)
+    with running_browser() as running:
+        yield running

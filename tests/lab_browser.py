@@ -1,0 +1,155 @@
+"""A real JupyterLab of the tests' own in a real browser: started, opened, driven, ended."""
+
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
+START_S = 90
+_QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+KERNEL_IS_IDLE = """() => {
+  const notebook = window.jupyterapp && window.jupyterapp.shell.currentWidget;
+  const status = notebook?.sessionContext?.session?.kernel?.status;
+  return status == "idle" && notebook.content?.widgets.length > 1;
+}"""
+# Bokeh draws into shadow roots.
+PIXELS = """() => {
+  const canvases = [];
+  const look = (root) => {
+    root.querySelectorAll("canvas").forEach((c) => canvases.push(c));
+    root.querySelectorAll("*").forEach((e) => e.shadowRoot && look(e.shadowRoot));
+  };
+  look(document);
+  return canvases.map((c) => {
+    const context = c.getContext("2d");
+    if (!context || !c.width || !c.height) return 0;
+    return new Set(new Uint32Array(context.getImageData(0, 0, c.width, c.height).data.buffer)).size;
+  });
+}"""
+
+
+def why_no_browser() -> str:
+    """Return what is missing for a browser, "" for nothing."""
+    if not any(map(shutil.which, _BROWSERS)):
+        return "no browser here: apt-get install chromium"
+    if importlib.util.find_spec("playwright") is None:
+        return "playwright is missing: pip install 'physics-twins[dev]'"
+    return ""
+
+
+@contextmanager
+def running_browser() -> Iterator[Any]:
+    """Yield a headless browser of playwright's."""
+    from playwright.sync_api import sync_playwright
+
+    path = next(filter(None, map(shutil.which, _BROWSERS)))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Lab:
+    """A JupyterLab on this machine alone, with a token, settings and workspaces of its own.
+
+    Attributes:
+        folder: What it shows.
+        address: Where it answers.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self._port}"
+        self._token = secrets.token_hex()
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Lab":
+        settings = self.folder / ".lab" / "settings" / "@jupyterlab" / "apputils-extension"
+        settings.mkdir(parents=True)
+        (settings / "notification.jupyterlab-settings").write_text(json.dumps(_QUIET))
+        names = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+            "IPYTHONDIR": "ipython",
+        }
+        options = [
+            *("--no-browser", "--expose-app-in-browser", "--allow-root"),
+            *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self._port}"),
+            *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={self.folder}"),
+            f"--IdentityProvider.token={self._token}",
+        ]
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options],
+            env=os.environ | {name: str(self.folder / ".lab" / each) for name, each in names.items()},
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        end = time.monotonic() + START_S
+        while not self._answers():
+            if time.monotonic() > end:
+                self.__exit__()
+                raise TimeoutError(f"JupyterLab did not answer within {START_S} s")
+            time.sleep(0.1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.terminate()
+            self._server.wait(30)
+
+    def add(self, name: str, *cells: str) -> None:
+        """Write a notebook of these code cells."""
+        made = [nbformat.v4.new_code_cell(source) for source in cells]
+        notebook = nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": KERNELSPEC})
+        nbformat.write(notebook, self.folder / f"{name}.ipynb")
+
+    def open(self, browser: Any, path: str, *, width: int = 1440, height: int = 1200) -> Any:
+        """Return a tab with a notebook, whose errors are collected in its attribute `errors`.
+
+        The tab has a workspace of its own: another's notebook would be opened again, and be in front.
+        """
+        tab = browser.new_page(viewport={"width": width, "height": height})
+        tab.errors = []
+        tab.on("pageerror", lambda error: tab.errors.append(str(error)))
+        # A dialog would swallow the commands that follow.
+        tab.add_locator_handler(
+            tab.locator(".jp-Dialog"), lambda dialog: dialog.locator(".jp-mod-accept").click()
+        )
+        workspace = path.replace("/", "-").removesuffix(".ipynb")
+        tab.goto(f"{self.address}/lab/workspaces/{workspace}/tree/{path}?token={self._token}")
+        return tab
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/api", timeout=2):  # noqa: S310
+                return True
+        except OSError:
+            return False
+
+
+def run_all_cells(tab: Any) -> None:
+    """Begin to run all cells of the notebook in front, as soon as its kernel is there."""
+    tab.wait_for_function(KERNEL_IS_IDLE, timeout=90_000)
+    # Not awaited: the command's promise ends only when all cells have.
+    tab.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
