@@ -251,7 +251,7 @@ def test_table_has_a_row_for_each_metric_and_says_how_far_the_model_is_from_gean
     assert list(rows.columns[:3]) == ["model", "Geant4", "copied training set"]
     row = rows.loc["Response, relative difference, mean over energies"]
     found, error = value(metrics, "model", "response")
-    told, told_error = map(float, row["model"].split(" ± "))
+    told, told_error = map(float, row["model"].split("±"))
     assert (told, told_error) == (
         pytest.approx(found, abs=error / 10),
         pytest.approx(error, rel=0.1),

@@ -146,7 +146,7 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
 def _in_print(value: float, error: float) -> str:
     if not np.isfinite(value):
         return "too few showers"
-    return with_error(value, error).replace("+-", "±")
+    return with_error(value, error).replace(" +- ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
 def card_metrics(metrics: xr.Dataset) -> dict[str, dict[str, float]]:
