@@ -46,7 +46,8 @@ class BackgroundRun:
             root: Where its runs are; its own folder of `runs.default_root` by default.
         """
         self._root = root or runs.default_root() / notebook.name
-        self._log = tempfile.TemporaryFile()  # without a name: nothing is left of it
+        # Without a name: nothing is left of it. It is closed when the process has ended.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "physics_twins.cli", "run", str(notebook.path), *words],
             stdin=subprocess.DEVNULL,
@@ -86,6 +87,13 @@ class BackgroundRun:
         tail = os.pread(self._log.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES))
         lines = [line.strip() for line in tail.decode(errors="replace").splitlines() if line.strip()]
         return lines[-1] if lines else ""
+
+    @property
+    def complaint(self) -> str:
+        """Why it ended without a run, in a sentence; "" where it did not."""
+        if not self.has_ended or not self._process.returncode or self.run:
+            return ""
+        return self.last_line.removeprefix("twins: ") or "it ended before the run began"
 
     def stop(self) -> None:
         """Ask it to stop; it marks its run cancelled."""

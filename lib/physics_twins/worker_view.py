@@ -103,8 +103,8 @@ class Keeper(threading.Thread):
 
     def look(self) -> None:
         """Ask the scheduler, and the batch system while no worker is there; write the answer."""
-        known: dict[str, Any] = dict(self._client.scheduler_info()["workers"])
-        tasks = self._client.processing()
+        client: Any = self._client
+        known, tasks = client.scheduler_info()["workers"], client.processing()
         workers = {address: _worker(each, tasks.get(address, ())) for address, each in known.items()}
         left = {k: v for k, v in self.view.workers.items() if k not in workers}
         gone = {**self.view.gone, **left}
