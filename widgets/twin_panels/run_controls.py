@@ -1,5 +1,6 @@
 """Controls of all parameters of a notebook, checked with every key that is typed."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -121,6 +122,6 @@ class RunControls:
 
 
 def _subject(model: type[Parameters]) -> str:
-    """Return what a model is about: the first sentence of its description, in short."""
-    first = (model.__doc__ or model.__name__).strip().splitlines()[0].partition(".")[0]
-    return first if len(first) <= 30 else first[:28].rstrip() + " …"
+    """Return what a model is about, from its name: `TwinSearchParameters` is "Twin search"."""
+    words = re.findall(r"[A-Z][a-z0-9]*", model.__name__.removesuffix("Parameters"))
+    return " ".join(words).capitalize()

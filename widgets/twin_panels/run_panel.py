@@ -260,11 +260,12 @@ class RunPanel:
         self._resume_button.disabled = not (run and ended and run.status in run_views.AGAIN)
         self._use_button.disabled = not ended
         self._standing.value = self._status_line(run, going)
-        self._bar.layout.visibility = "visible" if going or ended else "hidden"
+        self._bar.layout.display = "" if run else "none"
         self._bar.value = run_views.share_done(run) if run else 0.0
         self._bar.bar_style = _COLOURS.get(run.status, "") if run else ""
-        self._workers.value = run_views.workers(run) if run and going else _NO_WORKERS
-        self._results.value = run_views.results(run) if run else ""
+        workers = run_views.workers(run) if run and going else _NO_WORKERS
+        self._workers.value = _section("Workers", workers)
+        self._results.value = _section("Results", run_views.results(run)) if run else ""
         links = run_views.links(run) if run else ""
         data = {"text/html": links, "text/plain": str(run)}
         shown = {"output_type": "display_data", "data": data, "metadata": {}}
@@ -283,7 +284,7 @@ class RunPanel:
     def _build(self) -> None:
         self._refused, self._estimate, self._standing = ipw.HTML(), ipw.HTML(), ipw.HTML()
         self._workers, self._results, self._links = ipw.HTML(), ipw.HTML(), ipw.Output()
-        self._bar = ipw.FloatProgress(max=1.0, tooltip="Cells done", layout={"width": "100%"})
+        self._bar = ipw.FloatProgress(max=1.0, tooltip="Cells done", layout={"width": "auto"})
         self._start_button = _button("Run", "Start the notebook in the background", "play", self.start)
         self._cancel_button = _button(
             "Cancel", "Stop it; what it has done is kept", "stop", self.cancel
@@ -294,7 +295,7 @@ class RunPanel:
         self._use_button = _button("Use its values", use, "sliders", self.use_values)
         self._start_button.button_style = "primary"
         self._list = ipw.Select(
-            rows=5, description="Runs", tooltip="Last runs of this notebook", layout={"width": "100%"}
+            rows=5, description="Runs", tooltip="Last runs of this notebook", layout={"width": "auto"}
         )
         self._list.observe(self._choose, "value")
         self.widget = self._arranged()
@@ -309,9 +310,7 @@ class RunPanel:
             self._refused,
             self._standing,
             self._bar,
-            ipw.HTML("<b>Workers</b>"),
             self._workers,
-            ipw.HTML("<b>Results</b>"),
             self._results,
             self._links,
             self._list,
@@ -325,6 +324,10 @@ class RunPanel:
 
 _COLOURS = {"complete": "success", "failed": "danger", "cancelled": "warning", "interrupted": "warning"}
 _NO_WORKERS = "Nothing runs here now, so that no cluster is used."
+
+
+def _section(heading: str, content: str) -> str:
+    return f'<div style="line-height: 1.4"><b>{heading}</b><br>{content}</div>' if content else ""
 
 
 def _alert(sentence: str) -> str:
