@@ -1,4 +1,4 @@
-"""How far a run is and what its workers do, seen from another process; runs that outlive their starter."""
+"""How far a run is and what its workers do, seen from another process."""
 
 import os
 import time

@@ -40,6 +40,7 @@ def connect(where: str = "local", *, jobs: int | None = None) -> "Client":
     check(where)
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs = {jobs}: must be 1 or more")
+    worker_view.announce(where)
     client = _client(where, jobs)
     worker_view.keep(client, where)
     return client

@@ -75,11 +75,21 @@ def read(folder: Path) -> WorkerView | None:
         return None
 
 
+def announce(on: str) -> None:
+    """Tell in the current folder, if that is a run's, that a cluster is about to start."""
+    if is_kept_here():
+        atomic.write_json(Path.cwd() / VIEW, asdict(WorkerView(on, time.time())))
+
+
 def keep(client: "Client", on: str) -> None:
     """Keep a view in the current folder, if that is a run's, until the client is closed."""
-    folder = Path.cwd()
-    if (folder / _RUN).is_file():
-        Keeper(client, on, folder).start()
+    if is_kept_here():
+        Keeper(client, on, Path.cwd()).start()
+
+
+def is_kept_here() -> bool:
+    """Return whether the current folder is a run's."""
+    return (Path.cwd() / _RUN).is_file()
 
 
 class Keeper(threading.Thread):

@@ -68,6 +68,7 @@ class RunPanel:
         self.message = ""
         self._expected, self._found = Expected(run_progress.seconds(self.notebook.time)), None
         self._started: BackgroundRun | None = None
+        self._computed: dict[str, Any] = {}
         self._is_stopping = self._is_filling = False
         self._lock = threading.RLock()  # the thread that follows a run shows what it sees by itself
         self._follower: threading.Thread | None = None
@@ -180,8 +181,9 @@ class RunPanel:
             if not self.refusal:
                 self._commands.show(values)
                 self._facts.ask(lambda: self._known(values))
-            if not self.is_going:
-                self.run = None
+            if self.controls.values != self._computed and not self.is_going:
+                self.run = None  # it was another; where it runs makes no other
+            self._computed = self.controls.values
             self._show()
 
     def _known(self, values: Mapping[str, Any]) -> Iterator[tuple[Expected, Run | None]]:
@@ -204,6 +206,7 @@ class RunPanel:
         self.run, self._is_stopping = run, False
         self._follower = threading.Thread(target=self._keep_looking, name="run panel", daemon=True)
         self._follower.start()
+        self._show()
 
     def _keep_looking(self) -> None:
         while self.is_going:

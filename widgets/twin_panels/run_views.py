@@ -84,7 +84,7 @@ def workers(run: Run) -> str:
         return f"The notebook has closed its cluster ({escape(view.on)})."
     age_s = time.time() - view.time
     parts = [] if view.workers else [escape(_without_workers(view))]
-    if age_s > STALE_S:
+    if view.workers and age_s > STALE_S:
         silent = f"Nothing was heard of the workers for {duration(age_s)}: "
         parts.append(silent + "the notebook's kernel is busy, or it has gone.")
     if view.workers:
