@@ -83,6 +83,9 @@ class RunControls:
         made = control(self._fields[name], self._others[name])
         if made.entry.has_trait("continuous_update"):
             made.entry.continuous_update = True  # a bad value is refused before Enter
+        # A screen reader finds the label in the input's own row; the eye finds it above.
+        made.entry.description = " ".join(filter(None, (made.info.help, made.info.unit)))
+        made.entry.style.description_width = "0px"
         made.entry.observe(self._changed, "value")
         self._controls[name] = made
 
