@@ -16,7 +16,7 @@ N_TYPED = 60
 NOTEBOOK = "pulsar/1_simulate"
 CELLS = f'from twin_panels.run_panel import RunPanel\npanel = RunPanel("{NOTEBOOK}")', "panel"
 ENTRY = "Dispersion measure pc cm-3"
-# As typing does; the time ends with the frame after the one that shows the answer, so that it is painted.
+# As typing does; the time ends with the frame after the one that shows the answer: it is painted.
 TYPE = """([label, text, refused]) => new Promise((answer) => {
   const labels = [...document.querySelectorAll("label")];
   const entry = document.getElementById(labels.find((l) => l.innerText === label).htmlFor);
@@ -41,14 +41,14 @@ def refused_ms() -> Figure:
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         running_browser() as browser,
+        Lab(Path(folder)) as lab,
     ):
-        with Lab(Path(folder)) as lab:
-            lab.add("panel", *CELLS)
-            tab = lab.open(browser, "panel.ipynb", height=1000)
-            run_all_cells(tab)
-            tab.get_by_label(ENTRY).wait_for(timeout=90_000)
-            time.sleep(2)  # what is looked up at first
-            spent_ms = [_refused(tab, -1 - number) for number in range(N_TYPED)]
+        lab.add("panel", *CELLS)
+        tab = lab.open(browser, "panel.ipynb", height=1000)
+        run_all_cells(tab)
+        tab.get_by_label(ENTRY).wait_for(timeout=90_000)
+        time.sleep(2)  # what is looked up at first
+        spent_ms = [_refused(tab, -1 - number) for number in range(N_TYPED)]
     value, spread = median_and_spread(spent_ms)
     return Figure(value, spread, "ms", reference=150.0, device=f"Chromium, {this_machine()}")
 

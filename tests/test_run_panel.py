@@ -291,7 +291,7 @@ def test_a_run_on_slurm_shows_its_script_its_workers_and_its_end(slurm, project)
     path = project / "notebooks" / "pendulum" / "4_farm.ipynb"
     farm = (
         "from physics_twins import clusters\nwith clusters.connect(on, jobs=1) as client:\n"
-        "    client.submit(pow, 2, 5).result(60)\n    import time\n    time.sleep(2.5)\n"
+        "    client.submit(pow, 2, 5).result(60)\n    import time\n    time.sleep(1.5)\n"
         "run.record({'power': 32})"
     )
     write_notebook(path, OPEN, farm)
