@@ -6,6 +6,7 @@ many run at once stands under `physics-twins: jobs:` in any file of that folder 
 
 from typing import TYPE_CHECKING, Any
 
+from physics_twins import worker_view
 from physics_twins.cluster_names import BATCH_SYSTEMS, WORDS, ClusterError, check, is_batch
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ CONNECT_TIMEOUT_S = 8.0
 
 def connect(where: str = "local", *, jobs: int | None = None) -> "Client":
     """Return a Dask client; closing it, or leaving its `with` block, also ends a cluster it started.
+
+    In the kernel of a run, what the workers do is kept in the run's folder, see `worker_view`.
 
     A task that needs a GPU is submitted with `resources={"GPU": 1}`; on its worker it sees that one
     GPU only.
@@ -37,6 +40,28 @@ def connect(where: str = "local", *, jobs: int | None = None) -> "Client":
     check(where)
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs = {jobs}: must be 1 or more")
+    worker_view.announce(where)
+    client = _client(where, jobs)
+    worker_view.keep(client, where)
+    return client
+
+
+def job_script(where: str) -> str:
+    """Return the script that each job of a batch system would be submitted with.
+
+    Raises:
+        ValueError: `where` is no batch system.
+        ClusterError: The description of its jobs is missing.
+    """
+    if not is_batch(where):
+        raise ValueError(f"{where!r} submits no jobs; batch systems are {', '.join(BATCH_SYSTEMS)}")
+    check(where)
+    from physics_twins import batch_systems
+
+    return batch_systems.job_script(where)
+
+
+def _client(where: str, jobs: int | None) -> "Client":
     if is_batch(where):
         from physics_twins import batch_systems
 
@@ -53,21 +78,6 @@ def connect(where: str = "local", *, jobs: int | None = None) -> "Client":
     except OSError:
         limit = f"within {CONNECT_TIMEOUT_S:g} s"
         raise ClusterError(f"no Dask scheduler answers at {where} {limit}: is it running?") from None
-
-
-def job_script(where: str) -> str:
-    """Return the script that each job of a batch system would be submitted with.
-
-    Raises:
-        ValueError: `where` is no batch system.
-        ClusterError: The description of its jobs is missing.
-    """
-    if not is_batch(where):
-        raise ValueError(f"{where!r} submits no jobs; batch systems are {', '.join(BATCH_SYSTEMS)}")
-    check(where)
-    from physics_twins import batch_systems
-
-    return batch_systems.job_script(where)
 
 
 def _owned(cluster: Any) -> "Client":

@@ -14,7 +14,8 @@ import nbformat
 from papermill import PapermillExecutionError, execute_notebook
 from traitlets.config import Config
 
-from physics_twins import lifecycle
+from physics_twins import lifecycle, run_progress
+from physics_twins.run_progress import Progress
 from physics_twins.runs import REPORT, Run
 
 _WARM = "physics_twins.warm_kernels.WarmKernelManager"
@@ -44,7 +45,7 @@ def execute(
     """
     notebook = nbformat.read(source, as_version=4)
     output = run.folder / source.name
-    follower = _Follower(notebook, progress)
+    follower = _Follower(notebook, run, progress)
     status, error = "failed", None
     helper = ThreadPoolExecutor(1)
     exporter = helper.submit(_load_exporter)  # while the kernel starts
@@ -61,6 +62,7 @@ def execute(
         error = f"{type(failure).__name__}: {failure}"
     finally:
         follower.finish_line()
+        run_progress.tidy(run)
         if status == "complete":
             lifecycle.end(run, status)
         else:
@@ -122,8 +124,10 @@ def _kernel_transport() -> Iterator[Config]:
 class _Follower:
     """Tells which cell runs, and passes its output on line by line."""
 
-    def __init__(self, notebook: nbformat.NotebookNode, progress: Callable[[str], None]) -> None:
-        self._progress = progress
+    def __init__(
+        self, notebook: nbformat.NotebookNode, run: Run, progress: Callable[[str], None]
+    ) -> None:
+        self._run, self._progress = run, progress
         self._total = sum(_is_code(cell) for cell in notebook.cells)
         self._number = 0
         self._heading = ""
@@ -142,6 +146,7 @@ class _Follower:
         tags = cell.metadata.get("tags", [])
         title = "parameters" if "parameters" in tags else _title(cell.source, self._heading)
         self.cell = f"{self._number} of {self._total} ({title})"
+        run_progress.write(self._run, Progress(self._number, self._total, title))
         self._progress(f"cell {self.cell}")
 
     def cell_ends(self, cell: nbformat.NotebookNode, cell_index: int, execute_reply: Any) -> None:

@@ -90,6 +90,19 @@ def begin(
     return Run(folder)
 
 
+def find_finished(
+    notebook: str,
+    notebook_sha256: str,
+    values: Mapping[str, Any],
+    *,
+    inputs: Sequence[Mapping[str, Any]] = (),
+    root: Path | None = None,
+) -> Run | None:
+    """Return the finished run that `begin` would find for the same arguments; None for none."""
+    key = identity(notebook_sha256, values, inputs)
+    return _finished(_numbered(root or default_root() / notebook, key), key)
+
+
 def end(run: Run, status: str, *, error: str | None = None, cell: str | None = None) -> None:
     """Mark a run complete, failed or cancelled, with the error and the cell that it came from."""
     record = run.provenance

@@ -9,6 +9,7 @@ import ast
 import difflib
 import importlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ class Notebook:
         title: One line.
         models: The models that declare its parameters.
         defaults: Every parameter by name, with the notebook's own defaults before the models'.
+        in_cell: Names of those in its cell tagged `parameters`, in order.
+        time: How long it takes, in the words of its first cell; "" where it does not say.
         sha256: Hash of cells and declarations; outputs do not enter.
     """
 
@@ -41,6 +44,8 @@ class Notebook:
     title: str
     models: tuple[type[Parameters], ...]
     defaults: dict[str, Any]
+    in_cell: tuple[str, ...]
+    time: str
     sha256: str
 
     @property
@@ -121,7 +126,8 @@ def read(name: str | Path) -> Notebook:
         declared = content["metadata"].get("physics_twins", {})
         models = tuple(_model(text) for text in declared.get("parameters", []))
         _check_models(models)
-        defaults = check(models, _literals(cells))
+        given = _literals(cells)
+        defaults = check(models, given)
     except (ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__} "
         raise NotebookError(f"{path}: {kind}{error}") from None
@@ -132,6 +138,8 @@ def read(name: str | Path) -> Notebook:
         title=declared.get("title") or _first_heading(cells) or path.stem,
         models=models,
         defaults=defaults,
+        in_cell=tuple(given),
+        time=_time(cells),
         sha256=provenance.json_sha256({"cells": source, "declared": declared}),
     )
 
@@ -172,13 +180,11 @@ def run(
     given = dict(values or {}) | ({} if on is None else {"on": on})
     out = out or given.pop("run_dir", None)
     complete = notebook.check(given)
-    files = {name: info for name, info in notebook.fields.items() if info.input_file and complete[name]}
-    inputs = [provenance.describe_input(name, Path(complete[name])) for name in files]
     run = lifecycle.begin(
         notebook.name,
         notebook.sha256,
         complete,
-        inputs=inputs,
+        inputs=_inputs(notebook, complete),
         out=Path(out) if out else None,
         root=root,
         force=force,
@@ -188,6 +194,29 @@ def run(
 
         execution.execute(notebook.path, complete, run, progress or _silent, warm=warm)
     return run
+
+
+def find_finished(
+    notebook: Notebook, values: Mapping[str, Any], root: Path | None = None
+) -> Run | None:
+    """Return the finished run that these values have already; None where it must be computed.
+
+    Args:
+        notebook: As from `read`.
+        values: Parameters by name; the others keep their defaults.
+        root: Where numbered folders are; by default the notebook's own under `runs/`.
+
+    Raises:
+        ParameterError: A parameter is refused.
+    """
+    complete = notebook.check(values)
+    inputs = _inputs(notebook, complete)
+    return lifecycle.find_finished(notebook.name, notebook.sha256, complete, inputs=inputs, root=root)
+
+
+def _inputs(notebook: Notebook, complete: Mapping[str, Any]) -> list[dict[str, Any]]:
+    files = [name for name, info in notebook.fields.items() if info.input_file and complete[name]]
+    return [provenance.describe_input(name, Path(complete[name])) for name in files]
 
 
 @dataclass(frozen=True)
@@ -254,6 +283,12 @@ def _existing(name: str, value: str) -> Path:
 def _first_heading(cells: list[_Cell]) -> str:
     lines = (line for cell in cells if cell.kind == "markdown" for line in cell.source.splitlines())
     return next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
+
+
+def _time(cells: list[_Cell]) -> str:
+    """Return the entry `time` of the table in the first cell."""
+    match = re.search(r"^\|\s*time\s*\|\s*(.*?)\s*\|", cells[0].source if cells else "", re.MULTILINE)
+    return match[1] if match else ""
 
 
 def _silent(line: str) -> None:

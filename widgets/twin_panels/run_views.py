@@ -1,0 +1,175 @@
+"""What the run panel shows of a run, as HTML: how far it is, its workers, its results."""
+
+import os
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+from physics_twins import run_progress, worker_view
+from physics_twins.comparison import in_words
+from physics_twins.run_progress import Expected
+from physics_twins.runs import REPORT, Run
+from physics_twins.worker_view import Worker, WorkerView
+
+STALE_S = 10.0  # the view is written every second
+AGAIN = ("failed", "cancelled", "interrupted")
+
+
+def duration(time_s: float) -> str:
+    """Return a duration as a reader says it.
+
+    >>> duration(4.26), duration(75), duration(7200)
+    ('4.3 s', '75 s', '2 h')
+    """
+    if time_s < 10:
+        return f"{time_s:.1f} s"
+    if time_s < 100:
+        return f"{time_s:.0f} s"
+    return f"{time_s / 60:.0f} min" if time_s < 6000 else f"{time_s / 3600:.3g} h"
+
+
+def estimate(expected: Expected, says: str) -> str:
+    """Return how long a run will take, and how that is known.
+
+    Args:
+        expected: As from `run_progress.expected`.
+        says: What the notebook says itself.
+    """
+    if expected.n_runs == 1:
+        return f"about {duration(expected.low_s)}, as the one finished run took"
+    if expected.time_s is not None and expected.n_runs:
+        spread = f"{duration(expected.low_s)} to {duration(expected.high_s)}"
+        return f"about {duration(expected.time_s)}; the last {expected.n_runs} runs took {spread}"
+    return f"{says}, says the notebook; no run has finished here yet" if says else "not known yet"
+
+
+def standing(run: Run, expected: Expected) -> str:
+    """Return in a sentence how far a run is, or how it ended and what can be done next."""
+    status, record = run.status, {} if run.status == "damaged" else run.provenance
+    spent_s = run_progress.elapsed_s(run) or 0.0 if record else 0.0
+    if status == "running":
+        return _going(run, spent_s, expected)
+    if status == "complete":
+        return f"Complete in {duration(spent_s)}."
+    if status == "failed":
+        told = f"Failed in cell {record.get('cell')}: {record.get('error')}."
+        return f"{told} Its report shows what it had done. Change a parameter, or press Resume."
+    if status == "cancelled":
+        where = f" in cell {record['cell']}" if record.get("cell") else ""
+        return f"Cancelled{where} after {duration(spent_s)}. Resume starts it again."
+    if status == "interrupted":
+        return "Its process was killed, or the machine restarted. Resume starts it again."
+    if status == "damaged":
+        return f"Its record cannot be read: look at {run}, or start it again."
+    return f"The run is {status}."
+
+
+def share_done(run: Run) -> float:
+    """Return which share of the cells is done, from 0 to 1."""
+    progress = run_progress.read(run)
+    if run.status == "complete":
+        return 1.0
+    return (progress.cell - 1) / progress.n_cells if progress else 0.0
+
+
+def workers(run: Run) -> str:
+    """Return a table of a running run's workers, or why there is none."""
+    view = worker_view.read(run.folder)
+    if view is None:
+        return "No cluster is used here so far: the notebook computes in its own process."
+    if view.is_closed:
+        return f"The notebook has closed its cluster ({escape(view.on)})."
+    age_s = time.time() - view.time
+    parts = [] if view.workers else [escape(_without_workers(view))]
+    if view.workers and age_s > STALE_S:
+        silent = f"Nothing was heard of the workers for {duration(age_s)}: "
+        parts.append(silent + "the notebook's kernel is busy, or it has gone.")
+    if view.workers:
+        parts.append(_worker_table(view))
+    parts += [escape(_loss(worker, view)) for worker in list(view.gone.values())[-3:]]
+    return "<br>".join(parts)
+
+
+def results(run: Run) -> str:
+    """Return a table of a run's numbers."""
+    try:
+        metrics: Mapping[str, Any] = run.metrics
+    except ValueError as error:
+        return escape(str(error))
+    if not metrics:
+        return "It has recorded no numbers." if run.status == "complete" else ""
+    return _table(("result", "value"), [(name, in_words(value)) for name, value in metrics.items()])
+
+
+def links(run: Run) -> str:
+    """Return links to a run's report and executed notebook; relative, as JupyterLab resolves them."""
+    found = [("Report with figures", run.folder / REPORT)]
+    found += [("executed notebook", path) for path in sorted(run.folder.glob("*.ipynb"))[:1]]
+    shown = [
+        f'<a href="{escape(quote(os.path.relpath(path)))}">{escape(text)}</a>'
+        for text, path in found
+        if path.is_file()
+    ]
+    return ", ".join([*shown, f"folder <code>{escape(str(run))}</code>"])
+
+
+def row(run: Run, defaults: Mapping[str, Any]) -> str:
+    """Return a run as one line: when, how it ended, how long, what differs from the defaults."""
+    status = run.status
+    if status == "damaged":
+        return f"{run.folder.name}: damaged"
+    record, values = run.provenance, run.parameters
+    started = record.get("started", "")[:16].replace("T", " ")
+    spent_s = record.get("duration_s")
+    changed = [f"{k}={v}" for k, v in values.items() if k in defaults and v != defaults[k]]
+    words = (started, status, "" if spent_s is None else duration(spent_s), ", ".join(changed))
+    return " · ".join(filter(None, words))
+
+
+def _going(run: Run, spent_s: float, expected: Expected) -> str:
+    progress = run_progress.read(run)
+    if progress is None:
+        return f"Its kernel starts · {spent_s:.0f} s elapsed."
+    told = f"{progress.cell - 1} of {progress.n_cells} cells done · now: {progress.title}"
+    told += f" · {spent_s:.0f} s elapsed"
+    if expected.time_s is None:
+        return told + "."
+    left_s = expected.time_s - spent_s
+    late = f", longer than the {duration(expected.time_s)} expected."
+    return told + (f", about {duration(left_s)} remaining." if left_s > 0 else late)
+
+
+def _without_workers(view: WorkerView) -> str:
+    if view.jobs:
+        return f"No worker has come yet: {'; '.join(view.jobs)}."
+    if view.gone:
+        return "No worker is left; the tasks wait for a new one."
+    return f"No worker has come yet on {view.on}: the cluster starts."
+
+
+def _loss(worker: Worker, view: WorkerView) -> str:
+    seen = datetime.fromtimestamp(worker.seen).strftime("%H:%M:%S")
+    others = "go to the others" if view.workers else "wait for a new worker"
+    held = f"; its tasks ({worker.n_tasks}) {others}" if worker.n_tasks else ""
+    return f"Worker {worker.name} has gone, last seen at {seen}{held}."
+
+
+def _worker_table(view: WorkerView) -> str:
+    rows = []
+    for each in view.workers.values():
+        limit = f" of {each.limit_bytes / 1e9:.1f}" if each.limit_bytes else ""
+        memory = f"{each.memory_bytes / 1e9:.2f}{limit} GB"
+        ago = f"{max(0.0, view.time - each.seen):.0f} s ago"
+        rows.append((each.name, str(each.n_tasks), memory, ago))
+    return _table(("worker", "tasks", "memory", "last seen"), rows)
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    cell = 'style="padding: 1px 14px 1px 0; text-align: left"'
+    head = "".join(f'<th scope="col" {cell}>{escape(text)}</th>' for text in header)
+    body = ["".join(f"<td {cell}>{escape(text)}</td>" for text in row) for row in rows]
+    lines = "".join(f"<tr>{line}</tr>" for line in (head, *body))
+    return f'<table style="line-height: 1.4">{lines}</table>'
