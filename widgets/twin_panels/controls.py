@@ -52,6 +52,8 @@ class Controls(Generic[Model]):
 
     Attributes:
         parameters: The last valid parameters.
+        about: What is known of the parameters that have a control, by name.
+        ends: Where sliders end, if not where the parameter's range does.
         widget: The controls, one above the other; those not shown at first are in a fold.
     """
 
@@ -75,10 +77,11 @@ class Controls(Generic[Model]):
         self._callbacks: list[Callable[[Model], None]] = []
         self._hold = False
         self._refusal = ipw.HTML()
-        values = start.to_papermill()
-        about, ends = start.describe(), ends or {}
+        values, known = start.to_papermill(), start.describe()
+        self.about = {name: known[name] for name in names or known}
+        self.ends: Mapping[str, tuple[float, float]] = ends or {}
         self._controls = {
-            name: control(about[name], values[name], ends.get(name)) for name in names or about
+            name: control(info, values[name], self.ends.get(name)) for name, info in self.about.items()
         }
         for each in self._controls.values():
             each.entry.observe(self._changed, "value")
