@@ -61,6 +61,7 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
         seed: Of the shower shown.
     """
 
+    figure_width = 740
     notebook = "calorimeter/4_infer"
     use = (
         "from physics_twins.calorimeter.infer import generate\n"
@@ -104,7 +105,7 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
             ModelError: There is no flow.
             ValueError: The flow was not trained for these parameters.
         """
-        flow = self._flow or _load()
+        flow, parameters = self._flow or _load(), parameters.replace(**_ONE)
         one = generate(flow, parameters.replace(n_showers=1), seed=self._seed, member=0).isel(shower=0)
         self._background.ask(lambda: _bands(flow, parameters, self._seed))
         deepest = parameters.replace(absorber_mm=flow.ranges["absorber_mm"][1]).depth_mm

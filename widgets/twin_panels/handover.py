@@ -38,13 +38,13 @@ class Handover(Generic[Model]):
         self.path = ipw.Text(
             placeholder=f"parameters/{self._twin}-<time>.json",
             tooltip="Parameter file to load, or to write; never over a file that exists",
-            layout={"width": "auto", "flex": "1 1 auto"},
+            layout={"width": "auto"},
         )
         self.upload = ipw.FileUpload(
             accept=".json",
             description="Upload",
             tooltip="Load a parameter file from this computer",
-            layout={"width": "auto"},
+            layout=_WHOLE,
         )
         self.sweep = SweepChoice(controls)
         self.buttons = {
@@ -61,7 +61,7 @@ class Handover(Generic[Model]):
         self.upload.observe(self._uploaded, "value")
         run, code, load, sweep = self.buttons.values()
         choice = ipw.Accordion([self.sweep.widget], titles=("What the sweep varies",))
-        rows = (ipw.HBox([run, code, sweep]), ipw.HBox([self.path, load, self.upload]), choice)
+        rows = (ipw.HBox([run, code]), self.path, ipw.HBox([load, self.upload, sweep]), choice)
         self.widget = ipw.VBox(rows, layout={"width": "310px"})
 
     def run_as_batch(self, path: str | Path = "") -> str:
@@ -149,6 +149,9 @@ class Handover(Generic[Model]):
         self.shown.value = f'{escape(heading)}<pre style="{style}">{told}</pre>'
 
 
+_WHOLE = {"width": "auto", "flex": "0 0 auto"}  # no text is cut
+
+
 def button(text: str, tooltip: str, icon: str) -> ipw.Button:
     """Return a button as wide as its text."""
-    return ipw.Button(description=text, tooltip=tooltip, icon=icon, layout={"width": "auto"})
+    return ipw.Button(description=text, tooltip=tooltip, icon=icon, layout=_WHOLE)
