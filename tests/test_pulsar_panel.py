@@ -199,3 +199,30 @@ def test_a_loaded_file_is_one_step_and_is_drawn(panel, tmp_path):
     assert "75 pc cm⁻³" in panel.profile.title.text
     panel.buttons["Undo"].click()
     assert panel.parameters == ObservationParameters()
+
+
+def test_the_classifiers_label_follows_in_the_background(panel):
+    panel.wait()
+    assert panel.note.startswith("Label of the pulse's frame at DM 56.77: ")
+    assert "ideal 20.4" in panel.note
+    panel.controls["fluence_jy_ms"].value = 1.0
+    panel.wait()
+    assert "ideal 51" in panel.note
+
+
+def test_what_the_classifier_was_not_trained_for_is_told_and_the_frame_is_drawn(panel):
+    panel.controls["dm_pc_cm3"].value = 300.0
+    panel.wait()
+    assert panel.note.startswith("Not labelled: dm_pc_cm3 = 300 pc cm-3 is outside 40 to 72 pc cm-3")
+    assert "300 pc cm⁻³" in panel.profile.title.text
+
+
+def test_without_a_classifier_a_sentence_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "none"))
+    monkeypatch.setattr("physics_twins.project.root", lambda: tmp_path)
+    panel = PulsarPanel()
+    panel.wait()
+    assert "no model 'pulsar-classifier'" in panel.note
+    assert "pulsar/2_train" in panel.note
+    assert "twins models import" in panel.note
+    assert panel.error == ""

@@ -11,6 +11,7 @@ from bokeh.models import LayoutDOM
 from IPython.display import display
 
 from physics_twins import plots
+from twin_panels import theme
 from twin_panels.canvas import Canvas
 from twin_panels.controls import Controls, Model, in_red
 from twin_panels.handover import Handover, button
@@ -137,7 +138,8 @@ class Panel(ABC, Generic[Model]):
         # It grows a thousand times as much as the controls: all of the room is its own.
         flex = f"1000 1 {self.figure_width}px"
         right = ipw.VBox(shown, layout={"flex": flex, "min_width": "0"})
-        return ipw.Box([left, right], layout=_WRAPPED | {"width": "100%"})
+        both = ipw.Box([theme.style(), left, right], layout=_WRAPPED | {"width": "100%"})
+        return both.add_class(theme.CLASS)
 
     def _step_buttons(self) -> dict[str, ipw.Button]:
         reset = button("Reset", "All parameters as they were at first", "refresh")
