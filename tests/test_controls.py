@@ -160,7 +160,7 @@ def test_a_slider_can_end_before_its_parameters_range_does():
 
 
 def test_name_and_range_are_in_the_tooltip_and_help_is_shown_as_text(controls):
-    assert controls["dm_pc_cm3"].entry.tooltip == "dm_pc_cm3: 0 to 3000 pc cm-3"
+    assert controls["dm_pc_cm3"].entry.tooltip == "Dispersion measure (dm_pc_cm3: 0 to 3000 pc cm-3)"
     label = controls["path"].widget.children[0].value
     assert "A &lt;file&gt; &amp; its name" in label
 

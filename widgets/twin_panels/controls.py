@@ -13,7 +13,7 @@ from twin_panels.scales import scale_of
 
 SHOWN = 6  # controls that are not folded away
 WIDTH = "310px"
-SLIDER_STEP = 0.001
+SLIDER_STEP = 0.005  # less than a pixel; what an arrow key moves
 
 Model = TypeVar("Model", bound=Parameters)
 
@@ -146,7 +146,7 @@ class Controls(Generic[Model]):
 
 def control(info: FieldDescription, value: Any, ends: tuple[float, float] | None = None) -> Control:
     """Return the control that suits a parameter, a slider's ends where they are not its range's."""
-    tooltip = f"{info.name}: {info.allowed}"
+    tooltip = f"{info.help} ({info.name}: {info.allowed})"  # it is the entry's name for screen readers
     if info.choices:
         entry = ipw.Dropdown(
             options=info.choices, value=value, tooltip=tooltip, layout={"width": "90px"}
@@ -212,7 +212,8 @@ def _labelled(info: FieldDescription, tooltip: str, row: list[ipw.Widget]) -> ip
     style = "display: block; line-height: 1.2; margin-top: 6px"
     text = f'<span title="{escape(tooltip)}" style="{style}">{escape(info.help)}</span>'
     label = ipw.HTML(text, layout={"margin": "0 0 0 2px"})
-    return ipw.VBox([label, ipw.HBox(row)], layout={"overflow": "visible"})
+    made = ipw.VBox([label, ipw.HBox(row)], layout={"overflow": "visible"})
+    return made.add_class("twin-control")
 
 
 def _parsed(info: FieldDescription, text: str) -> Any:

@@ -11,7 +11,7 @@ from bokeh.models import LayoutDOM
 from IPython.display import display
 
 from physics_twins import plots
-from twin_panels import theme
+from twin_panels import page, theme
 from twin_panels.canvas import Canvas
 from twin_panels.controls import Controls, Model, in_red
 from twin_panels.handover import Handover, button
@@ -50,6 +50,7 @@ class Panel(ABC, Generic[Model]):
         self.error, self.note = "", ""
         self._message, self._noted = ipw.HTML(), ipw.HTML()
         self.figure = self.build()
+        page.attach(self.figure)
         self._canvas = Canvas(self.figure)
         self.update(start)
         self._history = History(start)
@@ -149,6 +150,8 @@ class Panel(ABC, Generic[Model]):
         reset.on_click(lambda _: self.controls.reset())
         undo.on_click(lambda _: self.undo())
         redo.on_click(lambda _: self.redo())
+        undo.add_class("twin-undo")
+        redo.add_class("twin-redo")
         return {"Undo": undo, "Redo": redo, "Reset": reset}
 
     def _record(self, parameters: Model) -> None:
