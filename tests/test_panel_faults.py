@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from functools import partial
+from typing import ClassVar
 
 import dask
 import numpy as np
@@ -25,9 +26,32 @@ def fails() -> None:
     raise ValueError("no such shower")
 
 
+class Gate:
+    """Where calls wait until a test lets them go on; workers are threads here and share it."""
+
+    begun, go_on = threading.Event(), threading.Event()
+    numbers: ClassVar[list[int]] = []
+
+
+@pytest.fixture
+def gate():
+    Gate.begun.clear()
+    Gate.go_on.clear()
+    Gate.numbers.clear()
+    yield Gate
+    Gate.go_on.set()
+
+
+def waits(number: int) -> int:
+    Gate.numbers.append(number)
+    Gate.begun.set()
+    Gate.go_on.wait(20)
+    return number
+
+
 @pytest.fixture(scope="module")
 def client():
-    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as client:
         yield client
 
 
@@ -45,45 +69,31 @@ def test_what_a_call_raises_is_raised(client):
         results(farmed(client, [fails]))
 
 
-def test_calls_that_nobody_waits_for_are_cancelled(client):
-    begun, go_on = [], threading.Event()
-
-    def slow(number: int) -> int:
-        begun.append(number)
-        go_on.wait(5)
-        return number
-
-    iterator = farmed(client, [partial(slow, n) for n in range(10)])
-    while next(iterator) is None and not begun:
-        pass
+def test_calls_that_nobody_waits_for_are_cancelled(client, gate):
+    iterator = farmed(client, [partial(waits, n) for n in range(10)])
+    while not gate.begun.is_set():
+        assert next(iterator) is None
     iterator.close()
-    go_on.set()
-    assert client.submit(square, 3).result(timeout=10) == 9  # behind them in the queue
-    assert len(begun) < 10
+    gate.go_on.set()
+    assert client.submit(square, 3).result(timeout=20) == 9  # behind them in the queue
+    assert len(gate.numbers) < 10
 
 
-def test_a_newer_request_takes_the_place_of_farmed_work(client):
+def test_a_newer_request_takes_the_place_of_farmed_work(client, gate):
     heard: list = []
     background = Background(heard.append, settle_s=0.0)
-    started, go_on = threading.Event(), threading.Event()
-
-    def slow() -> str:
-        started.set()
-        go_on.wait(10)
-        return "stale"
-
-    background.ask(lambda: farmed(client, [slow]))
-    assert started.wait(10)
+    background.ask(lambda: farmed(client, [partial(waits, 1)]))
+    assert gate.begun.wait(20)
     background.ask(lambda: farmed(client, [partial(square, 7)]))
     time.sleep(0.5)
-    go_on.set()
+    gate.go_on.set()
     background.wait()
     assert heard == [49]
 
 
 def test_without_workers_a_sentence_says_what_to_do():
     with (
-        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
         Client(cluster) as client,
         pytest.raises(WorkerError, match=r"no worker has come within 0\.3 s: start the cluster again"),
     ):
@@ -91,7 +101,7 @@ def test_without_workers_a_sentence_says_what_to_do():
 
 
 def test_a_closed_cluster_is_told():
-    with Client(processes=False, n_workers=1, dashboard_address=None) as client:
+    with Client(processes=False, n_workers=1, dashboard_address=":0") as client:
         pass
     with pytest.raises(WorkerError, match=r"does not answer .* build the panel without client="):
         results(farmed(client, [partial(square, 1)]))
@@ -101,7 +111,7 @@ def test_a_closed_cluster_is_told():
 def test_a_worker_that_dies_is_told_and_the_last_frame_stays(monkeypatch):
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         panel = PulsarPanel(client=client)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-SETTLE_S = 0.12  # a hand that moves on within this time starts no work
+SETTLE_S = 0.3  # a hand that moves on within this time starts no work
 
 
 def sentence(error: Exception) -> str:

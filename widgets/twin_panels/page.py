@@ -43,5 +43,5 @@ for (const panel of document.querySelectorAll(".PANEL")) {
 
 def attach(figure: LayoutDOM) -> None:
     """Let this run where a figure is laid out."""
-    plot = next(iter(figure.select(Plot)))
+    plot = next(iter(figure.select({"type": Plot})))
     plot.js_on_change("inner_width", CustomJS(code=CODE))
