@@ -137,10 +137,11 @@ class Controls(Generic[Model]):
     def _arranged(self) -> ipw.VBox:
         widgets = {name: each.widget for name, each in self._controls.items()}
         open_names = [name for name, each in self._controls.items() if not each.info.folded][:SHOWN]
-        folded = [widget for name, widget in widgets.items() if name not in open_names]
+        folded = {name: widget for name, widget in widgets.items() if name not in open_names}
         parts = [*(widgets[name] for name in open_names), self._refusal]
         if folded:
-            parts.append(ipw.Accordion([ipw.VBox(folded)], titles=(f"{len(folded)} more",)))
+            grouped = ipw.VBox(_with_headings(type(self.parameters), folded))
+            parts.append(ipw.Accordion([grouped], titles=(f"{len(folded)} more",)))
         return ipw.VBox(parts, layout={"width": WIDTH})
 
 
@@ -214,6 +215,28 @@ def _labelled(info: FieldDescription, tooltip: str, row: list[ipw.Widget]) -> ip
     label = ipw.HTML(text, layout={"margin": "0 0 0 2px"})
     made = ipw.VBox([label, ipw.HBox(row)], layout={"overflow": "visible"})
     return made.add_class("twin-control")
+
+
+def _with_headings(model: type[Parameters], widgets: Mapping[str, ipw.Widget]) -> list[ipw.Widget]:
+    """Return widgets in their order, each group under what the model that declares it is about."""
+    groups = {name: _group(model, name) for name in widgets}
+    if len(set(groups.values())) == 1:
+        return list(widgets.values())
+    arranged, last = [], ""
+    for name, widget in widgets.items():
+        if groups[name] != last:
+            last = groups[name]
+            style = "font-weight: 600; line-height: 1.3; margin-top: 8px"
+            text = f'<div role="heading" aria-level="4" style="{style}">{escape(last)}</div>'
+            arranged.append(ipw.HTML(text))
+        arranged.append(widget)
+    return arranged
+
+
+def _group(model: type[Parameters], name: str) -> str:
+    """Return what the model is about that declares a field, of those that this one is made of."""
+    bases = (base for base in reversed(model.__mro__) if name in getattr(base, "model_fields", {}))
+    return (next(bases).__doc__ or "").split("\n")[0].rstrip(".")
 
 
 def _parsed(info: FieldDescription, text: str) -> Any:
