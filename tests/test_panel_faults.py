@@ -114,9 +114,8 @@ def test_a_worker_that_dies_is_told_and_the_last_frame_stays(monkeypatch):
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
-        panel = PulsarPanel(client=client)
         monkeypatch.setattr("twin_panels.pulsar._label", lambda *_: os._exit(1))
-        panel.controls["dm_pc_cm3"].value = 60.0
+        panel = PulsarPanel(client=client)
         frame = panel.image.source.data["image"][0]
         panel.wait()
         assert panel.note.startswith("Not labelled: workers died while they computed this")

@@ -15,27 +15,39 @@ const repaint = () => {
     view.request_repaint();
   }
 };
-if (!window.twinPanelsTheme) {
-  window.twinPanelsTheme = new MutationObserver(() => { setTimeout(repaint, 100); });
-  window.twinPanelsTheme.observe(document.body, { attributeFilter: ["data-jp-theme-name"] });
-}
 const name = (panel) => {
   for (const handle of panel.querySelectorAll(".noUi-handle")) {
     const label = handle.closest(".twin-control")?.querySelector(".widget-html")?.textContent.trim();
     if (label) handle.setAttribute("aria-label", label);
   }
 };
-for (const panel of document.querySelectorAll(".PANEL")) {
-  name(panel);
-  if (panel.dataset.twinPanel) continue;
-  panel.dataset.twinPanel = "ready";
-  panel.addEventListener("focusin", () => name(panel));
-  panel.addEventListener("keydown", (event) => {
-    const undo = event.key == "z" && !event.shiftKey, redo = event.key == "y" || event.key == "Z";
-    if (!(event.ctrlKey || event.metaKey) || !(undo || redo) || event.target.type == "text") return;
-    panel.querySelector(undo ? ".twin-undo" : ".twin-redo")?.click();
-    event.preventDefault();
-    event.stopPropagation();
+const pressed = (event) => {
+  const undo = event.key == "z" && !event.shiftKey;
+  const redo = event.key == "y" || (event.key == "Z" && event.shiftKey);
+  const panel = event.target.closest?.(".PANEL");
+  if (!panel || !(event.ctrlKey || event.metaKey) || !(undo || redo)) return;
+  if (event.target.type == "text") return;  // a text is undone letter by letter
+  panel.querySelector(undo ? ".twin-undo" : ".twin-redo")?.click();
+  event.preventDefault();
+  event.stopPropagation();
+};
+const moves = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
+const moved = (event) => {
+  const slider = event.target.closest?.(".PANEL .noUi-target")?.noUiSlider;
+  if (!slider || !(event.key in moves)) return;
+  slider.set(Number(slider.get(true)) + moves[event.key] * slider.options.step);
+  event.preventDefault();
+  event.stopPropagation();
+};
+document.querySelectorAll(".PANEL").forEach(name);
+if (!window.twinPanels) {
+  window.twinPanels = new MutationObserver(() => { setTimeout(repaint, 100); });
+  window.twinPanels.observe(document.body, { attributeFilter: ["data-jp-theme-name"] });
+  // Before the lab's own shortcuts, which take arrows and Ctrl+Z for cells.
+  for (const answer of [pressed, moved]) window.addEventListener("keydown", answer, true);
+  window.addEventListener("focusin", (event) => {
+    const panel = event.target.closest?.(".PANEL");
+    if (panel) name(panel);
   });
 }
 """.replace("PANEL", CLASS)
