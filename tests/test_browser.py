@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_browser import PIXELS, Lab, run_all_cells
+from lab_browser import KERNEL_IS_IDLE, PIXELS, Lab, run_all_cells
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,6 +27,21 @@ FIND_IMAGE = """() => {
 }"""
 TITLES = """() => window.Bokeh.documents.flatMap((d) => [...d._all_models.values()])
   .filter((m) => m.type == "Title").map((m) => m.text).join("; ")"""
+
+# The brightness of the corners of figures, where nothing but their ground is.
+CORNER = """() => {
+  let brightest = 0;
+  const look = (root) => {
+    root.querySelectorAll("canvas").forEach((c) => {
+      if (c.width < 300 || !c.getContext("2d")) return;
+      const [r, g, b, a] = c.getContext("2d").getImageData(2, 2, 1, 1).data;
+      if (a) brightest = Math.max(brightest, (r + g + b) / 3);
+    });
+    root.querySelectorAll("*").forEach((e) => e.shadowRoot && look(e.shadowRoot));
+  };
+  look(document);
+  return brightest;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +119,86 @@ def test_the_calorimeters_panel_draws_follows_and_says_what_it_does_not_know(pag
     page.wait_for_selector("text=energy_gev = 500 GeV is outside 1 to 100 GeV", timeout=20_000)
     title_says(page, "of 10 GeV are seen")
     assert page.errors == []
+
+
+@pytest.mark.parametrize("page", ["pulsar"], indirect=True)
+def test_undo_files_and_keys_do_what_a_hand_does(page, tmp_path):
+    title_says(page, "Dedispersed at 56.77 pc cm⁻³")
+    # A drag of many steps is undone as one, by button and by keys.
+    for position in (0.2, 0.25, 0.3):
+        page.evaluate(f"() => document.querySelectorAll('.noUi-target')[0].noUiSlider.set({position})")
+    title_says(page, "Dedispersed at 108 pc cm⁻³")
+    button(page, "Undo").click()
+    title_says(page, "Dedispersed at 56.77 pc cm⁻³")
+    page.locator(".twin-panel .noUi-handle").first.focus()
+    page.keyboard.press("Control+y")
+    title_says(page, "Dedispersed at 108 pc cm⁻³")
+    page.keyboard.press("Control+z")
+    title_says(page, "Dedispersed at 56.77 pc cm⁻³")
+
+    # Arrow keys move the slider that has the focus.
+    entry = page.locator(".widget-text input[type=number]").first
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(f"() => !({TITLES})().includes('Dedispersed at 56.77 ')", timeout=20_000)
+    assert float(entry.input_value()) > 56.77
+    # Tab goes from a slider to its own entry.
+    page.keyboard.press("Tab")
+    assert entry.evaluate("(input) => input == document.activeElement")
+
+    wanted = tmp_path / "mine.json"
+    wanted.write_text('{"dm_pc_cm3": 60.5}')
+    path = page.locator(".widget-text input[type=text][placeholder^='parameters/']").last
+    path.fill(str(wanted))
+    path.press("Tab")
+    button(page, "Load").click()
+    title_says(page, "Dedispersed at 60.5 pc cm⁻³")
+    wanted.write_text('{"dm_pc_cm": 60.5}')
+    page.locator("input[type=file]").last.set_input_files(wanted)
+    page.wait_for_selector("text=mine.json: unknown parameter 'dm_pc_cm'", timeout=20_000)
+    button(page, "Sweep this").click()
+    page.wait_for_selector("text=--grid dm_pc_cm3=", timeout=20_000)
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("page", ["pulsar"], indirect=True)
+def test_a_screen_reader_finds_every_open_control_by_name(page):
+    page.wait_for_selector(".twin-panel .noUi-handle[aria-label]", timeout=20_000)
+    for name in ("Dispersion measure", "Median fluence of a pulse"):
+        assert page.get_by_role("slider", name=name, exact=True).count() == 1
+        assert page.get_by_role("spinbutton", name=name).count() == 1
+    for name in ("Undo", "Load", "Sweep this", "As code"):
+        assert button(page, name).count() == 1
+
+
+@pytest.mark.parametrize("page", ["pulsar"], indirect=True)
+def test_figures_follow_the_labs_theme_and_a_reloaded_page_shows_the_frame_of_now(page, tmp_path):
+    page.wait_for_function(f"() => ({PIXELS})().some((colours) => colours > 100)", timeout=30_000)
+    assert brightness(page) > 200
+    page.evaluate(
+        "() => { window.jupyterapp.commands.execute('apputils:change-theme',"
+        " { theme: 'JupyterLab Dark' }); }"
+    )
+    page.wait_for_function(f"() => ({CORNER})() < 60", timeout=20_000)
+    page.screenshot(path=tmp_path / "dark.png")
+    page.evaluate("() => document.querySelectorAll('.noUi-target')[0].noUiSlider.set(0.3)")
+    title_says(page, "Dedispersed at 108 pc cm⁻³")
+    assert brightness(page) < 60
+
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    page.reload()
+    page.wait_for_function(KERNEL_IS_IDLE, timeout=90_000)
+    page.evaluate(
+        "() => { const notebook = window.jupyterapp.shell.currentWidget;"
+        " notebook.content.activeCellIndex = 1;"
+        " window.jupyterapp.commands.execute('notebook:run-cell'); }"
+    )
+    page.wait_for_function(FIND_IMAGE, timeout=60_000)
+    title_says(page, "Dedispersed at 108 pc cm⁻³")
+
+
+def button(page: Any, name: str) -> Any:
+    return page.locator(".twin-panel").get_by_role("button", name=name, exact=True)
+
+
+def brightness(page: Any) -> float:
+    return page.evaluate(CORNER)

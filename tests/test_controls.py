@@ -134,8 +134,18 @@ def test_at_most_six_controls_are_open_and_the_others_in_one_fold():
     *open_rows, _, fold = Controls(ObservationParameters()).widget.children
     described = ObservationParameters.describe()
     assert len(open_rows) == SHOWN
-    assert len(fold.children[0].children) == len(described) - SHOWN
+    folded = [w for w in fold.children[0].children if "twin-control" in w._dom_classes]
+    assert len(folded) == len(described) - SHOWN
     assert fold.selected_index is None
+
+
+def test_folded_controls_stand_under_what_their_model_is_about():
+    *_, fold = Controls(ObservationParameters()).widget.children
+    heading = fold.children[0].children[0].value
+    assert 'role="heading"' in heading
+    assert "The ionised gas between the pulsar and us<" in heading
+    *_, fold = Controls(Everything()).widget.children  # one model alone needs no heading
+    assert all("twin-control" in each._dom_classes for each in fold.children[0].children)
 
 
 def test_only_the_named_parameters_get_a_control_and_the_others_stay_as_they_are():
@@ -160,7 +170,7 @@ def test_a_slider_can_end_before_its_parameters_range_does():
 
 
 def test_name_and_range_are_in_the_tooltip_and_help_is_shown_as_text(controls):
-    assert controls["dm_pc_cm3"].entry.tooltip == "dm_pc_cm3: 0 to 3000 pc cm-3"
+    assert controls["dm_pc_cm3"].entry.tooltip == "Dispersion measure (dm_pc_cm3: 0 to 3000 pc cm-3)"
     label = controls["path"].widget.children[0].value
     assert "A &lt;file&gt; &amp; its name" in label
 

@@ -145,11 +145,11 @@ def test_a_parameter_file_is_never_overwritten(panel, tmp_path):
 
 def test_the_batch_button_shows_the_command_or_why_not(panel, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    _, run, _ = panel.buttons
+    run = panel.buttons["Run as batch"]
     run.click()
     (written,) = (tmp_path / "parameters").iterdir()
     assert f"twins run pulsar/1_simulate --parameters {written}" in panel.handed_over
-    panel.path.value = str(written)
+    panel.handover.path.value = str(written)
     run.click()
     assert "exists already" in panel.handed_over
 
@@ -166,6 +166,63 @@ def test_the_code_shown_makes_the_same_parameters(panel):
 def test_reset_brings_the_first_frame_back(panel):
     before = drawn_image(panel).copy()
     panel.controls["dm_pc_cm3"].value = 10.0
-    reset, _, _ = panel.buttons
-    reset.click()
+    panel.buttons["Reset"].click()
     assert np.array_equal(drawn_image(panel), before)
+
+
+def test_undo_and_redo_bring_frames_back(panel):
+    before = drawn_image(panel).copy()
+    assert panel.buttons["Undo"].disabled
+    panel.controls["dm_pc_cm3"].value = 10.0
+    moved = drawn_image(panel).copy()
+    panel.buttons["Undo"].click()
+    assert np.array_equal(drawn_image(panel), before)
+    assert panel.buttons["Undo"].disabled
+    panel.buttons["Redo"].click()
+    assert np.array_equal(drawn_image(panel), moved)
+    assert panel.buttons["Redo"].disabled
+
+
+def test_reset_can_be_undone(panel):
+    panel.controls["dm_pc_cm3"].value = 10.0
+    panel.buttons["Reset"].click()
+    panel.buttons["Undo"].click()
+    assert panel.parameters.dm_pc_cm3 == 10.0
+
+
+def test_a_loaded_file_is_one_step_and_is_drawn(panel, tmp_path):
+    wanted = ObservationParameters(dm_pc_cm3=75.0, width_ms=2.0)
+    path = tmp_path / "mine.json"
+    path.write_text(wanted.to_json())
+    panel.handover.load(path)
+    assert panel.parameters == wanted
+    assert "75 pc cm⁻³" in panel.profile.title.text
+    panel.buttons["Undo"].click()
+    assert panel.parameters == ObservationParameters()
+
+
+def test_the_classifiers_label_follows_in_the_background(panel):
+    panel.wait()
+    assert panel.note.startswith("Label of the pulse's frame at DM 56.77: ")
+    assert "ideal 20" in panel.note
+    panel.controls["fluence_jy_ms"].value = 1.0
+    panel.wait()
+    assert "ideal 51" in panel.note
+
+
+def test_what_the_classifier_was_not_trained_for_is_told_and_the_frame_is_drawn(panel):
+    panel.controls["dm_pc_cm3"].value = 300.0
+    panel.wait()
+    assert panel.note.startswith("Not labelled: dm_pc_cm3 = 300 pc cm-3 is outside 40 to 72 pc cm-3")
+    assert "300 pc cm⁻³" in panel.profile.title.text
+
+
+def test_without_a_classifier_a_sentence_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "none"))
+    monkeypatch.setattr("physics_twins.project.root", lambda: tmp_path)
+    panel = PulsarPanel()
+    panel.wait()
+    assert "no model 'pulsar-classifier'" in panel.note
+    assert "pulsar/2_train" in panel.note
+    assert "twins models import" in panel.note
+    assert panel.error == ""

@@ -7,7 +7,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-SETTLE_S = 0.12  # a hand that moves on within this time starts no work
+SETTLE_S = 0.3  # a hand that moves on within this time starts no work
+
+
+def sentence(error: Exception) -> str:
+    """Return what an error says, as a sentence.
+
+    >>> sentence(ValueError("no worker has come"))
+    'no worker has come.'
+    """
+    return f"{str(error).rstrip('.') or type(error).__name__}."
 
 
 class Background:
@@ -33,7 +42,8 @@ class Background:
         """Begin to work, in place of whatever was asked for before.
 
         Args:
-            work: Returns the results one after the other; it must touch nothing that others change.
+            work: Returns the results one after the other, None where there is nothing new; it must
+                touch nothing that others change. It is closed where it is no longer wanted.
         """
         try:
             self._loop = asyncio.get_running_loop()
@@ -56,12 +66,20 @@ class Background:
         while request := self._next():
             number, work = request
             try:
-                for result in work():
-                    self._put(number, result)
-                    if number != self._newest:
-                        break
+                self._follow(number, work())
             except Exception as error:  # a traceback in a thread is lost: it is told instead
                 self._put(number, error)
+
+    def _follow(self, number: int, results: Iterator[Any]) -> None:
+        try:
+            for result in results:
+                if result is not None:
+                    self._put(number, result)
+                if number != self._newest:
+                    break
+        finally:
+            if close := getattr(results, "close", None):
+                close()
 
     def _next(self) -> tuple[int, Callable[[], Iterator[Any]]] | None:
         """Return the request that no newer one followed for a while; None where there is none."""

@@ -1,10 +1,16 @@
-"""From a panel to a batch run: the parameter file, the command line, the same as code."""
+"""From a panel to a batch run and back: the parameter file, the command lines, the same as code."""
 
 import shlex
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
-from physics_twins.parameters import Parameters
+from physics_twins.parameters import ParameterError, Parameters
+
+MOST_BYTES = 10**6  # of a parameter file; no model has as much to say
+
+Model = TypeVar("Model", bound=Parameters)
 
 
 def default_path(twin: str) -> Path:
@@ -31,6 +37,40 @@ def write(parameters: Parameters, path: Path) -> Path:
     return path
 
 
+def read(model: type[Model], path: Path) -> Model:
+    """Return the parameters in a file; those that it does not name have their defaults.
+
+    Raises:
+        ParameterError: It is no JSON object, or a field is unknown or wrong; the file is named.
+        OSError: The file cannot be read.
+    """
+    path = path.expanduser().absolute()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist: give the path of a file that Run as batch has written"
+        )
+    with path.open("rb") as file:
+        return parse(model, file.read(MOST_BYTES + 1), str(path))
+
+
+def parse(model: type[Model], content: bytes, name: str) -> Model:
+    """Return the parameters that a file of this name holds.
+
+    Raises:
+        ParameterError: As for `read`.
+    """
+    if len(content) > MOST_BYTES:
+        raise ParameterError(f"{name} has more than {MOST_BYTES} bytes: it is no parameter file")
+    try:
+        return model.from_json(content.decode())
+    except UnicodeDecodeError as error:
+        raise ParameterError(f"{name}: byte {error.start} is no text in UTF-8") from None
+    except RecursionError:
+        raise ParameterError(f"{name}: parameters are nested: give one value for each name") from None
+    except ParameterError as error:
+        raise ParameterError(f"{name}: {error}") from None
+
+
 def command_line(notebook: str, path: Path) -> str:
     """Return what runs a notebook with the parameters in a file.
 
@@ -40,6 +80,34 @@ def command_line(notebook: str, path: Path) -> str:
     return shlex.join(["twins", "run", notebook, "--parameters", str(path)])
 
 
+def sweep_line(notebook: str, parameters: Parameters, name: str, values: Sequence[Any] | str) -> str:
+    """Return what runs a notebook at several values of one parameter, the others as they are.
+
+    Args:
+        notebook: Its name.
+        parameters: Only what differs from the defaults is written.
+        name: What is varied.
+        values: One after the other, or a text such as `LOW:HIGH:N`.
+
+    >>> sweep_line("pulsar/1_simulate", Parameters(), "n_bits", (1, 2, 8))
+    'twins sweep pulsar/1_simulate --grid n_bits=1,2,8'
+    """
+    axis = values if isinstance(values, str) else ",".join(map(str, values))
+    fixed = [
+        word
+        for key, value in changed(parameters).items()
+        if key != name
+        for word in ("-p", f"{key}={value}")
+    ]
+    return shlex.join(["twins", "sweep", notebook, *fixed, "--grid", f"{name}={axis}"])
+
+
+def changed(parameters: Parameters) -> dict[str, Any]:
+    """Return the parameters that differ from their defaults, by name."""
+    default = type(parameters)().to_papermill()
+    return {name: v for name, v in parameters.to_papermill().items() if v != default[name]}
+
+
 def as_code(parameters: Parameters, use: str) -> str:
     """Return Python code that makes these parameters and uses them.
 
@@ -47,10 +115,9 @@ def as_code(parameters: Parameters, use: str) -> str:
         parameters: Only what differs from the defaults is written.
         use: Lines that follow, with their imports; they call the parameters `parameters`.
     """
-    model, default = type(parameters), type(parameters)().to_papermill()
-    changed = {k: v for k, v in parameters.to_papermill().items() if v != default[k]}
-    arguments = "".join(f"\n    {name}={value!r}," for name, value in changed.items())
-    made = f"{model.__name__}({arguments}\n)" if changed else f"{model.__name__}()"
+    model = type(parameters)
+    arguments = "".join(f"\n    {name}={value!r}," for name, value in changed(parameters).items())
+    made = f"{model.__name__}({arguments}\n)" if arguments else f"{model.__name__}()"
     lines = [f"from {model.__module__} import {model.__name__}", *use.splitlines()]
     imports = sorted(line for line in lines if line.startswith(("from ", "import ")))
     rest = [line for line in lines if line not in imports]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterPa
 from physics_twins.calorimeter.projections import bands, densities, profiles, projections
 from physics_twins.models import ModelError
 from physics_twins.twin import TwinState
-from twin_panels.background import Background
+from twin_panels.background import Background, sentence
 from twin_panels.controls import Controls
+from twin_panels.farmed import farmed
 from twin_panels.figures import retitle
 from twin_panels.panel import Panel
 from twin_panels.shower_views import Profiles, Views
@@ -58,9 +60,11 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
             angles.
         audits: From `audit`, the newest last: what they say of this energy and angle is told.
         state: The twin's state, whose health is told.
+        client: A Dask client whose workers draw the flow's band; without one a thread does.
         seed: Of the shower shown.
     """
 
+    figure_width = 740
     notebook = "calorimeter/4_infer"
     use = (
         "from physics_twins.calorimeter.infer import generate\n"
@@ -76,9 +80,10 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
         reference: xr.Dataset | None = None,
         audits: Sequence[xr.Dataset] = (),
         state: TwinState | None = None,
+        client: Any = None,
         seed: int = SEED,
     ) -> None:
-        self._flow, self._seed = flow, seed
+        self._flow, self._client, self._seed = flow, client, seed
         self._audits, self._state = tuple(audits), state
         self._reference = None if reference is None else profiles(reference)
         self._told: dict[str, str] = {}
@@ -104,9 +109,9 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
             ModelError: There is no flow.
             ValueError: The flow was not trained for these parameters.
         """
-        flow = self._flow or _load()
+        flow, parameters = self._flow or _load(), parameters.replace(**_ONE)
         one = generate(flow, parameters.replace(n_showers=1), seed=self._seed, member=0).isel(shower=0)
-        self._background.ask(lambda: _bands(flow, parameters, self._seed))
+        self._background.ask(lambda: _bands(flow, parameters, self._seed, self._client))
         deepest = parameters.replace(absorber_mm=flow.ranges["absorber_mm"][1]).depth_mm
         along = profiles(one)
         shown = {name: along[name].variable for name in (*along.data_vars, "radius")}
@@ -143,10 +148,11 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
             with self._canvas.one_patch():
                 self.profiles.show_band("flow", result.data)
             p, n = result.parameters, result.data.attrs["n_showers"]
+            of = f" of {N_BAND}" if n < N_BAND else ""
             where = f"{p.energy_gev:.3g} GeV, {p.theta_deg:.3g}°, {p.absorber_mm:.3g} mm"
-            self._tell_of("band", f"Blue: {n} showers of the flow at {where}.")
+            self._tell_of("band", f"Blue: {n}{of} showers of the flow at {where}.")
         else:
-            self._tell_of("band", f"The flow's band is not drawn: {result}.")
+            self._tell_of("band", f"The flow's band is not drawn: {sentence(result)}")
 
     def _show_reference(self, energy_gev: float, theta_deg: float, absorber_mm: float) -> None:
         if self._reference is None:
@@ -196,14 +202,23 @@ def _usual(flow: ShowerFlow | None) -> CalorimeterParameters:
     return flow.parameters.replace(n_showers=DEFAULT.n_showers, **_ONE, **inside)
 
 
-def _bands(flow: ShowerFlow, parameters: CalorimeterParameters, seed: int) -> Iterator[_Band]:
+def _bands(
+    flow: ShowerFlow, parameters: CalorimeterParameters, seed: int, client: Any
+) -> Iterator[_Band | None]:
     """Yield the flow's band, of more showers each time."""
-    parts = []
-    for n in range(N_BAND // N_PART):
-        asked = parameters.replace(n_showers=N_PART)
-        parts.append(profiles(generate(flow, asked, seed=seed + 1 + n)))
+    asked, parts = parameters.replace(n_showers=N_PART), []
+    calls = [partial(_drawn, flow, asked, seed + 1 + n) for n in range(N_BAND // N_PART)]
+    for part in farmed(client, calls) if client else (call() for call in calls):
+        if part is None:
+            yield None
+            continue
+        parts.append(part)
         known: Any = xr.concat(parts, "shower", join="override", combine_attrs="override")
         yield _Band(parameters, bands(known))
+
+
+def _drawn(flow: ShowerFlow, parameters: CalorimeterParameters, seed: int) -> xr.Dataset:
+    return profiles(generate(flow, parameters, seed=seed))
 
 
 def _near(known: xr.Dataset, energy_gev: float, theta_deg: float, absorber_mm: float) -> xr.Dataset:

@@ -13,7 +13,7 @@ from twin_panels.scales import scale_of
 
 SHOWN = 6  # controls that are not folded away
 WIDTH = "310px"
-SLIDER_STEP = 0.001
+SLIDER_STEP = 0.005  # less than a pixel; what an arrow key moves
 
 Model = TypeVar("Model", bound=Parameters)
 
@@ -52,6 +52,8 @@ class Controls(Generic[Model]):
 
     Attributes:
         parameters: The last valid parameters.
+        about: What is known of the parameters that have a control, by name.
+        ends: Where sliders end, if not where the parameter's range does.
         widget: The controls, one above the other; those not shown at first are in a fold.
     """
 
@@ -75,10 +77,11 @@ class Controls(Generic[Model]):
         self._callbacks: list[Callable[[Model], None]] = []
         self._hold = False
         self._refusal = ipw.HTML()
-        values = start.to_papermill()
-        about, ends = start.describe(), ends or {}
+        values, known = start.to_papermill(), start.describe()
+        self.about = {name: known[name] for name in names or known}
+        self.ends: Mapping[str, tuple[float, float]] = ends or {}
         self._controls = {
-            name: control(about[name], values[name], ends.get(name)) for name in names or about
+            name: control(info, values[name], self.ends.get(name)) for name, info in self.about.items()
         }
         for each in self._controls.values():
             each.entry.observe(self._changed, "value")
@@ -134,16 +137,17 @@ class Controls(Generic[Model]):
     def _arranged(self) -> ipw.VBox:
         widgets = {name: each.widget for name, each in self._controls.items()}
         open_names = [name for name, each in self._controls.items() if not each.info.folded][:SHOWN]
-        folded = [widget for name, widget in widgets.items() if name not in open_names]
+        folded = {name: widget for name, widget in widgets.items() if name not in open_names}
         parts = [*(widgets[name] for name in open_names), self._refusal]
         if folded:
-            parts.append(ipw.Accordion([ipw.VBox(folded)], titles=(f"{len(folded)} more",)))
+            grouped = ipw.VBox(_with_headings(type(self.parameters), folded))
+            parts.append(ipw.Accordion([grouped], titles=(f"{len(folded)} more",)))
         return ipw.VBox(parts, layout={"width": WIDTH})
 
 
 def control(info: FieldDescription, value: Any, ends: tuple[float, float] | None = None) -> Control:
     """Return the control that suits a parameter, a slider's ends where they are not its range's."""
-    tooltip = f"{info.name}: {info.allowed}"
+    tooltip = f"{info.help} ({info.name}: {info.allowed})"  # it is the entry's name for screen readers
     if info.choices:
         entry = ipw.Dropdown(
             options=info.choices, value=value, tooltip=tooltip, layout={"width": "90px"}
@@ -209,7 +213,30 @@ def _labelled(info: FieldDescription, tooltip: str, row: list[ipw.Widget]) -> ip
     style = "display: block; line-height: 1.2; margin-top: 6px"
     text = f'<span title="{escape(tooltip)}" style="{style}">{escape(info.help)}</span>'
     label = ipw.HTML(text, layout={"margin": "0 0 0 2px"})
-    return ipw.VBox([label, ipw.HBox(row)], layout={"overflow": "visible"})
+    made = ipw.VBox([label, ipw.HBox(row)], layout={"overflow": "visible"})
+    return made.add_class("twin-control")
+
+
+def _with_headings(model: type[Parameters], widgets: Mapping[str, ipw.Widget]) -> list[ipw.Widget]:
+    """Return widgets in their order, each group under what the model that declares it is about."""
+    groups = {name: _group(model, name) for name in widgets}
+    if len(set(groups.values())) == 1:
+        return list(widgets.values())
+    arranged, last = [], ""
+    for name, widget in widgets.items():
+        if groups[name] != last:
+            last = groups[name]
+            style = "font-weight: 600; line-height: 1.3; margin-top: 8px"
+            text = f'<div role="heading" aria-level="4" style="{style}">{escape(last)}</div>'
+            arranged.append(ipw.HTML(text))
+        arranged.append(widget)
+    return arranged
+
+
+def _group(model: type[Parameters], name: str) -> str:
+    """Return what the model is about that declares a field, of those that this one is made of."""
+    bases = (base for base in reversed(model.__mro__) if name in getattr(base, "model_fields", {}))
+    return (next(bases).__doc__ or "").split("\n")[0].rstrip(".")
 
 
 def _parsed(info: FieldDescription, text: str) -> Any:

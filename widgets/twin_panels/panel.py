@@ -11,9 +11,11 @@ from bokeh.models import LayoutDOM
 from IPython.display import display
 
 from physics_twins import plots
-from twin_panels import batch
+from twin_panels import page, theme
 from twin_panels.canvas import Canvas
 from twin_panels.controls import Controls, Model, in_red
+from twin_panels.handover import Handover, button
+from twin_panels.history import History
 
 
 class Panel(ABC, Generic[Model]):
@@ -28,12 +30,14 @@ class Panel(ABC, Generic[Model]):
         widget: All of it; a panel at the end of a cell is shown.
         error: Why the figure does not show the current parameters; "" if it does.
         note: A line about what is shown, above the figure; "" for none.
-        buttons: Reset, run as batch, as code.
-        path: Where the parameter file goes.
+        handover: The way to files, batch runs, sweeps and code.
+        buttons: All by what is written on them.
+        figure_width: The least width, in screen pixels, of a figure beside its controls.
     """
 
     notebook: ClassVar[str]
     use: ClassVar[str]
+    figure_width: ClassVar[int] = 440
 
     def __init__(self, start: Model, controls: Controls[Model] | None = None) -> None:
         """Show the first frame.
@@ -45,17 +49,16 @@ class Panel(ABC, Generic[Model]):
         self.controls: Controls[Model] = controls or Controls(start)
         self.error, self.note = "", ""
         self._message, self._noted = ipw.HTML(), ipw.HTML()
-        self._handover = ipw.HTML()
         self.figure = self.build()
+        page.attach(self.figure)
         self._canvas = Canvas(self.figure)
         self.update(start)
+        self._history = History(start)
+        self._steps = self._step_buttons()
+        self.controls.observe(self._record)
         self.controls.observe(self.update)
-        self.buttons = self._buttons()
-        self.path = ipw.Text(
-            placeholder=f"parameters/{self.notebook.split('/')[0]}-<time>.json",
-            tooltip="Where the parameter file is written; never over a file that exists",
-            layout={"width": "auto"},
-        )
+        self.handover = Handover(self.controls, self.notebook, self.use)
+        self.buttons = self._steps | self.handover.buttons
         self.widget = self._arranged()
 
     @abstractmethod
@@ -78,7 +81,15 @@ class Panel(ABC, Generic[Model]):
     @property
     def handed_over(self) -> str:
         """What is shown beneath the figure for copying, as HTML."""
-        return self._handover.value
+        return self.handover.shown.value
+
+    def undo(self) -> None:
+        """Go one step back; a drag is one step."""
+        self.controls.set(self._history.undo())
+
+    def redo(self) -> None:
+        """Do an undone step again."""
+        self.controls.set(self._history.redo())
 
     def update(self, parameters: Model) -> None:
         """Compute and show; where that fails the last frame stays, and a sentence says why."""
@@ -96,18 +107,14 @@ class Panel(ABC, Generic[Model]):
     def run_as_batch(self, path: str | Path = "") -> str:
         """Write the parameters to a new file and return the command that runs them in batch.
 
-        Args:
-            path: The file; `parameters/TWIN-TIME.json` under the current folder by default.
-
         Raises:
             OSError: The file exists already or cannot be written.
         """
-        chosen = Path(path) if str(path) else batch.default_path(self.notebook.split("/")[0])
-        return batch.command_line(self.notebook, batch.write(self.parameters, chosen))
+        return self.handover.run_as_batch(path)
 
     def as_code(self) -> str:
         """Return Python code that computes with the same parameters."""
-        return batch.as_code(self.parameters, self.use)
+        return self.handover.as_code()
 
     def _ipython_display_(self) -> None:
         plots.load_extension(again=False)
@@ -124,35 +131,33 @@ class Panel(ABC, Generic[Model]):
             self.note = note
             self._noted.value = f'<div style="line-height: 1.3">{escape(note)}</div>' if note else ""
 
-    def _arranged(self) -> ipw.HBox:
-        below = [self.controls.widget, ipw.HBox(self.buttons), self.path]
-        left = ipw.VBox(below, layout={"flex": "0 0 325px"})
-        shown = [self._message, self._noted, self._canvas, self._handover]
-        right = ipw.VBox(shown, layout={"flex": "1 1 auto", "min_width": "0"})
-        return ipw.HBox([left, right], layout={"align_items": "flex-start", "width": "100%"})
+    def _arranged(self) -> ipw.Box:
+        """Return controls beside the figure; where there is no room for both, above it."""
+        beneath = ipw.VBox([ipw.HBox(tuple(self._steps.values())), self.handover.widget])
+        left = ipw.Box([self.controls.widget, beneath], layout=_WRAPPED | {"flex": "1 1 320px"})
+        shown = [self._message, self._noted, self._canvas, self.handover.shown]
+        # It grows a thousand times as much as the controls: all of the room is its own.
+        flex = f"1000 1 {self.figure_width}px"
+        right = ipw.VBox(shown, layout={"flex": flex, "min_width": "0"})
+        both = ipw.Box([theme.style(), left, right], layout=_WRAPPED | {"width": "100%"})
+        return both.add_class(theme.CLASS)
 
-    def _buttons(self) -> tuple[ipw.Button, ipw.Button, ipw.Button]:
-        reset = _button("Reset", "All parameters as they were at first", "undo")
-        run = _button("Run as batch", "Write the parameter file and show the command", "play")
-        code = _button("As code", "Show Python code for the same parameters", "code")
+    def _step_buttons(self) -> dict[str, ipw.Button]:
+        reset = button("Reset", "All parameters as they were at first", "refresh")
+        undo = button("Undo", "Back to the parameters before the last change", "undo")
+        redo = button("Redo", "Do what was undone again", "repeat")
+        undo.disabled = redo.disabled = True
         reset.on_click(lambda _: self.controls.reset())
-        run.on_click(lambda _: self._hand_over(self.path.value))
-        code.on_click(lambda _: self._show_text("The same in Python:", self.as_code()))
-        return reset, run, code
+        undo.on_click(lambda _: self.undo())
+        redo.on_click(lambda _: self.redo())
+        undo.add_class("twin-undo")
+        redo.add_class("twin-redo")
+        return {"Undo": undo, "Redo": redo, "Reset": reset}
 
-    def _hand_over(self, path: str) -> None:
-        try:
-            command = self.run_as_batch(path)
-        except OSError as error:
-            self._handover.value = in_red(str(error))
-        else:
-            self._show_text("Parameters are written. In a terminal:", command)
-
-    def _show_text(self, heading: str, text: str) -> None:
-        """Show text that one click selects as a whole."""
-        style = "user-select: all; padding: 6px; background: var(--jp-layout-color2, #eee)"
-        self._handover.value = f'{escape(heading)}<pre style="{style}">{escape(text)}</pre>'
+    def _record(self, parameters: Model) -> None:
+        self._history.record(parameters)
+        self._steps["Undo"].disabled = not self._history.can_undo
+        self._steps["Redo"].disabled = not self._history.can_redo
 
 
-def _button(text: str, tooltip: str, icon: str) -> ipw.Button:
-    return ipw.Button(description=text, tooltip=tooltip, icon=icon, layout={"width": "auto"})
+_WRAPPED = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}

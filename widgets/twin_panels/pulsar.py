@@ -1,10 +1,15 @@
 """The pulsar's panel: one pulse sweeping through the band, and what dedispersion makes of it."""
 
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from bokeh.layouts import column
 from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, LayoutDOM, Span
 
+from physics_twins.models import ModelError
 from physics_twins.plots import BLUE, VERMILLION
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics.ism import dispersion_delay
@@ -12,6 +17,8 @@ from physics_twins.pulsar.searching.cleaning import normalise
 from physics_twins.pulsar.searching.dedispersion import dedispersed
 from physics_twins.pulsar.simulate import simulate_pulse
 from physics_twins.units import in_print, round_up
+from twin_panels.background import Background, sentence
+from twin_panels.farmed import farmed
 from twin_panels.figures import FollowingRange, LiveImage, fill, frame, retitle
 from twin_panels.panel import Panel
 
@@ -20,6 +27,10 @@ MAX_SPECTRA = 420
 SEED = 28  # its preview shows both kinds of interference
 AFTER = "Time after arrival at the top of the band (ms)"
 SIGMA = "σ of the noise"
+_NEXT = (
+    "train one with the notebook pulsar/2_train, or unpack one with twins models import FILE.zip,"
+    " and move a slider"
+)
 
 
 class PulsarPanel(Panel[ObservationParameters]):
@@ -30,6 +41,7 @@ class PulsarPanel(Panel[ObservationParameters]):
 
     Args:
         start: Parameters to begin with.
+        client: A Dask client whose workers label the pulse; without one a thread does.
         seed: Of the noise and interference shown.
     """
 
@@ -38,8 +50,15 @@ class PulsarPanel(Panel[ObservationParameters]):
         "from physics_twins.pulsar.simulate import simulate\nobservation = simulate(parameters, seed=1)"
     )
 
-    def __init__(self, start: ObservationParameters | None = None, *, seed: int = SEED) -> None:
-        self._seed = seed
+    def __init__(
+        self,
+        start: ObservationParameters | None = None,
+        *,
+        client: Any = None,
+        seed: int = SEED,
+    ) -> None:
+        self._client, self._seed = client, seed
+        self._background = Background(self._tell_label)
         super().__init__(start or ObservationParameters())
 
     def build(self) -> LayoutDOM:
@@ -51,7 +70,8 @@ class PulsarPanel(Panel[ObservationParameters]):
     def compute(self, parameters: ObservationParameters) -> xr.Dataset:
         """Return one pulse with its dedispersed profile, and the profile of the true pulse alone."""
         observation = simulate_pulse(parameters, seed=self._seed, max_spectra=MAX_SPECTRA)
-        dm_pc_cm3 = parameters.dm_pc_cm3
+        dm_pc_cm3, client, seed = parameters.dm_pc_cm3, self._client, self._seed
+        self._background.ask(lambda: _labels(parameters, seed, client))
         return observation.assign(
             profile=dedispersed(observation, dm_pc_cm3),
             true_profile=dedispersed(observation, dm_pc_cm3, variable="pulses"),
@@ -62,6 +82,16 @@ class PulsarPanel(Panel[ObservationParameters]):
         time_ms = 1e3 * (data["time"].values - float(data["pulse_time_s"][0]))
         self._show_waterfall(data, time_ms)
         self._show_profile(data, time_ms)
+
+    def wait(self) -> None:
+        """Wait until the label belongs to the pulse shown."""
+        self._background.wait()
+
+    def _tell_label(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._tell(f"Not labelled: {sentence(result)}")
+        else:
+            self._tell(result)
 
     def _build_waterfall(self) -> None:
         self._time, self._band = FollowingRange(), FollowingRange()
@@ -160,3 +190,26 @@ class PulsarPanel(Panel[ObservationParameters]):
             f"Dedispersed at {data.attrs['dm_pc_cm3']:.5g} {in_print('pc cm-3')}:"
             f" ideal S/N {float(data['pulse_snr_ideal'][0]):.3g}",
         )
+
+
+def _labels(parameters: ObservationParameters, seed: int, client: Any) -> Iterator[str | None]:
+    """Yield what the classifier says of the pulse."""
+    call = partial(_label, parameters, seed)
+    yield from farmed(client, [call]) if client else [call()]
+
+
+def _label(parameters: ObservationParameters, seed: int) -> str:
+    from physics_twins.pulsar.preview_label import (
+        label_pulse,
+    )  # imports torch, while the frame is there
+
+    try:
+        found = label_pulse(parameters, seed=seed)
+    except ModelError as error:
+        raise ModelError(f"{error}; {_NEXT}") from None
+    return (
+        f"Label of the pulse's frame at DM {parameters.dm_pc_cm3:.4g}: {found.label}"
+        f" (probability {found.probability:.2f}); with a pulse {found.p_pulse:.2f};"
+        f" S/N found {found.snr:.3g}, ideal {found.snr_ideal:.3g}. By {found.model}, in a recording of"
+        " its own with this interference."
+    )

@@ -70,14 +70,38 @@ def simulate_pulse(
     duration_s = round_up(float(max(needed_s, 64e-6 * parameters.sampling_time_us)))
     duration_s = float(np.clip(duration_s, 0.05, 600))
     sampling_us = max(parameters.sampling_time_us, duration_s / max_spectra * 1e6)
+    return simulate_recorded_pulse(
+        parameters.replace(n_channels=n_channels, sampling_time_us=float(sampling_us)),
+        seed=seed,
+        duration_s=duration_s,
+        arrival_s=0.1 * duration_s,
+        event_rate_hz=PREVIEW_EVENTS / duration_s,
+    )
+
+
+def simulate_recorded_pulse(
+    parameters: ObservationParameters,
+    *,
+    seed: int,
+    duration_s: float,
+    arrival_s: float,
+    event_rate_hz: float,
+) -> xr.Dataset:
+    """Return one pulse of median fluence in a short observation, as `simulate` does.
+
+    Args:
+        parameters: The pulsar, the medium, the telescope and the interference.
+        seed: Of noise and interference.
+        duration_s: Length of the observation.
+        arrival_s: When the pulse arrives.
+        event_rate_hz: How often each kind of interference occurs at least, if it does at all.
+    """
     rates = {f"{kind}_rate_hz": getattr(parameters, f"{kind}_rate_hz", 0.0) for kind in KINDS}
     window = parameters.replace(
-        n_channels=n_channels,
-        sampling_time_us=float(sampling_us),
         duration_s=duration_s,
-        **{name: max(rate, PREVIEW_EVENTS / duration_s) for name, rate in rates.items() if rate > 0},
+        **{name: max(rate, event_rate_hz) for name, rate in rates.items() if rate > 0},
     )
-    return _observe(Sky(window, seed, train=iter([_one_pulse()]), first_s=0.1 * duration_s), False)
+    return _observe(Sky(window, seed, train=iter([_one_pulse()]), first_s=arrival_s), False)
 
 
 def _one_pulse() -> Rotations:

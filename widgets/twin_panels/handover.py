@@ -1,0 +1,157 @@
+"""What leads from a panel to files, batch runs, sweeps and code, and from a file back to the panel."""
+
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Generic
+
+import ipywidgets as ipw
+
+from twin_panels import batch
+from twin_panels.controls import Controls, Model, in_red
+from twin_panels.sweeping import SweepChoice
+
+
+class Handover(Generic[Model]):
+    """Buttons beneath a panel's controls, and the text that they show for copying.
+
+    Attributes:
+        path: Which parameter file is written or loaded; typed.
+        upload: A parameter file that comes from the reader's own computer.
+        sweep: What a sweep varies.
+        buttons: By what is written on them.
+        shown: The text to be copied, or why there is none, as HTML.
+        widget: Buttons and entries, one above the other.
+    """
+
+    def __init__(self, controls: Controls[Model], notebook: str, use: str) -> None:
+        """Serve some controls.
+
+        Args:
+            controls: What is handed over, and what a loaded file goes to.
+            notebook: Which notebook runs the same in batch.
+            use: As for `batch.as_code`.
+        """
+        self._controls, self._notebook, self._use = controls, notebook, use
+        self._twin = notebook.split("/")[0]
+        self.shown = ipw.HTML()
+        self.path = ipw.Text(
+            placeholder=f"parameters/{self._twin}-<time>.json",
+            tooltip="Parameter file to load, or to write; never over a file that exists",
+            layout={"width": "auto"},
+        )
+        self.upload = ipw.FileUpload(
+            accept=".json",
+            description="Upload",
+            tooltip="Load a parameter file from this computer",
+            layout=_WHOLE,
+        )
+        self.sweep = SweepChoice(controls)
+        self.buttons = {
+            "Run as batch": button(
+                "Run as batch", "Write the parameter file, show the command", "play"
+            ),
+            "As code": button("As code", "Show Python code for the same parameters", "code"),
+            "Load": button("Load", "Take the parameters from the file named beside", "folder-open"),
+            "Sweep this": button("Sweep this", "Show the command that varies a parameter", "th"),
+        }
+        actions: tuple[Callable[[], None], ...] = (self._run, self._code, self._load, self._sweep)
+        for each, action in zip(self.buttons.values(), actions, strict=True):
+            each.on_click(lambda _, action=action: action())
+        self.upload.observe(self._uploaded, "value")
+        run, code, load, sweep = self.buttons.values()
+        choice = ipw.Accordion([self.sweep.widget], titles=("What the sweep varies",))
+        rows = (ipw.HBox([run, code]), self.path, ipw.HBox([load, self.upload, sweep]), choice)
+        self.widget = ipw.VBox(rows, layout={"width": "310px"})
+
+    def run_as_batch(self, path: str | Path = "") -> str:
+        """Write the parameters to a new file and return the command that runs them in batch.
+
+        Args:
+            path: The file; `parameters/TWIN-TIME.json` under the current folder by default.
+
+        Raises:
+            OSError: The file exists already or cannot be written.
+        """
+        chosen = Path(path) if str(path) else batch.default_path(self._twin)
+        return batch.command_line(self._notebook, batch.write(self._controls.parameters, chosen))
+
+    def load(self, path: str | Path) -> None:
+        """Bring the controls to the parameters in a file.
+
+        Raises:
+            ParameterError: It holds no such parameters; the message names file and field.
+            OSError: It cannot be read.
+        """
+        self._controls.set(batch.read(type(self._controls.parameters), Path(path)))
+
+    def as_code(self) -> str:
+        """Return Python code that computes with the same parameters."""
+        return batch.as_code(self._controls.parameters, self._use)
+
+    def sweep_line(self) -> str:
+        """Return the command that computes at several values of the chosen parameter.
+
+        Raises:
+            ParameterError: The values are not allowed.
+        """
+        return self.sweep.line(self._notebook, self._controls.parameters)
+
+    def _run(self) -> None:
+        def text() -> str:
+            return self.run_as_batch(self.path.value)
+
+        self._show("Parameters are written. In a terminal:", text)
+
+    def _code(self) -> None:
+        self._show("The same in Python:", self.as_code)
+
+    def _sweep(self) -> None:
+        self._show("In a terminal; the same command goes on where it was stopped:", self.sweep_line)
+
+    def _load(self) -> None:
+        path = self.path.value
+        if not path:
+            self._refuse("No file is named: type its path beside Load, or take Upload")
+            return
+        try:
+            self.load(path)
+        except (OSError, ValueError) as error:
+            self._refuse(f"Not loaded: {error}")
+        else:
+            self.shown.value = f"Loaded from {escape(path)}."
+
+    def _uploaded(self, change: dict[str, Sequence[dict]]) -> None:
+        if not change["new"]:
+            return
+        file = change["new"][0]
+        self.upload.value = ()  # the same file may be loaded again
+        try:
+            model = type(self._controls.parameters)
+            self._controls.set(batch.parse(model, bytes(file["content"]), file["name"]))
+        except ValueError as error:
+            self._refuse(f"Not loaded: {error}")
+        else:
+            self.shown.value = f"Loaded from {escape(file['name'])}."
+
+    def _refuse(self, reason: str) -> None:
+        self.shown.value = in_red(reason)
+
+    def _show(self, heading: str, text: Callable[[], str]) -> None:
+        """Show text that one click selects as a whole, or why there is none."""
+        try:
+            told = escape(text())
+        except (OSError, ValueError) as error:
+            self._refuse(str(error))
+            return
+        style = "user-select: all; padding: 6px; white-space: pre-wrap; word-break: break-all;"
+        style += " background: var(--jp-layout-color2, #eee)"
+        self.shown.value = f'{escape(heading)}<pre style="{style}">{told}</pre>'
+
+
+_WHOLE = {"width": "auto", "flex": "0 0 auto"}  # no text is cut
+
+
+def button(text: str, tooltip: str, icon: str) -> ipw.Button:
+    """Return a button as wide as its text."""
+    return ipw.Button(description=text, tooltip=tooltip, icon=icon, layout=_WHOLE)
