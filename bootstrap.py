@@ -28,6 +28,8 @@ LOG = VENV / "set-up.log"
 PINNED_BY = ("pyproject.toml", "constraints.txt")
 INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-e", ".[lab,book,dev]"]
 NOTIFICATIONS = "@jupyterlab/apputils-extension:notification"
+WORKSPACE = "binder/start.jupyterlab-workspace"
+START_PAGE = "/lab/workspaces/start/tree/notebooks/start.ipynb"
 REAL_FILE = "pulsar/askap_frb_28.fil"
 
 
@@ -262,10 +264,16 @@ def lab(extra):
     settings = VENV / "share" / "jupyter" / "lab" / "settings"
     settings.mkdir(parents=True, exist_ok=True)
     (settings / "overrides.json").write_text(json.dumps({NOTIFICATIONS: {"fetchNews": "false"}}))
+    # Kept here, so that neither a user's own workspaces nor another clone's are touched. Once there, it
+    # remembers what the user opened in it; the address puts the start page in front of that.
+    workspaces = VENV / "share" / "jupyter" / "lab" / "workspaces"
+    os.environ["JUPYTERLAB_WORKSPACES_DIR"] = str(workspaces)
+    if not any(workspaces.glob("start-*")):
+        call([BIN / "jupyter", "lab", "workspaces", "import", WORKSPACE])
     options = [
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={ROOT}",
-        "--LabApp.default_url=/lab/tree/notebooks/start.ipynb",
+        f"--LabApp.default_url={START_PAGE}",
     ]
     return call([BIN / "jupyter", "lab", *options, *extra])
 
