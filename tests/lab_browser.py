@@ -124,12 +124,14 @@ class Lab:
         notebook = nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": KERNELSPEC})
         nbformat.write(notebook, self.folder / f"{name}.ipynb")
 
-    def open(self, browser: Any, path: str, *, width: int = 1440, height: int = 1200) -> Any:
+    def open(
+        self, browser: Any, path: str, *, width: int = 1440, height: int = 1200, scale: float = 1
+    ) -> Any:
         """Return a tab with a notebook, whose errors are collected in its attribute `errors`.
 
         The tab has a workspace of its own: another's notebook would be opened again, and be in front.
         """
-        tab = browser.new_page(viewport={"width": width, "height": height})
+        tab = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
         tab.errors = []
         tab.on("pageerror", lambda error: tab.errors.append(str(error)))
         # A dialog would swallow the commands that follow.

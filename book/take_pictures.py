@@ -1,0 +1,132 @@
+"""Take the pictures of the README and of the start page from real runs: `python book/take_pictures.py`.
+
+The panels are driven in a JupyterLab of their own, the other figures come from the report of a run of
+the first ten minutes, which is found where it is finished. Needs Chromium and what tests need.
+"""
+
+import io
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from physics_twins import notebooks
+from physics_twins.runs import REPORT
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from lab_browser import Lab, run_all_cells, running_browser, why_no_browser  # noqa: E402
+
+PICTURES = ROOT / "book" / "pictures"
+CARDS = ROOT / "notebooks" / "pictures"
+TOUR = "tour/first_ten_minutes"
+SCALE = 2  # pixels of a picture for one of the page: sharp on any screen
+QUALITY = 82
+CARD_WIDTH, CARD_RATIO = 480, 1.6
+
+# What a panel is, how it is set, and what its figures say once they show that.
+PANELS: dict[str, tuple[str, str]] = {
+    "pulsar": (
+        "from physics_twins.pulsar.parameters import ObservationParameters\n"
+        "from twin_panels.pulsar import PulsarPanel\n"
+        "panel = PulsarPanel(ObservationParameters(scattering_ms=2.0, fluence_jy_ms=1.5))",
+        "Dedispersed at 56.77 pc cm⁻³",
+    ),
+    "calorimeter": (
+        "from twin_panels.calorimeter import CalorimeterPanel\n"
+        "panel = CalorimeterPanel(); panel.controls['energy_gev'].value = 60.0; panel.wait()",
+        "of 60 GeV are seen",
+    ),
+}
+# Figures of the report, in its order.
+FIGURES = ("calibrated", "truth", "what_if", "sweep", "monitor")
+# Cards: of which picture, and which part of it: left and top, width, as parts of the picture's width.
+CARD_PARTS = {
+    "ten_minutes": ("monitor", (0.0, 0.0, 1.0)),
+    "pulsar": ("pulsar", (0.30, 0.0, 0.7)),
+    "calorimeter": ("calorimeter", (0.30, 0.0, 0.38)),
+    "farms": ("sweep", (0.0, 0.0, 1.0)),
+}
+
+TITLES = """(text) => window.Bokeh && window.Bokeh.documents.flatMap((d) => [...d._all_models.values()])
+  .some((m) => m.type == "Title" && m.text.includes(text))"""
+NO_TOOLBARS = """() => window.Bokeh.documents.flatMap((d) => [...d._all_models.values()])
+  .forEach((m) => { if (m.type == "Toolbar") m.visible = false; })"""
+NO_SIDEBAR = "() => window.jupyterapp.commands.execute('application:toggle-left-area')"
+
+
+def main() -> int:
+    """Write all pictures; return 0 when every one is there."""
+    if reason := why_no_browser():
+        print(f"pictures: {reason}", file=sys.stderr)
+        return 1
+    run = notebooks.run(TOUR)
+    with running_browser() as browser:
+        taken = dict(_of_report(browser, run.folder / REPORT)) | dict(_of_panels(browser))
+    for name in ("pulsar", "calorimeter", "sweep", "monitor"):
+        _save(taken[name], PICTURES / f"{name}.webp")
+    for name, (picture, part) in CARD_PARTS.items():
+        _save(_card(taken[picture], *part), CARDS / f"{name}.webp")
+    return 0
+
+
+def _of_report(browser: Any, report: Path) -> Iterator[tuple[str, Image.Image]]:
+    """Yield the figures of a run's report by name."""
+    page = browser.new_page(viewport={"width": 860, "height": 1200}, device_scale_factor=SCALE)
+    page.goto(report.as_uri())
+    page.wait_for_function(TITLES, arg="The strongest sign", timeout=60_000)
+    figures = page.locator(".bk-Row")
+    if figures.count() != len(FIGURES):
+        raise RuntimeError(f"{report} has {figures.count()} figures, not {', '.join(FIGURES)}")
+    page.evaluate(NO_TOOLBARS)
+    for number, name in enumerate(FIGURES):
+        yield name, _taken(page, figures.nth(number))
+    page.close()
+
+
+def _of_panels(browser: Any) -> Iterator[tuple[str, Image.Image]]:
+    """Yield the panels by name, as they stand in JupyterLab."""
+    with tempfile.TemporaryDirectory() as folder, Lab(Path(folder)) as lab:
+        for name, (made, title) in PANELS.items():
+            lab.add(name, made, "panel")
+            tab = lab.open(browser, f"{name}.ipynb", width=1250, height=1600, scale=SCALE)
+            run_all_cells(tab)
+            tab.wait_for_function(TITLES, arg=title, timeout=120_000)
+            tab.evaluate(NO_SIDEBAR)
+            tab.evaluate(NO_TOOLBARS)
+            yield name, _taken(tab, tab.locator(".jp-OutputArea-output:has(.widget-hbox)").first)
+            tab.close()
+
+
+def _taken(page: Any, part: Any) -> Image.Image:
+    """Return a part of a page as a picture without its empty margins."""
+    page.wait_for_timeout(3000)  # canvases are painted after their models have changed
+    picture = Image.open(io.BytesIO(part.screenshot())).convert("RGB")
+    empty: Callable[[int], int] = lambda value: 255 * (value < 250)  # noqa: E731
+    box = picture.convert("L").point(empty).getbbox()
+    return picture.crop(box) if box else picture
+
+
+def _card(picture: Image.Image, left: float, top: float, width: float) -> Image.Image:
+    size = width * picture.width
+    height = min(size / CARD_RATIO, picture.height - top * picture.width)
+    corner = left * picture.width, top * picture.width
+    box = (*corner, corner[0] + size, corner[1] + height)
+    part = picture.crop(tuple(map(round, box)))
+    return part.resize((CARD_WIDTH, round(CARD_WIDTH * height / size)), Image.Resampling.LANCZOS)
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, quality=QUALITY, method=6)
+    print(
+        f"{path.relative_to(ROOT)}: {picture.width} x {picture.height}, {path.stat().st_size // 1000} kB"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
