@@ -7,11 +7,11 @@ the first ten minutes, which is found where it is finished. Needs Chromium and w
 import io
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageChops, ImageOps
 
 from physics_twins import notebooks
 from physics_twins.runs import REPORT
@@ -26,20 +26,24 @@ CARDS = ROOT / "notebooks" / "pictures"
 TOUR = "tour/first_ten_minutes"
 SCALE = 2  # pixels of a picture for one of the page: sharp on any screen
 QUALITY = 82
+MARGIN = 12
+PATIENCE_MS = 300_000
 CARD_WIDTH, CARD_RATIO = 480, 1.6
 
-# What a panel is, how it is set, and what its figures say once they show that.
-PANELS: dict[str, tuple[str, str]] = {
+# What a panel is, what its figures say once they show it, and what is told when all of it is there.
+PANELS: dict[str, tuple[str, str, str]] = {
     "pulsar": (
         "from physics_twins.pulsar.parameters import ObservationParameters\n"
         "from twin_panels.pulsar import PulsarPanel\n"
         "panel = PulsarPanel(ObservationParameters(scattering_ms=2.0, fluence_jy_ms=1.5))",
         "Dedispersed at 56.77 pc cm⁻³",
+        "",
     ),
     "calorimeter": (
         "from twin_panels.calorimeter import CalorimeterPanel\n"
-        "panel = CalorimeterPanel(); panel.controls['energy_gev'].value = 60.0; panel.wait()",
+        "panel = CalorimeterPanel(); panel.controls['energy_gev'].value = 60.0",
         "of 60 GeV are seen",
+        "300 showers of the flow at 60 GeV",
     ),
 }
 # Figures of the report, in its order.
@@ -55,7 +59,7 @@ CARD_PARTS = {
 TITLES = """(text) => window.Bokeh && window.Bokeh.documents.flatMap((d) => [...d._all_models.values()])
   .some((m) => m.type == "Title" && m.text.includes(text))"""
 NO_TOOLBARS = """() => window.Bokeh.documents.flatMap((d) => [...d._all_models.values()])
-  .forEach((m) => { if (m.type == "Toolbar") m.visible = false; })"""
+  .forEach((m) => { if (m.type == "Toolbar") m.autohide = true; })"""
 NO_SIDEBAR = "() => window.jupyterapp.commands.execute('application:toggle-left-area')"
 
 
@@ -78,7 +82,7 @@ def _of_report(browser: Any, report: Path) -> Iterator[tuple[str, Image.Image]]:
     """Yield the figures of a run's report by name."""
     page = browser.new_page(viewport={"width": 860, "height": 1200}, device_scale_factor=SCALE)
     page.goto(report.as_uri())
-    page.wait_for_function(TITLES, arg="The strongest sign", timeout=60_000)
+    page.wait_for_function(TITLES, arg="The strongest sign", timeout=PATIENCE_MS)
     figures = page.locator(".bk-Row")
     if figures.count() != len(FIGURES):
         raise RuntimeError(f"{report} has {figures.count()} figures, not {', '.join(FIGURES)}")
@@ -91,11 +95,13 @@ def _of_report(browser: Any, report: Path) -> Iterator[tuple[str, Image.Image]]:
 def _of_panels(browser: Any) -> Iterator[tuple[str, Image.Image]]:
     """Yield the panels by name, as they stand in JupyterLab."""
     with tempfile.TemporaryDirectory() as folder, Lab(Path(folder)) as lab:
-        for name, (made, title) in PANELS.items():
+        for name, (made, title, told) in PANELS.items():
             lab.add(name, made, "panel")
             tab = lab.open(browser, f"{name}.ipynb", width=1250, height=1600, scale=SCALE)
             run_all_cells(tab)
-            tab.wait_for_function(TITLES, arg=title, timeout=120_000)
+            tab.wait_for_function(TITLES, arg=title, timeout=PATIENCE_MS)
+            if told:
+                tab.wait_for_selector(f"text={told}", timeout=PATIENCE_MS)
             tab.evaluate(NO_SIDEBAR)
             tab.evaluate(NO_TOOLBARS)
             yield name, _taken(tab, tab.locator(".jp-OutputArea-output:has(.widget-hbox)").first)
@@ -106,9 +112,8 @@ def _taken(page: Any, part: Any) -> Image.Image:
     """Return a part of a page as a picture without its empty margins."""
     page.wait_for_timeout(3000)  # canvases are painted after their models have changed
     picture = Image.open(io.BytesIO(part.screenshot())).convert("RGB")
-    empty: Callable[[int], int] = lambda value: 255 * (value < 250)  # noqa: E731
-    box = picture.convert("L").point(empty).getbbox()
-    return picture.crop(box) if box else picture
+    box = ImageChops.invert(picture.convert("L")).point([0] * 6 + [255] * 250).getbbox()
+    return ImageOps.expand(picture.crop(box), MARGIN, "white")
 
 
 def _card(picture: Image.Image, left: float, top: float, width: float) -> Image.Image:
@@ -123,9 +128,8 @@ def _card(picture: Image.Image, left: float, top: float, width: float) -> Image.
 def _save(picture: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, quality=QUALITY, method=6)
-    print(
-        f"{path.relative_to(ROOT)}: {picture.width} x {picture.height}, {path.stat().st_size // 1000} kB"
-    )
+    kilobytes = path.stat().st_size // 1000
+    print(f"{path.relative_to(ROOT)}: {picture.width} x {picture.height}, {kilobytes} kB")
 
 
 if __name__ == "__main__":
