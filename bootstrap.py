@@ -1,6 +1,6 @@
 """Set up `.venv` when needed, then run one of the project's commands; nothing but Python is required.
 
-    python3 bootstrap.py run|test|lab|book|bench|setup|pins [more arguments]
+    python3 bootstrap.py run|test|lab|book|bench|setup|pins|pictures [more arguments]
 
 The Makefile only calls this file. It is written so that an old Python can still read it and say so.
 """
@@ -40,6 +40,7 @@ class Refusal(Exception):
 def main(arguments):
     """Run the command named first; return its exit status."""
     commands = {"run": run, "test": test, "lab": lab, "book": book, "bench": bench, "pins": pins}
+    commands["pictures"] = pictures
     name, *extra = arguments or ["help"]
     if name not in commands and name != "setup":
         print(__doc__)
@@ -292,6 +293,11 @@ def bench(extra):
         kept = ["--json", results / f"{script.stem}.json"]
         status = titled(script.stem, [PYTHON, script, *kept, *extra]) or status
     return status
+
+
+def pictures(extra):
+    """The pictures of README and start page, taken from real runs."""
+    return call([PYTHON, "book/take_pictures.py", *extra])
 
 
 def pins(extra):

@@ -1,4 +1,4 @@
-"""Take the pictures of the README and of the start page from real runs: `python book/take_pictures.py`.
+"""Take the pictures of the README and of the start page from real runs: `make pictures`.
 
 The panels are driven in a JupyterLab of their own, the other figures come from the report of a run of
 the first ten minutes, which is found where it is finished. Needs Chromium and what tests need.
@@ -27,6 +27,7 @@ TOUR = "tour/first_ten_minutes"
 SCALE = 2  # pixels of a picture for one of the page: sharp on any screen
 QUALITY = 82
 MARGIN = 12
+MAX_WIDTH = 1640
 PATIENCE_MS = 300_000
 CARD_WIDTH, CARD_RATIO = 480, 1.6
 
@@ -35,7 +36,7 @@ PANELS: dict[str, tuple[str, str, str]] = {
     "pulsar": (
         "from physics_twins.pulsar.parameters import ObservationParameters\n"
         "from twin_panels.pulsar import PulsarPanel\n"
-        "panel = PulsarPanel(ObservationParameters(scattering_ms=2.0, fluence_jy_ms=1.5))",
+        "panel = PulsarPanel(ObservationParameters(scattering_ms=2.0))",
         "Dedispersed at 56.77 pc cm⁻³",
         "",
     ),
@@ -126,6 +127,10 @@ def _card(picture: Image.Image, left: float, top: float, width: float) -> Image.
 
 
 def _save(picture: Image.Image, path: Path) -> None:
+    """Write a picture, no wider than `MAX_WIDTH`."""
+    if picture.width > MAX_WIDTH:
+        size = MAX_WIDTH, round(picture.height * MAX_WIDTH / picture.width)
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, quality=QUALITY, method=6)
     kilobytes = path.stat().st_size // 1000

@@ -58,7 +58,7 @@ def test_torch_is_the_build_without_gpu_and_nothing_is_for_developers():
 
 
 def installed_bytes(names: list[str]) -> float:
-    """What these packages and all that they need take here, unpacked; torch's GPU libraries left out."""
+    """What these packages and all they need take here, unpacked, without GPU libraries."""
     todo, seen, total = list(names), set(), 0.0
     while todo:
         name = canonicalize_name(todo.pop())
