@@ -29,7 +29,7 @@ QUALITY = 82
 MARGIN = 12
 MAX_WIDTH = 1640
 PATIENCE_MS = 300_000
-CARD_WIDTH, CARD_RATIO = 480, 1.6
+CARD_WIDTH, CARD_RATIO = 480, 2.35
 
 # What a panel is, what its figures say once they show it, and what is told when all of it is there.
 PANELS: dict[str, tuple[str, str, str]] = {
@@ -52,7 +52,7 @@ FIGURES = ("calibrated", "truth", "what_if", "sweep", "monitor")
 # Cards: of which picture, and which part of it: left and top, width, as parts of the picture's width.
 CARD_PARTS = {
     "ten_minutes": ("monitor", (0.0, 0.0, 1.0)),
-    "pulsar": ("pulsar", (0.30, 0.0, 0.7)),
+    "pulsar": ("pulsar", (0.37, 0.02, 0.57)),
     "calorimeter": ("calorimeter", (0.30, 0.0, 0.38)),
     "farms": ("sweep", (0.0, 0.0, 1.0)),
 }
