@@ -1,6 +1,6 @@
 """Set up `.venv` when needed, then run one of the project's commands; nothing but Python is required.
 
-    python3 bootstrap.py run|test|lab|book|bench|setup|pins [more arguments]
+    python3 bootstrap.py run|test|lab|book|bench|setup|pins|pictures [more arguments]
 
 The Makefile only calls this file. It is written so that an old Python can still read it and say so.
 """
@@ -28,6 +28,8 @@ LOG = VENV / "set-up.log"
 PINNED_BY = ("pyproject.toml", "constraints.txt")
 INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-e", ".[lab,book,dev]"]
 NOTIFICATIONS = "@jupyterlab/apputils-extension:notification"
+WORKSPACE = "binder/start.jupyterlab-workspace"
+START_PAGE = "/lab/workspaces/start/tree/notebooks/start.ipynb"
 REAL_FILE = "pulsar/askap_frb_28.fil"
 
 
@@ -38,6 +40,7 @@ class Refusal(Exception):
 def main(arguments):
     """Run the command named first; return its exit status."""
     commands = {"run": run, "test": test, "lab": lab, "book": book, "bench": bench, "pins": pins}
+    commands["pictures"] = pictures
     name, *extra = arguments or ["help"]
     if name not in commands and name != "setup":
         print(__doc__)
@@ -262,10 +265,16 @@ def lab(extra):
     settings = VENV / "share" / "jupyter" / "lab" / "settings"
     settings.mkdir(parents=True, exist_ok=True)
     (settings / "overrides.json").write_text(json.dumps({NOTIFICATIONS: {"fetchNews": "false"}}))
+    # Kept here, so that neither a user's own workspaces nor another clone's are touched. Once there, it
+    # remembers what the user opened in it; the address puts the start page in front of that.
+    workspaces = VENV / "share" / "jupyter" / "lab" / "workspaces"
+    os.environ["JUPYTERLAB_WORKSPACES_DIR"] = str(workspaces)
+    if not any(workspaces.glob("start-*")):
+        call([BIN / "jupyter", "lab", "workspaces", "import", WORKSPACE])
     options = [
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={ROOT}",
-        "--LabApp.default_url=/lab/tree/notebooks/start.ipynb",
+        f"--LabApp.default_url={START_PAGE}",
     ]
     return call([BIN / "jupyter", "lab", *options, *extra])
 
@@ -284,6 +293,11 @@ def bench(extra):
         kept = ["--json", results / f"{script.stem}.json"]
         status = titled(script.stem, [PYTHON, script, *kept, *extra]) or status
     return status
+
+
+def pictures(extra):
+    """The pictures of README and start page, taken from real runs."""
+    return call([PYTHON, "book/take_pictures.py", *extra])
 
 
 def pins(extra):

@@ -6,6 +6,7 @@ fetched from the network, neither now nor when the book is read.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ def main() -> int:
     except notebooks.NotebookError as error:
         print(f"book: {error}", file=sys.stderr)
         return 1
+    shutil.copytree(SOURCES / "pictures", BOOK / "notebooks" / "pictures", dirs_exist_ok=True)
     reference.write(BOOK / "reference")
     status = build(BOOK)
     problems = problems_of(PAGES)

@@ -124,20 +124,35 @@ class Lab:
         notebook = nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": KERNELSPEC})
         nbformat.write(notebook, self.folder / f"{name}.ipynb")
 
-    def open(self, browser: Any, path: str, *, width: int = 1440, height: int = 1200) -> Any:
-        """Return a tab with a notebook, whose errors are collected in its attribute `errors`.
+    def open(self, browser: Any, path: str, **view: float) -> Any:
+        """Return a tab with a notebook; `view` as for `visit`.
 
         The tab has a workspace of its own: another's notebook would be opened again, and be in front.
         """
-        tab = browser.new_page(viewport={"width": width, "height": height})
+        workspace = path.replace("/", "-").removesuffix(".ipynb")
+        return self.visit(browser, f"/lab/workspaces/{workspace}/tree/{path}", **view)
+
+    def visit(
+        self, browser: Any, where: str, *, width: float = 1440, height: float = 1200, scale: float = 1
+    ) -> Any:
+        """Return a tab at an address of this server; its errors are collected in its `errors`.
+
+        Args:
+            browser: From `running_browser`.
+            where: The address after the server's, such as `/lab`.
+            width: Of the tab, in pixels of the page.
+            height: Likewise.
+            scale: Pixels of the screen for one of the page.
+        """
+        view = {"width": int(width), "height": int(height)}
+        tab = browser.new_page(viewport=view, device_scale_factor=scale)
         tab.errors = []
         tab.on("pageerror", lambda error: tab.errors.append(str(error)))
         # A dialog would swallow the commands that follow.
         tab.add_locator_handler(
             tab.locator(".jp-Dialog"), lambda dialog: dialog.locator(".jp-mod-accept").click()
         )
-        workspace = path.replace("/", "-").removesuffix(".ipynb")
-        tab.goto(f"{self.address}/lab/workspaces/{workspace}/tree/{path}?token={self._token}")
+        tab.goto(f"{self.address}{where}?token={self._token}")
         return tab
 
     def _answers(self) -> bool:

@@ -223,15 +223,20 @@ def _reason(error: Exception) -> str:
     return " ".join(lines[-1:])[:300] or type(error).__name__
 
 
-def _listing(cluster: Any) -> str | None:
-    command = _LISTINGS[cluster.job_cls.default_config_name()].format(user=getpass.getuser())
+def listing(system: str, timeout_s: float = COMMAND_TIMEOUT_S) -> str | None:
+    """Return what a batch system lists of this user's jobs; None where it does not answer."""
+    command = _LISTINGS[system].format(user=getpass.getuser())
     try:
         done = subprocess.run(  # noqa: S603
-            shlex.split(command), capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=True
+            shlex.split(command), capture_output=True, text=True, timeout=timeout_s, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout
+
+
+def _listing(cluster: Any) -> str | None:
+    return listing(cluster.job_cls.default_config_name())
 
 
 def _line(number: str, listing: str) -> str:

@@ -7,7 +7,8 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,22 +81,29 @@ def run(
     """Run a notebook with checked parameters; a run that has finished before is found, not repeated."""
     from physics_twins import notebooks
 
-    for library in ("papermill", "asyncio"):  # what they have to say is told below, in one line
-        logging.getLogger(library).setLevel(logging.CRITICAL)
     values = {**_read_parameters(parameters), **dict(map(_setting, settings or []))}
-    try:
+    with _stopping():
         done = notebooks.run(
             name, values, on=on, out=out, force=force, progress=None if quiet else _progress
         )
-    except KeyboardInterrupt:
-        print("twins: stopped; the partial output is kept", file=sys.stderr)
-        raise typer.Exit(CANCELLED) from None
-    if done.status != "complete":
-        record = done.provenance
-        print(f"twins: failed in cell {record['cell']}: {record['error']}", file=sys.stderr)
-        print(f"twins: what it had done is in {done}", file=sys.stderr)
-        raise typer.Exit(FAILED)
+    _check_complete(done)
     _show_result(done)
+
+
+@app.command()
+def rerun(address: _Address, on: _On = None, quiet: _Quiet = False) -> None:
+    """Run a run's notebook again with the same parameters, and say whether the numbers are the same."""
+    from physics_twins import rerun as reruns
+    from physics_twins import runs
+
+    with _stopping():
+        done = reruns.rerun(address, on=on, progress=None if quiet else _progress)
+    _check_complete(done.second)
+    _show_result(done.second)
+    if done.differing:
+        print(runs.compare(done.first, done.second))
+        raise typer.Exit(FAILED)
+    print(f"the same numbers as {done.first}: {len(done.second.metrics)} metrics, to the last digit")
 
 
 @runs_app.callback()
@@ -188,6 +196,26 @@ def _read_parameters(path: Path | None) -> dict[str, Any]:
     from physics_twins import atomic
 
     return atomic.read_json(path) if path else {}
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Tell in one line that the user stopped a run."""
+    for library in ("papermill", "asyncio"):  # what they have to say is told below, in one line
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("twins: stopped; the partial output is kept", file=sys.stderr)
+        raise typer.Exit(CANCELLED) from None
+
+
+def _check_complete(run: "Run") -> None:
+    if run.status != "complete":
+        record = run.provenance
+        print(f"twins: failed in cell {record['cell']}: {record['error']}", file=sys.stderr)
+        print(f"twins: what it had done is in {run}", file=sys.stderr)
+        raise typer.Exit(FAILED)
 
 
 def _show_result(run: "Run") -> None:

@@ -29,14 +29,10 @@ def cluster(
 
 
 def _list() -> None:
-    from physics_twins import batch_systems, local_workers
+    from physics_twins import batch_systems, places
     from physics_twins.comparison import aligned
 
-    n, n_threads, memory = local_workers.sizes()
-    found = local_workers.gpus()
-    gpus = f"GPU {', '.join(found)}" if found else "no GPU"
-    threads = f"{n_threads} thread{'s' * (n_threads > 1)}"
-    rows = [("local", f"{n} processes of {threads} and {memory / 1e9:.1f} GB; {gpus}")]
+    rows = [("local", places.this_machine())]
     described = batch_systems.sections()
     for system in clusters.BATCH_SYSTEMS:
         missing = batch_systems.missing_commands(system)
