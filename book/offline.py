@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import figures
+
 # HoloViews writes all of Bokeh and Panel into every notebook; the book has one copy for all pages.
 _LOADS = re.compile(r"application/vnd\.(holoviews|bokehjs)_load\.v0\+json")
 _EXECUTES = re.compile(r"application/vnd\.(holoviews|bokehjs)_exec\.v0\+json")
@@ -64,10 +66,8 @@ def lighten(notebook: dict[str, Any], *, to_figures: str) -> None:
         to_figures: The way from its page to the folder of `copy_scripts`, ending in a slash.
     """
     notebook["metadata"].pop("widgets", None)
+    notebook["cells"] = [cell for cell in notebook["cells"] if not _is_injected(cell)]
     for cell in notebook["cells"]:
-        tags = cell["metadata"].setdefault("tags", [])
-        if "injected-parameters" in tags:
-            tags.append("remove-cell")
         if cell["cell_type"] == "code":
             cell["outputs"] = [kept for o in cell["outputs"] if (kept := _lighter(o, to_figures))]
 
@@ -77,6 +77,11 @@ def remote_loads(page: Path) -> list[str]:
     collector = _Loads()
     collector.feed(page.read_text(encoding="utf-8"))
     return collector.found
+
+
+def _is_injected(cell: dict[str, Any]) -> bool:
+    """Return whether a cell repeats the defaults, with the folder of this machine's run."""
+    return "injected-parameters" in cell["metadata"].get("tags", [])
 
 
 def _lighter(output: dict[str, Any], to_figures: str) -> dict[str, Any] | None:
@@ -90,7 +95,7 @@ def _lighter(output: dict[str, Any], to_figures: str) -> dict[str, Any] | None:
         return output | {"data": {"text/html": _LIVE}}
     kept = {kind: value for kind, value in data.items() if not _EXECUTES.match(kind)}
     if text:
-        kept["text/html"] = _PANEL_ADDRESS.sub(f"{to_figures}panel/", text)
+        kept["text/html"] = figures.in_words(_PANEL_ADDRESS.sub(f"{to_figures}panel/", text))
     return output | {"data": kept}
 
 
