@@ -18,6 +18,7 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 _LIVE = "<p><em>A live panel stands here: open this notebook in JupyterLab to use it.</em></p>"
 _PANEL_ADDRESS = re.compile(r"https://cdn\.holoviz\.org/panel/[^/\"']+/dist/")
 
+STYLE = Path(__file__).resolve().parent / "style.css"
 _BOKEH_SCRIPTS = ("bokeh", "bokeh-gl", "bokeh-widgets", "bokeh-tables")
 _PANEL_FILES = ("panel.min.js", "css", "bundled/theme")
 _MATHJAX_FILES = ("tex-chtml-full.js", "output/chtml/fonts")
@@ -45,7 +46,11 @@ _LINKS_THAT_ONLY_NAME = {
 
 
 def copy_scripts(folder: Path) -> None:
-    """Copy the scripts, styles and fonts that pages use from the installed packages into `folder`."""
+    """Copy the scripts, styles and fonts that pages use from the installed packages into `folder`.
+
+    Beside it comes the book's own style.
+    """
+    _copy(STYLE, folder.parent / STYLE.name)
     bokeh = _package_folder("bokeh") / "server" / "static" / "js"
     for name in _BOKEH_SCRIPTS:
         _copy(bokeh / f"{name}.min.js", folder / f"{name}.min.js")

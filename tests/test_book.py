@@ -68,6 +68,16 @@ def test_reference_pages_hold_commands_parameters_and_functions():
     assert "## twins run" in reference.commands()
     assert "| `seed` | `1` | 0 to 4" in reference.parameters()
     assert "### check" in reference.library()
+    assert "## physics_twins.pulsar.simulate" in reference.library("pulsar")
+    assert "physics_twins.pulsar.simulate\n" not in reference.library()
+
+
+def test_the_reference_has_a_page_for_every_twin(tmp_path):
+    packages = {p.parent.name for p in (BOOK.parent / "lib" / "physics_twins").glob("*/simulate.py")}
+    assert set(reference.TWINS) == packages
+    reference.write(tmp_path)
+    listed = [name for name in toc() if name.startswith("reference/")]
+    assert sorted(f"reference/{p.stem}" for p in tmp_path.glob("*.md")) == sorted(listed)
 
 
 THEORY = re.compile(r"`((?:[a-z_0-9]+\.)+[A-Za-z_0-9]+)`")
@@ -402,7 +412,8 @@ def test_the_example_of_a_training_trains_and_keeps_a_model_that_opens(tmp_path,
 
 
 def test_every_signature_of_the_reference_is_python_to_a_highlighter():
-    signatures = re.findall(r"```python\n(.*?)```", reference.library(), re.DOTALL)
+    page = "".join(reference.library(twin) for twin in ("", *reference.TWINS))
+    signatures = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     wrong = [
         text for text in signatures if Error in {kind for kind, _ in PythonLexer().get_tokens(text)}
     ]
