@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import figures
+
 # HoloViews writes all of Bokeh and Panel into every notebook; the book has one copy for all pages.
 _LOADS = re.compile(r"application/vnd\.(holoviews|bokehjs)_load\.v0\+json")
 _EXECUTES = re.compile(r"application/vnd\.(holoviews|bokehjs)_exec\.v0\+json")
@@ -16,6 +18,7 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 _LIVE = "<p><em>A live panel stands here: open this notebook in JupyterLab to use it.</em></p>"
 _PANEL_ADDRESS = re.compile(r"https://cdn\.holoviz\.org/panel/[^/\"']+/dist/")
 
+STYLE = Path(__file__).resolve().parent / "style.css"
 _BOKEH_SCRIPTS = ("bokeh", "bokeh-gl", "bokeh-widgets", "bokeh-tables")
 _PANEL_FILES = ("panel.min.js", "css", "bundled/theme")
 _MATHJAX_FILES = ("tex-chtml-full.js", "output/chtml/fonts")
@@ -43,7 +46,11 @@ _LINKS_THAT_ONLY_NAME = {
 
 
 def copy_scripts(folder: Path) -> None:
-    """Copy the scripts, styles and fonts that pages use from the installed packages into `folder`."""
+    """Copy the scripts, styles and fonts that pages use from the installed packages into `folder`.
+
+    Beside it comes the book's own style.
+    """
+    _copy(STYLE, folder.parent / STYLE.name)
     bokeh = _package_folder("bokeh") / "server" / "static" / "js"
     for name in _BOKEH_SCRIPTS:
         _copy(bokeh / f"{name}.min.js", folder / f"{name}.min.js")
@@ -64,10 +71,8 @@ def lighten(notebook: dict[str, Any], *, to_figures: str) -> None:
         to_figures: The way from its page to the folder of `copy_scripts`, ending in a slash.
     """
     notebook["metadata"].pop("widgets", None)
+    notebook["cells"] = [cell for cell in notebook["cells"] if not _is_injected(cell)]
     for cell in notebook["cells"]:
-        tags = cell["metadata"].setdefault("tags", [])
-        if "injected-parameters" in tags:
-            tags.append("remove-cell")
         if cell["cell_type"] == "code":
             cell["outputs"] = [kept for o in cell["outputs"] if (kept := _lighter(o, to_figures))]
 
@@ -77,6 +82,11 @@ def remote_loads(page: Path) -> list[str]:
     collector = _Loads()
     collector.feed(page.read_text(encoding="utf-8"))
     return collector.found
+
+
+def _is_injected(cell: dict[str, Any]) -> bool:
+    """Return whether a cell repeats the defaults, with the folder of this machine's run."""
+    return "injected-parameters" in cell["metadata"].get("tags", [])
 
 
 def _lighter(output: dict[str, Any], to_figures: str) -> dict[str, Any] | None:
@@ -90,7 +100,7 @@ def _lighter(output: dict[str, Any], to_figures: str) -> dict[str, Any] | None:
         return output | {"data": {"text/html": _LIVE}}
     kept = {kind: value for kind, value in data.items() if not _EXECUTES.match(kind)}
     if text:
-        kept["text/html"] = _PANEL_ADDRESS.sub(f"{to_figures}panel/", text)
+        kept["text/html"] = figures.in_words(_PANEL_ADDRESS.sub(f"{to_figures}panel/", text))
     return output | {"data": kept}
 
 

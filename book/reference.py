@@ -12,6 +12,8 @@ from typing import Any
 import physics_twins
 from physics_twins.parameters import Parameters
 
+TWINS = ("pulsar", "calorimeter")
+
 
 def write(folder: Path) -> None:
     """Write the reference pages as Markdown into `folder`."""
@@ -20,6 +22,8 @@ def write(folder: Path) -> None:
         "commands": commands(),
         "parameters": parameters(),
         "library": library(),
+        "library_pulsar": library("pulsar"),
+        "library_calorimeter": library("calorimeter"),
     }.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
@@ -44,11 +48,11 @@ def parameters() -> str:
     return f"# Parameters\n\n{about}\n\n" + "\n\n".join(sections) + "\n"
 
 
-def library() -> str:
-    """Return the page with every public function and class."""
-    modules = [module for module in _modules() if not module.__name__.startswith("physics_twins.cli")]
-    sections = [_module_section(module) for module in modules]
-    return "# The library\n\n" + "\n\n".join(sections) + "\n"
+def library(twin: str = "") -> str:
+    """Return the page with every public function and class of a twin, or of what all twins share."""
+    sections = [_module_section(module) for module in _modules() if _twin(module) == twin]
+    title = f"The library of the {twin}" if twin else "The library that twins share"
+    return f"# {title}\n\n" + "\n\n".join(sections) + "\n"
 
 
 def _helps(command: Any, parent: Any = None, name: str = "twins") -> Iterator[tuple[str, str]]:
@@ -61,6 +65,12 @@ def _helps(command: Any, parent: Any = None, name: str = "twins") -> Iterator[tu
 def _modules() -> list[ModuleType]:
     found = pkgutil.walk_packages(physics_twins.__path__, "physics_twins.")
     return [importlib.import_module(info.name) for info in sorted(found, key=lambda info: info.name)]
+
+
+def _twin(module: ModuleType) -> str | None:
+    """Return the twin that a module belongs to, "" for a shared one, None for the command."""
+    name = module.__name__.removeprefix("physics_twins.").split(".")[0]
+    return None if name.startswith("cli") else name if name in TWINS else ""
 
 
 def _public(module: ModuleType) -> list[tuple[str, Any]]:

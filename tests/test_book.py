@@ -1,15 +1,19 @@
 """The book draws its figures and formulas without network."""
 
 import json
+import pkgutil
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
+import browsing
 import build
+import figures
 import nbformat
 import offline
+import pages
 import pytest
+import reading
 import reference
 import yaml
 from nbclient import NotebookClient
@@ -53,7 +57,8 @@ def test_every_page_of_the_table_of_contents_is_there_or_generated():
 def test_no_link_of_a_written_page_leads_nowhere():
     for page in BOOK.glob("*.md"):
         prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-        links = re.findall(r"\]\(([^)#:]+)\)", prose)
+        found = re.findall(r"\]\(([^)#:]+)\)", prose)
+        links = [link for link in found if link.removesuffix(".md") not in toc()]  # some are generated
         assert [
             link for link in links if not (BOOK / link).exists() and not (BOOK.parent / link).exists()
         ] == []
@@ -63,6 +68,47 @@ def test_reference_pages_hold_commands_parameters_and_functions():
     assert "## twins run" in reference.commands()
     assert "| `seed` | `1` | 0 to 4" in reference.parameters()
     assert "### check" in reference.library()
+    assert "## physics_twins.pulsar.simulate" in reference.library("pulsar")
+    assert "physics_twins.pulsar.simulate\n" not in reference.library()
+
+
+def test_the_reference_has_a_page_for_every_twin(tmp_path):
+    packages = {p.parent.name for p in (BOOK.parent / "lib" / "physics_twins").glob("*/simulate.py")}
+    assert set(reference.TWINS) == packages
+    reference.write(tmp_path)
+    listed = [name for name in toc() if name.startswith("reference/")]
+    assert sorted(f"reference/{p.stem}" for p in tmp_path.glob("*.md")) == sorted(listed)
+
+
+THEORY = re.compile(r"`((?:[a-z_0-9]+\.)+[A-Za-z_0-9]+)`")
+
+
+@pytest.mark.parametrize("twin", ["pulsar", "calorimeter"])
+def test_every_function_that_the_theory_names_is_there(twin):
+    names = THEORY.findall((BOOK / f"{twin}_theory.md").read_text())
+    prefixes = [
+        name if name.startswith("physics_twins.") else f"physics_twins.{twin}.{name}" for name in names
+    ]
+    assert len(names) > 15
+    assert [name for name in prefixes if resolved(name) is None] == []
+
+
+def resolved(name: str):
+    """What a dotted name stands for; None where there is nothing."""
+    try:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return None
+
+
+def test_every_number_in_brackets_of_the_theory_is_a_reference():
+    for twin in ("pulsar", "calorimeter"):
+        text, _, listed = (BOOK / f"{twin}_theory.md").read_text().partition("## References")
+        text = re.sub(r"\$.*?\$", "", text.replace("$$", "$"), flags=re.DOTALL)
+        named = {
+            int(n) for group in re.findall(r"\[(\d+(?:, \d+)*)\]", text) for n in group.split(", ")
+        }
+        assert named == set(range(1, len(re.findall(r"^\d+\. ", listed, re.MULTILINE)) + 1))
 
 
 def outputs_after_lightening(*outputs, tags=()) -> list[dict]:
@@ -107,8 +153,9 @@ def test_printed_text_stays():
 
 def test_the_cell_with_this_machines_paths_is_left_out():
     cell = {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "outputs": []}
-    offline.lighten({"metadata": {}, "cells": [cell]}, to_figures="")
-    assert "remove-cell" in cell["metadata"]["tags"]
+    notebook = {"metadata": {}, "cells": [cell]}
+    offline.lighten(notebook, to_figures="")
+    assert notebook["cells"] == []
 
 
 @pytest.mark.parametrize(
@@ -143,20 +190,140 @@ def test_a_page_that_is_too_large_is_named(tmp_path):
     assert "more than 4" in build.problems_of(tmp_path)[0]
 
 
+WHOLE = (
+    '<html lang="en"><body><a href="#main">Skip</a><h1 id="main">A</h1><h2 id="b">B</h2>'
+    '<a href="#b">here</a> <a href="other/page.html#c">there</a> <a href="https://a.example/x">far</a>'
+    '<img src="x.png" alt="A shower from the side"></body></html>'
+)
+
+
+@pytest.fixture
+def small_book(tmp_path) -> Path:
+    """A folder of two pages with nothing wrong in them."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "index.html").write_text(WHOLE)
+    there = (
+        '<html lang="en"><a href="#c">Skip</a><h1 id="c">C</h1><a href="../index.html">back</a></html>'
+    )
+    (tmp_path / "other" / "page.html").write_text(there)
+    (tmp_path / "x.png").touch()
+    return tmp_path
+
+
+def test_a_book_with_nothing_wrong_has_no_problems(small_book):
+    assert build.problems_of(small_book) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "found"),
+    [
+        ("page.html#c", "page.html#d", "index.html links to other/page.html#d"),
+        ("other/page.html", "other/nowhere.html", "index.html links to other/nowhere.html#c"),
+        ('"#b"', '"#bb"', "index.html links to #bb"),
+        ('"x.png"', '"y.png"', "index.html links to y.png"),
+        ("other/page.html#c", "../outside.html", "index.html links to ../outside.html"),
+        ('alt="A shower from the side"', "", "index.html has no words for x.png"),
+        ('alt="A shower from the side"', 'alt="x.png"', "index.html has no words for x.png"),
+        ("<img", '<div data-root-id="p1"></div><img', "index.html has no words for the figure p1"),
+        ("h2", "h3", "index.html has headings of levels [1, 3]"),
+        (' lang="en"', "", "index.html does not say its language"),
+        ("#main", "other/page.html", "index.html has no link past its navigation"),
+    ],
+)
+def test_what_keeps_a_reader_out_is_found(small_book, right, wrong, found):
+    assert right in WHOLE
+    (small_book / "index.html").write_text(WHOLE.replace(right, wrong))
+    (small_book.parent / "outside.html").touch()
+    assert build.problems_of(small_book) == [found]
+
+
+def test_a_figure_within_words_of_its_own_is_not_missing_them(small_book):
+    figure = '<div role="figure" aria-label="Power against time"><div data-root-id="p1"></div></div>'
+    (small_book / "index.html").write_text(WHOLE.replace("<img", f"{figure}<img"))
+    assert reading.figures_without_words(small_book) == []
+
+
+def plot(**attributes) -> dict:
+    """A Bokeh document of one figure."""
+    figure = {"type": "object", "name": "Figure", "id": "p1", "attributes": attributes}
+    return {"roots": [figure]}
+
+
+def model(name, id="", **attributes) -> dict:
+    return {"type": "object", "name": name, "id": id or name, "attributes": attributes}
+
+
+def test_a_figures_words_are_its_title_axes_colours_and_layers():
+    labels = [{"type": "value", "value": each} for each in ("truth", "found")]
+    layers = [model("LegendItem", id=each["value"], label=each) for each in labels]
+    document = plot(
+        title=model("Title", text="A pulse"),
+        left=[model("LinearAxis", id="left", axis_label="S/N")],
+        below=[model("LinearAxis", axis_label="Time (s)")],
+        right=[model("ColorBar", title="DM")],
+        center=[model("Legend", items=layers[:1]), {"id": "nothing"}, layers[1]],
+    )
+    words = "A pulse: S/N against Time (s), in colour DM, with truth, found"
+    assert figures.words_of(document) == words
+
+
+def test_a_figures_words_stand_in_its_html_and_cannot_break_it():
+    document = {"d": plot(title=model("Title", text='"<b> & more'))}
+    script = f"<div id='r'></div><script>var docs_json = {json.dumps(document)};\n var render_items = 1"
+    assert """<div id='r' role="figure" aria-label="&quot;&lt;b&gt; &amp; more">""" in figures.in_words(
+        script
+    )
+
+
+def test_a_page_says_when_and_with_what_it_was_run():
+    record = {
+        "started": "2026-11-28T14:19:35.186+00:00",
+        "duration_s": 125.0,
+        "identity": "0123456789abcdef",
+        "code": {"version": "0.1.0"},
+        "machine": {"python": "3.11.7", "environment_sha256": "another"},
+    }
+    assert pages.line_cell(record)["source"] == (
+        "*Executed on 28 November 2026 in 2 min 5 s with physics-twins 0.1.0, Python 3.11.7; run*"
+        " `0123456789ab`."
+    )
+
+
+@pytest.mark.parametrize(
+    ("urls", "citation", "address"),
+    [
+        ("", "title: x", ""),
+        ("", "repository-code: https://a.example/b/", "https://a.example/b"),
+        ('[project.urls]\nRepository = "https://a.example/c"', "title: x", "https://a.example/c"),
+    ],
+)
+def test_binder_takes_the_address_that_the_project_names(tmp_path, urls, citation, address):
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "x"\n{urls}\n')
+    (tmp_path / "CITATION.cff").write_text(citation)
+    assert build.repository_address(tmp_path) == address
+
+
 def test_a_book_without_pages_is_not_complete(tmp_path):
     assert "was not built" in build.problems_of(tmp_path)[0]
 
 
 FIGURES = [
     "import numpy as np\nimport holoviews as hv\nhv.extension('bokeh', inline=True)",
-    "hv.Curve(np.sin(np.linspace(0, 9)), 'time (s)', 'power')",
+    "hv.Curve([1, 3, 2], 'time (s)', 'power', label='a') * hv.Curve([2, 2, 2], label='b')",
     "hv.Image(np.eye(8)).opts(cmap='viridis', colorbar=True)",
+    "hv.HoloMap({n: hv.Curve([1, n]) for n in (2, 3)}, 'height')",
 ]
+# What figures say now: their titles, and how many of their lines are muted.
+SHOWN = """() => {
+  const models = Bokeh.documents.flatMap((d) => [...d._all_models.values()]);
+  const texts = models.filter((m) => m.type == "Title").map((m) => m.text);
+  return {titles: texts.filter((t) => t), muted: models.filter((m) => m.muted).length};
+}"""
 
 
 @pytest.fixture(scope="module")
 def tiny_book(tmp_path_factory) -> Path:
-    """The HTML of a book of one notebook with a formula and two figures, executed here."""
+    """The HTML of a book of one notebook with a formula and three figures, executed here."""
     book = tmp_path_factory.mktemp("book")
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [nbformat.v4.new_markdown_cell("# A figure\n\nWith $a^2 + b^2$.")]
@@ -171,7 +338,7 @@ def tiny_book(tmp_path_factory) -> Path:
         "format: jb-book\nroot: index\nchapters:\n  - file: notebooks/figure\n"
     )
     shutil.copy(BOOK / "_config.yml", book)
-    assert build.build(book) == 0
+    assert build.build(book, repository="https://github.com/a/b") == 0
     return book / "_build" / "html"
 
 
@@ -190,25 +357,46 @@ def test_every_script_and_style_of_a_page_lies_in_the_book(tiny_book):
 
 
 @pytest.mark.slow
-def test_figures_are_drawn_in_a_browser_without_network(tiny_book, tmp_path):
-    browser = (
-        shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    )
-    if browser is None:
-        pytest.skip("no chromium on this machine")
-    page = (tiny_book / "notebooks" / "figure.html").as_uri()
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
-    no_network = ["--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9"]
-    done = subprocess.run(
-        [browser, *options, *no_network, "--virtual-time-budget=15000", "--dump-dom", page],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=True,
-    )
-    # Panel's script renames a figure's place when it has drawn it; MathJax leaves its own elements.
-    assert len(re.findall(r'id="[^"]*-rendered"', done.stdout)) == 2
-    assert "<mjx-container" in done.stdout
+def test_a_page_offers_its_notebook_and_binder(tiny_book):
+    page = (tiny_book / "notebooks" / "figure.html").read_text()
+    assert 'href="../_sources/notebooks/figure.ipynb"' in page
+    assert (tiny_book / "_sources" / "notebooks" / "figure.ipynb").is_file()
+    assert "https://mybinder.org/v2/gh/a/b/main?urlpath=lab/tree/notebooks/figure.ipynb" in page
+
+
+@pytest.mark.slow
+def test_every_page_is_whole_in_a_browser_without_network(tiny_book, browser):
+    visits = browsing.visit(browser, reading.pages_of(tiny_book))
+    assert [each for each in visits if not each.is_whole] == []
+    assert sum(each.n_figures for each in visits) == 3
+
+
+@pytest.mark.slow
+def test_what_is_not_loaded_or_drawn_is_noticed(tiny_book, browser, monkeypatch):
+    monkeypatch.setattr(browsing, "DRAW_S", 8.0)
+    page = tiny_book / "notebooks" / "figure.html"
+    worse = page.with_name("worse.html")
+    worse.write_text(page.read_text().replace("bokeh-gl.min.js", "lost.js"))
+    without_bokeh = page.with_name("without_bokeh.html")
+    without_bokeh.write_text(page.read_text().replace("bokeh.min.js", "lost.js"))
+    lost, blank = browsing.visit(browser, [worse, without_bokeh])
+    assert [Path(address.partition("?")[0]).name for address in lost.failed] == ["lost.js"]
+    assert blank.n_blank == 3
+
+
+@pytest.mark.slow
+def test_a_slider_and_a_legend_work_without_kernel(tiny_book, browser):
+    tab = browser.new_context(offline=True).new_page()
+    tab.goto((tiny_book / "notebooks" / "figure.html").as_uri())
+    tab.locator(".noUi-handle").wait_for()
+    assert tab.evaluate(SHOWN) == {"titles": ["height: 2"], "muted": 0}
+    tab.locator(".noUi-handle").focus()
+    tab.keyboard.press("ArrowRight")
+    tab.locator(".bk-Legend .bk-item").first.click()
+    tab.wait_for_function(f"() => ({SHOWN})().muted == 1")
+    assert tab.evaluate(SHOWN)["titles"] == ["height: 3"]
+    assert tab.locator("mjx-container").count() == 1
+    tab.context.close()
 
 
 def test_the_example_of_a_training_trains_and_keeps_a_model_that_opens(tmp_path, monkeypatch):
@@ -224,7 +412,8 @@ def test_the_example_of_a_training_trains_and_keeps_a_model_that_opens(tmp_path,
 
 
 def test_every_signature_of_the_reference_is_python_to_a_highlighter():
-    signatures = re.findall(r"```python\n(.*?)```", reference.library(), re.DOTALL)
+    page = "".join(reference.library(twin) for twin in ("", *reference.TWINS))
+    signatures = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     wrong = [
         text for text in signatures if Error in {kind for kind, _ in PythonLexer().get_tokens(text)}
     ]
