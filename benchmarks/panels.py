@@ -5,7 +5,7 @@ import sys
 
 from _table import run_benchmarks
 
-PARTS = ("latency",)
+PARTS = ("latency", "run", "minutes", "book")
 
 if __name__ == "__main__":
     benchmarks = {}
