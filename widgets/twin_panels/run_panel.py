@@ -154,7 +154,8 @@ class RunPanel:
             if started and (mine := started.run) and (self.run is None or self.run != mine):
                 self.run = mine
                 self._list_runs()
-            self.message = started.complaint if started else ""
+            if started and (complaint := started.complaint):
+                self.message = complaint
             self._show()
 
     def wait(self, timeout_s: float = 60.0) -> None:
@@ -177,7 +178,7 @@ class RunPanel:
     def _changed(self) -> None:
         with self._lock:
             values = self.values
-            self._found = None
+            self._found, self.message = None, ""
             if not self.refusal:
                 self._commands.show(values)
                 self._facts.ask(lambda: self._known(values))
