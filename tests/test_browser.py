@@ -1,5 +1,6 @@
 """The panels in a real JupyterLab, in a real browser: they draw, and they follow the hand."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,8 @@ def test_figures_follow_the_labs_theme_and_a_reloaded_page_shows_the_frame_of_no
 
 
 def button(page: Any, name: str) -> Any:
-    return page.locator(".twin-panel").get_by_role("button", name=name, exact=True)
+    """A button by all of its text; an icon is part of its name, and "Upload" holds "Load"."""
+    return page.locator(".twin-panel button").filter(has_text=re.compile(rf"^\s*{name}\s*$"))
 
 
 def brightness(page: Any) -> float:
