@@ -1,5 +1,6 @@
 """The panels in a real JupyterLab, in a real browser: they draw, and they follow the hand."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,20 +185,17 @@ def test_figures_follow_the_labs_theme_and_a_reloaded_page_shows_the_frame_of_no
     title_says(page, "Dedispersed at 108 pc cm⁻³")
     assert brightness(page) < 60
 
-    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    page.evaluate("() => { window.jupyterapp.commands.execute('docmanager:save'); }")
+    page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
     page.reload()
     page.wait_for_function(KERNEL_IS_IDLE, timeout=90_000)
-    page.evaluate(
-        "() => { const notebook = window.jupyterapp.shell.currentWidget;"
-        " notebook.content.activeCellIndex = 1;"
-        " window.jupyterapp.commands.execute('notebook:run-cell'); }"
-    )
     page.wait_for_function(FIND_IMAGE, timeout=60_000)
     title_says(page, "Dedispersed at 108 pc cm⁻³")
 
 
 def button(page: Any, name: str) -> Any:
-    return page.locator(".twin-panel").get_by_role("button", name=name, exact=True)
+    """A button by all of its text; an icon is part of its name, and "Upload" holds "Load"."""
+    return page.locator(".twin-panel button").filter(has_text=re.compile(rf"^\s*{name}\s*$"))
 
 
 def brightness(page: Any) -> float:

@@ -226,3 +226,8 @@ def test_without_a_classifier_a_sentence_says_what_to_do(tmp_path, monkeypatch):
     assert "pulsar/2_train" in panel.note
     assert "twins models import" in panel.note
     assert panel.error == ""
+
+
+def test_a_page_that_is_loaded_anew_gets_the_frame_of_now(panel):
+    panel.controls["dm_pc_cm3"].value = 75.0
+    assert "Dedispersed at 75 pc" in str(panel._canvas.get_state()["render_bundle"])

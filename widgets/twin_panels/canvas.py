@@ -25,6 +25,16 @@ class Canvas(BokehModel):
         self._held: list[DocumentPatchedEvent] | None = None
         super().__init__(figure, **options)
 
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+        """Return what is synchronised; all of it is asked for by a page that was loaded anew.
+
+        That page must see the figure of now, not that of the beginning.
+        """
+        state = super().get_state(key, drop_defaults)
+        if key is None and "render_bundle" in state:
+            state["render_bundle"] = serialize_json(self._model_to_traits(self._model))
+        return state
+
     @contextmanager
     def one_patch(self) -> Iterator[None]:
         """Collect the figure's changes, and send them at the end."""

@@ -55,7 +55,8 @@ def _results(client: Any, futures: list[Any], no_worker_s: float) -> Iterator[An
     waiting, last_worker = set(futures), time.monotonic()
     while waiting:
         try:
-            done = wait(waiting, timeout=HEARTBEAT_S, return_when="FIRST_COMPLETED").done
+            ended: Any = wait(waiting, timeout=HEARTBEAT_S, return_when="FIRST_COMPLETED")
+            done = ended.done
         except TimeoutError:
             done = set()
         for future in done:

@@ -18,6 +18,8 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
+from twin_panels.theme import NEUTRAL
+
 PALETTE = "Viridis256"
 MIN_WIDTH, MAX_WIDTH = 420, 1000  # screen pixels
 TOOLS = "pan,box_zoom,wheel_zoom,save,reset"
@@ -52,6 +54,13 @@ def frame(*, x: str, y: str, height: int, **options: Any) -> figure:
 def retitle(where: figure, text: str) -> None:
     """Change a figure's title."""
     where.title.text = text  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+
+
+def place_legend(where: figure) -> None:
+    """Put a figure's legend where it hides nothing and can be read in every theme."""
+    where.legend.update(location="top_right", click_policy="hide", background_fill_alpha=0.0)
+    where.legend.update(padding=4, spacing=0, label_text_font_size="11px")
+    where.legend.update(label_text_color=NEUTRAL, border_line_alpha=0.0)
 
 
 def fill(source: ColumnDataSource, columns: Mapping[str, NDArray[Any]]) -> None:
@@ -167,4 +176,6 @@ def _bar(low: float, high: float, unit: str, logarithmic: bool) -> ColorBar:
         mapper = LinearColorMapper
         ticker = FixedTicker(ticks=list(np.arange(np.ceil(low), np.floor(high) + 1)))
     colours = mapper(palette=PALETTE, low=low, high=high)
-    return ColorBar(color_mapper=colours, ticker=ticker, title=unit, width=12, padding=10)
+    text: dict[str, Any] = {"title_text_color": NEUTRAL, "major_label_text_color": NEUTRAL}
+    size: dict[str, Any] = {"width": 12, "padding": 10, "background_fill_alpha": 0.0}
+    return ColorBar(color_mapper=colours, ticker=ticker, title=unit, **size, **text)

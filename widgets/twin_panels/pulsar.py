@@ -19,7 +19,7 @@ from physics_twins.pulsar.simulate import simulate_pulse
 from physics_twins.units import in_print, round_up
 from twin_panels.background import Background, sentence
 from twin_panels.farmed import farmed
-from twin_panels.figures import FollowingRange, LiveImage, fill, frame, retitle
+from twin_panels.figures import FollowingRange, LiveImage, fill, frame, place_legend, retitle
 from twin_panels.panel import Panel
 
 # No more than a laptop's screen shows beside the controls: Bokeh skips pixels rather than average them.
@@ -136,8 +136,7 @@ class PulsarPanel(Panel[ObservationParameters]):
             "time", "signal", mode="center", color=BLUE, legend_label="dedispersed", **lines
         )
         self.profile.line("time", "truth", color=VERMILLION, legend_label="true pulse", **lines)
-        self.profile.legend.update(location="top_right", click_policy="hide", background_fill_alpha=0.7)
-        self.profile.legend.update(padding=4, spacing=0, label_text_font_size="11px")
+        place_legend(self.profile)
         self.profile.xaxis.major_label_text_font_size = "0px"
         self.residual.toolbar_location = None
         self.residual.yaxis.ticker = BasicTicker(desired_num_ticks=3)

@@ -10,7 +10,7 @@ from bokeh.plotting import figure
 
 from physics_twins.plots import BLUE, GREEN, VERMILLION
 from physics_twins.units import round_up
-from twin_panels.figures import FollowingRange, LiveImage, fill, frame, retitle
+from twin_panels.figures import FollowingRange, LiveImage, fill, frame, place_legend, retitle
 
 DENSITY = "MeV mm⁻²"
 # From a few cells at threshold in the outermost ring to the core at 100 GeV.
@@ -172,8 +172,7 @@ class Profiles:
         curve = where.step("place", "percent", source=source, mode="center", **style)
         tips = [("(mm)", "@place{0.0}"), ("this shower (%)", "@percent{0.00}")]
         where.add_tools(HoverTool(renderers=[curve], tooltips=tips, mode="vline"))
-        where.legend.update(location="top_right", click_policy="hide", background_fill_alpha=0.7)
-        where.legend.update(padding=4, spacing=0, label_text_font_size="11px")
+        place_legend(where)
         where.legend.visible = name == "longitudinal"  # the other figure has no room for it
 
 

@@ -50,7 +50,7 @@ class SweepChoice:
         Raises:
             ParameterError: An end is outside the parameter's range, or there are not two values.
         """
-        name = self.name.value
+        name = str(self.name.value)
         info = self._about[name]
         if not _is_range(info):
             return batch.sweep_line(notebook, parameters, name, info.choices or (False, True))
@@ -69,7 +69,7 @@ class SweepChoice:
 
     def _take_ends(self) -> None:
         """Offer half to twice what the parameter is; from zero on, half of its slider."""
-        info = self._about[self.name.value]
+        info = self._about[str(self.name.value)]
         if _is_range(info):
             scale = scale_of(info, self._controls.ends.get(info.name))
             here = self._controls.parameters.to_papermill()[info.name]

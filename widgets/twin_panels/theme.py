@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import ipywidgets as ipw
 
 CLASS = "twin-panel"
+# Legends and colour bars do not ask CSS: what can be read on white and on black alike.
+NEUTRAL = "#777777"
 # By Bokeh's name of what is coloured, JupyterLab's name of the colour.
 COLOURS: Mapping[str, str] = {
     "border-fill": "layout-color0",
