@@ -36,7 +36,7 @@ PANELS: dict[str, tuple[str, str, str]] = {
     "pulsar": (
         "from physics_twins.pulsar.parameters import ObservationParameters\n"
         "from twin_panels.pulsar import PulsarPanel\n"
-        "panel = PulsarPanel(ObservationParameters(scattering_ms=2.0))",
+        "panel = PulsarPanel(ObservationParameters(scattering_ms=1.0, fluence_jy_ms=0.9))",
         "Dedispersed at 56.77 pc cm⁻³",
         "",
     ),
