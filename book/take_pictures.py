@@ -36,7 +36,7 @@ PANELS: dict[str, tuple[str, str, str]] = {
     "pulsar": (
         "from physics_twins.pulsar.parameters import ObservationParameters\n"
         "from twin_panels.pulsar import PulsarPanel\n"
-        "panel = PulsarPanel(ObservationParameters(scattering_ms=2.0))",
+        "panel = PulsarPanel(ObservationParameters(scattering_ms=1.0, fluence_jy_ms=0.9))",
         "Dedispersed at 56.77 pc cm⁻³",
         "",
     ),
@@ -52,8 +52,8 @@ FIGURES = ("calibrated", "truth", "what_if", "sweep", "monitor")
 # Cards: of which picture, and which part of it: left and top, width, as parts of the picture's width.
 CARD_PARTS = {
     "ten_minutes": ("monitor", (0.0, 0.0, 1.0)),
-    "pulsar": ("pulsar", (0.37, 0.02, 0.57)),
-    "calorimeter": ("calorimeter", (0.30, 0.0, 0.38)),
+    "pulsar": ("pulsar", (0.37, 0.035, 0.57)),
+    "calorimeter": ("calorimeter", (0.369, 0.052, 0.231)),
     "farms": ("sweep", (0.0, 0.0, 1.0)),
 }
 
