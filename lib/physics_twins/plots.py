@@ -115,9 +115,11 @@ def components(dataset: xr.Dataset, titles: Mapping[str, str] | None = None) -> 
         dataset: With the components as variables.
         titles: Title of each variable to show; `COMPONENTS` by default.
     """
+    most = (200, 128)
     images = [
         styled(
-            waterfall(dataset, name, title=title, max_pixels=(200, 128), width=345, height=250),
+            waterfall(dataset, name, max_pixels=most, width=345, height=250),
+            title=f"{title}\npixels of {_pixel(dataset[name], most)}",  # one line would be cut off
             fontsize={"title": 9},
         )
         for name, title in (titles or COMPONENTS).items()
