@@ -120,9 +120,8 @@ def _taken(page: Any, part: Any) -> Image.Image:
 def _card(picture: Image.Image, left: float, top: float, width: float) -> Image.Image:
     size = width * picture.width
     height = min(size / CARD_RATIO, picture.height - top * picture.width)
-    corner = left * picture.width, top * picture.width
-    box = (*corner, corner[0] + size, corner[1] + height)
-    part = picture.crop(tuple(map(round, box)))
+    x, y = round(left * picture.width), round(top * picture.width)
+    part = picture.crop((x, y, x + round(size), y + round(height)))
     return part.resize((CARD_WIDTH, round(CARD_WIDTH * height / size)), Image.Resampling.LANCZOS)
 
 
