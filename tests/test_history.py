@@ -78,3 +78,14 @@ def test_something_new_ends_what_could_be_redone():
     history.record(Two(b=5.0))
     assert not history.can_redo
     assert history.undo() == Two(a=1.0)
+
+
+def test_a_slow_frame_does_not_end_a_drag():
+    clock = Clock()
+    history = History(Two(), clock=clock)
+    for n in range(1, 4):
+        history.record(Two(a=float(n)))
+        clock.now_s += 5.0  # the frame
+        history.rest()
+        clock.now_s += 0.05
+    assert history.undo() == Two()

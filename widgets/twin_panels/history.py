@@ -56,6 +56,10 @@ class History(Generic[Model]):
         self._after.clear()
         self.here = parameters
 
+    def rest(self) -> None:
+        """Count the time to the next change from now: what a frame takes does not end a drag."""
+        self._moving = self._moving[0], self._clock()
+
     def undo(self) -> Model:
         """Go one step back, and return where that is; stay where there is none."""
         return self._step(self._before, self._after)

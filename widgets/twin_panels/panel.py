@@ -57,6 +57,7 @@ class Panel(ABC, Generic[Model]):
         self._steps = self._step_buttons()
         self.controls.observe(self._record)
         self.controls.observe(self.update)
+        self.controls.observe(lambda _: self._history.rest())
         self.handover = Handover(self.controls, self.notebook, self.use)
         self.buttons = self._steps | self.handover.buttons
         self.widget = self._arranged()
