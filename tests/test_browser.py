@@ -154,7 +154,9 @@ def test_undo_files_and_keys_do_what_a_hand_does(page, tmp_path):
     button(page, "Load").click()
     title_says(page, "Dedispersed at 60.5 pc cm⁻³")
     wanted.write_text('{"dm_pc_cm": 60.5}')
-    page.locator("input[type=file]").last.set_input_files(wanted)
+    with page.expect_file_chooser() as chooser:
+        page.locator(".twin-panel button", has_text="Upload").click()
+    chooser.value.set_files(wanted)
     page.wait_for_selector("text=mine.json: unknown parameter 'dm_pc_cm'", timeout=20_000)
     button(page, "Sweep this").click()
     page.wait_for_selector("text=--grid dm_pc_cm3=", timeout=20_000)

@@ -12,6 +12,7 @@ import holoviews as hv
 import holoviews.plotting.bokeh  # the options below need the backend
 import numpy as np
 import xarray as xr
+from IPython import get_ipython
 from IPython.display import publish_display_data
 from IPython.utils.capture import capture_output
 
@@ -50,10 +51,12 @@ def load_extension(*, again: bool = True) -> None:
     """Let figures and panels draw in this notebook, without network, by putting their scripts into it.
 
     Args:
-        again: Whether to do so although this kernel has done it before.
+        again: Whether to do so although this kernel has done it for this page before.
     """
-    if not again and getattr(hv.extension, "_loaded", False):
+    page = _page()
+    if not again and page in _LOADED:
         return
+    _LOADED.add(page)
     with capture_output(stdout=False, stderr=False) as captured:
         hv.extension("bokeh", inline=True, logo=False)  # pyright: ignore[reportCallIssue]
     for output in captured.outputs:
@@ -62,6 +65,13 @@ def load_extension(*, again: bool = True) -> None:
         publish_display_data(data, output.metadata)
 
 
+def _page() -> str:
+    """Return which page runs this cell: a browser that loads it again has nothing of before."""
+    kernel = getattr(get_ipython(), "kernel", None)
+    return kernel.get_parent().get("header", {}).get("session", "") if kernel else ""
+
+
+_LOADED: set[str] = set()
 _WAITS, _AT_ONCE = "setTimeout(load_or_wait, 100)\n}(window));", "load_or_wait()\n}(window));"
 
 
