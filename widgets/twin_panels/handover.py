@@ -140,16 +140,19 @@ class Handover(Generic[Model]):
     def _show(self, heading: str, text: Callable[[], str]) -> None:
         """Show text that one click selects as a whole, or why there is none."""
         try:
-            told = escape(text())
+            self.shown.value = to_copy(heading, text())
         except (OSError, ValueError) as error:
             self._refuse(str(error))
-            return
-        style = "user-select: all; padding: 6px; white-space: pre-wrap; word-break: break-all;"
-        style += " background: var(--jp-layout-color2, #eee)"
-        self.shown.value = f'{escape(heading)}<pre style="{style}">{told}</pre>'
 
 
 _WHOLE = {"width": "auto", "flex": "0 0 auto"}  # no text is cut
+
+
+def to_copy(heading: str, text: str) -> str:
+    """Return HTML of a text that one click selects as a whole, under a heading."""
+    style = "user-select: all; padding: 6px; white-space: pre-wrap; word-break: break-all;"
+    style += " background: var(--jp-layout-color2, #eee)"
+    return f'{escape(heading)}<pre tabindex="0" style="{style}">{escape(text)}</pre>'
 
 
 def button(text: str, tooltip: str, icon: str) -> ipw.Button:

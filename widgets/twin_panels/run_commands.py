@@ -10,6 +10,7 @@ import ipywidgets as ipw
 from physics_twins import background_run
 from physics_twins.notebooks import Notebook
 from physics_twins.parameters import FieldDescription
+from twin_panels.handover import to_copy
 
 N_POINTS = 5
 
@@ -61,8 +62,8 @@ class Commands:
         )
         axis = _axis(self._notebook.fields[over], values[over])
         self.sweep = shlex.join(["twins", "sweep", self._name, *fixed, "--grid", axis])
-        self._run_text.value = _text("In a terminal", self.run)
-        self._sweep_text.value = _text(f"At {N_POINTS} values of {over}", self.sweep)
+        self._run_text.value = to_copy("In a terminal:", self.run)
+        self._sweep_text.value = to_copy(f"At {N_POINTS} values of {over}:", self.sweep)
 
 
 def _axis(info: FieldDescription, value: float) -> str:
@@ -73,9 +74,3 @@ def _axis(info: FieldDescription, value: float) -> str:
     if info.kind is int:
         low, high = round(low), max(round(high), round(low) + N_POINTS - 1)
     return f"{info.name}={low:.10g}:{high:.10g}:{N_POINTS}"
-
-
-def _text(heading: str, text: str) -> str:
-    style = "user-select: all; white-space: pre-wrap; padding: 6px"
-    colour = "background: var(--jp-layout-color2, #eee)"
-    return f'{escape(heading)}:<pre tabindex="0" style="{style}; {colour}">{escape(text)}</pre>'

@@ -17,6 +17,7 @@ from physics_twins.runs import Run, RunError
 from twin_panels import run_views
 from twin_panels.background import Background
 from twin_panels.controls import in_red
+from twin_panels.handover import button
 from twin_panels.run_commands import Commands
 from twin_panels.run_controls import RunControls
 from twin_panels.run_where import Where
@@ -339,6 +340,6 @@ def _alert(sentence: str) -> str:
 
 
 def _button(text: str, tooltip: str, icon: str, do: Any) -> ipw.Button:
-    button = ipw.Button(description=text, tooltip=tooltip, icon=icon, layout={"width": "auto"})
-    button.on_click(lambda _: do())
-    return button
+    made = button(text, tooltip, icon)
+    made.on_click(lambda _: do())
+    return made
