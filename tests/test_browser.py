@@ -197,6 +197,49 @@ def test_figures_follow_the_labs_theme_and_a_reloaded_page_shows_the_frame_of_no
     title_says(page, "Dedispersed at 108 pc cm⁻³")
 
 
+# What is written into Bokeh's style sheets and legends, and all that Bokeh was asked to leave out.
+WATCH = """() => {
+  window.written = [];
+  const look = (root) => {
+    new MutationObserver((found) => found.forEach(({ target }) => {
+      const host = target.getRootNode().host?.className ?? "";
+      if (/bk-(Glyph|Legend)/.test(host) && target.tagName != "CANVAS") window.written.push(host);
+    })).observe(root, { subtree: true, childList: true, characterData: true });
+    root.querySelectorAll("*").forEach((e) => e.shadowRoot && look(e.shadowRoot));
+  };
+  look(document);
+  const { GlyphRendererView } = Bokeh.require("models/renderers/glyph_renderer");
+  const { VisualProperties } = Bokeh.require("core/visuals/visual");
+  return [window.Bokeh.twin_panels_spares, GlyphRendererView.prototype.update_position.length,
+          VisualProperties.prototype._get_css_value.toString().includes("known")];
+}"""
+
+
+@pytest.mark.parametrize("page", ["pulsar"], indirect=True)
+def test_a_move_draws_no_more_than_it_must_and_another_view_shows_the_frame_of_now(page):
+    """A panel is slow by work in the page that nobody sees; `benchmarks/panels.py` has the times."""
+    title_says(page, "Dedispersed at 56.77 pc cm⁻³")
+    assert page.evaluate(WATCH) == [True, 0, True]
+    page.evaluate("() => document.querySelectorAll('.noUi-target')[0].noUiSlider.set(0.3)")
+    title_says(page, "Dedispersed at 108 pc cm⁻³")
+    page.wait_for_timeout(500)
+    assert page.evaluate("() => window.written") == []
+
+    # One legend entry hides one curve, though it has no data of its own.
+    page.locator(".bk-Legend").get_by_text("true pulse").click()
+    hidden = "() => window.Bokeh.documents.at(-1)._all_models.values().toArray()"
+    hidden += (
+        ".some((m) => m.type == 'GlyphRenderer' && !m.visible && m.data_source.data.truth?.length)"
+    )
+    page.wait_for_function(hidden, timeout=20_000)
+
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:create-output-view')")
+    page.wait_for_function(
+        f"() => ({TITLES})().split('Dedispersed at 108 pc cm').length == 3", timeout=30_000
+    )
+    assert page.errors == []
+
+
 def button(page: Any, name: str) -> Any:
     """A button by all of its text; an icon is part of its name, and "Upload" holds "Load"."""
     return page.locator(".twin-panel button").filter(has_text=re.compile(rf"^\s*{name}\s*$"))

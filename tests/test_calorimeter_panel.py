@@ -251,7 +251,7 @@ def test_one_frame_is_sent_as_one_patch(panel):
     sent = []
     panel._canvas.send = lambda content, buffers=None: sent.append(content)
     panel.controls["energy_gev"].value = 3.0
-    assert len(sent) == 3  # header, metadata, content
+    assert len(sent) == 1
     panel.wait()
 
 

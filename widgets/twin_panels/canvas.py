@@ -2,28 +2,44 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from anywidget import AnyWidget
 from bokeh.core.json_encoder import serialize_json
 from bokeh.core.serialization import Serializer
+from bokeh.document import Document
 from bokeh.document.events import DocumentPatchedEvent
 from bokeh.models import LayoutDOM
-from jupyter_bokeh import BokehModel
-
-# The three texts of a patch in Bokeh's protocol are header, metadata and content.
-_HEADER, _METADATA = '{"msgid": "0", "msgtype": "PATCH-DOC"}', "{}"
+from traitlets import Unicode
 
 
-class Canvas(BokehModel):
+class Canvas(AnyWidget):
     """A live figure; within `one_patch`, all its changes are sent, and painted, at once.
 
-    `BokehModel` sends three messages for every changed property and two more for every array in it:
-    thirty for one frame of a panel, where this sends three.
+    Arrays travel as bytes, and what a reader changes in the page, such as a zoom, comes back. The side
+    of the page is `canvas.js`. (`jupyter_bokeh` sends thirty messages for a panel's frame, and its page
+    packs the whole frame again to send it back.)
     """
+
+    _esm = "\n".join(
+        Path(__file__).with_name(name).read_text() for name in ("page.js", "painting.js", "canvas.js")
+    )
+    _whole = Unicode().tag(sync=True)  # the document, for a page that has nothing yet
 
     def __init__(self, figure: LayoutDOM, **options: Any) -> None:
         self._held: list[DocumentPatchedEvent] | None = None
-        super().__init__(figure, **options)
+        self._document = figure.document or Document()
+        if figure.document is None:
+            self._document.add_root(figure)
+        super().__init__(**options)
+        self.refresh()
+        self._document.on_change_dispatch_to(self)
+        self.on_msg(self._told)
+
+    def refresh(self) -> None:
+        """Let pages that draw the figure from now on begin with the frame of now."""
+        self._whole = self._now()
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
         """Return what is synchronised; all of it is asked for by a page that was loaded anew.
@@ -31,9 +47,7 @@ class Canvas(BokehModel):
         That page must see the figure of now, not that of the beginning.
         """
         state = super().get_state(key, drop_defaults)
-        if key is None and "render_bundle" in state:
-            state["render_bundle"] = serialize_json(self._model_to_traits(self._model))
-        return state
+        return state | {"_whole": self._now()} if key is None else state
 
     @contextmanager
     def one_patch(self) -> Iterator[None]:
@@ -46,14 +60,33 @@ class Canvas(BokehModel):
             if events:
                 self._send_patch(events)
 
+    def _now(self) -> str:
+        self._document.models.flush_synced()
+        return serialize_json(self._document.to_json(deferred=False))
+
     def _document_patched(self, event: DocumentPatchedEvent) -> None:
-        if self._held is None or event.setter is self:
-            super()._document_patched(event)
+        if event.setter is self:
+            return
+        if self._held is None:
+            self._send_patch([event])
         else:
             self._held.append(event)
 
     def _send_patch(self, events: list[DocumentPatchedEvent]) -> None:
-        known = events[0].document.models.synced_references
-        content = {"events": Serializer(references=known, deferred=False).encode(events)}
-        for part in (_HEADER, _METADATA, serialize_json(content)):
-            self.send({"msg": "patch", "payload": part})
+        models = self._document.models
+        serializer = Serializer(references=models.synced_references)
+        encoded = serializer.encode(events)
+        models.flush_synced(lambda model: not serializer.has_ref(model))
+        buffers = serializer.buffers
+        patch = serialize_json({"events": encoded, "ids": [each.id for each in buffers]})
+        self.send({"patch": patch}, [each.to_bytes() for each in buffers])
+
+    def _told(self, _: Any, content: Any, __: Any) -> None:
+        """Take over what a reader changed, or send the whole to a page that missed some of it."""
+        if not isinstance(content, dict):
+            return
+        if content.get("whole"):
+            self.refresh()
+        if events := content.get("events"):
+            setter: Any = self
+            self._document.apply_json_patch({"events": events}, setter=setter)

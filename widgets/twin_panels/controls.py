@@ -193,7 +193,8 @@ def _number(
         if not following and abs(change["new"] - scale.position(entry.value)) > SLIDER_STEP / 2 + 1e-9:
             following = True
             number = scale.value(change["new"])
-            entry.value = round(number) if info.kind is int else number
+            with entry.hold_sync():  # the figure's frame is sent first
+                entry.value = round(number) if info.kind is int else number
             following = False
 
     def typed(change: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from bokeh.models import (
     ColumnDataSource,
     CustomJSHover,
     FixedTicker,
+    GlyphRenderer,
     HoverTool,
     LinearColorMapper,
     LogColorMapper,
@@ -57,10 +58,24 @@ def retitle(where: figure, text: str) -> None:
 
 
 def place_legend(where: figure) -> None:
-    """Put a figure's legend where it hides nothing and can be read in every theme."""
+    """Put a figure's legend where it hides nothing and can be read in every theme.
+
+    Its entries stand for what is drawn with no data of their own: Bokeh builds a legend anew whenever
+    data change that it can reach.
+    """
+    for item in where.legend.items:
+        item.renderers = [_stand_in(where, each) for each in item.renderers]  # pyright: ignore
     where.legend.update(location="top_right", click_policy="hide", background_fill_alpha=0.0)
     where.legend.update(padding=4, spacing=0, label_text_font_size="11px")
     where.legend.update(label_text_color=NEUTRAL, border_line_alpha=0.0)
+
+
+def _stand_in(where: figure, drawn: GlyphRenderer) -> GlyphRenderer:
+    """Return what looks the same and has nothing to draw; hiding it hides what is drawn."""
+    nothing = ColumnDataSource({name: [] for name in drawn.data_source.data})  # pyright: ignore
+    made = where.add_glyph(nothing, drawn.glyph.clone())
+    made.on_change("visible", lambda _, __, visible: drawn.update(visible=visible))
+    return made
 
 
 def fill(source: ColumnDataSource, columns: Mapping[str, NDArray[Any]]) -> None:

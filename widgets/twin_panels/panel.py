@@ -11,7 +11,7 @@ from bokeh.models import LayoutDOM
 from IPython.display import display
 
 from physics_twins import plots
-from twin_panels import page, theme
+from twin_panels import theme
 from twin_panels.canvas import Canvas
 from twin_panels.controls import Controls, Model, in_red
 from twin_panels.handover import Handover, button
@@ -50,7 +50,6 @@ class Panel(ABC, Generic[Model]):
         self.error, self.note = "", ""
         self._message, self._noted = ipw.HTML(), ipw.HTML()
         self.figure = self.build()
-        page.attach(self.figure)
         self._canvas = Canvas(self.figure)
         self.update(start)
         self._history = History(start)
@@ -119,7 +118,7 @@ class Panel(ABC, Generic[Model]):
 
     def _ipython_display_(self) -> None:
         plots.load_extension(again=False)
-        self._canvas.update_from_model(self.figure)  # the frame of now, not that of the beginning
+        self._canvas.refresh()
         display(self.widget)
 
     def _say(self, error: str) -> None:

@@ -72,7 +72,7 @@ class PulsarPanel(Panel[ObservationParameters]):
         observation = simulate_pulse(parameters, seed=self._seed, max_spectra=MAX_SPECTRA)
         dm_pc_cm3, client, seed = parameters.dm_pc_cm3, self._client, self._seed
         self._background.ask(lambda: _labels(parameters, seed, client))
-        return observation.assign(
+        return observation[["data", "pulse_time_s", "pulse_snr_ideal"]].assign(
             profile=dedispersed(observation, dm_pc_cm3),
             true_profile=dedispersed(observation, dm_pc_cm3, variable="pulses"),
         )

@@ -161,19 +161,23 @@ class Profiles:
         for whose, colour, told in (("flow", BLUE, "flow"), ("reference", GREEN, reference)):
             source = ColumnDataSource({"place": [], "mean": [], "low": [], "high": []})
             self.bands[name, whose] = source
-            label: dict[str, Any] = (
-                {"legend_label": f"{told}: mean and 68 % of showers"} if told else {}
-            )
+            label = _labelled(name, f"{told}: mean and 68 % of showers" if told else "")
             where.varea("place", "low", "high", source=source, color=colour, alpha=0.25, **label)
             dash = "dashed" if whose == "reference" else "solid"
             where.line("place", "mean", source=source, color=colour, line_dash=dash, **label)
         source = self.curves[name] = ColumnDataSource({"place": [], "percent": []})
-        style: dict[str, Any] = {"color": VERMILLION, "line_width": 1.5, "legend_label": "this shower"}
+        style: dict[str, Any] = {"color": VERMILLION, "line_width": 1.5}
+        style |= _labelled(name, "this shower")
         curve = where.step("place", "percent", source=source, mode="center", **style)
         tips = [("(mm)", "@place{0.0}"), ("this shower (%)", "@percent{0.00}")]
         where.add_tools(HoverTool(renderers=[curve], tooltips=tips, mode="vline"))
-        place_legend(where)
-        where.legend.visible = name == "longitudinal"  # the other figure has no room for it
+        if where.legend:
+            place_legend(where)
+
+
+def _labelled(name: str, label: str) -> dict[str, Any]:
+    """Return what gives a curve a label; only one of the figures has room for a legend."""
+    return {"legend_label": label} if label and name == "longitudinal" else {}
 
 
 def _ends(middles_mm: np.ndarray) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy import sparse
 
 N_PIXELS = 72  # across a shower: 8 to the widest ring, and rings and angles can be told apart
 # The part of showers that a band holds.
@@ -154,10 +155,22 @@ def unrolling(n_angles: int, n_rings: int, n_pixels: int) -> NDArray[np.float32]
 
 
 @lru_cache(maxsize=8)
-def _strips(n_angles: int, n_rings: int, n_pixels: int) -> tuple[NDArray[np.float32], ...]:
-    """Return which part of each cell's area lies at each x, and at each y."""
-    weights = unrolling(n_angles, n_rings, n_pixels).reshape(-1, n_pixels, n_pixels)
-    return weights.sum(axis=2), weights.sum(axis=1)
+def _spreads(n_angles: int, n_rings: int, n_pixels: int) -> tuple[sparse.csr_array, ...]:
+    """Return which part of each cell's area lies in each pixel, at each x, and at each y.
+
+    A cell covers few pixels: sparse products are quicker, and start none of the threads that would then
+    wait for more, and keep a core from a browser that draws.
+    """
+    weights = unrolling(n_angles, n_rings, n_pixels)
+    square = weights.reshape(-1, n_pixels, n_pixels)
+    parts = weights, square.sum(axis=2), square.sum(axis=1)
+    return tuple(sparse.csr_array(np.ascontiguousarray(part.T)) for part in parts)
+
+
+def _spread(cells: NDArray[np.float32], weights: sparse.csr_array) -> NDArray[np.float32]:
+    """Return energies of cells, shape (..., cell), spread over pixels, shape (..., pixel)."""
+    spread = weights @ cells.reshape(-1, cells.shape[-1]).T
+    return spread.T.reshape(*cells.shape[:-1], -1)
 
 
 def _edges_mm(radius_mm: NDArray[np.float64], n_pixels: int) -> NDArray[np.float64]:
@@ -194,8 +207,9 @@ def _of_rings(
     radius_mm = showers["radius"].values
     unrolled = cells.shape[-2], len(radius_mm), n_pixels
     flat = cells.reshape(*cells.shape[:-2], -1)
-    front = (flat.sum(axis=-2) @ unrolling(*unrolled)).reshape(*flat.shape[:-2], n_pixels, n_pixels)
-    side, top = (np.swapaxes(flat @ strip, -1, -2) for strip in _strips(*unrolled))
+    across, at_x, at_y = _spreads(*unrolled)
+    front = _spread(flat.sum(axis=-2), across).reshape(*flat.shape[:-2], n_pixels, n_pixels)
+    side, top = (np.swapaxes(_spread(flat, each), -1, -2) for each in (at_x, at_y))
     edges_mm = _edges_mm(radius_mm, n_pixels)
     middles_mm = (edges_mm[1:] + edges_mm[:-1]) / 2
     return (side, top, front), {"x": middles_mm, "y": middles_mm, "depth": showers["depth"].values}
