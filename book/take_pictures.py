@@ -43,7 +43,7 @@ PANELS: dict[str, tuple[str, str, str]] = {
     "calorimeter": (
         "from twin_panels.calorimeter import CalorimeterPanel\n"
         "panel = CalorimeterPanel(); panel.controls['energy_gev'].value = 60.0",
-        "of 60 GeV are seen",
+        "of 60 GeV seen",
         "300 showers of the flow at 60 GeV",
     ),
 }

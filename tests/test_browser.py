@@ -106,7 +106,7 @@ def test_the_panel_draws_and_follows_slider_and_typed_value(page):
 @pytest.mark.parametrize("page", ["calorimeter"], indirect=True)
 def test_the_calorimeters_panel_draws_follows_and_says_what_it_does_not_know(page):
     page.wait_for_function(f"() => ({PIXELS})().filter((colours) => colours > 100).length >= 3")
-    title_says(page, "of 10 GeV are seen")
+    title_says(page, "of 10 GeV seen")
     # The band comes by itself, from the thread that draws it.
     page.wait_for_selector("text=300 showers of the flow at 10 GeV, 15°, 1.4 mm", timeout=60_000)
 
@@ -120,7 +120,7 @@ def test_the_calorimeters_panel_draws_follows_and_says_what_it_does_not_know(pag
     entry.fill("500")
     entry.press("Enter")
     page.wait_for_selector("text=energy_gev = 500 GeV is outside 1 to 100 GeV", timeout=20_000)
-    title_says(page, "of 10 GeV are seen")
+    title_says(page, "of 10 GeV seen")
     assert page.errors == []
 
 

@@ -78,6 +78,7 @@ def test_what_the_legend_hides_is_hidden_although_its_entries_have_no_data(made)
     (entry,) = where.legend.items
     (stand_in,) = entry.renderers
     assert source not in where.legend.references()
+    assert [len(column) for column in stand_in.data_source.data.values()] == [1, 1]
     stand_in.visible = False
     assert not line.visible
 

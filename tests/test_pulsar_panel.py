@@ -103,6 +103,15 @@ def test_a_readers_zoom_is_kept_and_reset_gives_it_back(panel):
     assert time.end < 100.0
 
 
+def test_a_bright_pulse_does_not_pass_for_noise(panel):
+    """The profile is in the noise's own standard deviations, so that the truth can stand beside it."""
+    data = panel.compute(ObservationParameters(fluence_jy_ms=9.0, n_bits=32))
+    truth = data["true_profile"].values
+    bright = truth > 0.3 * truth.max()
+    seen = (data["profile"].values * truth)[bright].sum() / (truth**2)[bright].sum()
+    assert seen == pytest.approx(1, abs=0.03)
+
+
 def test_one_frame_is_sent_as_one_patch(panel):
     sent = []
     panel._canvas.send = lambda content, buffers=None: sent.append(content)

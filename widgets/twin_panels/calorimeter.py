@@ -128,7 +128,7 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
         part = float(data["longitudinal"].sum())
         retitle(
             self.profiles.longitudinal,
-            f"Along the path: {100 * part:.1f} % of {energy_gev:.3g} GeV are seen",
+            f"Along the path: {100 * part:.1f} % of {energy_gev:.3g} GeV seen",
         )
         self._tell_audit(energy_gev, theta_deg, absorber_mm)
 

@@ -49,6 +49,7 @@ def frame(*, x: str, y: str, height: int, **options: Any) -> figure:
         **(usual | options),
     )
     made.toolbar.logo = None
+    made.title.text_font_size = "12px"  # pyright: ignore
     return made
 
 
@@ -71,8 +72,11 @@ def place_legend(where: figure) -> None:
 
 
 def _stand_in(where: figure, drawn: GlyphRenderer) -> GlyphRenderer:
-    """Return what looks the same and has nothing to draw; hiding it hides what is drawn."""
-    nothing = ColumnDataSource({name: [] for name in drawn.data_source.data})  # pyright: ignore
+    """Return what looks the same and draws nothing; hiding it hides what is drawn."""
+    names = drawn.data_source.data  # pyright: ignore[reportAttributeAccessIssue]
+    nothing = ColumnDataSource(
+        {name: [np.nan] for name in names}
+    )  # a legend needs one point to stand for
     made = where.add_glyph(nothing, drawn.glyph.clone())
     made.on_change("visible", lambda _, __, visible: drawn.update(visible=visible))
     return made

@@ -161,7 +161,7 @@ class Profiles:
         for whose, colour, told in (("flow", BLUE, "flow"), ("reference", GREEN, reference)):
             source = ColumnDataSource({"place": [], "mean": [], "low": [], "high": []})
             self.bands[name, whose] = source
-            label = _labelled(name, f"{told}: mean and 68 % of showers" if told else "")
+            label = _labelled(name, f"{told}: mean and 68 %" if told else "")
             where.varea("place", "low", "high", source=source, color=colour, alpha=0.25, **label)
             dash = "dashed" if whose == "reference" else "solid"
             where.line("place", "mean", source=source, color=colour, line_dash=dash, **label)

@@ -20,6 +20,8 @@ N_LEVEL_CELLS = 256
 # A cell is interference above so many standard deviations; a run of eight cells likewise.
 BURST_SIGMA = 5.5
 RUN_CELLS = 8
+# A cell is quiet within so many standard deviations of mean and variance.
+QUIET_SIGMA = 3.0
 # Variance inside a cell over the channel's own, in standard deviations.
 ROUGH_SIGMA = 9.0
 # What neighbours see too, up to this factor, is no narrow-band interference.
@@ -104,6 +106,27 @@ def measure_cells(spectra: NDArray[Any], *, drift: float, memory: CellMemory | N
     usual = np.median(scatter[alive]) if alive.any() else 1.0
     bad = dead | (scatter > BAD_SCATTER * max(usual, 1.0)) | (removed.mean(axis=0) > BAD_FRACTION)
     return Cells(level, np.where(dead, 0, sigma), excess, baseline, rough, removed, bad)
+
+
+def quiet_noise(spectra: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return each channel's level and noise in counts, whatever bright pulse or impulse is in a part.
+
+    `measure_cells` averages over all that is no interference, pulses too: in spectra that are long
+    beside a pulse that is more precise, in those of a frame or two a pulse would hide in noise that it
+    made itself.
+
+    Args:
+        spectra: Counts, shape (time, channel), at least four cells long.
+    """
+    shape = len(spectra) // CELL, spectra.shape[1]
+    mean, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    _moments(np.ascontiguousarray(spectra), mean, variance)
+    level, sigma = _quiet_level(mean, variance)
+    near = np.abs(mean - level) <= QUIET_SIGMA / np.sqrt(CELL) * sigma
+    near &= np.abs(variance - sigma**2) <= QUIET_SIGMA * np.sqrt(2 / (CELL - 1)) * sigma**2
+    n_near = near.sum(axis=0)
+    power = np.where(near, variance, 0).sum(axis=0) / np.maximum(n_near, 1)
+    return level, np.where(n_near > 0, np.sqrt(power), sigma).astype(np.float32)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.searching.cells import CELL, MIN_CELLS, measure_cells
+from physics_twins.pulsar.searching.cells import CELL, MIN_CELLS, measure_cells, quiet_noise
 from physics_twins.pulsar.searching.impulses import find_impulses
 from physics_twins.pulsar.searching.normalisation import normalise_into, normalised, normalised_shape
 
@@ -70,7 +70,7 @@ def normalise(spectra: NDArray[Any]) -> NDArray[np.float32]:
     if len(spectra) < MIN_CELLS * CELL:
         level, sigma = spectra.mean(axis=0), spectra.std(axis=0)
     else:
-        cells = measure_cells(spectra, drift=0.0)
-        level, sigma = cells.level, cells.sigma
+        level, sigma = quiet_noise(spectra)
+        sigma = np.where(sigma <= 1e-6 * np.abs(level), 0, sigma)
     inverse = np.where(sigma > 0, 1 / np.where(sigma > 0, sigma, 1), 0)
     return np.ascontiguousarray(((spectra - level) * inverse).T, dtype=np.float32)
