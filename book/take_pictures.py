@@ -42,9 +42,10 @@ PANELS: dict[str, tuple[str, str, str]] = {
     ),
     "calorimeter": (
         "from twin_panels.calorimeter import CalorimeterPanel\n"
-        "panel = CalorimeterPanel(); panel.controls['energy_gev'].value = 60.0",
+        "panel = CalorimeterPanel(); panel.controls['energy_gev'].value = 60.0\n"
+        "panel.wait(); panel.geant4.fire()",
         "of 60 GeV seen",
-        "300 showers of the flow at 60 GeV",
+        "40 of 40 showers of Geant4",
     ),
 }
 # Figures of the report, in its order.

@@ -116,6 +116,11 @@ def test_the_calorimeters_panel_draws_follows_and_says_what_it_does_not_know(pag
     page.wait_for_function("() => window.image.data.image !== window.before")
     page.wait_for_selector("text=300 showers of the flow at 10 GeV, 30°, 1.4 mm", timeout=60_000)
 
+    button(page, "Geant4 here").click()
+    page.wait_for_selector("text=of 40 showers of Geant4", timeout=90_000)
+    button(page, "Stop Geant4").click()
+    button(page, "Geant4 here").wait_for(timeout=20_000)
+
     entry = page.locator(".widget-text input[type=number]").first
     entry.fill("500")
     entry.press("Enter")

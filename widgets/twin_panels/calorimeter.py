@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import ipywidgets as ipw
 import numpy as np
 import xarray as xr
 from bokeh.layouts import column, row
@@ -21,6 +22,7 @@ from twin_panels.background import Background, sentence
 from twin_panels.controls import Controls
 from twin_panels.farmed import farmed
 from twin_panels.figures import retitle
+from twin_panels.geant4_here import N_SHOWERS, Geant4Here
 from twin_panels.panel import Panel
 from twin_panels.shower_views import Profiles, Views
 
@@ -51,7 +53,7 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
 
     The shower has one seed: it moves with the sliders as far as the flow is continuous. Bands show
     what showers of this energy, angle and absorber are like: the flow's, drawn beside the kernel's
-    work, and those of a reference, taken from its showers nearby.
+    work, and Geant4's, fired at the press of a button or taken from a reference's showers nearby.
 
     Args:
         start: Parameters to begin with.
@@ -60,7 +62,8 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
             angles.
         audits: From `audit`, the newest last: what they say of this energy and angle is told.
         state: The twin's state, whose health is told.
-        client: A Dask client whose workers draw the flow's band; without one a thread does.
+        client: A Dask client whose workers draw the flow's band and fire Geant4; without one a thread
+            and processes of this machine do.
         seed: Of the shower shown.
     """
 
@@ -88,6 +91,7 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
         self._reference = None if reference is None else profiles(reference)
         self._told: dict[str, str] = {}
         self._background = Background(self._show_band)
+        self.geant4 = Geant4Here(self._one, self._show_fired, client=client, seed=seed)
         ranges = found.ranges if (found := self._found()) else {}
         ends = {name: (low, high) for name, (low, high) in ranges.items() if low < high}
         start = (start or _usual(found)).replace(**_ONE)
@@ -101,6 +105,10 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
         right = (self.views.front, self.profiles.lateral)
         columns = column(*left, sizing_mode="stretch_width"), column(*right)
         return row(*columns, sizing_mode="stretch_width", max_width=MAX_WIDTH)
+
+    def extras(self) -> dict[str, ipw.Button]:
+        """Return the button that fires Geant4 at what is shown."""
+        return {"Geant4 here": self.geant4.button}
 
     def compute(self, parameters: CalorimeterParameters) -> xr.Dataset:
         """Return one shower of the flow from three sides, with its profiles.
@@ -121,6 +129,7 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
         """Bring the figures to a new shower."""
         energy_gev, theta_deg = float(data["energy_gev"]), float(data["theta_deg"])
         absorber_mm = data.attrs["absorber_mm"]
+        self.geant4.moved()
         self.views.show(data, theta_deg)
         self.profiles.show(data)
         self.views.depth.follow(0.0, data.attrs["deepest_mm"])
@@ -154,6 +163,22 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
         else:
             self._tell_of("band", f"The flow's band is not drawn: {sentence(result)}")
 
+    def _one(self) -> CalorimeterParameters:
+        return self.parameters.replace(**_ONE)
+
+    def _show_fired(self, result: xr.Dataset | Exception | None) -> None:
+        """Show Geant4's own band here, in place of a reference's from nearby."""
+        if isinstance(result, Exception):
+            self._tell_of("reference", f"Geant4 is not fired: {sentence(result)}")
+            return
+        with self._canvas.one_patch():
+            self.profiles.show_band("reference", None if result is None else bands(result))
+        if result is None:
+            self._tell_of("reference", "")
+            return
+        n, made_by = result.sizes["shower"], str(result.attrs["made_by"]).split(",")[0]
+        self._tell_of("reference", f"Green: {n} of {N_SHOWERS} showers of {made_by} here.")
+
     def _show_reference(self, energy_gev: float, theta_deg: float, absorber_mm: float) -> None:
         if self._reference is None:
             return
@@ -166,7 +191,7 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
 
     def _reference_name(self) -> str:
         known = self._reference
-        return "" if known is None else str(known.attrs.get("made_by", "reference")).split(",")[0]
+        return "Geant4" if known is None else str(known.attrs.get("made_by", "reference")).split(",")[0]
 
     def _tell_audit(self, energy_gev: float, theta_deg: float, absorber_mm: float) -> None:
         told = []

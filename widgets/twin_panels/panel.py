@@ -58,7 +58,7 @@ class Panel(ABC, Generic[Model]):
         self.controls.observe(self.update)
         self.controls.observe(lambda _: self._history.rest())
         self.handover = Handover(self.controls, self.notebook, self.use)
-        self.buttons = self._steps | self.handover.buttons
+        self.buttons = self._steps | self.extras() | self.handover.buttons
         self.widget = self._arranged()
 
     @abstractmethod
@@ -72,6 +72,10 @@ class Panel(ABC, Generic[Model]):
     @abstractmethod
     def show(self, data: xr.Dataset) -> None:
         """Bring the figure to what `compute` returned."""
+
+    def extras(self) -> dict[str, ipw.Button]:
+        """Return a twin's own buttons by what is written on them; none by default."""
+        return {}
 
     @property
     def parameters(self) -> Model:
@@ -133,7 +137,9 @@ class Panel(ABC, Generic[Model]):
 
     def _arranged(self) -> ipw.Box:
         """Return controls beside the figure; where there is no room for both, above it."""
-        beneath = ipw.VBox([ipw.HBox(tuple(self._steps.values())), self.handover.widget])
+        own = self.buttons.keys() - self._steps.keys() - self.handover.buttons.keys()
+        rows = [self._steps.values(), [self.buttons[name] for name in self.buttons if name in own]]
+        beneath = ipw.VBox([ipw.HBox(tuple(row)) for row in rows if row] + [self.handover.widget])
         left = ipw.Box([self.controls.widget, beneath], layout=_WRAPPED | {"flex": "1 1 320px"})
         shown = [self._message, self._noted, self._canvas, self.handover.shown]
         # It grows a thousand times as much as the controls: all of the room is its own.
