@@ -30,6 +30,8 @@ FIND_IMAGE = """() => {
 }"""
 TITLES = """() => window.Bokeh.documents.flatMap((d) => [...d._all_models.values()])
   .filter((m) => m.type == "Title").map((m) => m.text).join("; ")"""
+ENTERED = "() => Number(document.querySelector('.widget-text input[type=number]').value)"
+FIRST_ENTRY = f"(text) => ({ENTERED})() == Number(text)"
 
 # The brightness of the corners of figures, where nothing but their ground is.
 CORNER = """() => {
@@ -61,7 +63,7 @@ def page(browser: Any, lab: Lab, tmp_path: Path, request: pytest.FixtureRequest)
     """A tab with a panel; what it shows in the end is left beside the test's files."""
     tab = lab.open(browser, f"{request.param}.ipynb")
     run_all_cells(tab)
-    tab.wait_for_function(FIND_IMAGE, timeout=90_000)
+    tab.wait_for_function(FIND_IMAGE, timeout=240_000)  # in a new clone the flow is compiled first
     yield tab
     tab.screenshot(path=tmp_path / "panel.png")
     tab.close()
@@ -81,7 +83,7 @@ def test_the_panel_draws_and_follows_slider_and_typed_value(page):
     title_says(page, "Dedispersed at 108 pc cm⁻³")
     assert page.evaluate("() => window.image.data.image !== window.before")
     entry = page.locator(".widget-text input[type=number]").first
-    assert entry.input_value() == "108"
+    page.wait_for_function(FIRST_ENTRY, arg="108", timeout=20_000)  # it comes after the frame
 
     # A reader zooms; the kernel must hear of it, or its next frame would undo it.
     page.evaluate("() => { window.waterfall.x_range.setv({ start: 10, end: 20 }); }")
@@ -148,7 +150,7 @@ def test_undo_files_and_keys_do_what_a_hand_does(page, tmp_path):
     entry = page.locator(".widget-text input[type=number]").first
     page.keyboard.press("ArrowRight")
     page.wait_for_function(f"() => !({TITLES})().includes('Dedispersed at 56.77 ')", timeout=20_000)
-    assert float(entry.input_value()) > 56.77
+    page.wait_for_function(f"() => ({ENTERED})() > 56.77", timeout=20_000)
     # Tab goes from a slider to its own entry.
     page.keyboard.press("Tab")
     assert entry.evaluate("(input) => input == document.activeElement")
