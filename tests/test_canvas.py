@@ -47,6 +47,18 @@ def test_a_change_outside_a_patch_travels_alone_and_no_change_does_not(made):
     assert len(sent) == 1
 
 
+def test_a_patch_within_a_patch_travels_with_it(made):
+    where, source, _, canvas, sent = made
+    with canvas.one_patch():
+        where.title.text = "first"
+        with canvas.one_patch():
+            fill(source, {"x": np.zeros(1), "y": np.zeros(1)})
+        where.title.text = "last"
+    ((content, _),) = sent
+    events = json.loads(content["patch"])["events"]
+    assert [event.get("new") for event in events] == ["first", None, "last"]
+
+
 def test_what_a_reader_changes_comes_to_the_figure_and_is_not_sent_back(made):
     where, _, _, canvas, sent = made
     where.x_range.update(start=0.0, end=1.0)

@@ -58,7 +58,10 @@ def test_the_band_is_that_of_geant4_at_what_is_shown_until_the_panel_moves(panel
     expected = 100 * known["longitudinal"].mean("shower").values
     np.testing.assert_allclose(band(panel), expected, rtol=1e-5)
 
+    sent = []
+    panel._canvas.send = lambda content, buffers=None: sent.append(content)
     panel.controls["theta_deg"].value = 20.0
+    assert len(sent) == 1
     assert len(band(panel)) == 0
     assert "Green" not in panel.note
 

@@ -20,9 +20,9 @@ from physics_twins.models import ModelError
 from physics_twins.twin import TwinState
 from twin_panels.background import Background, sentence
 from twin_panels.controls import Controls
-from twin_panels.farmed import farmed
+from twin_panels.farmed import farmed, growing
 from twin_panels.figures import retitle
-from twin_panels.geant4_here import N_SHOWERS, Geant4Here
+from twin_panels.geant4_here import FIRE, N_SHOWERS, Geant4Here
 from twin_panels.panel import Panel
 from twin_panels.shower_views import Profiles, Views
 
@@ -108,7 +108,7 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
 
     def extras(self) -> dict[str, ipw.Button]:
         """Return the button that fires Geant4 at what is shown."""
-        return {"Geant4 here": self.geant4.button}
+        return {FIRE: self.geant4.button}
 
     def compute(self, parameters: CalorimeterParameters) -> xr.Dataset:
         """Return one shower of the flow from three sides, with its profiles.
@@ -231,15 +231,11 @@ def _bands(
     flow: ShowerFlow, parameters: CalorimeterParameters, seed: int, client: Any
 ) -> Iterator[_Band | None]:
     """Yield the flow's band, of more showers each time."""
-    asked, parts = parameters.replace(n_showers=N_PART), []
+    asked = parameters.replace(n_showers=N_PART)
     calls = [partial(_drawn, flow, asked, seed + 1 + n) for n in range(N_BAND // N_PART)]
-    for part in farmed(client, calls) if client else (call() for call in calls):
-        if part is None:
-            yield None
-            continue
-        parts.append(part)
-        known: Any = xr.concat(parts, "shower", join="override", combine_attrs="override")
-        yield _Band(parameters, bands(known))
+    drawn = farmed(client, calls) if client else (call() for call in calls)
+    for known in growing(drawn, "shower"):
+        yield None if known is None else _Band(parameters, bands(known))
 
 
 def _drawn(flow: ShowerFlow, parameters: CalorimeterParameters, seed: int) -> xr.Dataset:

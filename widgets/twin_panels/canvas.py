@@ -51,7 +51,10 @@ class Canvas(AnyWidget):
 
     @contextmanager
     def one_patch(self) -> Iterator[None]:
-        """Collect the figure's changes, and send them at the end."""
+        """Collect the figure's changes, and send them at the end; of the outermost where they nest."""
+        if self._held is not None:
+            yield
+            return
         self._held = []
         try:
             yield

@@ -1,9 +1,10 @@
 """Calls that a panel hands to Dask workers: results as they come, cancelled once not wanted."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import xarray as xr
 from distributed import CancelledError, KilledWorker, wait
 
 HEARTBEAT_S = 0.1  # so often a caller may say that it has lost interest
@@ -49,6 +50,18 @@ def farmed(
     finally:
         for future in futures:
             future.cancel()
+
+
+def growing(parts: Iterable[xr.Dataset | None], dim: str) -> Iterator[xr.Dataset | None]:
+    """Yield all parts that have come, joined along a dimension, and None while there is nothing new."""
+    come: list[Any] = []
+    for part in parts:
+        if part is None:
+            yield None
+            continue
+        come.append(part)
+        joined: Any = xr.concat(come, dim, join="override", combine_attrs="override")
+        yield joined
 
 
 def _results(client: Any, futures: list[Any], no_worker_s: float) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from physics_twins.calorimeter import simulate
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.projections import profiles
 from twin_panels.background import Background
-from twin_panels.farmed import farmed
+from twin_panels.farmed import farmed, growing
 from twin_panels.handover import button
 
 N_SHOWERS, N_PART = 40, 5
@@ -90,15 +90,8 @@ def _fired(parameters: CalorimeterParameters, seed: int, client: Any) -> Iterato
     """Yield the profiles of more showers each time, None while there is nothing new."""
     firsts = range(0, parameters.n_showers, N_PART)
     calls = [partial(_part, parameters, seed, first) for first in firsts]
-    parts: list[Any] = []
     with nullcontext(client) if client else clusters.connect("local") as workers:
-        for part in farmed(workers, calls):
-            if part is None:
-                yield None
-                continue
-            parts.append(part)
-            known: Any = xr.concat(parts, "shower", join="override", combine_attrs="override")
-            yield known
+        yield from growing(farmed(workers, calls), "shower")
 
 
 def _part(parameters: CalorimeterParameters, seed: int, first: int) -> xr.Dataset:

@@ -58,8 +58,9 @@ class Panel(ABC, Generic[Model]):
         self.controls.observe(self.update)
         self.controls.observe(lambda _: self._history.rest())
         self.handover = Handover(self.controls, self.notebook, self.use)
-        self.buttons = self._steps | self.extras() | self.handover.buttons
-        self.widget = self._arranged()
+        own = self.extras()
+        self.buttons = self._steps | own | self.handover.buttons
+        self.widget = self._arranged(own)
 
     @abstractmethod
     def build(self) -> LayoutDOM:
@@ -135,11 +136,10 @@ class Panel(ABC, Generic[Model]):
             self.note = note
             self._noted.value = f'<div style="line-height: 1.3">{escape(note)}</div>' if note else ""
 
-    def _arranged(self) -> ipw.Box:
+    def _arranged(self, own: dict[str, ipw.Button]) -> ipw.Box:
         """Return controls beside the figure; where there is no room for both, above it."""
-        own = self.buttons.keys() - self._steps.keys() - self.handover.buttons.keys()
-        rows = [self._steps.values(), [self.buttons[name] for name in self.buttons if name in own]]
-        beneath = ipw.VBox([ipw.HBox(tuple(row)) for row in rows if row] + [self.handover.widget])
+        rows = [ipw.HBox(tuple(each.values())) for each in (self._steps, own) if each]
+        beneath = ipw.VBox([*rows, self.handover.widget])
         left = ipw.Box([self.controls.widget, beneath], layout=_WRAPPED | {"flex": "1 1 320px"})
         shown = [self._message, self._noted, self._canvas, self.handover.shown]
         # It grows a thousand times as much as the controls: all of the room is its own.

@@ -92,7 +92,7 @@ def measure_cells(spectra: NDArray[Any], *, drift: float, memory: CellMemory | N
     excess, rough, baseline, steady, runs, removed = memory.arrays(*shape)
     _moments(np.ascontiguousarray(spectra), excess, rough)
     level, sigma = _quiet_level(excess, rough)
-    dead = sigma <= 1e-6 * (np.abs(level) + 1e-30)
+    dead = _constant(level, sigma)
     inverse = np.where(dead, 0, 1 / np.where(dead, 1, sigma)).astype(np.float32)
     _standardise(excess, rough, level, inverse)
     _baseline(excess, baseline)
@@ -111,6 +111,8 @@ def measure_cells(spectra: NDArray[Any], *, drift: float, memory: CellMemory | N
 def quiet_noise(spectra: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return each channel's level and noise in counts, whatever bright pulse or impulse is in a part.
 
+    The noise of a constant channel is 0.
+
     `measure_cells` averages over all that is no interference, pulses too: in spectra that are long
     beside a pulse that is more precise, in those of a frame or two a pulse would hide in noise that it
     made itself.
@@ -126,7 +128,13 @@ def quiet_noise(spectra: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.
     near &= np.abs(variance - sigma**2) <= QUIET_SIGMA * np.sqrt(2 / (CELL - 1)) * sigma**2
     n_near = near.sum(axis=0)
     power = np.where(near, variance, 0).sum(axis=0) / np.maximum(n_near, 1)
-    return level, np.where(n_near > 0, np.sqrt(power), sigma).astype(np.float32)
+    sigma = np.where(n_near > 0, np.sqrt(power), sigma).astype(np.float32)
+    return level, np.where(_constant(level, sigma), np.float32(0), sigma)
+
+
+def _constant(level: NDArray[np.float32], sigma: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the channels whose noise is no more than a rounding of their level."""
+    return sigma <= 1e-6 * (np.abs(level) + 1e-30)
 
 
 @numba.njit(cache=True, nogil=True)

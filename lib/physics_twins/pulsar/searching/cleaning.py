@@ -71,6 +71,5 @@ def normalise(spectra: NDArray[Any]) -> NDArray[np.float32]:
         level, sigma = spectra.mean(axis=0), spectra.std(axis=0)
     else:
         level, sigma = quiet_noise(spectra)
-        sigma = np.where(sigma <= 1e-6 * np.abs(level), 0, sigma)
     inverse = np.where(sigma > 0, 1 / np.where(sigma > 0, sigma, 1), 0)
     return np.ascontiguousarray(((spectra - level) * inverse).T, dtype=np.float32)
