@@ -54,7 +54,7 @@ def test_nothing_names_a_folder_of_some_machine_or_a_gpu(name):
 
 def test_torch_is_the_build_without_gpu_and_nothing_is_for_developers():
     assert "pytorch-cpu" in names()
-    assert not {"pytorch", "pytest", "ruff", "jupyter-book", "mlflow-skinny"} & set(names())
+    assert not {"pytorch", "pytest", "ruff", "jupyter-book"} & set(names())
 
 
 def installed_bytes(names: list[str]) -> float:

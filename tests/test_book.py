@@ -15,10 +15,13 @@ import pages
 import pytest
 import reading
 import reference
+import small_models
 import yaml
 from nbclient import NotebookClient
 from pygments.lexers import PythonLexer
 from pygments.token import Error
+
+from physics_twins import models
 
 BOOK = Path(build.__file__).parent
 NOTEBOOKS = BOOK.parent / "notebooks"
@@ -403,12 +406,35 @@ def test_the_example_of_a_training_trains_and_keeps_a_model_that_opens(tmp_path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PHYSICS_TWINS_RUNS", str(tmp_path / "runs"))
     page = (BOOK / "training.md").read_text().replace("max_steps=2000", "max_steps=20")
-    training, _, keeping = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    training, _, keeping, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names: dict = {}
     exec(training, names)
     exec(keeping.replace(", example=torch.randn(4, 8)", ""), names)
     assert names["models"].find("sum-of-eight").metrics["error"].value == 0.021
     assert names["trained"].n_steps == 20
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
+def test_the_recipe_copies_a_model_to_mlflow_with_parameters_metrics_hash_and_files(
+    tmp_path, monkeypatch
+):
+    from mlflow import MlflowClient
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    saved = small_models.save("sum-of-eight")
+    recipe = re.findall(r"```python\n(.*?)```", (BOOK / "training.md").read_text(), re.DOTALL)[-1]
+    names: dict = {}
+    exec(recipe, names)
+    client = MlflowClient()
+    run = client.get_run(names["run"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"learning_rate": "0.001", "n_epochs": "3"}
+    assert run.data.metrics == {"accuracy": 0.97, "width_error_s": 0.002}
+    copied = client.download_artifacts(names["run"], "model", str(tmp_path))
+    assert models.open_model(Path(copied)).manifest_sha256 == saved.manifest_sha256
 
 
 def test_every_signature_of_the_reference_is_python_to_a_highlighter():

@@ -12,13 +12,12 @@ from typer.testing import CliRunner
 from physics_twins import model_registry
 from physics_twins.cli import app
 
-SLOW_IMPORTS = ("torch", "numpy", "xarray", "dask", "distributed", "papermill", "onnx", "mlflow")
+SLOW_IMPORTS = ("torch", "numpy", "xarray", "dask", "distributed", "papermill", "onnx")
 
 
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch, no_shipped_models):
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "models"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "models"
 
@@ -132,7 +131,6 @@ def test_a_model_goes_to_a_zip_file_and_comes_from_it(twins, tmp_path, monkeypat
         (("verify", "classifier/9"), "no version 9"),
         (("import", "missing.zip"), "missing.zip"),
         (("import", "slip.zip"), "no plain file name"),
-        (("mirror", "classifier"), "MLFLOW_TRACKING_URI"),
     ],
 )
 def test_what_is_wrong_is_refused_in_one_line_with_status_2(process, arguments, part, tmp_path):

@@ -17,7 +17,6 @@ def root(tmp_path, monkeypatch):
     (project / "notebooks" / "pulsar" / "1_simulate.ipynb").touch()
     monkeypatch.chdir(project)
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "mine"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path / "mine"
 
 

@@ -16,7 +16,6 @@ from physics_twins.models import ModelError
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "mine"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "mine"
 

@@ -25,7 +25,6 @@ FILES = ["README.md", "config.json", "manifest.json", "manifest.sha256", "model.
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch, no_shipped_models):
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "models"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "models"
 

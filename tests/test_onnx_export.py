@@ -19,7 +19,6 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "models"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path / "models"
 
 

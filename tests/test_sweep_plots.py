@@ -237,40 +237,6 @@ def study() -> tuple[xr.Dataset, Verdict]:
     return trial_table.dataset(PLAN, trials, {}), verdict(trials[1])
 
 
-def test_values_lie_where_their_axis_says(study):
-    trials, found = study
-    figure = study_plots.parallel_coordinates(trials, found)
-    best = figure.Curve.Best_trial["y"]
-    # 10 of 0..10; 1 of 0.01..100 in factors; 3 of 1..5; the first of two words; the second of two.
-    np.testing.assert_allclose(best, [1.0, 0.5, 0.5, 0.0, 1.0, 0.0], atol=1e-12)
-    assert figure.Curve.Defaults["y"][0] == pytest.approx(0.25)
-    labels = set(figure.Labels.I["tick"])
-    assert {"0", "10", "0.01", "100", "wet", "dry", "False", "True", "2", "3"} <= labels
-
-
-def test_whole_numbers_have_whole_ticks(study):
-    trials, found = study
-    trials["n"].attrs["high"] = 4
-    labels = study_plots.parallel_coordinates(trials, found).Labels.I
-    assert set(labels["tick"][labels["x"].astype(int) == 2]) == {"1", "2", "3", "4"}
-
-
-def test_each_complete_trial_is_one_line_with_its_values_under_the_mouse(study):
-    figure = study_plots.parallel_coordinates(*study)
-    (lines,) = list(figure.Contours)
-    assert len(lines.split()) == 3
-    assert [str(d) for d in lines.vdims] == ["value", "trial", *POINT]
-    drawn(figure)
-
-
-def test_defaults_outside_the_search_leave_their_axis_out(study):
-    trials, found = study
-    outside = verdict(found.best, baseline_point=POINT | {"place_m": 50.0})
-    y = study_plots.parallel_coordinates(trials, outside).Curve.Defaults["y"]
-    assert np.isnan(y[0])
-    assert np.isfinite(y[1:]).all()
-
-
 def test_the_history_has_the_best_so_far_the_defaults_and_the_fresh_seeds(study):
     figure = study_plots.history(*study)
     model = drawn(figure)
@@ -285,15 +251,13 @@ def test_a_study_of_which_everything_failed_is_told_in_words():
     trials = trial_table.dataset(PLAN, [trial(0, None)], {})
     nothing = verdict(None, baseline=None, gain=None, best_values=(), baseline_values=(), seeds=())
     assert "No trial is complete" in study_plots.history(trials, nothing).data
-    assert "No trial is complete" in study_plots.parallel_coordinates(trials, nothing).data
     assert nothing.metrics() == {}
     assert not nothing.is_real
 
 
 def test_a_single_complete_trial_can_be_drawn():
     trials = trial_table.dataset(PLAN, [trial(0, 3.0)], {})
-    for figure in (study_plots.history, study_plots.parallel_coordinates):
-        drawn(figure(trials, verdict(trial(0, 3.0))))
+    drawn(study_plots.history(trials, verdict(trial(0, 3.0))))
 
 
 def test_importances_are_drawn_beside_what_all_equal_would_give():

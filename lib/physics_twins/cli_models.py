@@ -1,4 +1,4 @@
-"""The command `twins models`: list, show, promote, verify, export, import and mirror trained models.
+"""The command `twins models`: list, show, promote, verify, export and import trained models.
 
 Nothing here imports torch: hashes are checked without it.
 """
@@ -107,18 +107,6 @@ def import_model(file: Annotated[Path, typer.Argument(metavar="FILE.zip")]) -> N
 
     model = model_zip.import_zip(file)
     print(f"{model} is in {model.folder}")
-
-
-@app.command("mirror")
-def mirror_model(address: _Address) -> None:
-    """Copy a model to MLflow, where MLFLOW_TRACKING_URI says it is."""
-    from physics_twins import mlflow_mirror, model_registry
-
-    model = model_registry.find(address)
-    try:
-        print(f"{model} is MLflow's run {mlflow_mirror.mirror(model)}")
-    except mlflow_mirror.MirrorError as error:
-        raise ValueError(error) from None
 
 
 def _summary(entry: "Entry") -> dict[str, Any]:

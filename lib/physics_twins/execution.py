@@ -18,16 +18,12 @@ from physics_twins import lifecycle, run_progress
 from physics_twins.run_progress import Progress
 from physics_twins.runs import REPORT, Run
 
-_WARM = "physics_twins.warm_kernels.WarmKernelManager"
-
 
 def execute(
     source: Path,
     values: Mapping[str, Any],
     run: Run,
     progress: Callable[[str], None],
-    *,
-    warm: bool = False,
 ) -> None:
     """Execute a notebook into its run's folder and mark how the run ended.
 
@@ -38,7 +34,6 @@ def execute(
         values: Every parameter, checked: names go into code as they are.
         run: Where everything is written.
         progress: Called with each line on what happens.
-        warm: Whether to fork the kernel from a process that stays ready for the next ones.
 
     Raises:
         KeyboardInterrupt: The user stopped it; the run is marked cancelled.
@@ -50,7 +45,7 @@ def execute(
     helper = ThreadPoolExecutor(1)
     exporter = helper.submit(_load_exporter)  # while the kernel starts
     try:
-        _papermill(notebook, output, values, run, follower, warm=warm)
+        _papermill(notebook, output, values, run, follower)
         exporter.result()(output, run.folder / REPORT)
         status = "complete"
     except KeyboardInterrupt:
@@ -85,12 +80,8 @@ def _papermill(
     values: Mapping[str, Any],
     run: Run,
     follower: "_Follower",
-    *,
-    warm: bool,
 ) -> None:
     with _kernel_transport() as config:
-        if warm:
-            config.NotebookClient.kernel_manager_class = _WARM
         execute_notebook(
             notebook,
             _literal(output),

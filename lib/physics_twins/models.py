@@ -5,8 +5,6 @@ Your own are kept under `own_root`, and those that ship with the project in its 
 """
 
 import json
-import logging
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
     from physics_twins.parameters import Parameters
 
 _PACKAGES = ("torch", "numpy", "safetensors", "onnx", "onnxruntime", "lightning-fabric")
-_log = logging.getLogger(__name__)
 
 
 def save(
@@ -79,7 +76,7 @@ def save(
         root: Where to save; `own_root` by default.
 
     Returns:
-        The saved model, opened and checked. It is copied to MLflow where `MLFLOW_TRACKING_URI` is set.
+        The saved model, opened and checked.
 
     Raises:
         ModelError: Something is not allowed, not finite, or the ONNX file deviates; nothing is left.
@@ -136,19 +133,7 @@ def _written(
             model_files.write_manifest(temporary, manifest)
             if model_files.appear(temporary, parent / str(number)):
                 break
-    model = open_model(parent / str(number))
-    if os.environ.get("MLFLOW_TRACKING_URI"):
-        _mirrored(model)
-    return model
-
-
-def _mirrored(model: Model) -> None:
-    from physics_twins import mlflow_mirror
-
-    try:
-        mlflow_mirror.mirror(model)
-    except mlflow_mirror.MirrorError as error:
-        _log.warning("%s is saved in %s, but not mirrored: %s", model, model.folder, error)
+    return open_model(parent / str(number))
 
 
 def _plain(values: Any, what: str) -> dict[str, Any]:

@@ -152,7 +152,6 @@ def run(
     out: str | Path | None = None,
     root: Path | None = None,
     force: bool = False,
-    warm: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Run:
     """Execute a notebook with checked parameters in a run folder of its own.
@@ -164,7 +163,6 @@ def run(
         out: The run's folder; by default a numbered one under `root`.
         root: Where numbered folders are; by default the notebook's own under `runs/`.
         force: Whether to execute again what has finished already.
-        warm: Whether to fork the kernel from one that is ready; for many runs in one process.
         progress: Called with each line on what happens, as it happens.
 
     Returns:
@@ -192,7 +190,7 @@ def run(
     if not run.reused:
         from physics_twins import execution
 
-        execution.execute(notebook.path, complete, run, progress or _silent, warm=warm)
+        execution.execute(notebook.path, complete, run, progress or _silent)
     return run
 
 

@@ -116,7 +116,7 @@ class NotebookTask:
             TaskError: The notebook failed; the message names the cell and the run.
         """
         given = {name: value for name, value in values.items() if name != "run_dir"}
-        run = notebooks.run(self.notebook.path, given, root=cells, warm=True)
+        run = notebooks.run(self.notebook.path, given, root=cells)
         if run.status != "complete":
             record = run.provenance
             raise TaskError(f"cell {record['cell']}: {record['error']} (see {run.folder.name})")
