@@ -235,7 +235,7 @@ def run(extra):
 
 def real_file():
     """Where the real observation is, "" when it is nowhere."""
-    look = f"from physics_twins.datasets import find_data_file as f; print(f({REAL_FILE!r}) or '')"
+    look = f"from physics_twins.data.datasets import find_data_file as f; print(f({REAL_FILE!r}) or '')"
     found = subprocess.run([str(PYTHON), "-c", look], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     return found.stdout.strip()
 

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from _table import Figure, this_machine
-from physics_twins import model_files, models
-from physics_twins.model_zip import export_zip, import_zip
+from physics_twins import models
+from physics_twins.models import model_files
+from physics_twins.models.model_zip import export_zip, import_zip
 
 N_FLIPS = 500
 TAMPERING_SEED = 1

@@ -12,8 +12,9 @@ import browsing
 import reading
 from lab_browser import running_browser, why_no_browser
 
-from physics_twins import notebooks, provenance, runs
-from physics_twins.lifecycle import HOW
+from physics_twins import runs
+from physics_twins.runs import notebooks, provenance
+from physics_twins.runs.lifecycle import HOW
 
 HTML = _ROOT / "book" / "_build" / "html"
 

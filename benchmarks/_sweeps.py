@@ -13,7 +13,8 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
 from _table import Figure, Skipped, median_and_spread, this_machine
-from physics_twins import clusters, points, sweeps
+from physics_twins import clusters, sweeps
+from physics_twins.sweeps import points
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))  # a private SLURM, and cells that workers import

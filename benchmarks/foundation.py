@@ -19,7 +19,7 @@ from scipy.stats import beta
 
 from _pulsar_files import pulses_in
 from _table import Figure, Skipped, median_and_spread, run_benchmarks, this_machine
-from physics_twins.plots import BOXCAR_LIMIT
+from physics_twins.figures.plots import BOXCAR_LIMIT
 from physics_twins.pulsar.evaluate import evaluate
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
 from physics_twins.pulsar.infer import infer

@@ -18,8 +18,7 @@ import reading
 import reference
 import yaml
 
-from physics_twins import notebooks
-from physics_twins.runs import Run
+from physics_twins.runs import Run, notebooks
 
 BOOK = Path(__file__).resolve().parent
 SOURCES = BOOK.parent / "notebooks"

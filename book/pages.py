@@ -10,8 +10,7 @@ from typing import Any
 
 import offline
 
-from physics_twins import provenance
-from physics_twins.runs import Run
+from physics_twins.runs import Run, provenance
 
 # Whose versions a page names: what draws random numbers, what trains, what runs the notebook.
 _NAMED = ("numpy", "torch", "papermill")

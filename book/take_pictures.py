@@ -13,8 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageOps
 
-from physics_twins import notebooks
-from physics_twins.runs import REPORT
+from physics_twins.runs import REPORT, notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

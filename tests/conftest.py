@@ -2,7 +2,7 @@ import pytest
 from lab_browser import running_browser, why_no_browser
 from slurm import PrivateSlurm, why_not
 
-from physics_twins import project
+from physics_twins.data import project
 
 
 @pytest.fixture

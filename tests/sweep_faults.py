@@ -13,7 +13,8 @@ from pathlib import Path
 import watched_cells
 from slurm import PrivateSlurm
 
-from physics_twins import points, sweeps
+from physics_twins import sweeps
+from physics_twins.sweeps import points
 
 GRID = points.grid({"dm_pc_cm3": [30.0, 56.0], "fluence_jy_ms": [0.3, 0.6, 1.2]})
 SEEDS = (1, 2, 3, 4)

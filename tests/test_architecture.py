@@ -9,6 +9,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY, PANELS = "physics_twins", "twin_panels"
+TWINS = ("pulsar", "virgo", "calorimeter", "lattice")
+FLOORS = (
+    ("parameters",),
+    ("data",),
+    ("clusters", "twin"),
+    ("figures", "runs"),
+    ("sweeps", "training", "models"),
+    TWINS,
+    ("cli",),
+)
 
 
 class Sources:
@@ -76,22 +86,19 @@ def _nodes(tree: ast.AST, *, for_types: bool, in_functions: bool) -> Iterator[as
             yield from _nodes(node, for_types=for_types, in_functions=in_functions)
 
 
-def _twin(module: str, sources: Sources) -> str | None:
-    """The twin that a module belongs to: a package of the library; None for a shared module."""
-    parts = module.split(".")
-    is_package = (
-        any(name.startswith(f"{LIBRARY}.{parts[1]}.") for name in sources.trees) if parts[1:] else False
-    )
-    return parts[1] if parts[0] == LIBRARY and is_package else None
+def _twin(module: str) -> str | None:
+    """The twin that a module belongs to; None for a shared module."""
+    top, *rest = module.split(".")
+    return rest[0] if top == LIBRARY and rest and rest[0] in TWINS else None
 
 
 def wrong_imports(sources: Sources) -> list[str]:
     """Every import against the direction, as `importer -> imported`."""
     wrong = []
     for module in sources.trees:
-        own_twin = _twin(module, sources)
+        own_twin = _twin(module)
         for imported in sources.imports(module):
-            top, other_twin = imported.split(".")[0], _twin(imported, sources)
+            top, other_twin = imported.split(".")[0], _twin(imported)
             in_library = module.split(".")[0] == LIBRARY
             upwards = in_library and top in (PANELS, "ipywidgets", "ipympl", "anywidget")
             sideways = in_library and other_twin not in (None, own_twin)
@@ -99,6 +106,18 @@ def wrong_imports(sources: Sources) -> list[str]:
             if upwards or sideways or below_parameters:
                 wrong.append(f"{module} -> {imported}")
     return sorted(wrong)
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[2].partition(".")[0] if module.startswith(f"{LIBRARY}.") else ""
+
+
+def climbing(sources: Sources) -> list[str]:
+    """Every import of a package that is on no lower floor, as `importer -> imported`."""
+    floor = {name: number for number, names in enumerate(FLOORS) for name in names}
+    pairs = [(m, i) for m in sources.trees for i in sources.imports(m) if _package(m) and _package(i)]
+    apart = [(m, i) for m, i in pairs if _package(m) != _package(i)]
+    return sorted(f"{m} -> {i}" for m, i in apart if floor[_package(i)] >= floor[_package(m)])
 
 
 def cycles(sources: Sources) -> list[str]:
@@ -126,6 +145,22 @@ def project() -> Sources:
 
 def test_every_import_follows_the_direction(project):
     assert wrong_imports(project) == []
+
+
+def test_packages_import_those_of_lower_floors_only(project):
+    assert climbing(project) == []
+
+
+def test_an_import_of_a_higher_floor_or_of_the_same_is_found():
+    sources = {
+        "physics_twins.runs.places": "def late():\n    from physics_twins.sweeps import farm_folders",
+        "physics_twins.twin.state": "from physics_twins.clusters import connect",
+        "physics_twins.sweeps.farm_folders": "from physics_twins.runs import places",
+    }
+    assert climbing(Sources(sources)) == [
+        "physics_twins.runs.places -> physics_twins.sweeps.farm_folders",
+        "physics_twins.twin.state -> physics_twins.clusters.connect",
+    ]
 
 
 def test_no_import_goes_round_in_a_circle(project):

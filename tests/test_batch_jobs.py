@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from physics_twins import batch_jobs
-from physics_twins.batch_jobs import Watch, log_tail, states
+from physics_twins.clusters import batch_jobs
+from physics_twins.clusters.batch_jobs import Watch, log_tail, states
 
 
 class Cluster:

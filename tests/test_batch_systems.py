@@ -11,8 +11,8 @@ import pytest
 import yaml
 from dask import config
 
-from physics_twins import batch_systems, clusters
-from physics_twins.clusters import ClusterError
+from physics_twins import clusters
+from physics_twins.clusters import ClusterError, batch_systems
 
 PAGE = (Path(__file__).resolve().parents[1] / "book" / "clusters.md").read_text()
 EXAMPLES = [
@@ -108,7 +108,7 @@ def test_no_worker_opens_a_dashboard_and_all_end_before_their_walltime(book, sec
 def test_ctrl_c_still_interrupts_once_dask_jobqueue_is_there_and_any_thread_may_bring_it():
     code = """
 import signal, threading
-from physics_twins import batch_systems
+from physics_twins.clusters import batch_systems
 threading.Thread(target=batch_systems.load_jobqueue).start()
 [thread.join() for thread in threading.enumerate() if thread is not threading.current_thread()]
 batch_systems.load_jobqueue().SLURMCluster

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from physics_twins import random_states
-from physics_twins.batches import Batches
+from physics_twins.training import random_states
+from physics_twins.training.batches import Batches
 
 
 class Noisy(Dataset):

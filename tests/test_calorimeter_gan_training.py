@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from physics_twins import datasets, models, onnx_export
+from physics_twins import models
 from physics_twins.calorimeter import files
 from physics_twins.calorimeter.form import shower_dataset
 from physics_twins.calorimeter.gan import model as gan_model
@@ -21,6 +21,8 @@ from physics_twins.calorimeter.geant4.beam import draw
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.simulate import simulate
 from physics_twins.calorimeter.train_gan import train_gan
+from physics_twins.data import datasets
+from physics_twins.models import onnx_export
 
 SETTINGS = GanParameters(n_steps=1, batch_size=2, accelerator="cpu")
 NARROW_SHOWERS = CalorimeterParameters(**NARROW, n_showers=4)

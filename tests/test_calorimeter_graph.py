@@ -5,7 +5,6 @@ import pytest
 import torch
 from small_flows import untrained
 
-from physics_twins import onnx_export
 from physics_twins.calorimeter import draw_onnx
 from physics_twins.calorimeter.flow import onnx_file, splits
 from physics_twins.calorimeter.flow.graph import N_UNIFORMS, ShowerGraph
@@ -13,7 +12,8 @@ from physics_twins.calorimeter.flow.network import conditions
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import flow_of
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
-from physics_twins.model_manifest import ModelError
+from physics_twins.models import onnx_export
+from physics_twins.models.model_manifest import ModelError
 
 N = 120
 ASKED = CalorimeterParameters(**CALO_CHALLENGE_2, energy_gev=5.0, n_showers=N)

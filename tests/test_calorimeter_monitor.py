@@ -15,8 +15,8 @@ from physics_twins.calorimeter.observe import gains, with_gain
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.whatif import NUMBERS, thicker, what_if
 from physics_twins.parameters import ParameterError
-from physics_twins.scenarios import AS_CALIBRATED, changed
 from physics_twins.twin import TwinState
+from physics_twins.twin.scenarios import AS_CALIBRATED, changed
 
 SCALE, SCATTER = 0.97, 0.01
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins import notebooks
 from physics_twins.calorimeter import files
 from physics_twins.calorimeter.model import load_flow
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.parameters import ParameterError
+from physics_twins.runs import notebooks
 
 
 @pytest.mark.slow

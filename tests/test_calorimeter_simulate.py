@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins import clusters, datasets, sweeps
+from physics_twins import clusters, sweeps
 from physics_twins.calorimeter.geant4 import beam, events
 from physics_twins.calorimeter.geant4.materials import ABSORBERS, SENSORS
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.calorimeter.simulate import part, simulate
+from physics_twins.data import datasets
 from physics_twins.parameters import ParameterError
 
 REFERENCE = CalorimeterParameters()

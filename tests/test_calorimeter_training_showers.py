@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from small_flows import untrained
 
-from physics_twins import datasets
 from physics_twins.calorimeter import samples, training_showers
 from physics_twins.calorimeter.flow_parameters import FlowParameters
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import flow_of
 from physics_twins.calorimeter.train_ensemble import train_ensemble
+from physics_twins.data import datasets
 
 N = 60
 

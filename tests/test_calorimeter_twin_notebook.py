@@ -3,7 +3,7 @@
 import pytest
 import xarray as xr
 
-from physics_twins import notebooks
+from physics_twins.runs import notebooks
 from physics_twins.twin import TwinState
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import xarray as xr
 
 from physics_twins.calorimeter.figures import twin_plots
-from physics_twins.drift import watched
 from physics_twins.twin import Estimate
+from physics_twins.twin.drift import watched
 
 
 def test_every_method_is_drawn_where_it_knows_the_parameter():

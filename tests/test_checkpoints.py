@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import lr_scheduler
 
-from physics_twins import checkpoints, random_states
+from physics_twins.training import checkpoints, random_states
 
 
 @pytest.fixture

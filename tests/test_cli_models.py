@@ -9,8 +9,8 @@ import pytest
 from small_models import CARD, save
 from typer.testing import CliRunner
 
-from physics_twins import model_registry
 from physics_twins.cli import app
+from physics_twins.models import model_registry
 
 SLOW_IMPORTS = ("torch", "numpy", "xarray", "dask", "distributed", "papermill", "onnx")
 
@@ -146,8 +146,8 @@ def test_what_is_wrong_is_refused_in_one_line_with_status_2(process, arguments, 
 def test_listing_and_verifying_import_nothing_slow():
     save()
     code = (
-        "import sys; from physics_twins import cli_models;"
-        "cli_models.verify_models('classifier/1'); from physics_twins import model_zip;"
+        "import sys; from physics_twins.cli import cli_models;"
+        "cli_models.verify_models('classifier/1'); from physics_twins.models import model_zip;"
         f"print(sorted(set(sys.modules) & set({SLOW_IMPORTS!r})))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

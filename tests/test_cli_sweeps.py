@@ -213,7 +213,7 @@ def test_an_unknown_cluster_and_other_peoples_folders_are_refused(twins, tmp_pat
 
 
 def test_a_farm_that_cannot_work_is_told_in_one_line(twins, threads, monkeypatch):
-    monkeypatch.setattr("physics_twins.cell_batches._source_sha256", lambda: "older")
+    monkeypatch.setattr("physics_twins.sweeps.cell_batches._source_sha256", lambda: "older")
     call = ("sweep", "sweep_cells:square", "--grid", "x=5,6", "--no-report", "--quiet")
     status, _, err = twins(*call)
     assert (status, err.count("\n")) == (2, 1)

@@ -5,8 +5,8 @@ import time
 import dask
 import pytest
 
-from physics_twins import batch_systems, clusters
-from physics_twins.clusters import ClusterError
+from physics_twins import clusters
+from physics_twins.clusters import ClusterError, batch_systems
 
 NEEDED = {
     "slurm": {"queue": "debug"},

@@ -10,8 +10,8 @@ import dask
 import pytest
 from distributed import Client
 
-from physics_twins import batch_jobs, clusters
-from physics_twins.clusters import ClusterError
+from physics_twins import clusters
+from physics_twins.clusters import ClusterError, batch_jobs
 
 # Two GPU jobs; one must wait, since another job has one of two GPUs. The driver dies meanwhile.
 DRIVER = """

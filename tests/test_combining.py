@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins import datasets, points, provenance
-from physics_twins.combining import combine
+from physics_twins.data import datasets
+from physics_twins.runs import provenance
+from physics_twins.sweeps import points
+from physics_twins.sweeps.combining import combine
 
 UNITS = {"length_m": "m", "n": "", "label": ""}
 

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from pendulum import PendulumParameters
 
-from physics_twins import datasets
+from physics_twins.data import datasets
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from physics_twins.drift import ChangeTest, long_run_scatter
+from physics_twins.twin.drift import ChangeTest, long_run_scatter
 
 
 def frames_until_call(rng, mean: float, *, threshold: float, limit: int = 20_000) -> int:

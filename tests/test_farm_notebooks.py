@@ -13,9 +13,10 @@ import pytest
 import xarray as xr
 from small_notebooks import write_notebook
 
-from physics_twins import clusters, notebooks, sweeps, tuning
-from physics_twins.points import grid, with_seeds
-from physics_twins.runs import Run
+from physics_twins import clusters, sweeps
+from physics_twins.runs import Run, notebooks
+from physics_twins.sweeps import tuning
+from physics_twins.sweeps.points import grid, with_seeds
 
 HERE = Path(__file__).resolve().parent
 

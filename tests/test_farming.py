@@ -10,9 +10,10 @@ import dask
 import pytest
 import sweep_cells
 
-from physics_twins import cell_batches, clusters, farming, ledger, tasks
-from physics_twins.cell_batches import FarmError
-from physics_twins.farming import Cell
+from physics_twins import clusters
+from physics_twins.sweeps import cell_batches, farming, ledger, tasks
+from physics_twins.sweeps.cell_batches import FarmError
+from physics_twins.sweeps.farming import Cell
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,9 @@
 import numba
 import pytest
 
-from physics_twins import datasets, installation
-from physics_twins.installation import Finding, Installation
+from physics_twins.data import datasets
+from physics_twins.runs import installation
+from physics_twins.runs.installation import Finding, Installation
 
 
 def finding(name: str) -> Finding:

@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from physics_twins import ledger
-from physics_twins.ledger import Ledger, LedgerError
+from physics_twins.sweeps import ledger
+from physics_twins.sweeps.ledger import Ledger, LedgerError
 
 
 def record(key, status="complete", *, finished=1.0, result=None, error=""):

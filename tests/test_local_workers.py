@@ -4,7 +4,8 @@ import dask.system
 import distributed.system
 import pytest
 
-from physics_twins import clusters, local_workers
+from physics_twins import clusters
+from physics_twins.clusters import local_workers
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import pytest
 import torch
 from small_models import save
 
-from physics_twins import atomic, model_registry, models
-from physics_twins.models import ModelError
+from physics_twins import models
+from physics_twins.data import atomic
+from physics_twins.models import ModelError, model_registry
 
 
 @pytest.fixture(autouse=True)

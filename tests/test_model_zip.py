@@ -9,8 +9,8 @@ import pytest
 from small_models import net, rewrite_manifest, save
 
 from physics_twins import models
-from physics_twins.model_zip import export_zip, import_zip
 from physics_twins.models import ModelError
+from physics_twins.models.model_zip import export_zip, import_zip
 
 
 @pytest.fixture(autouse=True)
@@ -251,7 +251,7 @@ def test_an_import_that_is_stopped_leaves_no_half_model(file, root, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("physics_twins.model_files.appear", stop)
+        patch.setattr("physics_twins.models.model_files.appear", stop)
         with pytest.raises(KeyboardInterrupt):
             import_zip(file)
     assert files_below(root) == []

@@ -14,8 +14,9 @@ import torch
 import yaml
 from small_models import METRICS, net, rewrite_manifest, save
 
-from physics_twins import model_files, models, provenance
-from physics_twins.models import Card, ModelError, open_model
+from physics_twins import models
+from physics_twins.models import Card, ModelError, model_files, open_model
+from physics_twins.runs import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1_000_000
@@ -240,7 +241,7 @@ def test_a_save_that_is_stopped_leaves_no_half_version(step, root, monkeypatch):
 def test_a_save_that_is_killed_leaves_no_version(root):
     code = (
         "import os, signal, sys; sys.path.insert(0, sys.argv[1]);"
-        "from physics_twins import model_files; import small_models;"
+        "from physics_twins.models import model_files; import small_models;"
         "model_files.appear = lambda *a: os.kill(os.getpid(), signal.SIGKILL); small_models.save()"
     )
     command = [sys.executable, "-c", code, str(Path(__file__).parent)]

@@ -6,9 +6,11 @@ import papermill
 import pytest
 from small_notebooks import OPEN, PERIOD, SAVE, write_notebook, write_project
 
-from physics_twins import datasets, notebooks, runs
-from physics_twins.notebooks import NotebookError
+from physics_twins import runs
+from physics_twins.data import datasets
 from physics_twins.parameters import ParameterError
+from physics_twins.runs import notebooks
+from physics_twins.runs.notebooks import NotebookError
 
 NAME = "pendulum/1_simulate"
 
@@ -49,7 +51,7 @@ def failed(project):
 def no_kernel(monkeypatch):
     """Make sure that nothing is executed."""
     monkeypatch.setattr(
-        "physics_twins.execution.execute", lambda *_, **__: pytest.fail("a kernel started")
+        "physics_twins.runs.execution.execute", lambda *_, **__: pytest.fail("a kernel started")
     )
 
 
@@ -134,7 +136,7 @@ def test_a_kernel_that_dies_fails_the_run_and_keeps_what_it_wrote(project, tmp_p
 
 
 def test_a_failed_run_is_tried_again_in_a_new_folder(failed, monkeypatch):
-    monkeypatch.setattr("physics_twins.execution.execute", lambda *_, **__: None)
+    monkeypatch.setattr("physics_twins.runs.execution.execute", lambda *_, **__: None)
     again = notebooks.run("pendulum/2_break")
     assert again.folder.name == failed.folder.name.replace("-1", "-2")
 
@@ -174,7 +176,7 @@ def test_an_unknown_cluster_is_refused_before_a_kernel_starts(no_kernel):
 
 
 def test_an_input_file_is_recorded_with_its_hash_and_absolute_path(project, monkeypatch):
-    monkeypatch.setattr("physics_twins.execution.execute", lambda *_, **__: None)
+    monkeypatch.setattr("physics_twins.runs.execution.execute", lambda *_, **__: None)
     (project / "times.csv").write_bytes(b"abc")
     run = notebooks.run(NAME, {"log_path": "times.csv"})
     (described,) = run.provenance["inputs"]
@@ -184,7 +186,7 @@ def test_an_input_file_is_recorded_with_its_hash_and_absolute_path(project, monk
 
 
 def test_a_run_folder_given_as_parameter_is_the_run(monkeypatch, tmp_path):
-    monkeypatch.setattr("physics_twins.execution.execute", lambda *_, **__: None)
+    monkeypatch.setattr("physics_twins.runs.execution.execute", lambda *_, **__: None)
     assert notebooks.run(NAME, {"run_dir": str(tmp_path / "mine")}).folder == tmp_path / "mine"
 
 
@@ -196,7 +198,7 @@ def test_notebooks_are_listed_from_any_folder_of_the_project(project, monkeypatc
 
 def test_an_installed_package_brings_its_notebooks_along(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("physics_twins.provenance.PACKAGE", project)
+    monkeypatch.setattr("physics_twins.runs.provenance.PACKAGE", project)
     path = notebooks.find(NAME)
     assert path == project / "notebooks" / "pendulum" / "1_simulate.ipynb"
 

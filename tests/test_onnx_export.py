@@ -6,8 +6,8 @@ from onnx import TensorProto, helper
 from small_models import net, rewrite_manifest, save
 from torch import nn
 
-from physics_twins import models, onnx_export
-from physics_twins.models import ModelError
+from physics_twins import models
+from physics_twins.models import ModelError, onnx_export
 
 pytestmark = [
     pytest.mark.slow,  # torch's exporter takes seconds to start

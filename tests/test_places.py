@@ -2,8 +2,10 @@
 
 import pytest
 
-from physics_twins import batch_jobs, batch_systems, places, runs
-from physics_twins.places import Place, Places
+from physics_twins import runs
+from physics_twins.clusters import batch_jobs, batch_systems
+from physics_twins.sweeps import places
+from physics_twins.sweeps.places import Place, Places
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ import xarray as xr
 from bokeh.model import Model
 from bokeh.models import ColorBar, GlyphRenderer, Legend, LinearAxis, Title
 
-from physics_twins import plots
-from physics_twins.downsample import block_mean, extremes, level
-from physics_twins.plots import BOXCAR_LIMIT
+from physics_twins.figures import plots
+from physics_twins.figures.downsample import block_mean, extremes, level
+from physics_twins.figures.plots import BOXCAR_LIMIT
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
-from physics_twins import points
+from physics_twins.sweeps import points
 
 FINITE = st.floats(-1e12, 1e12)
 STEPS = st.floats(0, 1)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from physics_twins import notebooks
-from physics_twins.datasets import find_data_file
+from physics_twins.data.datasets import find_data_file
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.files import FilterbankReader
+from physics_twins.runs import notebooks
 
 COLUMNS = ["dm_pc_cm3", "time_s", "snr", "width_s", "label", "probability"]
 REAL_FILE = find_data_file("pulsar/askap_frb_28.fil")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from physics_twins import notebooks
 from physics_twins.cli import app
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.simulate import simulate_pulse
+from physics_twins.runs import notebooks
 from twin_panels.pulsar import MAX_SPECTRA, PulsarPanel
 
 
@@ -228,7 +228,7 @@ def test_what_the_classifier_was_not_trained_for_is_told_and_the_frame_is_drawn(
 
 def test_without_a_classifier_a_sentence_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "none"))
-    monkeypatch.setattr("physics_twins.project.root", lambda: tmp_path)
+    monkeypatch.setattr("physics_twins.data.project.root", lambda: tmp_path)
     panel = PulsarPanel()
     panel.wait()
     assert "no model 'pulsar-classifier'" in panel.note

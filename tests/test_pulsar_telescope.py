@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 from scipy.signal import lfilter
 
-from physics_twins import datasets
-from physics_twins.datasets import find_data_file
+from physics_twins.data import datasets
+from physics_twins.data.datasets import find_data_file
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.lookalike import LookalikeStream, lookalike, write_lookalike
 from physics_twins.pulsar.realism import compare, realism

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from test_pulsar_telescope import observation, white
 
-from physics_twins import notebooks
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar import injection
 from physics_twins.pulsar.figures import telescope_plots
@@ -14,6 +13,7 @@ from physics_twins.pulsar.telescope_parameters import TelescopeParameters
 from physics_twins.pulsar.telescopes.recorded_pulse import Pulse
 from physics_twins.pulsar.telescopes.telescope_model import open_telescope
 from physics_twins.pulsar.telescopes.telescope_portrait import portrait
+from physics_twins.runs import notebooks
 
 DAMAGED = b"HEADER_START and no filterbank"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from physics_twins import notebooks
+from physics_twins.runs import notebooks
 from physics_twins.twin import TwinState
 
 

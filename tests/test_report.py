@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from physics_twins import report
+from physics_twins.runs import report
 
 
 def settled(tmp_path, *texts: str) -> list[str]:

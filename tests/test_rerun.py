@@ -3,9 +3,10 @@
 import pytest
 from small_notebooks import write_project
 
-from physics_twins import atomic, rerun, runs
+from physics_twins import runs
+from physics_twins.data import atomic
 from physics_twins.parameters import ParameterError
-from physics_twins.runs import RunError
+from physics_twins.runs import RunError, rerun
 
 NAME = "pendulum/1_simulate"
 

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from small_notebooks import OPEN, write_notebook, write_project
 
-from physics_twins import atomic, background_run, clusters, notebooks, run_progress, runs, worker_view
-from physics_twins.lifecycle import begin, end
+from physics_twins import clusters, runs
+from physics_twins.clusters import worker_view
+from physics_twins.clusters.worker_view import Worker, WorkerView
+from physics_twins.data import atomic
 from physics_twins.parameters import ParameterError
-from physics_twins.run_progress import Expected, Progress
-from physics_twins.worker_view import Worker, WorkerView
+from physics_twins.runs import background_run, notebooks, run_progress
+from physics_twins.runs.lifecycle import begin, end
+from physics_twins.runs.run_progress import Expected, Progress
 from twin_panels import run_views
 from twin_panels.run_panel import RunPanel, UnknownNotebook
 
@@ -171,7 +174,7 @@ def test_the_commands_are_those_that_do_the_same_in_a_terminal():
 
 def test_a_batch_systems_script_is_shown_before_anything_can_be_submitted(monkeypatch, nothing_starts):
     monkeypatch.setattr(clusters, "job_script", lambda on: f"#SBATCH -J <{on}>")
-    monkeypatch.setattr("physics_twins.batch_systems.how_many", lambda on: (1, 3))
+    monkeypatch.setattr("physics_twins.clusters.batch_systems.how_many", lambda on: (1, 3))
     panel = ready()
     panel.where.value = "slurm"
     assert panel._start_button.disabled

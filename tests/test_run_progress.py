@@ -7,18 +7,11 @@ from types import SimpleNamespace
 import pytest
 from small_notebooks import OPEN, write_notebook, write_project
 
-from physics_twins import (
-    atomic,
-    background_run,
-    clusters,
-    lifecycle,
-    notebooks,
-    run_progress,
-    runs,
-    worker_view,
-)
-from physics_twins.run_progress import Progress
-from physics_twins.runs import RunError
+from physics_twins import clusters, runs
+from physics_twins.clusters import worker_view
+from physics_twins.data import atomic
+from physics_twins.runs import RunError, background_run, lifecycle, notebooks, run_progress
+from physics_twins.runs.run_progress import Progress
 
 VALUES = {"length_m": 2.0, "on": "local", "run_dir": ""}
 

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from physics_twins import atomic, lifecycle, provenance, runs
-from physics_twins.runs import RunError
+from physics_twins import runs
+from physics_twins.data import atomic
+from physics_twins.runs import RunError, lifecycle, provenance
 
 VALUES = {"length_m": 2.0, "seed": 5, "on": "local", "run_dir": ""}
 

@@ -10,11 +10,11 @@ import xarray as xr
 from bokeh.model import Model
 from bokeh.models import GlyphRenderer, Legend, LinearAxis, LogAxis, Title, Whisker
 
-from physics_twins import report_tables, study_plots, sweep_plots, sweep_table, trial_table
-from physics_twins.combining import combine
-from physics_twins.confirming import Estimate, Verdict
-from physics_twins.points import grid, sobol, with_seeds
-from physics_twins.trials import Trial
+from physics_twins.sweeps import report_tables, study_plots, sweep_plots, sweep_table, trial_table
+from physics_twins.sweeps.combining import combine
+from physics_twins.sweeps.confirming import Estimate, Verdict
+from physics_twins.sweeps.points import grid, sobol, with_seeds
+from physics_twins.sweeps.trials import Trial
 
 
 @pytest.fixture(autouse=True, scope="module")

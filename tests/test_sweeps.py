@@ -14,10 +14,11 @@ import sweep_cells
 from filelock import FileLock
 from small_notebooks import write_project
 
-from physics_twins import clusters, datasets, farm_folders, points, runs, sweeps
+from physics_twins import clusters, runs, sweeps
 from physics_twins.clusters import ClusterError
+from physics_twins.data import datasets
 from physics_twins.parameters import ParameterError
-from physics_twins.sweeps import SweepError
+from physics_twins.sweeps import SweepError, farm_folders, points
 
 HERE = Path(__file__).resolve().parent
 QUIET = {"report": False, "progress": False}
@@ -169,8 +170,8 @@ def test_a_cell_that_works_at_the_second_try_completes_the_sweep(client, tmp_pat
 
 def test_changed_code_computes_everything_again(client, log, monkeypatch):
     first = logged([1, 2], log, client)
-    monkeypatch.setattr("physics_twins.provenance.source_sha256", lambda: "changed")
-    monkeypatch.setattr("physics_twins.cell_batches._source_sha256", lambda: "changed")
+    monkeypatch.setattr("physics_twins.runs.provenance.source_sha256", lambda: "changed")
+    monkeypatch.setattr("physics_twins.sweeps.cell_batches._source_sha256", lambda: "changed")
     again = logged([1, 2], log, client)
     assert (again.folder, again.computed) == (first.folder, 2)
     assert again.dataset().attrs["source_sha256"] == "changed"

@@ -9,10 +9,11 @@ import sweep_cells
 from pendulum import PendulumParameters
 from small_notebooks import OPEN, PERIOD, write_notebook, write_project
 
-from physics_twins import lifecycle, notebooks, tasks
-from physics_twins.notebooks import NotebookError
 from physics_twins.parameters import ParameterError
-from physics_twins.tasks import TaskError
+from physics_twins.runs import lifecycle, notebooks
+from physics_twins.runs.notebooks import NotebookError
+from physics_twins.sweeps import tasks
+from physics_twins.sweeps.tasks import TaskError
 
 SOURCE = "a" * 64
 
@@ -41,7 +42,7 @@ def test_a_function_is_found_by_its_name_and_by_itself():
 
 def test_the_librarys_own_functions_need_no_first_name():
     short, full = (tasks.find(f"{first}points:evenly") for first in ("", "physics_twins."))
-    assert short.name == full.name == "physics_twins.points:evenly"
+    assert short.name == full.name == "physics_twins.sweeps.points:evenly"
 
 
 def test_a_function_without_documentation_has_its_name_as_title():
@@ -223,7 +224,7 @@ def test_where_a_notebook_runs_does_not_change_its_key(notebook):
 
 
 def test_a_notebooks_key_is_the_identity_of_its_run(notebook, tmp_path, monkeypatch):
-    monkeypatch.setattr("physics_twins.execution.execute", lambda *_, **__: None)
+    monkeypatch.setattr("physics_twins.runs.execution.execute", lambda *_, **__: None)
     (tmp_path / "times.csv").write_text("1")
     values = {"length_m": 3.0, "log_path": str(tmp_path / "times.csv")}
     run = notebooks.run(notebook.notebook.path, values, root=tmp_path / "cells")

@@ -10,9 +10,9 @@ from small_trainings import QUIET, SETTINGS, everything_random
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
-from physics_twins import datasets, random_states
+from physics_twins.data import datasets
 from physics_twins.parameters import ParameterError
-from physics_twins.training import Objective, Task, TrainingSettings, train
+from physics_twins.training import Objective, Task, TrainingSettings, random_states, train
 
 
 def line(values=None, *, optimizer=None, schedule=None, **options):
@@ -284,6 +284,7 @@ def test_the_history_has_units_and_is_saved_unchanged(tmp_path):
 
 
 def test_settings_are_refused_without_loading_torch():
-    code = "import sys; from physics_twins.training_settings import *; print('torch' in sys.modules)"
+    code = "import sys; from physics_twins.training.training_settings import *;"
+    code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

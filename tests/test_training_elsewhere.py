@@ -24,8 +24,8 @@ from small_trainings import (
     weight_of_line,
 )
 
-from physics_twins import own_process, training
-from physics_twins.training import train
+from physics_twins import training
+from physics_twins.training import own_process, train
 
 SCRIPT = Path(small_trainings.__file__)
 

@@ -6,8 +6,7 @@ import pytest
 from small_trainings import N_STEPS, QUIET, SETTINGS, Stopped, everything_random, stopping
 from torch import nn
 
-from physics_twins import checkpoints, random_states
-from physics_twins.training import Task, train
+from physics_twins.training import Task, checkpoints, random_states, train
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def test_every_generator_counts(undisturbed, tmp_path, monkeypatch, forgotten):
     def forgetful(states, device):
         restore(states | {forgotten: random_states.capture()[forgotten]}, device)
 
-    monkeypatch.setattr("physics_twins.training_state.random_states.restore", forgetful)
+    monkeypatch.setattr("physics_twins.training.training_state.random_states.restore", forgetful)
     with random_states.kept():
         random_states.seed_all(12)
         trained = train(build, SETTINGS, folder=tmp_path, **QUIET)

@@ -15,11 +15,12 @@ import tuned
 import xarray as xr
 from small_notebooks import OPEN, PERIOD, SAVE, write_notebook
 
-from physics_twins import clusters, ledger, runs, search_space, sweeps, tasks, trials, tuning
-from physics_twins.objective import MissingMetricError, ObjectiveError, objective
+from physics_twins import clusters, runs, sweeps
 from physics_twins.parameters import ParameterError
-from physics_twins.search_space import SpaceError
-from physics_twins.tuning import StudyError
+from physics_twins.sweeps import ledger, search_space, tasks, trials, tuning
+from physics_twins.sweeps.objective import MissingMetricError, ObjectiveError, objective
+from physics_twins.sweeps.search_space import SpaceError
+from physics_twins.sweeps.tuning import StudyError
 
 HERE = Path(__file__).resolve().parent
 
@@ -302,7 +303,7 @@ def test_a_line_of_the_journal_that_was_cut_off_is_dropped(client, tmp_path):
 
 DRIVER = """
 import sys, tuned
-from physics_twins import tuning
+from physics_twins.sweeps import tuning
 folder, log = sys.argv[1:]
 ranges = {"east": (0, 1), "north": (0, 1)}
 study = tuning.run("tuned:logged", metric="result", ranges=ranges, fixed={"log": log, "dies": True},

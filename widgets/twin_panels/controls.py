@@ -7,8 +7,8 @@ from typing import Any, Generic, TypeVar
 
 import ipywidgets as ipw
 
+from physics_twins.data.units import in_print
 from physics_twins.parameters import FieldDescription, ParameterError, Parameters
-from physics_twins.units import in_print
 from twin_panels.scales import scale_of
 
 SHOWN = 6  # controls that are not folded away

@@ -10,7 +10,7 @@ import xarray as xr
 from bokeh.models import LayoutDOM
 from IPython.display import display
 
-from physics_twins import plots
+from physics_twins.figures import plots
 from twin_panels import theme
 from twin_panels.canvas import Canvas
 from twin_panels.controls import Controls, Model, in_red

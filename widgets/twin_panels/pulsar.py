@@ -9,14 +9,14 @@ import xarray as xr
 from bokeh.layouts import column
 from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, LayoutDOM, Span
 
+from physics_twins.data.units import in_print, round_up
+from physics_twins.figures.plots import BLUE, VERMILLION
 from physics_twins.models import ModelError
-from physics_twins.plots import BLUE, VERMILLION
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching.cleaning import normalise
 from physics_twins.pulsar.searching.dedispersion import dedispersed
 from physics_twins.pulsar.simulate import simulate_pulse
-from physics_twins.units import in_print, round_up
 from twin_panels.background import Background, sentence
 from twin_panels.farmed import farmed
 from twin_panels.figures import FollowingRange, LiveImage, fill, frame, place_legend, retitle

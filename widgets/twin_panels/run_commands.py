@@ -7,9 +7,9 @@ from typing import Any
 
 import ipywidgets as ipw
 
-from physics_twins import background_run
-from physics_twins.notebooks import Notebook
 from physics_twins.parameters import FieldDescription
+from physics_twins.runs import background_run
+from physics_twins.runs.notebooks import Notebook
 from twin_panels.handover import to_copy
 
 N_POINTS = 5

@@ -10,10 +10,10 @@ from typing import Any
 import ipywidgets as ipw
 from IPython.display import display
 
-from physics_twins import background_run, notebooks, run_progress, runs
-from physics_twins.background_run import BackgroundRun
-from physics_twins.run_progress import Expected
-from physics_twins.runs import Run, RunError
+from physics_twins import runs
+from physics_twins.runs import Run, RunError, background_run, notebooks, run_progress
+from physics_twins.runs.background_run import BackgroundRun
+from physics_twins.runs.run_progress import Expected
 from twin_panels import run_views
 from twin_panels.background import Background
 from twin_panels.controls import in_red

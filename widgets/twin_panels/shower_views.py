@@ -8,8 +8,8 @@ import xarray as xr
 from bokeh.models import ColumnDataSource, HoverTool
 from bokeh.plotting import figure
 
-from physics_twins.plots import BLUE, GREEN, VERMILLION
-from physics_twins.units import round_up
+from physics_twins.data.units import round_up
+from physics_twins.figures.plots import BLUE, GREEN, VERMILLION
 from twin_panels.figures import FollowingRange, LiveImage, fill, frame, place_legend, retitle
 
 DENSITY = "MeV mm⁻²"

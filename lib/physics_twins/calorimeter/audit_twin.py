@@ -11,12 +11,12 @@ from typing import Any
 
 import xarray as xr
 
-from physics_twins import datasets
 from physics_twins.calorimeter import samples, simulate
 from physics_twins.calorimeter.audit import ALPHA, Audit, audit
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.data import datasets
 
 N_TWIN = 1000
 # The twin's showers have another seed than the real ones, which share their particles otherwise.

@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins import datasets
 from physics_twins.calorimeter.fitting.goodness import Goodness, goodness
 from physics_twins.calorimeter.fitting.maximum import Maximum, first_guess, maximise
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
@@ -23,6 +22,7 @@ from physics_twins.calorimeter.infer import ensemble_error
 from physics_twins.calorimeter.model import RANGES, ShowerFlow
 from physics_twins.calorimeter.observe import observe
 from physics_twins.calorimeter.twin_parameters import CalibrationParameters
+from physics_twins.data import datasets
 from physics_twins.twin import Estimate, Range, TwinState
 
 # The fit looks so far beyond the thicknesses and angles that the flow was trained for, which then shows

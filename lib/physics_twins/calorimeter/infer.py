@@ -9,7 +9,6 @@ import torch
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from physics_twins import datasets
 from physics_twins.calorimeter import form
 from physics_twins.calorimeter.flow import drawing
 from physics_twins.calorimeter.flow.network import conditions
@@ -17,6 +16,7 @@ from physics_twins.calorimeter.geant4 import beam as beams
 from physics_twins.calorimeter.geant4.voxels import ANGLES, DEPTHS, RINGS
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.data import datasets
 
 
 def generate(

@@ -18,8 +18,8 @@ from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.twin_parameters import MonitorParameters
-from physics_twins.drift import Alarm, Call, ChangeTest, watched
 from physics_twins.twin import Estimate, TwinState
+from physics_twins.twin.drift import Alarm, Call, ChangeTest, watched
 
 WATCHED: tuple[str, ...] = ("energy_scale", "resolution", "absorber_mm")
 MIN_QUIET_SHOWERS = 100

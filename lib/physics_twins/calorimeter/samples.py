@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physics_twins import atomic, datasets
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
+from physics_twins.data import atomic, datasets
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -14,12 +14,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins import datasets
 from physics_twins.calorimeter import form
 from physics_twins.calorimeter.geant4 import beam as beams
 from physics_twins.calorimeter.geant4 import events, voxels
 from physics_twins.calorimeter.geant4.data_folder import full_tables
 from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.data import datasets
 
 # Showers that a worker makes at once: long enough to be worth sending, short enough to be stopped.
 _CHUNK_GEV, _CHUNK_SHOWERS = 1000.0, 250

@@ -17,8 +17,8 @@ from physics_twins.calorimeter.infer import ensemble_error, generate
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.observe import gains
 from physics_twins.calorimeter.parameters import CalorimeterParameters
-from physics_twins.scenarios import AS_CALIBRATED
 from physics_twins.twin import Estimate, TwinState
+from physics_twins.twin.scenarios import AS_CALIBRATED
 
 Scenario = Callable[[CalorimeterParameters], CalorimeterParameters]
 # What is told of the showers of a scenario, its unit, and what it is.

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins import datasets
+from physics_twins.data import datasets
 from physics_twins.pulsar.classifying.labels import CLASSES, COMPONENTS, components
 from physics_twins.pulsar.frame_parameters import FrameParameters
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM, dispersion_delay

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from physics_twins import atomic
+from physics_twins.data import atomic
 from physics_twins.pulsar.formats.observation_file import ObservationFileError
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import NoFrameError, label

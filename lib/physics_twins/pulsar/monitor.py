@@ -6,7 +6,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.drift import Alarm, Call, ChangeTest, long_run_scatter, watched
 from physics_twins.pulsar.calibrate import calibrated
 from physics_twins.pulsar.fitting.frame_evidence import (
     BACKGROUND,
@@ -21,6 +20,7 @@ from physics_twins.pulsar.fitting.pieces import receiver
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.twin_parameters import MonitorParameters
 from physics_twins.twin import Estimate, TwinState
+from physics_twins.twin.drift import Alarm, Call, ChangeTest, long_run_scatter, watched
 
 # Quiet frames that are needed to know what is normal.
 MIN_QUIET_FRAMES = 8

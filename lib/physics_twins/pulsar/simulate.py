@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins import datasets
+from physics_twins.data import datasets
+from physics_twins.data.units import round_up
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics import truth
 from physics_twins.pulsar.physics.digitiser import sample_type
@@ -18,7 +19,6 @@ from physics_twins.pulsar.physics.ism import dispersion_delay, scattering_time
 from physics_twins.pulsar.physics.receiver import Receiver
 from physics_twins.pulsar.physics.recorder import Recorder
 from physics_twins.pulsar.physics.sky import Segment, Sky, channel_frequencies
-from physics_twins.units import round_up
 
 PREVIEW_EVENTS = 2.0  # of each kind of interference, on average, in the window of a preview
 COMPONENTS = {"nbrfi": "narrowband", "bbrfi": "broadband", "other": "other"}

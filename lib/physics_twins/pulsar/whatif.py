@@ -13,8 +13,8 @@ from physics_twins.pulsar.fitting.pulse_limits import ideal_snr
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.simulate import simulate
-from physics_twins.scenarios import AS_CALIBRATED, changed
 from physics_twins.twin import Estimate, TwinState
+from physics_twins.twin.scenarios import AS_CALIBRATED, changed
 
 # Draws of the calibrated parameters from which the error of what they imply is found.
 N_DRAWS = 64

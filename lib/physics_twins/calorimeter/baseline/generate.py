@@ -4,7 +4,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins import datasets
 from physics_twins.calorimeter import form
 from physics_twins.calorimeter.baseline import longitudinal, radial, spots
 from physics_twins.calorimeter.baseline.fluctuations import shape_covariance
@@ -13,6 +12,7 @@ from physics_twins.calorimeter.baseline.sums import REFERENCE_GEV
 from physics_twins.calorimeter.geant4 import beam as beams
 from physics_twins.calorimeter.geant4 import voxels
 from physics_twins.calorimeter.parameters import CalorimeterParameters, DetectorParameters
+from physics_twins.data import datasets
 
 _BLOCK = 200
 # Edges of the parts of a slice, in cells: as fine as the cells need.

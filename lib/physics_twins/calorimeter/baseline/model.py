@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from physics_twins import atomic
 from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.data import atomic
 
 
 class _Record(BaseModel):

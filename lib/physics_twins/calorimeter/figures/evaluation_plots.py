@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.plots import (
+from physics_twins.data.units import in_print
+from physics_twins.figures.plots import (
     BLUE,
     FRAME,
     GREEN,
@@ -21,7 +22,6 @@ from physics_twins.plots import (
     legend,
     styled,
 )
-from physics_twins.units import in_print
 
 # Name and colour of each set of showers, in the order in which they are drawn.
 SOURCES = {

@@ -7,10 +7,10 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from physics_twins import twin_figures
-from physics_twins.plots import BLUE, FRAME, GREY, ORANGE, VERMILLION, WIDTH, legend, styled
+from physics_twins.data.units import in_print
+from physics_twins.figures import twin_figures
+from physics_twins.figures.plots import BLUE, FRAME, GREY, ORANGE, VERMILLION, WIDTH, legend, styled
 from physics_twins.twin import Estimate
-from physics_twins.units import in_print
 
 TITLES = {
     "energy_scale": "Energy scale",

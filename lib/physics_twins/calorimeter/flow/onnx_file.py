@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from physics_twins import onnx_export
 from physics_twins.calorimeter import draw_onnx
 from physics_twins.calorimeter.flow import graph
 from physics_twins.calorimeter.flow.network import ShowerNetwork
-from physics_twins.model_manifest import ModelError
+from physics_twins.models import onnx_export
+from physics_twins.models.model_manifest import ModelError
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -20,8 +20,8 @@ from xml.parsers import expat
 
 import numpy as np
 
-from physics_twins import atomic
 from physics_twins.calorimeter.formats.shower_file import ShowerFileError
+from physics_twins.data import atomic
 
 _MAX_BYTES = 1 << 20
 _MAX_LAYERS, _MAX_RINGS, _MAX_ANGLES, _MAX_CELLS = 1000, 10_000, 10_000, 10_000_000

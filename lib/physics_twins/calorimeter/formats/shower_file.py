@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins import atomic
+from physics_twins.data import atomic
 
 if TYPE_CHECKING:
     import h5py

@@ -5,13 +5,13 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins import datasets
 from physics_twins.calorimeter import form
 from physics_twins.calorimeter.gan import images
 from physics_twins.calorimeter.gan.model import ShowerGan
 from physics_twins.calorimeter.gan.networks import LATENT, SHAPE
 from physics_twins.calorimeter.geant4 import beam as beams
 from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.data import datasets
 
 _AT_ONCE = 16
 

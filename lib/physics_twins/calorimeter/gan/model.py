@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from physics_twins import models, onnx_export
+from physics_twins import models
 from physics_twins.calorimeter.gan import images
 from physics_twins.calorimeter.gan.networks import LATENT, Adversaries, Discriminator, Generator
 from physics_twins.calorimeter.gan_parameters import GanImage
 from physics_twins.calorimeter.parameters import CalorimeterParameters, DetectorParameters
+from physics_twins.models import onnx_export
 
 if TYPE_CHECKING:
     import onnxruntime

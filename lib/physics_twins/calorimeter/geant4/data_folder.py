@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins import atomic
 from physics_twins.calorimeter.geant4 import bremsstrahlung, photons
 from physics_twins.calorimeter.geant4.materials import ELEMENTS
+from physics_twins.data import atomic
 
 # The data sets of Geant4 11.4, as calzone 1.2 asks for them; those of no use here stay empty.
 _EM, _NUCLEAR, _NUCLIDES = "G4EMLOW8.8", "G4PARTICLEXS4.2", "G4ENSDFSTATE3.0"

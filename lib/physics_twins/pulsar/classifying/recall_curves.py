@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins import datasets
+from physics_twins.data import datasets
 from physics_twins.pulsar.classifying.ideal_filter import (
     best_snr,
     boxcar_template,

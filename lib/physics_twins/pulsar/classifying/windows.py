@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins import datasets
+from physics_twins.data import datasets
 from physics_twins.pulsar.classifying.labels import CLASSES, LABELS, components
 from physics_twins.pulsar.classifying.window_canvas import (
     FRAME_SPECTRA,

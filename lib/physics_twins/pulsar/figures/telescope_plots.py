@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from physics_twins.plots import (
+from physics_twins.data.units import in_print
+from physics_twins.figures.plots import (
     BLUE,
     FRAME,
     GREEN,
@@ -19,7 +20,6 @@ from physics_twins.plots import (
     styled,
     waterfall,
 )
-from physics_twins.units import in_print
 
 COLUMN = WIDTH // 2  # of two figures side by side
 LEAST_DENSITY = 1e-7

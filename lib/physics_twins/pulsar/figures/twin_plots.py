@@ -6,8 +6,8 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from physics_twins import twin_figures
-from physics_twins.plots import BLUE, FRAME, GREEN, legend, styled
+from physics_twins.figures import twin_figures
+from physics_twins.figures.plots import BLUE, FRAME, GREEN, legend, styled
 from physics_twins.twin import Estimate
 
 TITLES = {

@@ -9,12 +9,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins import datasets, provenance
+from physics_twins.data import datasets
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.infer import split_blocks
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.searching.search import Band
+from physics_twins.runs import provenance
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins import atomic
+from physics_twins.data import atomic
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.streams.frame_stream import LabelledBlock
 

@@ -11,7 +11,6 @@ import xarray as xr
 from tqdm import tqdm
 
 from physics_twins import __version__
-from physics_twins.interruption import Interruption
 from physics_twins.pulsar.classifying.frame_labels import Classifier
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.formats.spectra import Spectra
@@ -30,6 +29,7 @@ from physics_twins.pulsar.streams.label_files import PIECES, LabelFolder
 from physics_twins.pulsar.streams.label_progress import Labelling, Progress
 from physics_twins.pulsar.streams.piece_files import write_piece
 from physics_twins.pulsar.streams.pulse_measure import BEFORE_S
+from physics_twins.runs.interruption import Interruption
 
 # What was done is made safe so often; a killed process loses no more than that.
 SAVE_EVERY_S = 2.0

@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins import __version__, datasets
+from physics_twins import __version__
+from physics_twins.data import datasets
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.telescopes.levelling import Levelling
 from physics_twins.pulsar.telescopes.marginals import SHAPE_NODES

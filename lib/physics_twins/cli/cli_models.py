@@ -1,0 +1,149 @@
+"""The command `twins models`: list, show, promote, verify, export and import trained models.
+
+Nothing here imports torch: hashes are checked without it.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from physics_twins.models import Entry, Model
+
+DAMAGED = 1
+
+_MEGABYTE = 1e6
+app = typer.Typer(
+    help="List, show, promote and verify trained models.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+_Address = Annotated[str, typer.Argument(metavar="NAME[/VERSION]", help="By default as promoted.")]
+_Version = Annotated[str, typer.Argument(metavar="NAME/VERSION")]
+_Some = Annotated[str | None, typer.Argument(metavar="[NAME[/VERSION]]", help="All by default.")]
+_Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+_Card = Annotated[bool, typer.Option("--card", help="The model card instead.")]
+
+
+@app.callback()
+def list_models(context: typer.Context, as_json: _Json = False) -> None:
+    """List models; every file of each is checked."""
+    if context.invoked_subcommand:
+        return
+    from physics_twins.models import model_registry
+    from physics_twins.runs.comparison import aligned
+
+    found = model_registry.available()
+    if as_json:
+        print(json.dumps([_summary(entry) for entry in found], indent=2))
+    elif not found:
+        print(f"no models in {' or '.join(map(str, model_registry.roots()))}")
+    else:
+        header = ("model", "", "metric", "saved", "size", "state")
+        print(aligned([header, *map(_row, found)]))
+
+
+@app.command("show")
+def show_model(address: _Address, card: _Card = False) -> None:
+    """Show one model: metrics, parameters, where it comes from, files; with --card, its card."""
+    from physics_twins.models import model_registry
+
+    model = model_registry.find(address)
+    if card:
+        print(_harmless(model.card), end="")
+        return
+    content = {
+        "model": str(model),
+        "folder": str(model.folder),
+        "manifest_sha256": model.manifest_sha256,
+        "promotions": model_registry.promotions(model.manifest.name),
+        "config": model.config,
+        **model.manifest.model_dump(),
+    }
+    print(json.dumps(content, indent=2))
+
+
+@app.command("promote")
+def promote_model(address: _Version) -> None:
+    """Make one version the one that is used by name; an older one too, to go back."""
+    from physics_twins.models import model_registry
+
+    model = model_registry.promote(address)
+    before = [item["version"] for item in model_registry.promotions(model.manifest.name)[:-1]]
+    print(f"{model} is promoted" + (f"; before it was version {before[-1]}" if before else ""))
+
+
+@app.command("verify")
+def verify_models(address: _Some = None) -> None:
+    """Check every file of models; exit status 1 when one is damaged."""
+    from physics_twins.models import model_registry
+
+    name, number = model_registry.parts(address) if address else (None, None)
+    entries = [e for e in model_registry.available(name) if number in (None, e.version)]
+    if number is not None and not entries:
+        model_registry.find(f"{name}/{number}")  # tells which versions there are
+    for entry in entries:
+        print(f"{entry.name}/{entry.version}: {entry.problem or 'ok'}")
+    if any(entry.problem for entry in entries):
+        raise typer.Exit(DAMAGED)
+
+
+@app.command("export")
+def export_model(address: _Address, file: Annotated[Path, typer.Argument(metavar="FILE.zip")]) -> None:
+    """Write a model as one zip file."""
+    from physics_twins.models import model_registry, model_zip
+
+    model = model_registry.find(address)
+    print(f"{model}: {model_zip.export_zip(model, file)}, {_size(model)}")
+
+
+@app.command("import")
+def import_model(file: Annotated[Path, typer.Argument(metavar="FILE.zip")]) -> None:
+    """Add a model from a zip file, after checking all of it."""
+    from physics_twins.models import model_zip
+
+    model = model_zip.import_zip(file)
+    print(f"{model} is in {model.folder}")
+
+
+def _summary(entry: "Entry") -> dict[str, Any]:
+    facts = {
+        "name": entry.name,
+        "version": entry.version,
+        "promoted": entry.promoted,
+        "folder": str(entry.folder),
+        "problem": entry.problem,
+    }
+    if entry.model is None:
+        return facts
+    manifest = entry.model.manifest
+    metrics = {name: metric.model_dump() for name, metric in manifest.metrics.items()}
+    return facts | {"created": manifest.created, "bytes": manifest.n_bytes, "metrics": metrics}
+
+
+def _row(entry: "Entry") -> tuple[str, ...]:
+    address, promoted = f"{entry.name}/{entry.version}", "promoted" if entry.promoted else ""
+    if entry.model is None:
+        return address, promoted, "", "", "", f"damaged: {entry.problem}"
+    saved = entry.model.manifest.created[:16].replace("T", " ")
+    return address, promoted, _headline(entry.model), saved, _size(entry.model), "ok"
+
+
+def _headline(model: "Model") -> str:
+    """The first metric in words."""
+    from physics_twins.runs.comparison import in_words
+
+    first = next(iter(model.metrics.items()), None)
+    return f"{first[0]} {in_words(first[1].model_dump())}" if first else ""
+
+
+def _harmless(text: str) -> str:
+    """Return a text without characters that move about on a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _size(model: "Model") -> str:
+    return f"{model.manifest.n_bytes / _MEGABYTE:.3g} MB"

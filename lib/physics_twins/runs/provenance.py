@@ -1,0 +1,101 @@
+"""Where a result comes from: code, environment, machine and input files, by hash."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from physics_twins import __version__
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_sha256(value: Any) -> str:
+    """Return the SHA-256 of a value of plain types; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def source_sha256() -> str:
+    """Return the SHA-256 over every Python file of this library, by name and content."""
+    files = sorted(PACKAGE.rglob("*.py"))
+    return json_sha256({path.relative_to(PACKAGE).as_posix(): file_sha256(path) for path in files})
+
+
+def environment_sha256() -> str:
+    """Return the SHA-256 over the names and versions of all installed distributions."""
+    folders = [entry for entry in sys.path if os.path.isdir(entry)]
+    names = {name for folder in folders for name in os.listdir(folder) if name.endswith(".dist-info")}
+    return json_sha256(sorted(names))
+
+
+def describe_input(parameter: str, path: Path) -> dict[str, Any]:
+    """Return name, path, size in bytes and SHA-256 of a file that a run reads."""
+    size = path.stat().st_size
+    return {"parameter": parameter, "path": str(path), "bytes": size, "sha256": file_sha256(path)}
+
+
+def describe_code() -> dict[str, Any]:
+    """Return version and hash of this library, and its git commit where it runs from a clone."""
+    commit, dirty = _git_state()
+    return {
+        "version": __version__,
+        "source_sha256": source_sha256(),
+        "git_commit": commit,
+        "git_dirty": dirty,
+    }
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return Python, platform, installed packages, host and process, as found now."""
+    return {
+        "environment_sha256": environment_sha256(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "process_started": psutil.Process().create_time(),
+    }
+
+
+def process_is_gone(machine: dict[str, Any]) -> bool:
+    """Return whether the process of `describe_machine` has surely ended.
+
+    Only a process of this host can be looked up. Its start is compared too, because numbers of
+    processes are used again.
+    """
+    if machine.get("host") != platform.node():
+        return False
+    try:
+        started = psutil.Process(machine["pid"]).create_time()
+    except psutil.NoSuchProcess:
+        return True
+    return abs(started - machine["process_started"]) > 1.0
+
+
+def _git_state() -> tuple[str | None, bool | None]:
+    """Return commit and whether tracked files differ from it; None where the library is not tracked."""
+    if _git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return None, None
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return _git("rev-parse", "HEAD"), None if changes is None else bool(changes)
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(PACKAGE), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
