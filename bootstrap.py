@@ -1,6 +1,6 @@
 """Set up `.venv` when needed, then run one of the project's commands; nothing but Python is required.
 
-    python3 bootstrap.py run|test|lab|book|bench|setup|pins|pictures [more arguments]
+    python3 bootstrap.py run|test|lab|book|bench|setup|size|pins|pictures [more arguments]
 
 The Makefile only calls this file. It is written so that an old Python can still read it and say so.
 """
@@ -42,11 +42,13 @@ def main(arguments):
     commands = {"run": run, "test": test, "lab": lab, "book": book, "bench": bench, "pins": pins}
     commands["pictures"] = pictures
     name, *extra = arguments or ["help"]
-    if name not in commands and name != "setup":
+    if name not in commands and name not in ("setup", "size"):
         print(__doc__)
         return 0 if name in ("help", "-h", "--help") else 2
     try:
         use_new_enough_python(arguments)
+        if name == "size":  # needs nothing that is installed
+            return subprocess.call([sys.executable, str(ROOT / "tests" / "size.py")])
         set_up()
         return commands[name](extra) if name in commands else 0
     except Refusal as refusal:

@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from _calorimeter_showers import geant4_showers
 from _table import Figure, share_error, this_machine
-from physics_twins.calorimeter import draw_onnx, samples, simulate
+from physics_twins.calorimeter import draw_onnx, part, samples
 from physics_twins.calorimeter.evaluate import evaluate
 from physics_twins.calorimeter.evaluating import response, timing
 from physics_twins.calorimeter.evaluating.features import features
@@ -79,7 +79,7 @@ def speed_up() -> Figure:
         return TRAINING.replace(energy_gev=energy, energy_max_gev=0.0, n_showers=n)
 
     found = timing.speed_up(
-        lambda energy, n: simulate.part(asked(energy, n), 0, n, seed=seed),
+        lambda energy, n: part(asked(energy, n), 0, n, seed=seed),
         lambda energy, n: generate(flow, asked(energy, n), seed=seed),
         ENERGIES_GEV,
         gev_fired=200.0,

@@ -2,14 +2,10 @@
 
 import ast
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from sources import LIBRARY, PANELS, ROOT, TWINS, Sources, cycles, imported_names
 
-ROOT = Path(__file__).resolve().parents[1]
-LIBRARY, PANELS = "physics_twins", "twin_panels"
-TWINS = ("pulsar", "virgo", "calorimeter", "lattice")
 FLOORS = (
     ("parameters",),
     ("data",),
@@ -19,71 +15,6 @@ FLOORS = (
     TWINS,
     ("cli",),
 )
-
-
-class Sources:
-    """The project's modules as texts by dotted name, and what each of them imports."""
-
-    def __init__(self, texts: dict[str, str]):
-        self.trees = {name: ast.parse(text) for name, text in texts.items()}
-
-    @classmethod
-    def of_project(cls) -> "Sources":
-        folders = (ROOT / "lib" / LIBRARY, ROOT / "widgets" / PANELS)
-        return cls({_name(path): path.read_text() for top in folders for path in top.rglob("*.py")})
-
-    def imports(self, module: str, *, for_types: bool = True, in_functions: bool = True) -> set[str]:
-        """Modules that `module` imports; of those outside the project, the dotted name as written.
-
-        Without `for_types`, not what stands under `if TYPE_CHECKING`; without `in_functions`, not what
-        stands inside functions.
-        """
-        nodes = _nodes(self.trees[module], for_types=for_types, in_functions=in_functions)
-        return {self._resolve(name) for node in nodes for name in _imported(node)}
-
-    def reached_at_import(self, module: str) -> set[str]:
-        """Everything that importing `module` imports in turn, through this project's modules."""
-        reached: set[str] = set()
-        todo = [module, *_parents(module)]
-        while todo:
-            name = todo.pop()
-            if name in self.trees:
-                new = self.imports(name, for_types=False, in_functions=False) - reached
-                reached |= new
-                todo += [each for found in new for each in (found, *_parents(found))]
-        return reached
-
-    def _resolve(self, name: str) -> str:
-        """The module of a dotted name whose last part may be a module or something inside one."""
-        parent = name.rpartition(".")[0]
-        return parent if parent in self.trees and name not in self.trees else name
-
-
-def _name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts[1:]
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def _parents(module: str) -> list[str]:
-    parts = module.split(".")
-    return [".".join(parts[:n]) for n in range(1, len(parts))]
-
-
-def _imported(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        assert node.level == 0, "import by full names: relative ones are not followed here"
-        yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _nodes(tree: ast.AST, *, for_types: bool, in_functions: bool) -> Iterator[ast.AST]:
-    for node in ast.iter_child_nodes(tree):
-        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        is_for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        if (in_functions or not is_function) and (for_types or not is_for_types):
-            yield node
-            yield from _nodes(node, for_types=for_types, in_functions=in_functions)
 
 
 def _twin(module: str) -> str | None:
@@ -118,16 +49,6 @@ def climbing(sources: Sources) -> list[str]:
     pairs = [(m, i) for m in sources.trees for i in sources.imports(m) if _package(m) and _package(i)]
     apart = [(m, i) for m, i in pairs if _package(m) != _package(i)]
     return sorted(f"{m} -> {i}" for m, i in apart if floor[_package(i)] >= floor[_package(m)])
-
-
-def cycles(sources: Sources) -> list[str]:
-    """Modules that import themselves through others, imports inside functions included."""
-    known = set(sources.trees)
-    graph = {name: sources.imports(name, for_types=False) & known - {name} for name in known}
-    while leaves := [name for name, needs in graph.items() if not needs & set(graph)]:
-        for name in leaves:
-            del graph[name]
-    return sorted(graph)
 
 
 def heavy_simulations(sources: Sources) -> list[str]:
@@ -181,7 +102,9 @@ def test_notebooks_import_the_project_by_its_two_packages_only():
     for path in (ROOT / "notebooks").rglob("*.ipynb"):
         cells = json.loads(path.read_text())["cells"]
         code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-        tops = {name.split(".")[0] for node in ast.walk(ast.parse(code)) for name in _imported(node)}
+        tops = {
+            name.split(".")[0] for node in ast.walk(ast.parse(code)) for name in imported_names(node)
+        }
         assert tops & forbidden == set(), path
 
 

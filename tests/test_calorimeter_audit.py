@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins.calorimeter import simulate as simulation
 from physics_twins.calorimeter.audit import NUMBERS, Audit, audit, corrected_means
 from physics_twins.calorimeter.evaluating.betting import RankBet
 from physics_twins.calorimeter.evaluating.features import features
 from physics_twins.calorimeter.evaluating.prediction_powered import corrected_mean
 from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.calorimeter.simulate import part, simulate
 
 # What Geant4 gives at 10 GeV in the reference calorimeter.
 RESOLUTION = 0.06
@@ -80,8 +80,8 @@ def test_it_does_not_matter_in_which_batches_showers_come():
     twin, real = {"response": response(generator, 500)}, response(generator, 60, 1.02)
     whole, parts = Audit(twin, seed=3), Audit(twin, seed=3)
     whole.add({"response": real})
-    for part in np.split(real, [1, 10, 45]):
-        parts.add({"response": part})
+    for piece in np.split(real, [1, 10, 45]):
+        parts.add({"response": piece})
     np.testing.assert_allclose(parts.course, whole.course, rtol=1e-12)
     assert parts.rejected_at == whole.rejected_at
 
@@ -100,8 +100,8 @@ def test_verdict_says_how_many_showers_were_seen_and_what_told():
 
 
 def test_real_showers_against_others_of_the_same_are_not_rejected_and_moved_ones_are():
-    fire = partial(simulation.part, SOFT, seed=1)
-    twin = simulation.simulate(SOFT, seed=2)
+    fire = partial(part, SOFT, seed=1)
+    twin = simulate(SOFT, seed=2)
     same = audit(fire, twin, seed=0, n_showers=60, batch=30)
     assert same.attrs["verdict"] == "not rejected after 60 showers"
     assert same.sizes["n"] == 60
@@ -114,7 +114,7 @@ def test_real_showers_against_others_of_the_same_are_not_rejected_and_moved_ones
 
 
 def test_what_the_audit_returns_can_be_saved(tmp_path):
-    showers = simulation.simulate(SOFT.replace(n_showers=40, energy_gev=0.05), seed=2)
+    showers = simulate(SOFT.replace(n_showers=40, energy_gev=0.05), seed=2)
     result = audit(
         lambda first, n: showers.isel(shower=slice(first, first + n)), showers, seed=0, n_showers=20
     )
@@ -178,8 +178,8 @@ def test_a_good_twin_makes_the_interval_shorter_and_a_bad_one_not_longer():
 
 def test_means_over_a_spectrum_profit_from_the_twin():
     beam = CalorimeterParameters(energy_gev=0.1, energy_max_gev=1.0, n_showers=60)
-    real = features(simulation.simulate(beam, seed=1))
-    twin = features(simulation.simulate(beam.replace(n_showers=200), seed=2))
+    real = features(simulate(beam, seed=1))
+    twin = features(simulate(beam.replace(n_showers=200), seed=2))
     mean = corrected_means(real, twin)["depth_mm"]
     assert abs(mean.bias) < 5 * mean.error
     assert mean.error <= 1.05 * float(real["depth_mm"].std(ddof=1)) / np.sqrt(60)

@@ -1,12 +1,15 @@
 """Samples of showers on disk: made file by file, resumed, never mixed up."""
 
+import sys
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from physics_twins.calorimeter import samples
-from physics_twins.calorimeter import simulate as simulation
 from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.calorimeter.simulate import part as simulated_part
+from physics_twins.calorimeter.simulate import simulate
 
 SMALL = CalorimeterParameters(energy_gev=0.05, energy_max_gev=0.1, n_showers=5)
 
@@ -23,7 +26,7 @@ def make(folder, parameters=SMALL, seed=1):
 def test_a_sample_holds_the_showers_of_a_simulation(tmp_path):
     files = make(tmp_path / "sample")
     assert [path.name for path in files] == [f"showers-{n:05d}.nc" for n in range(3)]
-    whole = simulation.simulate(SMALL, seed=1)
+    whole = simulate(SMALL, seed=1)
     xr.testing.assert_identical(samples.open_sample(tmp_path / "sample").load(), whole)
 
 
@@ -36,8 +39,8 @@ def test_an_interrupted_sample_goes_on_where_it_was(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(parameters, first, count, **options)
 
-    original = simulation.part
-    monkeypatch.setattr(simulation, "part", part)
+    original = simulated_part
+    monkeypatch.setattr(sys.modules[simulate.__module__], "part", part)
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "sample")
     assert samples.open_sample(tmp_path / "sample").sizes["shower"] == 4

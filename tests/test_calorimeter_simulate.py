@@ -85,7 +85,7 @@ def test_two_threads_give_the_showers_of_one(small):
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_other_processes_give_the_showers_of_this_one(small, monkeypatch, jobs):
-    monkeypatch.setattr("physics_twins.calorimeter.simulate._CHUNK_SHOWERS", 3)
+    monkeypatch.setattr(sys.modules[simulate.__module__], "_CHUNK_SHOWERS", 3)
     with clusters.connect("local", jobs=jobs) as client:
         xr.testing.assert_identical(simulate(SMALL, seed=7, client=client), small)
 

@@ -5,10 +5,10 @@ import pytest
 from distributed import Client
 from small_flows import untrained
 
-from physics_twins.calorimeter import simulate
 from physics_twins.calorimeter.model import ShowerFlow, flow_of
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.calorimeter.projections import profiles
+from physics_twins.calorimeter.simulate import simulate
 from twin_panels.calorimeter import CalorimeterPanel
 from twin_panels.geant4_here import FIRE, N_SHOWERS, STOP
 
@@ -54,7 +54,7 @@ def test_the_band_is_that_of_geant4_at_what_is_shown_until_the_panel_moves(panel
     assert button.description == FIRE
     assert f"Green: {N_SHOWERS} of {N_SHOWERS} showers of Geant4" in panel.note
     asked = panel.parameters.replace(n_showers=N_SHOWERS, energy_max_gev=0.0, theta_max_deg=0.0)
-    known = profiles(simulate.simulate(asked.replace(phi_max_deg=0.0), seed=SEED))
+    known = profiles(simulate(asked.replace(phi_max_deg=0.0), seed=SEED))
     expected = 100 * known["longitudinal"].mean("shower").values
     np.testing.assert_allclose(band(panel), expected, rtol=1e-5)
 
@@ -85,7 +85,7 @@ def test_what_is_missing_is_told_in_a_sentence(panel, monkeypatch):
     def missing(*_):
         raise ModuleNotFoundError("calzone, which holds Geant4, is missing: `pip install it`")
 
-    monkeypatch.setattr("physics_twins.calorimeter.simulate.chunk", missing)
+    monkeypatch.setattr("twin_panels.geant4_here.chunk", missing)
     panel.buttons[FIRE].click()
     panel.geant4.wait()
     assert panel.note.endswith(

@@ -1,5 +1,6 @@
 """A telescope fitted to a recording, and look-alikes of it."""
 
+import sys
 import tracemalloc
 from dataclasses import replace
 
@@ -174,7 +175,7 @@ def test_seeds_give_different_lookalikes_and_one_seed_the_same(disturbed):
 
 
 def test_a_file_of_lookalikes_is_written_block_by_block(disturbed, tmp_path, monkeypatch):
-    monkeypatch.setattr("physics_twins.pulsar.lookalike.BLOCK_SAMPLES", 1000 * N_CHANNELS)
+    monkeypatch.setattr(sys.modules[lookalike.__module__], "BLOCK_SAMPLES", 1000 * N_CHANNELS)
     _, model = disturbed
     path = write_lookalike(model, tmp_path / "a.fil", 2500, seed=3)
     with open_observation(path) as file:

@@ -8,9 +8,9 @@ from typing import Any
 import xarray as xr
 
 from physics_twins import clusters
-from physics_twins.calorimeter import simulate
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.projections import profiles
+from physics_twins.calorimeter.simulate import chunk
 from twin_panels.background import Background
 from twin_panels.farmed import farmed, growing
 from twin_panels.handover import button
@@ -95,4 +95,4 @@ def _fired(parameters: CalorimeterParameters, seed: int, client: Any) -> Iterato
 
 
 def _part(parameters: CalorimeterParameters, seed: int, first: int) -> xr.Dataset:
-    return profiles(simulate.chunk(parameters, seed, first, N_PART))
+    return profiles(chunk(parameters, seed, first, N_PART))

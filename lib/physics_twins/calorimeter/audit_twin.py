@@ -11,11 +11,12 @@ from typing import Any
 
 import xarray as xr
 
-from physics_twins.calorimeter import samples, simulate
+from physics_twins.calorimeter import samples
 from physics_twins.calorimeter.audit import ALPHA, Audit, audit
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.calorimeter.simulate import chunk
 from physics_twins.data import datasets
 
 N_TWIN = 1000
@@ -149,7 +150,7 @@ class Showers:
 
     def _fired(self, first: int, count: int) -> xr.Dataset:
         if self._client is None:
-            return simulate.chunk(self._parameters, self._seed, first, count)
+            return chunk(self._parameters, self._seed, first, count)
         self._request(first)
         future = self._ahead.pop(first)
         made = future.result()
@@ -162,5 +163,5 @@ class Showers:
         last = min(first + n_ahead * _PIECE_SHOWERS, self._n_showers)
         for start in range(max(first, self._requested), last, _PIECE_SHOWERS):
             told = (self._parameters, self._seed, start, min(_PIECE_SHOWERS, self._n_showers - start))
-            self._ahead[start] = self._client.submit(simulate.chunk, *told, pure=False)
+            self._ahead[start] = self._client.submit(chunk, *told, pure=False)
             self._requested = start + _PIECE_SHOWERS

@@ -53,14 +53,14 @@ def make(
     Raises:
         ValueError: The folder holds another sample, or a file of it is damaged.
     """
-    from physics_twins.calorimeter import simulate
+    from physics_twins.calorimeter.simulate import part
 
     folder = Path(folder).expanduser()
     claim(folder, parameters, seed)
     files = []
     for path, first, count in _files(folder, parameters.n_showers):
         if not _is_complete(path, count):
-            made = simulate.part(parameters, first, count, seed=seed, client=client, progress=progress)
+            made = part(parameters, first, count, seed=seed, client=client, progress=progress)
             datasets.save(made, path)
         files.append(path)
     return files

@@ -1,1 +1,5 @@
 """From a pulse to its parameters with errors, and the limit that noise sets to them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["pieces", "stream_frames"])
