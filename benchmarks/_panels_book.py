@@ -66,7 +66,7 @@ def _pages() -> list[Path]:
 def _duration_s(notebook: notebooks.Notebook) -> float | None:
     """Return how long the newest finished run of a notebook took; None where there is none."""
     values = {name: value for name, value in notebook.check({}).items() if name not in HOW}
-    source = provenance.source_sha256()
+    source = provenance.source_sha256(notebook.twins)
     for run in reversed(runs.find(notebook=notebook.name, status="complete")):
         code = run.provenance["code"]
         same = (code.get("notebook_sha256"), code["source_sha256"]) == (notebook.sha256, source)

@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from small_notebooks import write_project
 
 from physics_twins import cli, clusters, sweeps
+from physics_twins.sweeps import tasks
 
 HERE = Path(__file__).resolve().parent
 SLOW_IMPORTS = ("papermill", "nbformat", "xarray", "numpy", "dask", "distributed", "torch", "scipy")
@@ -213,7 +215,8 @@ def test_an_unknown_cluster_and_other_peoples_folders_are_refused(twins, tmp_pat
 
 
 def test_a_farm_that_cannot_work_is_told_in_one_line(twins, threads, monkeypatch):
-    monkeypatch.setattr("physics_twins.sweeps.cell_batches._source_sha256", lambda: "older")
+    older = replace(tasks.find("sweep_cells:square"), sha256="older")
+    monkeypatch.setattr("physics_twins.sweeps.cell_batches._task", lambda name: older)
     call = ("sweep", "sweep_cells:square", "--grid", "x=5,6", "--no-report", "--quiet")
     status, _, err = twins(*call)
     assert (status, err.count("\n")) == (2, 1)

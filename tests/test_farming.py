@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import dask
@@ -11,6 +12,7 @@ import pytest
 import sweep_cells
 
 from physics_twins import clusters
+from physics_twins.runs import provenance
 from physics_twins.sweeps import cell_batches, farming, ledger, tasks
 from physics_twins.sweeps.cell_batches import FarmError
 from physics_twins.sweeps.farming import Cell
@@ -124,7 +126,8 @@ def test_a_folder_that_workers_do_not_see_stops_the_farm_and_fails_no_cell(clien
 
 
 def test_a_worker_with_other_code_stops_the_farm_and_fails_no_cell(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(cell_batches, "_source_sha256", lambda: "of an older version")
+    older = replace(tasks.find(sweep_cells.square), sha256="of an older version")
+    monkeypatch.setattr(cell_batches, "_task", lambda name: older)
     with pytest.raises(FarmError, match="runs other code than was asked for: restart its workers"):
         farm(sweep_cells.square, [{"x": 1.0}, {"x": 2.0}], tmp_path, client)
     assert in_ledger(tmp_path) == []
@@ -181,7 +184,7 @@ def test_a_batch_whose_worker_died_after_leaving_its_records_is_not_computed_aga
     (tmp_path / "cells").mkdir()
     log = tmp_path / "log"
     cells = cells_of(task, [{"x": x, "log": str(log), "pause_s": 0.0} for x in (1, 2)])
-    code = (task.sha256, cell_batches._source_sha256())
+    code = (task.sha256, provenance.source_sha256(task.twins))
     arguments = (task.name, code, [(cell.key, cell.values) for cell in cells], str(tmp_path))
     cell_batches.compute_batch(*arguments)
     cell_batches.compute_batch(*arguments)

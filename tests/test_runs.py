@@ -11,7 +11,7 @@ import xarray as xr
 
 from physics_twins import runs
 from physics_twins.data import atomic
-from physics_twins.runs import RunError, lifecycle, provenance
+from physics_twins.runs import RunError, lifecycle, notebooks, provenance
 
 VALUES = {"length_m": 2.0, "seed": 5, "on": "local", "run_dir": ""}
 
@@ -84,9 +84,32 @@ def test_an_input_file_counts_by_content_and_not_by_place(tmp_path):
     assert not begin(log_path="c", inputs=described["c"]).reused
 
 
+def test_a_change_in_one_twin_leaves_the_runs_of_the_other_valid(monkeypatch):
+    parts = dict(provenance._part_sha256s())
+    assert parts.keys() >= {"", "pulsar", "calorimeter"}
+    assert "cli" not in parts
+    before = {twins: provenance.source_sha256(twins) for twins in (("pulsar",), ("calorimeter",), None)}
+    parts["calorimeter"] = "changed"
+    monkeypatch.setattr(provenance, "_part_sha256s", lambda: parts)
+    changed = [twins for twins, known in before.items() if provenance.source_sha256(twins) != known]
+    assert changed == [("calorimeter",), None]
+    parts[""] = "changed"
+    assert provenance.source_sha256(["pulsar"]) != before["pulsar",]
+
+
+def test_what_a_notebook_names_is_what_its_run_depends_on():
+    known = {name: notebooks.read(name).twins for name in ("pulsar/4_infer", "calorimeter/5_twin")}
+    assert known == {"pulsar/4_infer": ("pulsar",), "calorimeter/5_twin": ("calorimeter",)}
+    assert provenance.named_twins("import numpy as np") is None
+    assert provenance.named_twins("from physics_twins import calorimeter, pulsar") == (
+        "calorimeter",
+        "pulsar",
+    )
+
+
 def test_another_source_of_the_library_makes_another_run(monkeypatch):
     finished()
-    monkeypatch.setattr(provenance, "source_sha256", lambda: "other")
+    monkeypatch.setattr(provenance, "source_sha256", lambda *_: "other")
     assert not begin().reused
 
 

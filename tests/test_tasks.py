@@ -10,12 +10,10 @@ from pendulum import PendulumParameters
 from small_notebooks import OPEN, PERIOD, write_notebook, write_project
 
 from physics_twins.parameters import ParameterError
-from physics_twins.runs import lifecycle, notebooks
+from physics_twins.runs import notebooks, provenance
 from physics_twins.runs.notebooks import NotebookError
 from physics_twins.sweeps import tasks
 from physics_twins.sweeps.tasks import TaskError
-
-SOURCE = "a" * 64
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +27,7 @@ def notebook(project):
 
 
 def key(task, **values):
-    return tasks.key(task, task.check(values), SOURCE)
+    return tasks.key(task, task.check(values))
 
 
 def test_a_function_is_found_by_its_name_and_by_itself():
@@ -182,9 +180,17 @@ def test_another_function_with_the_same_parameters_has_another_key():
     assert key(square, x=1.0) != key(text, x=1.0)
 
 
-def test_changed_source_of_the_library_changes_the_key():
+def test_changed_source_of_the_library_changes_the_key(monkeypatch):
     task = tasks.find(sweep_cells.square)
-    assert tasks.key(task, {"x": 1.0}, "a" * 64) != tasks.key(task, {"x": 1.0}, "b" * 64)
+    before = key(task, x=1.0)
+    monkeypatch.setattr(provenance, "source_sha256", lambda *_: "changed")
+    assert key(task, x=1.0) != before
+
+
+def test_a_function_of_a_twin_depends_on_that_twin_and_one_of_a_user_on_all():
+    recovery = tasks.find("pulsar.recovery:recovery")
+    assert recovery.twins == ("pulsar",)
+    assert tasks.find(sweep_cells.square).twins is None
 
 
 def test_a_changed_module_changes_the_key(tmp_path, monkeypatch):
@@ -229,10 +235,8 @@ def test_a_notebooks_key_is_the_identity_of_its_run(notebook, tmp_path, monkeypa
     values = {"length_m": 3.0, "log_path": str(tmp_path / "times.csv")}
     run = notebooks.run(notebook.notebook.path, values, root=tmp_path / "cells")
     source = run.provenance["code"]["source_sha256"]
-    assert run.provenance["identity"] == tasks.key(notebook, notebook.check(values), source)
-    assert lifecycle.identity(notebook.sha256, notebook.check({}), []) == tasks.key(
-        notebook, notebook.check({}), source
-    )
+    assert source == provenance.source_sha256(notebook.twins)
+    assert run.provenance["identity"] == tasks.key(notebook, notebook.check(values))
 
 
 def test_a_notebook_outside_of_the_project_is_named_by_its_path(tmp_path, project, monkeypatch):

@@ -253,7 +253,7 @@ def test_a_result_that_a_worker_left_for_a_dead_driver_is_taken_and_not_computed
     driven = trials.DrivenTrials(study.folder, _space(study), maximise=False)
     number, point = driven.ask("tpe", 1)
     task = tasks.find("tuned:depth")
-    key = tasks.key(task, task.check(point), study.plan["source_sha256"])
+    key = tasks.key(task, task.check(point))
     driven.begin(number, key)  # and here the driver dies
     row = {"key": key, "status": "complete", "result": {"metrics": {"depth": 0.125}}, "error": ""}
     row |= {"trace": "", "started": 0.0, "finished": 1.0, "seconds": 1.0, "host": "elsewhere"}

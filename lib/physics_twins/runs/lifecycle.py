@@ -1,7 +1,7 @@
 """How a run begins, is found again, and ends."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ def identity(
     values: Mapping[str, Any],
     inputs: Sequence[Mapping[str, Any]],
     *,
-    source_sha256: str | None = None,
+    twins: Iterable[str] | None = None,
 ) -> str:
     """Return the SHA-256 that two runs share when they must give the same result.
 
@@ -28,11 +28,11 @@ def identity(
         notebook_sha256: Hash of the notebook's source.
         values: Every parameter; those in `HOW` are left out.
         inputs: Input files; each stands for its parameter by content, wherever it lies.
-        source_sha256: Hash of this library, where it is at hand already.
+        twins: Whose code it depends on, see `provenance.source_sha256`.
     """
     what = {name: value for name, value in values.items() if name not in HOW}
     what |= {item["parameter"]: item["sha256"] for item in inputs}
-    source = source_sha256 or provenance.source_sha256()
+    source = provenance.source_sha256(twins)
     return provenance.json_sha256({"notebook": notebook_sha256, "parameters": what, "source": source})
 
 
@@ -42,6 +42,7 @@ def begin(
     values: Mapping[str, Any],
     *,
     inputs: Sequence[Mapping[str, Any]] = (),
+    twins: Iterable[str] | None = None,
     out: Path | None = None,
     root: Path | None = None,
     force: bool = False,
@@ -53,6 +54,7 @@ def begin(
         notebook_sha256: Hash of its source.
         values: Every parameter, checked.
         inputs: Input files as from `provenance.describe_input`.
+        twins: Whose code it depends on, see `provenance.source_sha256`.
         out: The run's folder; by default a numbered one under `root`.
         root: Where numbered folders are; by default the notebook's folder of `runs.default_root`.
         force: Whether to compute again; what is there is kept.
@@ -60,7 +62,7 @@ def begin(
     Raises:
         RunError: `out` holds something else, or is being written to.
     """
-    key = identity(notebook_sha256, values, inputs)
+    key = identity(notebook_sha256, values, inputs, twins=twins)
     parent = root or default_root() / notebook
     old = _numbered(parent, key) if out is None else _occupant(out)
     if not force and (finished := _finished(old, key)):
@@ -69,7 +71,7 @@ def begin(
         folder = _claim_next(parent, key)
     else:
         folder = _claim_out(out.expanduser().resolve(), key, old, force)
-    code = provenance.describe_code() | {"notebook_sha256": notebook_sha256}
+    code = provenance.describe_code(twins) | {"notebook_sha256": notebook_sha256}
     record = {
         "status": "running",
         "notebook": notebook,
@@ -97,10 +99,11 @@ def find_finished(
     values: Mapping[str, Any],
     *,
     inputs: Sequence[Mapping[str, Any]] = (),
+    twins: Iterable[str] | None = None,
     root: Path | None = None,
 ) -> Run | None:
     """Return the finished run that `begin` would find for the same arguments; None for none."""
-    key = identity(notebook_sha256, values, inputs)
+    key = identity(notebook_sha256, values, inputs, twins=twins)
     return _finished(_numbered(root or default_root() / notebook, key), key)
 
 

@@ -39,6 +39,7 @@ class Notebook:
         in_cell: Names of those in its cell tagged `parameters`, in order.
         time: How long it takes, in the words of its first cell; "" where it does not say.
         sha256: Hash of cells and declarations; outputs do not enter.
+        twins: Those that its code or its declarations name; None where none is named.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Notebook:
     in_cell: tuple[str, ...]
     time: str
     sha256: str
+    twins: tuple[str, ...] | None
 
     @property
     def fields(self) -> dict[str, FieldDescription]:
@@ -134,6 +136,7 @@ def read(name: str | Path) -> Notebook:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__} "
         raise NotebookError(f"{path}: {kind}{error}") from None
     source = [(cell.kind, cell.tags, cell.source) for cell in cells]
+    code = [cell.source for cell in cells if cell.kind == "code"]
     return Notebook(
         name=f"{path.parent.name}/{path.stem}",
         path=path,
@@ -143,6 +146,7 @@ def read(name: str | Path) -> Notebook:
         in_cell=tuple(given),
         time=_time(cells),
         sha256=provenance.json_sha256({"cells": source, "declared": declared}),
+        twins=provenance.named_twins("\n".join([*code, *declared.get("parameters", [])])),
     )
 
 
@@ -185,6 +189,7 @@ def run(
         notebook.sha256,
         complete,
         inputs=_inputs(notebook, complete),
+        twins=notebook.twins,
         out=Path(out) if out else None,
         root=root,
         force=force,
@@ -211,7 +216,9 @@ def find_finished(
     """
     complete = notebook.check(values)
     inputs = _inputs(notebook, complete)
-    return lifecycle.find_finished(notebook.name, notebook.sha256, complete, inputs=inputs, root=root)
+    return lifecycle.find_finished(
+        notebook.name, notebook.sha256, complete, inputs=inputs, twins=notebook.twins, root=root
+    )
 
 
 def _inputs(notebook: Notebook, complete: Mapping[str, Any]) -> list[dict[str, Any]]:

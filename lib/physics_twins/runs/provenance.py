@@ -1,11 +1,14 @@
 """Where a result comes from: code, environment, machine and input files, by hash."""
 
+import functools
 import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,10 @@ import psutil
 from physics_twins import __version__
 
 PACKAGE = Path(__file__).resolve().parents[1]
+
+# What all twins stand on. Every other package of the library is a twin, but for the command above them.
+_SHARED = {"data", "clusters", "twin", "figures", "runs", "sweeps", "training", "models"}
+_ABOVE = "cli"
 
 
 def file_sha256(path: Path) -> str:
@@ -27,10 +34,34 @@ def json_sha256(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def source_sha256() -> str:
-    """Return the SHA-256 over every Python file of this library, by name and content."""
-    files = sorted(PACKAGE.rglob("*.py"))
-    return json_sha256({path.relative_to(PACKAGE).as_posix(): file_sha256(path) for path in files})
+def source_sha256(twins: Iterable[str] | None = None) -> str:
+    """Return the SHA-256 over this library's Python files, as they were when it was first asked for.
+
+    The command `twins`, which stands above all and computes nothing, does not enter.
+
+    Args:
+        twins: Of these twins, and what all of them stand on; all by default.
+    """
+    parts = _part_sha256s()
+    wanted = set(parts) if twins is None else {"", *twins} & set(parts)
+    return json_sha256({part: parts[part] for part in wanted})
+
+
+def named_twins(text: str) -> tuple[str, ...] | None:
+    """Return the twins that a piece of code names; None, for all of them, where it names none."""
+    twins = sorted(set(_part_sha256s()) - {""})
+    return tuple(name for name in twins if re.search(rf"\b{name}\b", text)) or None
+
+
+@functools.cache
+def _part_sha256s() -> dict[str, str]:
+    """Return the hash of each twin's files by its name, and by "" of what all of them stand on."""
+    parts: dict[str, dict[str, str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE)
+        part = "" if len(place.parts) == 1 or place.parts[0] in _SHARED else place.parts[0]
+        parts.setdefault(part, {})[place.as_posix()] = file_sha256(path)
+    return {part: json_sha256(files) for part, files in parts.items() if part != _ABOVE}
 
 
 def environment_sha256() -> str:
@@ -46,12 +77,16 @@ def describe_input(parameter: str, path: Path) -> dict[str, Any]:
     return {"parameter": parameter, "path": str(path), "bytes": size, "sha256": file_sha256(path)}
 
 
-def describe_code() -> dict[str, Any]:
-    """Return version and hash of this library, and its git commit where it runs from a clone."""
+def describe_code(twins: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return version and hash of this library, and its git commit where it runs from a clone.
+
+    Args:
+        twins: Whose code counts, see `source_sha256`.
+    """
     commit, dirty = _git_state()
     return {
         "version": __version__,
-        "source_sha256": source_sha256(),
+        "source_sha256": source_sha256(twins),
         "git_commit": commit,
         "git_dirty": dirty,
     }

@@ -224,14 +224,13 @@ def _planned(
     """Return the plan and its cells, checked, in order and each once."""
     if not points:
         raise SweepError("a sweep needs one point or more")
-    source = provenance.source_sha256()
     varied = list(dict.fromkeys(name for point in points for name in point))
     if both := sorted(set(fixed) & set(varied)):
         raise SweepError(f"{', '.join(both)} cannot be both fixed and varied")
     found: dict[str, Cell] = {}
     for point in points:
         values = task.check({**fixed, **point})
-        key = tasks.key(task, values, source)
+        key = tasks.key(task, values)
         found.setdefault(key, Cell(key, values))
     cells = list(found.values())
     plan = {
@@ -240,7 +239,7 @@ def _planned(
         "points": [{name: cell.values[name] for name in varied} for cell in cells],
         "fixed": {name: cells[0].values[name] for name in fixed},
         "units": {name: info.unit for name, info in task.fields.items()},
-        "source_sha256": source,
+        "source_sha256": provenance.source_sha256(task.twins),
         "keys": [cell.key for cell in cells],
         "started": now(),
     }

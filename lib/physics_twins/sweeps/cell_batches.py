@@ -54,7 +54,7 @@ def compute_batch(
         for library in ("papermill", "asyncio", "distributed.worker.state_machine"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
     task = _task(name)
-    if (task.sha256, _source_sha256()) != code:
+    if (task.sha256, provenance.source_sha256(task.twins)) != code:
         raise FarmError(f"{platform.node()} runs other code than was asked for: restart its workers")
     record = functools.partial(_record, task, place / CELLS)
     if isinstance(task, tasks.NotebookTask):
@@ -136,9 +136,3 @@ def _task(name: str) -> tasks.Task:
 @functools.cache
 def _function_task(name: str) -> tasks.Task:
     return tasks.find(name)
-
-
-@functools.cache
-def _source_sha256() -> str:
-    """Return the hash of the library as it was when this process first asked."""
-    return provenance.source_sha256()

@@ -117,12 +117,12 @@ def plan_cells(
 ) -> list[Cell]:
     """Return the cells that compare the best trial with the defaults; note in the folder which."""
     best = best_of(trials, maximise=plan["maximise"])
-    fixed, source = plan["fixed"], plan["source_sha256"]
+    fixed = plan["fixed"]
     seeds = _fresh_seeds(task, fixed, best.point, plan["confirm"]) if best else []
 
     def cell(point: Mapping[str, Any], **seed: int) -> Cell:
         values = task.check({**fixed, **point, **seed})
-        return Cell(tasks.key(task, values, source), values)
+        return Cell(tasks.key(task, values), values)
 
     at_best = [cell(best.point, seed=seed) for seed in seeds] if best else []
     at_baseline = [] if baseline is None else [cell(baseline, seed=seed) for seed in seeds]

@@ -82,7 +82,7 @@ class Farm:
 
     def __init__(self, task: tasks.Task, folder: Path, client: Any) -> None:
         self._task, self._folder, self._client = task, folder, client
-        self._code = (task.sha256, provenance.source_sha256())
+        self._code = (task.sha256, provenance.source_sha256(task.twins))
         self._waiting: deque[Cell] = deque()
         self._missing: set[str] = set()  # keys of cells without a record
         self._suspects: deque[Cell] = deque()  # workers died while they had these

@@ -150,4 +150,4 @@ class Driver:
 
     def _cell(self, point: Mapping[str, Any]) -> Cell:
         values = self._task.check({**self._plan["fixed"], **point})
-        return Cell(tasks.key(self._task, values, self._plan["source_sha256"]), values)
+        return Cell(tasks.key(self._task, values), values)

@@ -44,6 +44,11 @@ class FunctionTask:
     sha256: str
 
     @property
+    def twins(self) -> tuple[str, ...] | None:
+        """Whose code it depends on, see `provenance.source_sha256`."""
+        return provenance.named_twins(self.name) if self.name.startswith("physics_twins.") else None
+
+    @property
     def title(self) -> str:
         """First line of the function's documentation."""
         return (inspect.getdoc(self.function) or self.name).splitlines()[0]
@@ -84,6 +89,11 @@ class NotebookTask:
         """As in `pulsar/4_infer`, or the path of a notebook that is nowhere else."""
         known = notebooks.available().get(self.notebook.name)
         return self.notebook.name if known == self.notebook.path else str(self.notebook.path)
+
+    @property
+    def twins(self) -> tuple[str, ...] | None:
+        """Whose code it depends on, see `provenance.source_sha256`."""
+        return self.notebook.twins
 
     @property
     def title(self) -> str:
@@ -144,17 +154,16 @@ def find(what: str | Callable[..., Any]) -> Task:
     return _of_function(_named(module, function))
 
 
-def key(task: Task, values: Mapping[str, Any], source_sha256: str) -> str:
+def key(task: Task, values: Mapping[str, Any]) -> str:
     """Return the SHA-256 that stands for one result: code, parameters and content of input files.
 
     Args:
         task: What is computed.
         values: Every parameter, checked.
-        source_sha256: Hash of this library, from `provenance.source_sha256`.
     """
     files = [name for name, info in task.fields.items() if info.input_file and values[name]]
     inputs = [{"parameter": name, "sha256": _content(Path(values[name]))} for name in files]
-    return lifecycle.identity(task.sha256, values, inputs, source_sha256=source_sha256)
+    return lifecycle.identity(task.sha256, values, inputs, twins=task.twins)
 
 
 def plain_result(task: Task, result: Any) -> dict[str, Any]:

@@ -233,7 +233,6 @@ def resolve(address: str, root: Path | None = None) -> Study:
 
 def _plan(task: tasks.Task, space: SearchSpace, fixed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is asked of which code."""
-    source = provenance.source_sha256()
     start = task.check({**space.start, **fixed})
     return {
         "task": task.name,
@@ -243,8 +242,8 @@ def _plan(task: tasks.Task, space: SearchSpace, fixed: Mapping[str, Any]) -> dic
         "logarithmic": list(space.logarithmic),
         "fixed": {name: start[name] for name in fixed},
         "units": {name: info.unit for name, info in task.fields.items()},
-        "source_sha256": source,
-        "code": tasks.key(task, start, source),  # of input files, too
+        "source_sha256": provenance.source_sha256(task.twins),
+        "code": tasks.key(task, start),  # of input files, too
         "started": now(),
     }
 
