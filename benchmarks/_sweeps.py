@@ -48,7 +48,7 @@ def sweep_faults() -> Figure:
 
 
 def cells_per_s() -> Figure:
-    """Cells of a function of one millisecond, per second and core, ledger and dataset included."""
+    """Cells of a function of one millisecond, per second and core, records and dataset included."""
     import short_cells
 
     grid = points.grid({"x": [float(n) for n in range(N_CELLS)]})
@@ -61,7 +61,7 @@ def cells_per_s() -> Figure:
             spent_s, _ = _sweep(short_cells.millisecond, cells, folder / str(repeat), client)
             speeds.append(len(cells) / spent_s / n_cores)
     value, error = median_and_spread(speeds[1:])
-    # A function of 1 ms alone, on a core that also keeps the ledger.
+    # A function of 1 ms alone, on a core that also drives the sweep.
     return Figure(value, error, "1/s/core", reference=1000.0, device=this_machine())
 
 
@@ -96,7 +96,7 @@ def notebook_cells_per_s() -> Figure:
 def _sweep(what: Any, cells: Any, folder: Path, on: Any) -> tuple[float, sweeps.Sweep]:
     where: dict[str, Any] = {"on": on} if isinstance(on, str) else {"client": on}
     begun = time.perf_counter()
-    sweep = sweeps.run(what, cells, out=folder, report=False, progress=False, **where)
+    sweep = sweeps.run(what, cells, out=folder, progress=False, **where)
     spent_s = time.perf_counter() - begun
     if sweep.status != "complete":
         raise RuntimeError(f"the sweep is {sweep.status}: {sweep.failures[:1]}")

@@ -38,7 +38,6 @@ def quiet_sweep(folder: Path, seeds: Sequence[int] = SEEDS) -> sweeps.Sweep:
         fixed=FIXED,
         on="threads",
         out=folder,
-        report=False,
         progress=False,
     )
 

@@ -342,7 +342,7 @@ def test_simulations_can_be_swept(tmp_path):
     points = [{"absorber_mm": thickness_mm} for thickness_mm in (1.0, 4.0)]
     fixed = {"energy_gev": 0.2, "n_showers": 2, "n_layers": 5, "seed": 1}
     with clusters.connect("threads") as client:
-        options = {"client": client, "out": tmp_path / "sweep", "report": False, "progress": False}
+        options = {"client": client, "out": tmp_path / "sweep", "progress": False}
         swept = sweeps.run("calorimeter.simulate:simulate", points, fixed=fixed, **options)
     assert swept.status == "complete", swept.failures
     assert swept.dataset()["layer_energy_mev"].sizes["absorber_mm"] == 2

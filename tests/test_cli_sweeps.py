@@ -216,7 +216,7 @@ def test_an_unknown_cluster_and_other_peoples_folders_are_refused(twins, tmp_pat
 
 def test_a_farm_that_cannot_work_is_told_in_one_line(twins, threads, monkeypatch):
     older = replace(tasks.find("sweep_cells:square"), sha256="older")
-    monkeypatch.setattr("physics_twins.sweeps.cell_batches._task", lambda name: older)
+    monkeypatch.setattr("physics_twins.sweeps.worker._task", lambda name: older)
     call = ("sweep", "sweep_cells:square", "--grid", "x=5,6", "--no-report", "--quiet")
     status, _, err = twins(*call)
     assert (status, err.count("\n")) == (2, 1)
@@ -279,14 +279,15 @@ def test_an_unknown_sweep_is_refused_with_status_2(twins):
     assert (status, err) == (2, "twins: 'zzz' fits 0 sweeps; `twins sweeps` lists them\n")
 
 
-def test_a_damaged_ledger_does_not_hide_the_other_sweeps(twins, threads, project):
+def test_damaged_records_do_not_hide_the_other_sweeps(twins, threads, project):
     for x in (20, 21):
         call = ("sweep", "sweep_cells:square", "--grid", f"x={x}", "--no-report", "--quiet")
         folder = twins(*call)[1].partition(":")[0]
-    (project / folder / "ledger.sqlite").write_bytes(b"x" * 5000)
+    for path in (project / folder / "records").iterdir():
+        path.write_bytes(b"x" * 5000)
     listed = twins("sweeps")[1].splitlines()
     assert [line.split()[1:5] for line in listed if line.startswith(folder)] == [
-        ["damaged", "?", "?", "?"]
+        ["unfinished", "0", "0", "1"]
     ]
     assert sum(" complete " in line for line in listed) >= 2
 

@@ -14,6 +14,7 @@ import xarray as xr
 from small_notebooks import write_notebook
 
 from physics_twins import clusters, sweeps
+from physics_twins.cli import reports
 from physics_twins.runs import Run, notebooks
 from physics_twins.sweeps import tuning
 from physics_twins.sweeps.points import grid, with_seeds
@@ -57,7 +58,7 @@ def _as_html(value: Any) -> str:
 
 
 def sweep(client, what, points, tmp_path, **options):
-    usual = {"client": client, "out": tmp_path / "sweep", "report": False, "progress": False}
+    usual = {"client": client, "out": tmp_path / "sweep", "progress": False}
     return sweeps.run(what, points, **(usual | options))
 
 
@@ -109,19 +110,20 @@ def test_a_report_of_a_sweep_that_was_stopped_says_what_is_missing(client, tmp_p
 
 
 @pytest.mark.slow
-def test_a_sweep_ends_with_its_report_and_another_one_takes_its_place(client, tmp_path, monkeypatch):
+def test_a_sweep_ends_with_its_report_and_another_one_takes_its_place(client, tmp_path):
     models = ("physics_twins.parameters:Execution", "physics_twins.sweeps:SweepChoice")
     values = 'seed = 1\non = "local"\nrun_dir = ""\nsweep_dir = ""'
     code = "from physics_twins import sweeps\nprint(sweeps.load(sweep_dir).counts)"
     short = write_notebook(tmp_path / "1_short.ipynb", code, parameters=values, models=models)
-    monkeypatch.setattr(sweeps, "REPORT_NOTEBOOK", str(short))
-    first = sweep(client, "tuned:luck", [{"east": 0.1}], tmp_path, report=True)
-    assert first.report is not None
-    written = first.report.stat().st_mtime_ns
-    again = sweep(client, "tuned:luck", [{"east": 0.1}], tmp_path, report=True)
-    assert again.report.stat().st_mtime_ns == written
-    longer = sweep(client, "tuned:luck", grid({"east": [0.1, 0.2]}), tmp_path, report=True)
-    assert longer.report.stat().st_mtime_ns > written
+
+    def reported(points):
+        found = sweep(client, "tuned:luck", points, tmp_path)
+        reports.write_report(found, str(short), "sweep_dir")
+        return found.report.stat().st_mtime_ns
+
+    written = reported([{"east": 0.1}])
+    assert reported([{"east": 0.1}]) == written
+    assert reported(grid({"east": [0.1, 0.2]})) > written
     assert [p.name for p in tmp_path.glob("sweep/report*")] == ["report"]
 
 
@@ -148,6 +150,7 @@ def test_a_report_of_a_study_tells_the_best_beside_the_defaults(client, tmp_path
         out=tmp_path / "study",
         progress=False,
     )
+    reports.write_report(study, reports.STUDY, "study_dir")
     assert study.report is not None
     recorded = json.loads((study.folder / "report" / "metrics.json").read_text())
     verdict = study.verdict
@@ -161,7 +164,7 @@ def test_a_report_of_a_study_tells_the_best_beside_the_defaults(client, tmp_path
 
 
 def test_a_report_of_a_study_of_luck_advises_to_keep_the_defaults(client, tmp_path, capsys):
-    options = {"client": client, "report": False, "progress": False, "out": tmp_path / "study"}
+    options = {"client": client, "progress": False, "out": tmp_path / "study"}
     ranges = {"east": (0, 1)}
     # With these eight seeds the best of 30 is no better than the defaults by two errors.
     tuning.run("tuned:luck", metric="result", ranges=ranges, n_trials=30, confirm=8, **options)
@@ -172,7 +175,7 @@ def test_a_report_of_a_study_of_luck_advises_to_keep_the_defaults(client, tmp_pa
 
 def test_a_report_of_a_study_of_which_everything_failed_says_why(client, tmp_path, capsys):
     ranges = {"east": (0.85, 1.0)}
-    options = {"client": client, "report": False, "progress": False, "out": tmp_path / "study"}
+    options = {"client": client, "progress": False, "out": tmp_path / "study"}
     tuning.run("tuned:cliff", metric="height", ranges=ranges, n_trials=3, **options)
     run, page = shown_by("farms/2_tune", tmp_path / "study", tmp_path)
     assert run.metrics["n_failed"] == 3

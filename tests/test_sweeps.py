@@ -21,7 +21,7 @@ from physics_twins.parameters import ParameterError
 from physics_twins.sweeps import SweepError, farm_folders, points
 
 HERE = Path(__file__).resolve().parent
-QUIET = {"report": False, "progress": False}
+QUIET = {"progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -310,9 +310,8 @@ def test_looking_at_a_sweep_does_not_keep_it_from_starting(client, log):
 
 def test_a_sweep_runs_on_with_the_points_that_its_folder_names(client, log):
     sweep = logged([1, 2, 3], log, client)
-    with sweeps.Ledger(sweep.folder) as ledger:
-        ledger.forget(sweep.plan["keys"][1:2])
-    assert sweep.status == "unfinished"
+    sweeps.Records(sweep.folder).forget(sweep.plan["keys"][1:2])
+    assert sweeps.load(sweep.folder).status == "unfinished"
     again = sweeps.resume(sweep.folder, client=client, **QUIET)
     assert (again.computed, again.status, again.sha256) == (1, "complete", sweep.sha256)
 
@@ -336,12 +335,13 @@ def test_a_damaged_or_other_plan_does_not_hide_the_sweeps(content, client, log, 
     assert [found.folder for found in sweeps.find()] == [sweep.folder]
 
 
-def test_a_sweep_with_a_damaged_ledger_is_shown_as_damaged(client, log):
+def test_a_cell_whose_record_is_damaged_is_computed_again(client, log):
     sweep = logged([1], log, client)
-    (sweep.folder / "ledger.sqlite").write_bytes(b"x" * 5000)
-    assert sweep.status == "damaged"
-    with pytest.raises(ValueError, match=r"ledger\.sqlite is damaged"):
-        logged([1], log, client)
+    (path,) = (sweep.folder / "records").iterdir()
+    path.write_bytes(b"x" * 5000)
+    assert sweeps.load(sweep.folder).status == "unfinished"
+    again = logged([1], log, client)
+    assert (again.computed, again.status, again.sha256) == (1, "complete", sweep.sha256)
 
 
 @pytest.mark.parametrize("content", [None, "{}", "{"])

@@ -17,7 +17,7 @@ from small_notebooks import OPEN, PERIOD, SAVE, write_notebook
 
 from physics_twins import clusters, runs, sweeps
 from physics_twins.parameters import ParameterError
-from physics_twins.sweeps import ledger, search_space, tasks, trials, tuning
+from physics_twins.sweeps import records, search_space, tasks, trials, tuning
 from physics_twins.sweeps.objective import MissingMetricError, ObjectiveError, objective
 from physics_twins.sweeps.search_space import SpaceError
 from physics_twins.sweeps.tuning import StudyError
@@ -39,7 +39,7 @@ def own_runs(tmp_path, monkeypatch):
 def tune(client, what="tuned:depth", **options):
     """A small quiet study; `options` override."""
     usual = {"metric": "depth", "ranges": {"east_m": (0, 1)}, "n_trials": 4, "confirm": 0}
-    usual |= {"client": client, "parallel": 1, "report": False, "progress": False}
+    usual |= {"client": client, "parallel": 1, "progress": False}
     return tuning.run(what, **(usual | options))
 
 
@@ -243,9 +243,7 @@ def test_more_trials_of_the_same_study_go_on_where_it_ended(client):
     assert longer.folder == first.folder
     assert longer.computed == 5
     assert longer.trials[:4] == trials_then
-    assert (
-        tuning.resume(first.folder, client=client, report=False, progress=False).trials == longer.trials
-    )
+    assert tuning.resume(first.folder, client=client, progress=False).trials == longer.trials
 
 
 def test_a_result_that_a_worker_left_for_a_dead_driver_is_taken_and_not_computed(client, tmp_path):
@@ -257,7 +255,7 @@ def test_a_result_that_a_worker_left_for_a_dead_driver_is_taken_and_not_computed
     driven.begin(number, key)  # and here the driver dies
     row = {"key": key, "status": "complete", "result": {"metrics": {"depth": 0.125}}, "error": ""}
     row |= {"trace": "", "started": 0.0, "finished": 1.0, "seconds": 1.0, "host": "elsewhere"}
-    ledger.leave(study.folder, [row])
+    records.leave(study.folder, "late", [row])
     resumed = tune(client, n_trials=2, out=tmp_path / "study")
     assert resumed.computed == 0
     assert resumed.trials[1].point == point
@@ -307,7 +305,7 @@ from physics_twins.sweeps import tuning
 folder, log = sys.argv[1:]
 ranges = {"east": (0, 1), "north": (0, 1)}
 study = tuning.run("tuned:logged", metric="result", ranges=ranges, fixed={"log": log, "dies": True},
-    n_trials=16, on="threads", parallel=2, out=folder, report=False, progress=False)
+    n_trials=16, on="threads", parallel=2, out=folder, progress=False)
 print(len(study.trials), study.computed)
 """
 
@@ -320,9 +318,7 @@ def test_a_driver_killed_in_the_middle_is_resumed_with_the_exact_number_of_trial
     killed = subprocess.run(command, env=environment, check=False, timeout=60)
     assert killed.returncode == -9
     study = tuning.load(folder)
-    with ledger.Ledger(folder) as book:
-        book.take_in()
-        done = set(book.records())
+    done = set(records.Records(folder).by_key)
     assert study.status == "unfinished"
     assert study.verdict.baseline.value == pytest.approx(0.05)  # known although nothing is confirmed
     assert len(done) >= 5
@@ -422,7 +418,7 @@ def test_a_notebook_is_tuned_like_a_function_and_its_runs_stay_in_the_study(tmp_
 
 def test_studies_and_sweeps_are_listed_apart(client, tmp_path):
     study = tune(client)
-    swept = sweeps.run("tuned:depth", [{"east_m": 0.1}], client=client, report=False, progress=False)
+    swept = sweeps.run("tuned:depth", [{"east_m": 0.1}], client=client, progress=False)
     assert [found.folder for found in tuning.find()] == [study.folder]
     assert [found.folder for found in sweeps.find()] == [swept.folder]
     assert tuning.resolve("depth-").folder == study.folder

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physics_twins.cli import cli_options
+from physics_twins.cli import cli_options, reports
 
 if TYPE_CHECKING:
     from physics_twins.parameters import FieldDescription
@@ -71,14 +71,14 @@ def sweep(
 
     for library in ("papermill", "asyncio"):  # what they have to say is told below, in one line
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    options: dict[str, Any] = {"on": on, "retry_failed": retry_failed, "report": report}
+    options: dict[str, Any] = {"on": on, "retry_failed": retry_failed}
     options["progress"] = not quiet
     is_folder = (Path(what) / sweeps.PLAN).is_file()
     if is_folder and (settings or grid or listed or sobol or ranges or seeds or out):
         raise ValueError(f"{what} is a sweep with its own points: give --on and --retry-failed only")
     try:
         if is_folder and not plan:
-            _show_result(sweeps.resume(what, **options))
+            _show_result(sweeps.resume(what, **options), report)
             return
         if is_folder:
             known = sweeps.load(what).plan
@@ -90,7 +90,7 @@ def sweep(
         if plan:
             _show_plan([{**fixed, **point} for point in points], task)
             return
-        _show_result(sweeps.run(what, points, fixed=fixed, out=out, **options))
+        _show_result(sweeps.run(what, points, fixed=fixed, out=out, **options), report)
     except KeyboardInterrupt:
         print("twins: stopped; what is complete is kept, the same command goes on", file=sys.stderr)
         raise typer.Exit(CANCELLED) from None
@@ -108,11 +108,9 @@ def list_sweeps(context: typer.Context) -> None:
         ("sweep", "status", "complete", "failed", "waiting", "started", "of")
     ]
     for found in sweeps.find():
-        status = found.status
-        counts = {} if status == "damaged" else found.counts
-        numbers = (str(counts.get(name, "?")) for name in ("complete", "failed", "waiting"))
+        numbers = (str(found.counts[name]) for name in ("complete", "failed", "waiting"))
         started = found.plan["started"][:16].replace("T", " ")
-        rows.append((str(found), status, *numbers, started, found.plan["task"]))
+        rows.append((str(found), found.status, *numbers, started, found.plan["task"]))
     print(aligned(rows) if rows[1:] else "no sweeps here")
 
 
@@ -208,7 +206,9 @@ def _show_plan(points: "list[Point]", task: Any) -> None:
     print(f"{len(points)} cells of {task.name}")
 
 
-def _show_result(sweep: "Sweep") -> None:
+def _show_result(sweep: "Sweep", report: bool) -> None:
+    if report:
+        reports.write_report(sweep, reports.SWEEP, "sweep_dir")
     _show_counts(sweep)
     print(f"  computed now: {sweep.computed}; content {(sweep.sha256 or '')[:12]}")
     print(f"  data: {sweep}/result.nc")

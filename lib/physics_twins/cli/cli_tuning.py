@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physics_twins.cli import cli_options
+from physics_twins.cli import cli_options, reports
 
 if TYPE_CHECKING:
     from physics_twins.sweeps.confirming import Verdict
@@ -65,13 +65,13 @@ def tune(
     """Search for the parameters at which a task does best; the same command resumes."""
     from physics_twins.sweeps import tuning
 
-    options: dict[str, Any] = {"on": on, "parallel": parallel, "report": report}
+    options: dict[str, Any] = {"on": on, "parallel": parallel}
     options["progress"] = not quiet
     try:
         if (Path(what) / tuning.PLAN).is_file():
             if metric or maximise or ranges or choices or settings or out:
                 raise ValueError(f"{what} is a study: give --trials, --on, --parallel only")
-            _show_result(tuning.resume(what, n_trials=trials, **options))
+            _show_result(tuning.resume(what, n_trials=trials, **options), report)
             return
         if metric is None:
             raise ValueError("--metric is missing: name the result that is to be lowest or highest")
@@ -91,7 +91,7 @@ def tune(
             out=out,
             **options,
         )
-        _show_result(found)
+        _show_result(found, report)
     except KeyboardInterrupt:
         print("twins: stopped; what is complete is kept, the same command goes on", file=sys.stderr)
         raise typer.Exit(CANCELLED) from None
@@ -136,7 +136,9 @@ def show_study(
     _show_trials(trials, verdict.unit)
 
 
-def _show_result(study: "Study") -> None:
+def _show_result(study: "Study", report: bool) -> None:
+    if report:
+        reports.write_report(study, reports.STUDY, "study_dir")
     _show_counts(study)
     verdict = study.verdict
     _show_verdict(study.plan["metric"], verdict)

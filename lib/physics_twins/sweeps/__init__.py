@@ -1,7 +1,8 @@
 """Sweeps: one function or notebook at many points, on any Dask client, resumed where it stopped.
 
-A sweep is a folder: `plan.json` (what, where), `ledger.sqlite` (one row for each cell computed),
-`cells/` (results that are files), `result.nc` (all of them as one dataset) and `report/`.
+A sweep is a folder: `plan.json` (what, where), `records/` (what became of the cells computed),
+`cells/` (results that are files), `result.nc` (all of them as one dataset) and, of the command
+`twins sweep`, `report/`.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +18,17 @@ from physics_twins import clusters
 from physics_twins.data import atomic
 from physics_twins.parameters import Parameters, field
 from physics_twins.runs import PLAN, now, provenance
-from physics_twins.sweeps import farm_folders, farming, tasks
-from physics_twins.sweeps.cell_batches import CELLS
+from physics_twins.sweeps import farm, farm_folders, tasks
+from physics_twins.sweeps.farm import Cell
 from physics_twins.sweeps.farm_folders import FolderError
-from physics_twins.sweeps.farming import Cell
-from physics_twins.sweeps.ledger import COMPLETE, FAILED, Ledger, Record
+from physics_twins.sweeps.records import COMPLETE, FAILED, Record, Records
+from physics_twins.sweeps.worker import CELLS
 
 if TYPE_CHECKING:
     import xarray as xr
 
 RESULT = "result.nc"
 _SUMMARY = "summary.json"
-REPORT_NOTEBOOK = "farms/1_sweep"
 
 
 class SweepChoice(Parameters):
@@ -52,16 +53,15 @@ class Sweep:
     folder: Path
     computed: int = 0
 
-    @property
+    @cached_property
     def plan(self) -> dict[str, Any]:
         """What is swept: `task`, `points`, `fixed` parameters, `units`, `keys` of the cells."""
         return atomic.read_json(self.folder / PLAN)
 
-    @property
+    @cached_property
     def records(self) -> list[Record | None]:
-        """For each cell what the ledger holds; None where it waits."""
-        with Ledger(self.folder) as ledger:
-            found = ledger.records()
+        """Of each cell the record that counts, when first asked for; None where it waits."""
+        found = Records(self.folder).by_key
         return [found.get(key) for key in self.plan["keys"]]
 
     @property
@@ -72,13 +72,10 @@ class Sweep:
 
     @property
     def status(self) -> str:
-        """One of running, complete, failed, unfinished, damaged."""
+        """One of running, complete, failed, unfinished."""
         if farm_folders.is_driven(self.folder):
             return "running"
-        try:
-            counts = self.counts
-        except ValueError:
-            return "damaged"
+        counts = self.counts
         return "unfinished" if counts["waiting"] else "failed" if counts[FAILED] else "complete"
 
     @property
@@ -131,7 +128,6 @@ def run(
     client: Any = None,
     out: str | Path | None = None,
     retry_failed: bool = False,
-    report: bool = True,
     progress: bool = True,
 ) -> Sweep:
     """Compute every point that has no result yet, and combine all results.
@@ -148,7 +144,6 @@ def run(
         out: The sweep's folder; by default one under `sweeps/` of the runs that depends on what is
             swept, and not on when.
         retry_failed: Whether to compute failed cells again.
-        report: Whether to write a report at the end.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -173,8 +168,6 @@ def run(
         computed = _catch_up(task, cells, folder, plan, on, client, retry_failed, progress)
         sweep = Sweep(folder, computed)
         _combine_if_new(sweep)
-        if report and (computed or not sweep.report):
-            farm_folders.write_report(folder, REPORT_NOTEBOOK, {"sweep_dir": str(folder)})
     return sweep
 
 
@@ -270,13 +263,11 @@ def _catch_up(
 ) -> int:
     """Compute what is missing; return how many cells that were."""
     farm_folders.write_plan(folder, plan)
-    with Ledger(folder) as ledger:
-        ledger.take_in()
-        known = ledger.records()
-        damaged = [c.key for c in cells if c.key in known and not _is_there(folder, known[c.key])]
-        ledger.forget(damaged)
+    known = Records(folder)
+    records = {c.key: known.by_key[c.key] for c in cells if c.key in known.by_key}
+    known.forget([key for key, record in records.items() if not _is_there(folder, record)])
     done = {COMPLETE} if retry_failed else {COMPLETE, FAILED}
-    finished = {key for key, record in known.items() if record["status"] in done} - set(damaged)
+    finished = {key for key, record in known.by_key.items() if record["status"] in done}
     todo = [cell for cell in cells if cell.key not in finished]
     if todo:
         with ExitStack() as stack:
@@ -291,7 +282,7 @@ def _follow(
     """Compute cells under a progress bar."""
     n_failed, n_done = 0, n_all - len(todo)
     with farm_folders.Progress("sweep", "cell", n_all, n_done, shown=progress) as bar:
-        for records in farming.compute(task, todo, folder, client):
+        for records in farm.compute(task, todo, folder, client):
             n_failed += sum(record["status"] == FAILED for record in records)
             bar.step(len(records), client, {"failed": n_failed})
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from physics_twins.data import datasets
 from physics_twins.runs import provenance
-from physics_twins.sweeps.ledger import COMPLETE, Record
+from physics_twins.sweeps.records import COMPLETE, Record
 
 CELL = "cell"
 
@@ -27,7 +27,7 @@ def combine(
 
     Args:
         points: The parameters that were varied, for each cell.
-        records: What the ledger holds for each cell, None where it was not computed.
+        records: Of each cell the record that counts, None where it was not computed.
         cells: Folder of results that are files.
         units: Units of parameters by name; others are pure numbers or text.
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from physics_twins.data import atomic
 from physics_twins.sweeps import tasks
-from physics_twins.sweeps.cell_batches import CELLS
-from physics_twins.sweeps.farming import Cell
-from physics_twins.sweeps.ledger import COMPLETE, Record
+from physics_twins.sweeps.farm import Cell
 from physics_twins.sweeps.objective import ObjectiveError, objective, unit
+from physics_twins.sweeps.records import COMPLETE, Record
 from physics_twins.sweeps.search_space import SEED
 from physics_twins.sweeps.trials import Trial
+from physics_twins.sweeps.worker import CELLS
 
 _FILE = "confirmation.json"
 

@@ -1,9 +1,7 @@
 """What the folders of sweeps and studies share: a name, one driver at a time, progress, a report."""
 
-import logging
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from physics_twins.data import atomic
 from physics_twins.runs import PLAN, PROVENANCE, default_root, provenance
-from physics_twins.sweeps import farming
+from physics_twins.sweeps import farm
 
 REPORT = "report"
 LOCK = "driver.lock"
@@ -128,7 +126,7 @@ class Progress:
         """Count `n_new` more; show how many workers there are, and those facts that say something."""
         if self._bar.disable:
             return
-        workers = {"workers": len(farming.workers(client))}
+        workers = {"workers": len(farm.workers(client))}
         told = {name: value for name, value in facts.items() if value}
         self._bar.set_postfix(workers | told, refresh=False)
         self._bar.update(n_new)
@@ -140,15 +138,3 @@ def report_of(folder: Path) -> Path | None:
     """Return the report's page, None where there is none."""
     page = folder / REPORT / "report.html"
     return page if page.is_file() else None
-
-
-def write_report(folder: Path, notebook: str, values: Mapping[str, Any]) -> None:
-    """Run a report's notebook in place of the report that was there; a failure is only logged."""
-    from physics_twins.runs import notebooks
-
-    shutil.rmtree(folder / REPORT, ignore_errors=True)
-    run = notebooks.run(notebook, values, out=folder / REPORT, force=True)
-    if run.status != "complete":
-        record = run.provenance
-        told = f"the report in {folder / REPORT} failed in cell {record['cell']}: {record['error']}"
-        logging.getLogger(__name__).warning(told)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from physics_twins.sweeps.ledger import FAILED, Record
+from physics_twins.sweeps.records import FAILED, Record
 
 
 class ObjectiveError(ValueError):
@@ -21,7 +21,7 @@ def objective(record: Record, metric: str, cells: Path) -> tuple[float, float | 
     """Return a metric's value and standard error, None where it has none.
 
     Args:
-        record: What the ledger holds of a cell.
+        record: A cell's record.
         metric: Its name; of a dataset, the name of a variable without dimensions.
         cells: Folder of results that are files.
 

@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 
 from physics_twins.data.units import in_print, with_error
 from physics_twins.sweeps import Sweep
-from physics_twins.sweeps.ledger import FAILED, Ledger, Record
+from physics_twins.sweeps.records import FAILED, Record, Records
 from physics_twins.sweeps.tuning import Study
 
 MOST_ERRORS = 20
@@ -71,8 +71,7 @@ def sweep_failures(sweep: Sweep) -> pd.DataFrame:
 
 def study_failures(study: Study) -> pd.DataFrame:
     """Return each reason of failed trials with how often it came, and the first point that had it."""
-    with Ledger(study.folder) as ledger:
-        records = ledger.records()
+    records = Records(study.folder).by_key
     failed = [trial for trial in study.trials if trial.status == FAILED]
     return _failures([(trial.point, trial.reason, records.get(trial.key, {})) for trial in failed])
 
@@ -81,7 +80,7 @@ def hosts(records: Sequence[Record | None]) -> pd.DataFrame:
     """Return for each host how many cells it computed and how long they took.
 
     Args:
-        records: What the ledger holds of each cell, None where it waits.
+        records: Of each cell the record that counts, None where it waits.
     """
     rows = [(r["host"], r["seconds"], r["status"] == FAILED) for r in records if r]
     table: Any = pd.DataFrame(rows, columns=["host", "seconds", "failed"])

@@ -6,12 +6,12 @@ from typing import Any
 
 from physics_twins.parameters import ParameterError
 from physics_twins.sweeps import confirming, farm_folders, search_space, tasks
-from physics_twins.sweeps.cell_batches import CELLS
-from physics_twins.sweeps.farming import Cell, Farm
-from physics_twins.sweeps.ledger import COMPLETE, FAILED, Ledger, Record
+from physics_twins.sweeps.farm import Cell, Farm
 from physics_twins.sweeps.objective import MissingMetricError, ObjectiveError, objective
+from physics_twins.sweeps.records import COMPLETE, FAILED, Record, Records
 from physics_twins.sweeps.search_space import SearchSpace
 from physics_twins.sweeps.trials import WAITING, DrivenTrials, Trial
+from physics_twins.sweeps.worker import CELLS
 
 
 class Driver:
@@ -32,9 +32,7 @@ class Driver:
         self._baseline = search_space.baseline(task, plan["fixed"], space)
         if self._baseline is not None and space.contains(self._baseline):
             self._trials.ask_first_for(self._baseline)
-        with Ledger(folder) as ledger:
-            ledger.take_in()
-            self._known: dict[str, Record] = ledger.records()
+        self._known: dict[str, Record] = Records(folder).by_key
         self._out: dict[str, list[Trial]] = {}  # trials by the key that they wait for
         self.computed = 0
 

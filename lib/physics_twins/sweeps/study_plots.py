@@ -18,7 +18,7 @@ from physics_twins.figures.plots import (
     styled,
 )
 from physics_twins.sweeps.confirming import Estimate, Verdict
-from physics_twins.sweeps.ledger import COMPLETE, FAILED
+from physics_twins.sweeps.records import COMPLETE, FAILED
 from physics_twins.sweeps.sweep_plots import dimension, level, whiskers
 from physics_twins.sweeps.trials import FEWEST, best_fraction
 

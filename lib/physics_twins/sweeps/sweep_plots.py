@@ -20,7 +20,7 @@ from physics_twins.figures.plots import (
     legend,
     styled,
 )
-from physics_twins.sweeps.ledger import FAILED, Record
+from physics_twins.sweeps.records import FAILED, Record
 from physics_twins.sweeps.sweep_table import ERROR, SEED, SweepTable
 
 # Okabe & Ito 2008; more than these are not told apart.
@@ -66,7 +66,7 @@ def durations(records: Sequence[Record | None]) -> hv.Overlay | hv.Div:
     """Return how long each cell took, in the order in which they began, by host.
 
     Args:
-        records: What the ledger holds of each cell, None where it waits.
+        records: Of each cell the record that counts, None where it waits.
     """
     began = sorted((r for r in records if r), key=lambda record: record["started"])
     if not began:

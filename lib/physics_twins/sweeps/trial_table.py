@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from physics_twins.sweeps import combining
-from physics_twins.sweeps.ledger import Record
 from physics_twins.sweeps.objective import unit
+from physics_twins.sweeps.records import Record
 from physics_twins.sweeps.trials import Trial
 
 
@@ -22,7 +22,7 @@ def dataset(
     Args:
         plan: The study's plan.
         trials: Its trials.
-        records: What the ledger holds, by key.
+        records: Of each cell the record that counts, by key.
 
     Returns:
         `value` and its `error`, not a number where there is none; `status` and `reason`; `seconds` and

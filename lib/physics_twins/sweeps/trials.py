@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from physics_twins.sweeps.ledger import COMPLETE, FAILED
+from physics_twins.sweeps.records import COMPLETE, FAILED
 from physics_twins.sweeps.search_space import SearchSpace
 
 JOURNAL = "optuna.journal"

@@ -1,7 +1,7 @@
 """Studies: parameters for which a function or a notebook does best, searched by Optuna on any client.
 
 A study is a folder like that of a sweep: `plan.json` (what is asked), `optuna.journal` (its trials),
-`ledger.sqlite` (one row for each cell computed), `cells/`, `trials.nc` and `report/`. Trials are cells:
+`records/` (what became of the cells computed), `cells/`, `trials.nc` and `report/`. Trials are cells:
 a result that is there is found by its key and not computed again.
 """
 
@@ -18,7 +18,7 @@ from physics_twins.runs import PLAN, now, provenance
 from physics_twins.sweeps import confirming, farm_folders, search_space, tasks, trials
 from physics_twins.sweeps.confirming import Verdict
 from physics_twins.sweeps.farm_folders import FolderError
-from physics_twins.sweeps.ledger import COMPLETE, FAILED, Ledger
+from physics_twins.sweeps.records import COMPLETE, FAILED, Records
 from physics_twins.sweeps.search_space import SearchSpace
 from physics_twins.sweeps.searching import Driver
 from physics_twins.sweeps.trials import SAMPLERS, WAITING, Trial
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 TRIALS = "trials.nc"
-REPORT_NOTEBOOK = "farms/2_tune"
 # What makes a study another one; the number of trials, for instance, may grow.
 _ASKED = ("task", "metric", "maximise", "ranges", "choices", "fixed", "sampler", "seed", "code")
 
@@ -81,8 +80,8 @@ class Study:
     @property
     def verdict(self) -> Verdict:
         """The best trial, and by how much it beats the defaults; see `confirming.Verdict`."""
-        with Ledger(self.folder) as ledger:
-            return confirming.judge(self.plan, self.trials, ledger.records(), self.folder)
+        records = Records(self.folder).by_key
+        return confirming.judge(self.plan, self.trials, records, self.folder)
 
     @property
     def report(self) -> Path | None:
@@ -97,8 +96,7 @@ class Study:
         """Return the trials: parameters, `value`, `error`, `status`, `reason`, `seconds`, `host`."""
         from physics_twins.sweeps import trial_table
 
-        with Ledger(self.folder) as ledger:
-            return trial_table.dataset(self.plan, self.trials, ledger.records())
+        return trial_table.dataset(self.plan, self.trials, Records(self.folder).by_key)
 
     def __str__(self) -> str:
         """Return the folder, from the current one where it lies below."""
@@ -127,7 +125,6 @@ def run(
     client: Any = None,
     parallel: int | None = None,
     out: str | Path | None = None,
-    report: bool = True,
     progress: bool = True,
 ) -> Study:
     """Search for the parameters at which a metric is best, and compare them with the defaults.
@@ -152,7 +149,6 @@ def run(
         parallel: How many trials are computed at a time; by default as many as there are workers.
         out: The study's folder; by default one under `studies/` of the runs that depends on what is
             asked and on the code.
-        report: Whether to write a report at the end.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -183,8 +179,6 @@ def run(
                 driver.work(client, parallel, progress)
         study = Study(folder, driver.computed)
         _save(study)
-        if report and (driver.computed or not study.report):
-            farm_folders.write_report(folder, REPORT_NOTEBOOK, {"study_dir": str(folder)})
     return study
 
 

@@ -1,4 +1,4 @@
-"""Cells of a sweep or study on their worker: each leaves a record, whatever it does."""
+"""Cells of a sweep or study on their worker: each ends in a record, whatever it does."""
 
 import functools
 import logging
@@ -16,28 +16,33 @@ from typing import Any
 
 from physics_twins.clusters import ClusterError
 from physics_twins.runs import provenance
-from physics_twins.sweeps import ledger, tasks
-from physics_twins.sweeps.ledger import COMPLETE, FAILED, Record
+from physics_twins.sweeps import records, tasks
+from physics_twins.sweeps.records import COMPLETE, FAILED, Record
 
 CELLS = "cells"  # folder of results that are files or runs
 # A short notebook mostly waits for its kernel: so many run beside each other in one worker.
-KERNELS = 2
+AT_ONCE = 2
 
 
 class FarmError(ClusterError):
     """A farm that cannot work; the message says why."""
 
 
+class CellInterruptedError(FarmError):
+    """A cell that was broken off with its worker: not failed, but to be computed elsewhere."""
+
+
 def compute_batch(
-    name: str, code: tuple[str, str], cells: list[tuple[str, dict[str, Any]]], folder: str
-) -> None:
-    """Compute cells one after the other and leave their records; runs on a worker.
+    name: str, code: tuple[str, str], batch: str, cells: list[tuple[str, dict[str, Any]]], folder: str
+) -> list[Record]:
+    """Compute cells one after the other, leave their records in a file and return them.
 
     Args:
         name: What is computed, as `tasks.find` knows it.
         code: Hash of the task and of the library, as the driver has them.
+        batch: What the records' file is called.
         cells: Key and checked parameters of each.
-        folder: The folder that takes ledger and results.
+        folder: The folder that takes records and results.
 
     Raises:
         FarmError: The folder is not there, or this worker runs other code.
@@ -47,8 +52,8 @@ def compute_batch(
         raise FarmError(
             f"{platform.node()} does not see {folder}: use a folder that all machines share"
         )
-    if ledger.is_left(place, [key for key, _ in cells]):
-        return  # done by a worker that died right after, or for a driver that did
+    if done := records.left(place, batch):
+        return done  # by a worker that died right after
     if multiprocessing.parent_process():  # what workers print would run through the driver's bar
         os.environ.setdefault("TQDM_DISABLE", "1")
         for library in ("papermill", "asyncio", "distributed.worker.state_machine"):
@@ -56,44 +61,14 @@ def compute_batch(
     task = _task(name)
     if (task.sha256, provenance.source_sha256(task.twins)) != code:
         raise FarmError(f"{platform.node()} runs other code than was asked for: restart its workers")
-    record = functools.partial(_record, task, place / CELLS)
+    compute = functools.partial(_record, task, place / CELLS)
     if isinstance(task, tasks.NotebookTask):
-        with ThreadPoolExecutor(KERNELS) as threads:
-            records = list(threads.map(functools.partial(_in_thread, record), cells))
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            found = list(threads.map(functools.partial(_in_thread, compute), cells))
     else:
-        records = [record(key, values) for key, values in cells]
-    ledger.leave(place, records)
-
-
-def _in_thread(record: Callable[..., Record], cell: tuple[str, dict[str, Any]]) -> Record:
-    """Return a cell's record; close the event loop that Jupyter leaves open in a thread."""
-    from jupyter_core.utils import ensure_event_loop
-
-    try:
-        return record(*cell)
-    finally:
-        ensure_event_loop().close()
-
-
-def _record(task: tasks.Task, cells: Path, key: str, values: dict[str, Any]) -> Record:
-    started, clock = time.time(), time.perf_counter()
-    try:
-        result = _stored(task, task.compute(values, cells), cells, key)
-    except BaseException as error:  # whatever a cell does, the others go on
-        return failure(key, error, started, time.perf_counter() - clock)
-    return row(key, COMPLETE, started, time.perf_counter() - clock, result=result)
-
-
-def _stored(task: tasks.Task, result: Any, cells: Path, key: str) -> dict[str, Any]:
-    """Return what the ledger keeps of a result; a dataset is written to a file of its own."""
-    xarray = sys.modules.get("xarray")
-    if not (xarray and isinstance(result, xarray.Dataset)):
-        return tasks.plain_result(task, result)
-    from physics_twins.data import datasets
-
-    # Two workers may compute a cell when one was taken for dead: neither disturbs the other's file.
-    path = datasets.save(result, cells / f"{key}-{secrets.token_hex(4)}.nc")
-    return {"file": path.name, "sha256": provenance.file_sha256(path), "bytes": path.stat().st_size}
+        found = [compute(key, values) for key, values in cells]
+    records.leave(place, batch, found)
+    return found
 
 
 def failure(key: str, error: BaseException, started: float, seconds: float) -> Record:
@@ -102,11 +77,6 @@ def failure(key: str, error: BaseException, started: float, seconds: float) -> R
     words = f"{type(error).__name__}: {' '.join(str(described).split())}"
     trace = "".join(described.format())
     return row(key, FAILED, started, seconds, error=_writable(words), trace=_writable(trace))
-
-
-def _writable(text: str) -> str:
-    """Return text that a database takes: the name of a file may have parts that are no characters."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def row(
@@ -119,13 +89,58 @@ def row(
     error: str = "",
     trace: str = "",
 ) -> Record:
+    """Return a cell's record."""
     row = {"key": key, "status": status, "result": result or {}, "error": error, "trace": trace}
-    return row | {
-        "started": started,
-        "finished": time.time(),
-        "seconds": seconds,
-        "host": platform.node(),
-    }
+    times = {"started": started, "finished": time.time(), "seconds": seconds}
+    return row | times | {"host": platform.node()}
+
+
+def _in_thread(compute: Callable[..., Record], cell: tuple[str, dict[str, Any]]) -> Record:
+    """Return a cell's record; close the event loop that Jupyter leaves open in a thread."""
+    from jupyter_core.utils import ensure_event_loop
+
+    try:
+        return compute(*cell)
+    finally:
+        ensure_event_loop().close()
+
+
+def _record(task: tasks.Task, cells: Path, key: str, values: dict[str, Any]) -> Record:
+    started, clock = time.time(), time.perf_counter()
+    try:
+        result = _stored(task, task.compute(values, cells), cells, key)
+    except BaseException as error:  # whatever a cell does, the others go on
+        if _is_ending():
+            raise CellInterruptedError(f"{platform.node()} ended meanwhile") from error
+        return failure(key, error, started, time.perf_counter() - clock)
+    return row(key, COMPLETE, started, time.perf_counter() - clock, result=result)
+
+
+def _is_ending() -> bool:
+    """Return whether this worker has been told to end: what its cells raise then is not theirs."""
+    from distributed import get_worker
+
+    try:
+        return get_worker().status.name not in ("running", "paused")
+    except ValueError:  # outside of a worker
+        return False
+
+
+def _stored(task: tasks.Task, result: Any, cells: Path, key: str) -> dict[str, Any]:
+    """Return what a record keeps of a result; a dataset is written to a file of its own."""
+    xarray = sys.modules.get("xarray")
+    if not (xarray and isinstance(result, xarray.Dataset)):
+        return tasks.plain_result(task, result)
+    from physics_twins.data import datasets
+
+    # Two workers may compute a cell when one was taken for dead: neither disturbs the other's file.
+    path = datasets.save(result, cells / f"{key}-{secrets.token_hex(4)}.nc")
+    return {"file": path.name, "sha256": provenance.file_sha256(path), "bytes": path.stat().st_size}
+
+
+def _writable(text: str) -> str:
+    """Return text that a file takes: the name of a file may have parts that are no characters."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _task(name: str) -> tasks.Task:

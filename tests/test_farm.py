@@ -13,9 +13,11 @@ import sweep_cells
 
 from physics_twins import clusters
 from physics_twins.runs import provenance
-from physics_twins.sweeps import cell_batches, farming, ledger, tasks
-from physics_twins.sweeps.cell_batches import FarmError
-from physics_twins.sweeps.farming import Cell
+from physics_twins.sweeps import farm as farms
+from physics_twins.sweeps import records, tasks, worker
+from physics_twins.sweeps.farm import Cell
+from physics_twins.sweeps.records import Records
+from physics_twins.sweeps.worker import FarmError
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +33,25 @@ def cells_of(task, points):
 def farm(function, points, folder, client):
     """Compute every point; return the records as they were yielded."""
     task = tasks.find(function)
-    yielded = farming.compute(task, cells_of(task, points), folder, client)
-    return [record for records in yielded for record in records]
+    yielded = farms.compute(task, cells_of(task, points), folder, client)
+    return [record for found in yielded for record in found]
 
 
-def in_ledger(folder):
-    with ledger.Ledger(folder) as book:
-        return [record for _, record in sorted(book.records().items())]
+def left_in(folder):
+    return [record for _, record in sorted(Records(folder).by_key.items())]
+
+
+@pytest.fixture
+def sizes(monkeypatch):
+    """How many records each batch has left, in order."""
+    found, leave = [], records.leave
+
+    def counting(folder, batch, rows):
+        found.append(len(rows))
+        leave(folder, batch, rows)
+
+    monkeypatch.setattr(records, "leave", counting)
+    return found
 
 
 def test_every_cell_is_computed_once_and_told_once(client, tmp_path):
@@ -45,34 +59,23 @@ def test_every_cell_is_computed_once_and_told_once(client, tmp_path):
     points = [{"x": x, "log": log, "pause_s": 0.001} for x in range(300)]
     yielded = farm(sweep_cells.logged, points, tmp_path, client)
     assert sorted(record["key"] for record in yielded) == [f"cell{n:04}" for n in range(300)]
-    assert [r["result"]["metrics"]["result"] for r in in_ledger(tmp_path)] == [*range(300)]
+    assert [r["result"]["metrics"]["result"] for r in left_in(tmp_path)] == [*range(300)]
     assert Path(log).read_text().count("start") == 300
-    assert [*(tmp_path / "incoming").iterdir()] == []
 
 
-def test_short_cells_travel_together(client, tmp_path, monkeypatch):
-    sizes = []
-    leave = ledger.leave
-    monkeypatch.setattr(
-        ledger, "leave", lambda folder, records: (sizes.append(len(records)), leave(folder, records))
-    )
+def test_short_cells_travel_together(client, tmp_path, sizes):
     farm(sweep_cells.square, [{"x": x} for x in range(2000)], tmp_path, client)
     assert sizes[0] == 1
     assert len(sizes) < 60
     assert sum(sizes) == 2000
 
 
-def test_long_cells_travel_alone(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(farming, "BATCH_S", 0.01)
-    left = []
-    leave = ledger.leave
-    monkeypatch.setattr(
-        ledger, "leave", lambda folder, records: (left.append(len(records)), leave(folder, records))
-    )
+def test_long_cells_travel_alone(client, tmp_path, monkeypatch, sizes):
+    monkeypatch.setattr(farms, "BATCH_S", 0.01)
     log = str(tmp_path / "log")
     points = [{"x": x, "log": log, "pause_s": 0.02} for x in range(12)]
     farm(sweep_cells.logged, points, tmp_path, client)
-    assert left == [1] * 12
+    assert sizes == [1] * 12
 
 
 @pytest.mark.parametrize(
@@ -87,9 +90,9 @@ def test_long_cells_travel_alone(client, tmp_path, monkeypatch):
 )
 def test_a_cell_that_fails_is_kept_with_its_error_and_the_others_complete(how, error, client, tmp_path):
     farm(sweep_cells.awkward, [{"x": x, "how": how} for x in range(40)], tmp_path, client)
-    records = in_ledger(tmp_path)
-    assert [record["status"] for record in records].count("complete") == 39
-    failed = records[3]
+    found = left_in(tmp_path)
+    assert [record["status"] for record in found].count("complete") == 39
+    failed = found[3]
     assert failed["error"] == error
     assert failed["result"] == {}
     assert 'sweep_cells.py", line' in failed["trace"]
@@ -122,22 +125,22 @@ def test_a_record_tells_when_where_and_how_long(client, tmp_path):
 def test_a_folder_that_workers_do_not_see_stops_the_farm_and_fails_no_cell(client, tmp_path):
     batch = [("a", {"x": 1.0})]
     with pytest.raises(FarmError, match=r"does not see .*: use a folder that all machines share"):
-        cell_batches.compute_batch("sweep_cells:square", ("", ""), batch, str(tmp_path / "elsewhere"))
+        worker.compute_batch("sweep_cells:square", ("", ""), "b", batch, str(tmp_path / "elsewhere"))
 
 
 def test_a_worker_with_other_code_stops_the_farm_and_fails_no_cell(client, tmp_path, monkeypatch):
     older = replace(tasks.find(sweep_cells.square), sha256="of an older version")
-    monkeypatch.setattr(cell_batches, "_task", lambda name: older)
+    monkeypatch.setattr(worker, "_task", lambda name: older)
     with pytest.raises(FarmError, match="runs other code than was asked for: restart its workers"):
         farm(sweep_cells.square, [{"x": 1.0}, {"x": 2.0}], tmp_path, client)
-    assert in_ledger(tmp_path) == []
+    assert left_in(tmp_path) == []
 
 
 def test_a_worker_that_cannot_write_stops_the_farm_with_its_reason(client, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ledger, "leave", full)
+    monkeypatch.setattr(records, "leave", full)
     with pytest.raises(
         FarmError, match=r"a worker cannot compute: OSError: .* No space left on device"
     ):
@@ -158,7 +161,7 @@ def test_leaving_early_cancels_what_has_not_begun(client, tmp_path):
     log = tmp_path / "log"
     task = tasks.find(sweep_cells.logged)
     points = [{"x": x, "log": str(log), "pause_s": 0.1} for x in range(100)]
-    iteration = farming.compute(task, cells_of(task, points), tmp_path, client)
+    iteration = farms.compute(task, cells_of(task, points), tmp_path, client)
     while not next(iteration):
         pass
     iteration.close()
@@ -168,15 +171,16 @@ def test_leaving_early_cancels_what_has_not_begun(client, tmp_path):
     assert log.read_text().count("start") == n_begun <= 8
 
 
-def test_what_was_left_before_leaving_early_is_in_the_ledger(client, tmp_path, monkeypatch):
-    task = tasks.find(sweep_cells.square)
-    iteration = farming.compute(task, cells_of(task, [{"x": 1.0}]), tmp_path, client)
-    take_in = ledger.Ledger.take_in
-    monkeypatch.setattr(ledger.Ledger, "take_in", lambda *_, **__: [])
-    assert next(iteration) == []
-    monkeypatch.setattr(ledger.Ledger, "take_in", take_in)
-    iteration.close()
-    assert len(in_ledger(tmp_path)) == 1
+def test_a_cell_that_is_broken_off_with_its_worker_is_computed_again(client, tmp_path, monkeypatch):
+    ending = iter([True])
+    monkeypatch.setattr(worker, "_is_ending", lambda: next(ending, False))
+    points = [{"x": x, "how": "error"} for x in (2, 3)]  # at three it raises
+    told = farm(sweep_cells.awkward, points, tmp_path, client)
+    assert [record["status"] for record in sorted(told, key=lambda r: r["key"])] == [
+        "complete",
+        "failed",
+    ]
+    assert left_in(tmp_path)[1]["attempts"] == 1
 
 
 def test_a_batch_whose_worker_died_after_leaving_its_records_is_not_computed_again(tmp_path):
@@ -185,9 +189,8 @@ def test_a_batch_whose_worker_died_after_leaving_its_records_is_not_computed_aga
     log = tmp_path / "log"
     cells = cells_of(task, [{"x": x, "log": str(log), "pause_s": 0.0} for x in (1, 2)])
     code = (task.sha256, provenance.source_sha256(task.twins))
-    arguments = (task.name, code, [(cell.key, cell.values) for cell in cells], str(tmp_path))
-    cell_batches.compute_batch(*arguments)
-    cell_batches.compute_batch(*arguments)
+    arguments = (task.name, code, "batch", [(cell.key, cell.values) for cell in cells], str(tmp_path))
+    assert worker.compute_batch(*arguments) == worker.compute_batch(*arguments)
     assert log.read_text().count("start") == 2
 
 
@@ -195,14 +198,14 @@ def test_a_cell_that_an_earlier_drivers_worker_completes_is_not_sent_out_again(c
     log = tmp_path / "log"
     task = tasks.find(sweep_cells.logged)
     cells = cells_of(task, [{"x": x, "log": str(log), "pause_s": 0.1} for x in range(12)])
-    iteration = farming.compute(task, cells, tmp_path, client)
+    iteration = farms.compute(task, cells, tmp_path, client)
     next(iteration)
-    late = cell_batches.row(cells[11].key, "complete", 1.0, 0.1, result={"metrics": {"result": 11}})
-    ledger.leave(tmp_path, [late])
-    told = [record["key"] for records in iteration for record in records]
+    late = worker.row(cells[11].key, "complete", 1.0, 0.1, result={"metrics": {"result": 11}})
+    records.leave(tmp_path, "late", [late])
+    told = [record["key"] for found in iteration for record in found]
     assert told.count(cells[11].key) == 1
     assert "start 11\n" not in log.read_text()
-    assert len(in_ledger(tmp_path)) == 12
+    assert len(left_in(tmp_path)) == 12
 
 
 def test_a_cell_that_waits_at_a_worker_is_not_begun_when_its_record_came(client, tmp_path):
@@ -211,13 +214,13 @@ def test_a_cell_that_waits_at_a_worker_is_not_begun_when_its_record_came(client,
     task = tasks.find(sweep_cells.logged)
     shared = {"log": str(log), "pause_s": 0.0, "block": str(block)}
     cells = cells_of(task, [{"x": x, **shared} for x in (4, 5, 6, 7)])
-    iteration = farming.compute(task, cells, tmp_path, client)
+    iteration = farms.compute(task, cells, tmp_path, client)
     assert next(iteration) == []  # 4 and 5 are blocked, 6 and 7 wait
-    late = cell_batches.row(cells[3].key, "complete", 1.0, 0.1, result={"metrics": {"result": 7}})
-    ledger.leave(tmp_path, [late])
+    late = worker.row(cells[3].key, "complete", 1.0, 0.1, result={"metrics": {"result": 7}})
+    records.leave(tmp_path, "late", [late])
     told = next(iteration)
     block.unlink()
-    told += [record for records in iteration for record in records]
+    told += [record for found in iteration for record in found]
     assert sorted(record["key"] for record in told) == [cell.key for cell in cells]
     assert "start 6\n" in log.read_text()
     assert "start 7\n" not in log.read_text()
@@ -229,11 +232,11 @@ def test_a_cancelled_batch_is_sent_out_again(client, tmp_path):
     task = tasks.find(sweep_cells.logged)
     shared = {"log": str(log), "pause_s": 0.0, "block": str(block)}
     cells = cells_of(task, [{"x": x, **shared} for x in (4, 5, 6, 7)])
-    iteration = farming.compute(task, cells, tmp_path, client)
+    iteration = farms.compute(task, cells, tmp_path, client)
     assert next(iteration) == []
     client.cancel([*iteration.gi_frame.f_locals["farm"]._out])
     block.unlink()
-    told = [record["key"] for records in iteration for record in records]
+    told = [record["key"] for found in iteration for record in found]
     assert sorted(told) == [cell.key for cell in cells]
 
 
@@ -244,10 +247,10 @@ def test_a_cell_that_kills_its_worker_fails_and_those_that_waited_beside_it_comp
         clusters.connect("local", jobs=1) as client,
     ):
         farm(sweep_cells.awkward, [{"x": x, "how": "kill"} for x in range(12)], tmp_path, client)
-    records = in_ledger(tmp_path)
-    assert [r["key"] for r in records if r["status"] == "failed"] == ["cell0003"]
-    assert len(records) == 12
-    assert "several workers died" in records[3]["error"]
+    found = left_in(tmp_path)
+    assert [r["key"] for r in found if r["status"] == "failed"] == ["cell0003"]
+    assert len(found) == 12
+    assert "several workers died" in found[3]["error"]
 
 
 @pytest.mark.slow
@@ -267,7 +270,7 @@ def test_a_scheduler_that_dies_ends_the_farm_with_one_sentence(tmp_path, monkeyp
     with owner.stdout, clusters.connect(owner.stdout.readline().strip()) as client:
         task = tasks.find(sweep_cells.logged)
         points = [{"x": x, "log": str(tmp_path / "log"), "pause_s": 0.2} for x in range(50)]
-        iteration = farming.compute(task, cells_of(task, points), tmp_path, client)
+        iteration = farms.compute(task, cells_of(task, points), tmp_path, client)
         while not next(iteration):
             pass
         owner.kill()
@@ -276,4 +279,4 @@ def test_a_scheduler_that_dies_ends_the_farm_with_one_sentence(tmp_path, monkeyp
         with pytest.raises(FarmError, match="the Dask scheduler is gone"):
             list(iteration)
         assert time.monotonic() - begun < 60
-    assert len(in_ledger(tmp_path)) >= 1
+    assert len(left_in(tmp_path)) >= 1

@@ -1,27 +1,33 @@
-"""Cells of a sweep or study, computed on the workers of a Dask client, a batch at a time."""
+"""Cells of a sweep or study on the workers of a Dask client, a batch at a time."""
 
+import secrets
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from physics_twins.runs import provenance
-from physics_twins.sweeps import ledger, tasks
-from physics_twins.sweeps.cell_batches import CELLS, KERNELS, FarmError, compute_batch, failure
-from physics_twins.sweeps.ledger import Record
+from physics_twins.sweeps import records, tasks
+from physics_twins.sweeps.records import Record, Records
+from physics_twins.sweeps.worker import (
+    AT_ONCE,
+    CELLS,
+    CellInterruptedError,
+    FarmError,
+    compute_batch,
+    failure,
+)
 
 # Short cells travel together. A batch this long costs little to send and is little to lose.
 BATCH_S = 0.25
 _SHORT_NOTEBOOK_S = 2.0
-# How often the caller hears that nothing has come.
-_TICK_S = 0.5
-# By then the scheduler has surely heard that a batch is done with.
-_FORGOTTEN_S = 30.0
-# A network file system may show a worker's file to other machines only after a minute.
-_LATE_S = 120.0
+# How often the caller hears that nothing has come, and how often at most the folder is looked at.
+_TICK_S, _LOOK_S = 0.5, 0.1
+# A result whose worker has just died is computed again elsewhere; it is asked for later.
+_FETCH_S = 10.0
 _GONE = "the Dask scheduler is gone; start again, and what is complete is kept"
 
 
@@ -38,10 +44,16 @@ class Cell:
     values: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Batch:
+    cells: list[Cell]
+    name: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
 def compute(
     task: tasks.Task, cells: Iterable[Cell], folder: Path, client: Any
 ) -> Iterator[list[Record]]:
-    """Compute cells on a client's workers; yield the record of each as the ledger takes it in.
+    """Compute cells on a client's workers; yield their records as they come.
 
     Every half second without a record yields an empty list. Leaving the iteration early cancels what
     has not begun.
@@ -49,7 +61,7 @@ def compute(
     Args:
         task: What is computed.
         cells: Where, all different.
-        folder: A folder that the workers see; takes ledger and results.
+        folder: A folder that the workers see; takes records and results.
         client: A Dask client.
 
     Raises:
@@ -87,21 +99,18 @@ class Farm:
         self._missing: set[str] = set()  # keys of cells without a record
         self._suspects: deque[Cell] = deque()  # workers died while they had these
         self._on_trial: Cell | None = None
-        self._out: dict[Any, list[Cell]] = {}
-        self._ended: deque[tuple[float, list[Cell]]] = deque()
-        self._late: dict[str, float] = {}  # until when the record of a computed cell is waited for
+        self._out: dict[Any, _Batch] = {}
         self._cell_s: float | None = None
+        self._looked_s = time.monotonic()
 
     def __enter__(self) -> Self:
         (self._folder / CELLS).mkdir(exist_ok=True)
-        self._ledger = ledger.Ledger(self._folder)
+        self._records = Records(self._folder)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._ledger:
-            if self._out and self._client.status == "running":
-                self._client.cancel(list(self._out))
-            self._ledger.take_in()
+        if self._out and self._client.status == "running":
+            self._client.cancel(list(self._out))
 
     @property
     def n_slots(self) -> int:
@@ -111,8 +120,7 @@ class Farm:
     @property
     def is_busy(self) -> bool:
         """Whether a cell is not finished."""
-        waiting = (cell.key for cell in (*self._waiting, *self._suspects))
-        return bool(self._out or self._late) or any(key in self._missing for key in waiting)
+        return bool(self._missing)
 
     def add(self, cells: Iterable[Cell]) -> None:
         """Take cells that are to be computed."""
@@ -127,25 +135,28 @@ class Farm:
             FarmError: The scheduler is gone, or a worker runs other code or cannot write its results.
         """
         self._fill()
-        ended, lost = self._wait()
-        came = self._ledger.take_in(ended=ended, busy=self._busy())
-        found = self._count(came + lost)
-        too_late = self._never_seen()
-        self._ledger.add(lost + too_late)
-        return found + self._count(too_late)
+        came = [record for future in self._done() for record in self._settled(future)]
+        if time.monotonic() > self._looked_s + _LOOK_S:
+            self._looked_s = time.monotonic()
+            came += self._records.refresh()  # of workers whose driver is gone
+        found = self._first(came)
+        self._cancel_known()
+        return found
 
     def _fill(self) -> None:
         """Keep every worker busy and one batch ahead."""
         n_slots = self.n_slots
         while len(self._out) < (1 if self._suspects or self._on_trial else 2 * n_slots):
-            if not (batch := self._next_suspect() or self._next_batch(n_slots)):
+            cells = self._next_suspect() or self._next_cells(n_slots)
+            if not cells:
                 break
-            payload = [(cell.key, cell.values) for cell in batch]
-            arguments = (self._task.name, self._code, payload, str(self._folder))
+            batch = _Batch(cells)
+            payload = [(cell.key, cell.values) for cell in cells]
+            arguments = (self._task.name, self._code, batch.name, payload, str(self._folder))
             self._out[self._client.submit(compute_batch, *arguments, pure=False)] = batch
 
-    def _wait(self) -> tuple[list[list[str]], list[Record]]:
-        """Wait for a batch; return the keys of those that ended, and records of what cannot be."""
+    def _done(self) -> list[Any]:
+        """Wait for a batch; return those that ended."""
         from distributed import CancelledError, wait
 
         if not self._out:
@@ -156,42 +167,58 @@ class Farm:
         done = [future for future in self._out if future.status != "pending"]
         if self._client.status not in ("running", "connecting"):
             raise FarmError(_GONE)
-        ended = [(future, self._out.pop(future)) for future in done]
-        self._ended.extend((time.monotonic(), batch) for _, batch in ended)
-        lost = [record for future, batch in ended for record in self._settle(future, batch)]
-        return [[cell.key for cell in batch] for _, batch in ended], lost
+        return done
 
-    def _busy(self) -> set[str]:
-        """Return the keys of all cells that are with the workers, or were a moment ago.
+    def _settled(self, future: Any) -> list[Record]:
+        """Return the records of a batch that ended; see that those without will be computed."""
+        from distributed import CancelledError, KilledWorker
 
-        A scheduler that does not know yet that a batch is not wanted any more sends it out again when
-        the worker that computed it dies.
-        """
-        while self._ended and self._ended[0][0] < time.monotonic() - _FORGOTTEN_S:
-            self._ended.popleft()
-        batches = [*self._out.values(), *(batch for _, batch in self._ended)]
-        return {cell.key for batch in batches for cell in batch}
+        batch = self._out.pop(future)
+        try:
+            return self._records.take(batch.name, future.result(timeout=_FETCH_S))
+        except TimeoutError:
+            self._out[future] = batch
+            return []
+        except (CancelledError, CellInterruptedError):
+            self._waiting.extendleft(reversed(batch.cells))
+            return []
+        except KilledWorker:
+            return self._mourned(batch)
+        except FarmError as error:
+            told = str(error)
+        except Exception as error:  # what a cell raises is in its record
+            told = f"{type(error).__name__}: {error}"
+        finally:
+            if future not in self._out:
+                self._on_trial = None
+        raise FarmError(f"a worker cannot compute: {told}")
 
-    def _count(self, records: list[Record]) -> list[Record]:
-        """Return the first record of each cell, and learn from them how long a cell takes.
+    def _mourned(self, batch: _Batch) -> list[Record]:
+        """Try cells alone that workers died of together; return the failure of one that was alone."""
+        if batch.cells != [self._on_trial]:
+            self._suspects.extend(batch.cells)
+            return []
+        death = FarmError("several workers died while computing this: out of memory, or crashed?")
+        failures = [failure(cell.key, death, time.time(), 0.0) for cell in batch.cells]
+        records.leave(self._folder, batch.name, failures)
+        return self._records.take(batch.name, failures)
 
-        A worker of an earlier driver, who is gone, may leave one too: that cell is not sent out again.
-        """
-        new = {record["key"]: record for record in reversed(records) if record["key"] in self._missing}
+    def _first(self, came: list[Record]) -> list[Record]:
+        """Return the first record of each cell, and learn from them how long a cell takes."""
+        new = {record["key"]: record for record in reversed(came) if record["key"] in self._missing}
         self._missing -= set(new)
         if new:
             spent_s = sum(record["seconds"] for record in new.values())
             self._cell_s = max(spent_s / len(new), 1e-5)
         return list(new.values())
 
-    def _never_seen(self) -> list[Record]:
-        """Return failures of cells that were computed, but whose records did not appear in time."""
-        self._late = {key: until for key, until in self._late.items() if key in self._missing}
-        gone = [key for key, until in self._late.items() if until < time.monotonic()]
-        for key in gone:
-            del self._late[key]
-        error = FarmError(f"its record never appeared in {self._folder}: do all machines share it?")
-        return [failure(key, error, time.time(), 0.0) for key in gone]
+    def _cancel_known(self) -> None:
+        """Take back batches whose cells all have records: of a worker whose driver is gone."""
+        known = [f for f, b in self._out.items() if self._missing.isdisjoint(c.key for c in b.cells)]
+        for future in known:
+            del self._out[future]
+        if known:
+            self._client.cancel(known)
 
     def _next_suspect(self) -> list[Cell]:
         """Return a cell that is now computed with nothing beside it that could be the culprit."""
@@ -199,7 +226,7 @@ class Farm:
         self._on_trial = suspects[0] if suspects else None
         return suspects
 
-    def _next_batch(self, n_slots: int) -> list[Cell]:
+    def _next_cells(self, n_slots: int) -> list[Cell]:
         fair = len(self._waiting) // (2 * n_slots)  # towards the end shorter, to end together
         return self._taken(self._waiting, max(1, min(self._most(), max(fair, self._most() // 8))))
 
@@ -216,26 +243,5 @@ class Farm:
         if self._cell_s is None:
             return 1
         if isinstance(self._task, tasks.NotebookTask):
-            return 2 * KERNELS if self._cell_s < _SHORT_NOTEBOOK_S else 1
+            return 2 * AT_ONCE if self._cell_s < _SHORT_NOTEBOOK_S else 1
         return int(BATCH_S / self._cell_s)
-
-    def _settle(self, future: Any, batch: list[Cell]) -> list[Record]:
-        """Return records of cells that cannot be computed; see that the others will be."""
-        from distributed import KilledWorker
-
-        on_trial, self._on_trial = self._on_trial, None
-        if future.status in ("cancelled", "lost"):
-            self._waiting.extendleft(reversed(batch))
-            return []
-        error = future.exception()
-        if error is None:
-            self._late |= {cell.key: time.monotonic() + _LATE_S for cell in batch}
-            return []
-        if not isinstance(error, KilledWorker):  # errors of cells are in their records
-            told = str(error) if isinstance(error, FarmError) else f"{type(error).__name__}: {error}"
-            raise FarmError(f"a worker cannot compute: {told}")
-        if batch != [on_trial]:
-            self._suspects.extend(batch)
-            return []
-        death = FarmError("several workers died while computing this: out of memory, or crashed?")
-        return [failure(cell.key, death, time.time(), 0.0) for cell in batch]
