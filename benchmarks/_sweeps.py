@@ -14,7 +14,6 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from _table import Figure, Skipped, median_and_spread, this_machine
 from physics_twins import clusters, sweeps
-from physics_twins.sweeps import points
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))  # a private SLURM, and cells that workers import
@@ -51,7 +50,7 @@ def cells_per_s() -> Figure:
     """Cells of a function of one millisecond, per second and core, records and dataset included."""
     import short_cells
 
-    grid = points.grid({"x": [float(n) for n in range(N_CELLS)]})
+    grid = sweeps.grid({"x": [float(n) for n in range(N_CELLS)]})
     speeds = []
     with clusters.connect("local") as client, _folder() as folder:
         threads: Any = client.nthreads()
@@ -69,7 +68,7 @@ def rerun() -> Figure:
     """How long a finished sweep takes to be found finished."""
     import short_cells
 
-    grid = points.grid({"x": [float(n) for n in range(N_RERUN)]})
+    grid = sweeps.grid({"x": [float(n) for n in range(N_RERUN)]})
     with _folder() as folder:
         _sweep(short_cells.millisecond, grid, folder, "threads")
         spent = []
@@ -87,7 +86,7 @@ def notebook_cells_per_s() -> Figure:
     with _folder() as folder:
         notebook = _small_notebook(folder)
         with clusters.connect("local") as client:
-            grid = points.with_seeds([], range(N_NOTEBOOKS))
+            grid = sweeps.with_seeds([], range(N_NOTEBOOKS))
             spent_s, _ = _sweep(str(notebook), grid, folder / "sweep", client)
     # Two notebooks at a time through plain papermill, as measured before this was written.
     return Figure(N_NOTEBOOKS / spent_s, None, "1/s", reference=1.15, device=this_machine())

@@ -14,9 +14,8 @@ import watched_cells
 from slurm import PrivateSlurm
 
 from physics_twins import sweeps
-from physics_twins.sweeps import points
 
-GRID = points.grid({"dm_pc_cm3": [30.0, 56.0], "fluence_jy_ms": [0.3, 0.6, 1.2]})
+GRID = sweeps.grid({"dm_pc_cm3": [30.0, 56.0], "fluence_jy_ms": [0.3, 0.6, 1.2]})
 SEEDS = (1, 2, 3, 4)
 N_CELLS = len(GRID) * len(SEEDS)
 FIXED = {
@@ -34,7 +33,7 @@ def quiet_sweep(folder: Path, seeds: Sequence[int] = SEEDS) -> sweeps.Sweep:
     """Compute the sweep in this process, where nothing happens to it."""
     return sweeps.run(
         watched_cells.watched_recovery,
-        points.with_seeds(GRID, seeds),
+        sweeps.with_seeds(GRID, seeds),
         fixed=FIXED,
         on="threads",
         out=folder,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from small_notebooks import write_project
 
-from physics_twins import cli, clusters, sweeps
+from physics_twins import cli, clusters
 from physics_twins.sweeps import tasks
 
 HERE = Path(__file__).resolve().parent
@@ -58,7 +58,7 @@ def twins(monkeypatch, capsys):
 @pytest.fixture
 def threads(client, monkeypatch):
     """Let every cluster be the one that is there."""
-    monkeypatch.setattr(sweeps.clusters, "connect", lambda *_, **__: Borrowed(client))
+    monkeypatch.setattr(clusters, "connect", lambda *_, **__: Borrowed(client))
 
 
 class Borrowed:

@@ -150,12 +150,12 @@ def written(folder, content, name="points.csv"):
 )
 def test_a_table_of_points_is_read(content, tmp_path):
     expected = [{"dm_pc_cm3": "10", "seed": "1"}, {"dm_pc_cm3": "20", "seed": "2"}]
-    assert points.read(written(tmp_path, content)) == expected
+    assert points.read_points(written(tmp_path, content)) == expected
 
 
 def test_a_json_list_of_points_keeps_the_types(tmp_path):
     listed = [{"a": 1.5, "b": True}, {"a": 2, "label": "x"}]
-    assert points.read(written(tmp_path, json.dumps(listed), "points.json")) == listed
+    assert points.read_points(written(tmp_path, json.dumps(listed), "points.json")) == listed
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_json_list_of_points_keeps_the_types(tmp_path):
 def test_a_damaged_table_is_named_with_what_is_wrong(content, reason, tmp_path):
     path = written(tmp_path, content)
     with pytest.raises(ValueError, match=reason) as refusal:
-        points.read(path)
+        points.read_points(path)
     assert "points.csv" in str(refusal.value)
 
 
@@ -197,5 +197,5 @@ def test_a_damaged_table_is_named_with_what_is_wrong(content, reason, tmp_path):
 def test_a_damaged_json_list_is_named_with_what_is_wrong(content, reason, tmp_path):
     path = written(tmp_path, content, "points.json")
     with pytest.raises(ValueError, match=reason) as refusal:
-        points.read(path)
+        points.read_points(path)
     assert "points.json" in str(refusal.value)

@@ -12,9 +12,9 @@ from bokeh.models import GlyphRenderer, Legend, LinearAxis, LogAxis, Title, Whis
 
 from physics_twins.sweeps import report_tables, study_plots, sweep_plots, sweep_table, trial_table
 from physics_twins.sweeps.combining import combine
-from physics_twins.sweeps.confirming import Estimate, Verdict
 from physics_twins.sweeps.points import grid, sobol, with_seeds
 from physics_twins.sweeps.trials import Trial
+from physics_twins.sweeps.verdict import Estimate, Verdict
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -19,6 +19,7 @@ from physics_twins.clusters import ClusterError
 from physics_twins.data import datasets
 from physics_twins.parameters import ParameterError
 from physics_twins.sweeps import SweepError, farm_folders, points
+from physics_twins.sweeps.records import Records
 
 HERE = Path(__file__).resolve().parent
 QUIET = {"progress": False}
@@ -310,7 +311,7 @@ def test_looking_at_a_sweep_does_not_keep_it_from_starting(client, log):
 
 def test_a_sweep_runs_on_with_the_points_that_its_folder_names(client, log):
     sweep = logged([1, 2, 3], log, client)
-    sweeps.Records(sweep.folder).forget(sweep.plan["keys"][1:2])
+    Records(sweep.folder).forget(sweep.plan["keys"][1:2])
     assert sweeps.load(sweep.folder).status == "unfinished"
     again = sweeps.resume(sweep.folder, client=client, **QUIET)
     assert (again.computed, again.status, again.sha256) == (1, "complete", sweep.sha256)

@@ -67,13 +67,14 @@ def sweep(
 ) -> None:
     """Compute a function or a notebook at many points, on any cluster; the same command resumes it."""
     from physics_twins import sweeps
+    from physics_twins.runs import PLAN
     from physics_twins.sweeps import tasks
 
     for library in ("papermill", "asyncio"):  # what they have to say is told below, in one line
         logging.getLogger(library).setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"on": on, "retry_failed": retry_failed}
     options["progress"] = not quiet
-    is_folder = (Path(what) / sweeps.PLAN).is_file()
+    is_folder = (Path(what) / PLAN).is_file()
     if is_folder and (settings or grid or listed or sobol or ranges or seeds or out):
         raise ValueError(f"{what} is a sweep with its own points: give --on and --retry-failed only")
     try:
@@ -152,7 +153,7 @@ def _points(
     given_axes, given_ranges = cli_options.pairs("--grid", grid), cli_options.pairs("--range", ranges)
     for name in (*given_axes, *given_ranges):
         cli_options.known(name, fields)
-    base: list[Point] = points.read(listed) if listed else [{}]
+    base: list[Point] = points.read_points(listed) if listed else [{}]
     if sobol:
         boxes = {name: cli_options.box(name, text) for name, text in given_ranges.items()}
         factors = [name for name in boxes if fields[name].logarithmic]

@@ -10,9 +10,9 @@ import typer
 from physics_twins.cli import cli_options, reports
 
 if TYPE_CHECKING:
-    from physics_twins.sweeps.confirming import Verdict
     from physics_twins.sweeps.trials import Trial
     from physics_twins.sweeps.tuning import Study
+    from physics_twins.sweeps.verdict import Verdict
 
 FAILED, CANCELLED = 1, 130
 DEFAULT_TRIALS = 30

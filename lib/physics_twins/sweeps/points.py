@@ -75,7 +75,7 @@ def with_seeds(points: Sequence[Point], seeds: Iterable[int]) -> list[Point]:
     return [{**point, "seed": seed} for point in points or [{}] for seed in seeds]
 
 
-def read(path: str | Path) -> list[Point]:
+def read_points(path: str | Path) -> list[Point]:
     """Return the points listed in a CSV file with a header, or in a JSON file with a list of objects.
 
     Raises:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins.parameters import ParameterError
-from physics_twins.sweeps import confirming, farm_folders, search_space, tasks
+from physics_twins.sweeps import farm_folders, tasks, verdict
 from physics_twins.sweeps.farm import Cell, Farm
 from physics_twins.sweeps.objective import MissingMetricError, ObjectiveError, objective
 from physics_twins.sweeps.records import COMPLETE, FAILED, Record, Records
@@ -29,15 +29,14 @@ class Driver:
     ) -> None:
         self._task, self._plan, self._folder = task, plan, folder
         self._trials = DrivenTrials(folder, space, maximise=plan["maximise"])
-        self._baseline = search_space.baseline(task, plan["fixed"], space)
-        if self._baseline is not None and space.contains(self._baseline):
-            self._trials.ask_first_for(self._baseline)
+        if plan["baseline"] is not None and space.contains(plan["baseline"]):
+            self._trials.ask_first_for(plan["baseline"])
         self._known: dict[str, Record] = Records(folder).by_key
         self._out: dict[str, list[Trial]] = {}  # trials by the key that they wait for
         self.computed = 0
 
     def has_work(self) -> bool:
-        """Return whether a trial or its confirmation is missing.
+        """Return whether a trial is missing.
 
         Raises:
             MissingMetricError: The first result does not have the metric; no other would.
@@ -46,8 +45,7 @@ class Driver:
         if trials:
             self._check_first(trials[0])
         n_finished = sum(trial.status != WAITING for trial in trials)
-        confirmation = self._confirmation()
-        return n_finished < max(self._plan["trials"], len(trials)) or bool(confirmation)
+        return n_finished < max(self._plan["trials"], len(trials))
 
     def work(self, client: Any, parallel: int | None, progress: bool) -> None:
         """Compute what is missing, `parallel` trials at a time, by default one for each worker.
@@ -61,8 +59,6 @@ class Driver:
                 if trial.status == WAITING:
                     self._take(trial, farm)
             self._search(farm, client, parallel, progress)
-            if cells := self._confirmation():
-                self._confirm(cells, farm, client, progress)
 
     def _search(self, farm: Farm, client: Any, parallel: int | None, progress: bool) -> None:
         self._ask(farm, parallel)
@@ -74,13 +70,6 @@ class Driver:
                 self._ask(farm, parallel)
                 n_before, (n_finished, facts) = n_finished, self._state()
                 bar.step(n_finished - n_before, client, facts)
-
-    def _confirm(self, cells: Sequence[Cell], farm: Farm, client: Any, progress: bool) -> None:
-        self.computed += len(cells)
-        farm.add(cells)
-        with farm_folders.Progress("confirm", "cell", len(cells), 0, shown=progress) as bar:
-            while farm.is_busy:
-                bar.step(self._settle(farm.step()), client, {})
 
     def _ask(self, farm: Farm, parallel: int | None) -> None:
         """Keep as many trials with the workers as can be computed at a time."""
@@ -132,17 +121,11 @@ class Driver:
         except ObjectiveError:
             return
 
-    def _confirmation(self) -> list[Cell]:
-        """Return the cells that confirm the best trial and have not been computed."""
-        trials, folder = self._trials.all(), self._folder
-        cells = confirming.plan_cells(self._task, self._plan, trials, self._baseline, folder)
-        return [cell for cell in cells if cell.key not in self._known]
-
     def _state(self) -> tuple[int, dict[str, Any]]:
         """Return how many trials are finished, and what a progress bar tells of them."""
         trials = self._trials.all()
         states = [trial.status for trial in trials]
-        best = confirming.best_of(trials, maximise=self._plan["maximise"])
+        best = verdict.best_of(trials, maximise=self._plan["maximise"])
         facts = {"failed": states.count(FAILED), "best": best and f"{best.value:.4g}"}
         return states.count(COMPLETE) + states.count(FAILED), facts
 

@@ -17,10 +17,10 @@ from physics_twins.figures.plots import (
     legend,
     styled,
 )
-from physics_twins.sweeps.confirming import Estimate, Verdict
 from physics_twins.sweeps.records import COMPLETE, FAILED
 from physics_twins.sweeps.sweep_plots import dimension, level, whiskers
 from physics_twins.sweeps.trials import FEWEST, best_fraction
+from physics_twins.sweeps.verdict import Estimate, Verdict
 
 
 def history(trials: xr.Dataset, verdict: Verdict) -> hv.Overlay | hv.Div:

@@ -15,8 +15,7 @@ from physics_twins import clusters
 from physics_twins.data import atomic
 from physics_twins.parameters import Parameters, field
 from physics_twins.runs import PLAN, now, provenance
-from physics_twins.sweeps import confirming, farm_folders, search_space, tasks, trials
-from physics_twins.sweeps.confirming import Verdict
+from physics_twins.sweeps import farm_folders, search_space, tasks, trials, verdict
 from physics_twins.sweeps.farm_folders import FolderError
 from physics_twins.sweeps.records import COMPLETE, FAILED, Records
 from physics_twins.sweeps.search_space import SearchSpace
@@ -78,10 +77,10 @@ class Study:
         return "unfinished" if self.counts[WAITING] else "complete"
 
     @property
-    def verdict(self) -> Verdict:
-        """The best trial, and by how much it beats the defaults; see `confirming.Verdict`."""
+    def verdict(self) -> verdict.Verdict:
+        """The best trial, and by how much it beats the defaults; see `verdict.Verdict`."""
         records = Records(self.folder).by_key
-        return confirming.judge(self.plan, self.trials, records, self.folder)
+        return verdict.judge(self.plan, self.trials, records, self.folder)
 
     @property
     def report(self) -> Path | None:
@@ -165,7 +164,9 @@ def run(
     task, fixed = tasks.find(what), dict(fixed or {})
     space = search_space.checked(task, fixed, ranges or {}, choices or {})
     plan = _plan(task, space, fixed) | {"metric": metric, "maximise": maximise, "sampler": sampler}
-    plan |= {"seed": seed, "trials": n_trials, "confirm": confirm}
+    used, fresh = verdict.fresh_seeds(task, {**space.start, **fixed}, confirm)
+    plan |= {"seed": seed, "trials": n_trials, "confirm": confirm, "used_seed": used, "seeds": fresh}
+    plan["baseline"] = search_space.baseline(task, plan["fixed"], space)
     asked = {name: plan[name] for name in _ASKED}
     default = farm_folders.default("studies", task.name, asked)
     folder = Path(out).expanduser().resolve() if out else default
@@ -177,7 +178,9 @@ def run(
             if driver.has_work():
                 client = client or stack.enter_context(clusters.connect(on))
                 driver.work(client, parallel, progress)
-        study = Study(folder, driver.computed)
+            options = {"on": on, "client": client, "progress": progress}
+            confirmed = verdict.confirm(plan, trials.read(folder), folder, **options)
+        study = Study(folder, driver.computed + (confirmed.computed if confirmed else 0))
         _save(study)
     return study
 

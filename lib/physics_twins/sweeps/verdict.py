@@ -4,6 +4,7 @@ The best of many noisy trials looks better than it is. So the best point and the
 again with fresh seeds, the same for both, and compared seed by seed.
 """
 
+import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from physics_twins.data import atomic
-from physics_twins.sweeps import tasks
-from physics_twins.sweeps.farm import Cell
+from physics_twins.runs import PLAN
+from physics_twins.sweeps import sweep
 from physics_twins.sweeps.objective import ObjectiveError, objective, unit
 from physics_twins.sweeps.records import COMPLETE, Record
 from physics_twins.sweeps.search_space import SEED
+from physics_twins.sweeps.sweep import Sweep
+from physics_twins.sweeps.tasks import Task
 from physics_twins.sweeps.trials import Trial
 from physics_twins.sweeps.worker import CELLS
 
-_FILE = "confirmation.json"
+CONFIRMATION = "confirmation"  # folder of the sweep that confirms a study
+_Found = tuple[dict[str, Any], Record | None, Path]
 
 
 @dataclass(frozen=True)
@@ -108,73 +111,94 @@ def best_of(trials: Sequence[Trial], *, maximise: bool) -> Trial | None:
     return min(complete, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
-def plan_cells(
-    task: tasks.Task,
-    plan: Mapping[str, Any],
-    trials: Sequence[Trial],
-    baseline: Mapping[str, Any] | None,
-    folder: Path,
-) -> list[Cell]:
-    """Return the cells that compare the best trial with the defaults; note in the folder which."""
-    best = best_of(trials, maximise=plan["maximise"])
-    fixed = plan["fixed"]
-    seeds = _fresh_seeds(task, fixed, best.point, plan["confirm"]) if best else []
+def confirm(
+    plan: Mapping[str, Any], trials: Sequence[Trial], folder: Path, **options: Any
+) -> Sweep | None:
+    """Compute the best point and the defaults with fresh seeds, as a sweep inside the study's folder.
 
-    def cell(point: Mapping[str, Any], **seed: int) -> Cell:
-        values = task.check({**fixed, **point, **seed})
-        return Cell(tasks.key(task, values), values)
+    Args:
+        plan: The study's plan.
+        trials: Its trials.
+        folder: The study's folder.
+        options: As for `sweep.run`: `client`, `on`, `progress`.
 
-    at_best = [cell(best.point, seed=seed) for seed in seeds] if best else []
-    at_baseline = [] if baseline is None else [cell(baseline, seed=seed) for seed in seeds]
-    own = [] if baseline is None else [cell(baseline)]
-    note = {"seeds": seeds, "best": best and best.key, "best_keys": [c.key for c in at_best]}
-    note |= {"baseline_point": baseline, "baseline_key": own[0].key if own else None}
-    atomic.write_json(folder / _FILE, note | {"baseline_keys": [c.key for c in at_baseline]})
-    return list({c.key: c for c in (*own, *at_best, *at_baseline)}.values())
+    Returns:
+        That sweep, None where there is nothing to compute.
+    """
+    best, baseline = best_of(trials, maximise=plan["maximise"]), plan["baseline"]
+    seeds = plan["seeds"] if best else []
+    points = [
+        {**point, SEED: seed} for seed in seeds for point in (best and best.point, baseline) if point
+    ]
+    if baseline and not any(trial.point == baseline for trial in trials):
+        points.append(baseline | ({SEED: plan["used_seed"]} if seeds else {}))
+    if not points:
+        return None
+    fixed = {name: value for name, value in plan["fixed"].items() if name != SEED or not seeds}
+    return sweep.run(plan["task"], points, fixed=fixed, out=folder / CONFIRMATION, **options)
 
 
 def judge(
     plan: Mapping[str, Any], trials: Sequence[Trial], records: Mapping[str, Record], folder: Path
 ) -> Verdict:
     """Return the best trial beside the defaults, from what has been computed so far."""
-    maximise, metric = plan["maximise"], plan["metric"]
+    maximise, metric, point = plan["maximise"], plan["metric"], plan["baseline"]
     best = best_of(trials, maximise=maximise)
-    note = atomic.read_json(folder / _FILE) if (folder / _FILE).is_file() else {}
-    if best is None or note.get("best") != best.key:
-        note = {k: v for k, v in note.items() if k.startswith("baseline_") and k != "baseline_keys"}
+    known = [(trial.point, records.get(trial.key), folder) for trial in trials]
+    confirmed = _confirmed(folder)
 
-    def value(key: str | None) -> Estimate | None:
+    def value(wanted: Mapping[str, Any] | None, found: Sequence[_Found]) -> Estimate | None:
         try:
-            return Estimate(*objective(records[key or ""], metric, folder / CELLS))
-        except (ObjectiveError, KeyError):
+            record, place = next((r, f) for p, r, f in found if r and wanted == p)
+            return Estimate(*objective(record, metric, place / CELLS))
+        except (ObjectiveError, StopIteration):
             return None
 
-    def values(name: str) -> tuple[float, ...]:
-        found = [value(key) for key in note.get(name, [])]
-        return tuple(each.value if each else math.nan for each in found)
+    def values(wanted: Mapping[str, Any] | None) -> tuple[float, ...]:
+        each = [value({**(wanted or {}), SEED: seed}, confirmed) for seed in seeds]
+        return tuple(estimate.value if estimate else math.nan for estimate in each) if wanted else ()
 
-    baseline = value(note.get("baseline_key"))
+    tried = {json.dumps(p, sort_keys=True) for p, *_ in confirmed}
+    wanted = [{**best.point, SEED: seed} for seed in plan["seeds"]] if best else []
+    is_confirmed = all(json.dumps(p, sort_keys=True) in tried for p in wanted)
+    seeds = plan["seeds"] if best and is_confirmed else []
+    alone = (point or {}) | ({SEED: plan["used_seed"]} if plan["seeds"] else {})
+    baseline = value(point, known) or (value(alone, confirmed) if point else None)
     return Verdict(
         best=best,
-        baseline_point=note.get("baseline_point"),
+        baseline_point=point,
         baseline=baseline,
         gain=_gain(best, baseline, maximise=maximise),
-        seeds=tuple(note.get("seeds", [])),
-        best_values=values("best_keys"),
-        baseline_values=values("baseline_keys"),
+        seeds=tuple(seeds),
+        best_values=values(best and best.point),
+        baseline_values=values(point),
         maximise=maximise,
         unit=unit(records.get(best.key), metric) if best else "",
     )
 
 
-def _fresh_seeds(
-    task: tasks.Task, fixed: Mapping[str, Any], point: Mapping[str, Any], n: int
-) -> list[int]:
-    """Return the first `n` seeds that are not the one that all trials share; none without a seed."""
+def fresh_seeds(task: Task, fixed: Mapping[str, Any], n: int) -> tuple[int | None, list[int]]:
+    """Return the seed that all trials share, and the first `n` others; None and none without a seed.
+
+    Args:
+        task: What is tuned.
+        fixed: A complete point: every parameter that has no default.
+        n: How many.
+    """
     if SEED not in task.fields:
+        return None, []
+    used = task.check(fixed)[SEED]
+    return used, [seed for seed in range(1, n + 2) if seed != used][:n]
+
+
+def _confirmed(folder: Path) -> list[_Found]:
+    """Return what has been computed for the confirmation so far."""
+    place = folder / CONFIRMATION
+    if not (place / PLAN).is_file():
         return []
-    used = task.check({**fixed, **point})[SEED]
-    return [seed for seed in range(1, n + 2) if seed != used][:n]
+    found = sweep.load(place)
+    pairs = zip(found.plan["points"], found.records, strict=True)
+    return [(point, record, place) for point, record in pairs]
 
 
 def _gain(best: Trial | None, baseline: Estimate | None, *, maximise: bool) -> Estimate | None:
