@@ -1,8 +1,16 @@
+import os
+from pathlib import Path
+
 import pytest
 from lab_browser import running_browser, why_no_browser
 from slurm import PrivateSlurm, why_not
 
 from physics_twins.data import project
+
+# Real files beside the checkout; set here so that kernels and workers find them too.
+_REAL_FILES = Path(__file__).resolve().parents[2] / "shared" / "data"
+if _REAL_FILES.is_dir():
+    os.environ.setdefault("PHYSICS_TWINS_DATA", str(_REAL_FILES))
 
 
 @pytest.fixture

@@ -107,11 +107,18 @@ def test_no_worker_opens_a_dashboard_and_all_end_before_their_walltime(book, sec
 
 def test_ctrl_c_still_interrupts_once_dask_jobqueue_is_there_and_any_thread_may_bring_it():
     code = """
-import signal, threading
+import signal, sys, threading
 from physics_twins.clusters import batch_systems
+original, seen = signal.signal, []
+class Watch:
+    def find_spec(name, path=None, target=None):
+        if name.startswith("dask_jobqueue"):
+            seen.append(signal.signal is original)
+sys.meta_path.insert(0, Watch)
 threading.Thread(target=batch_systems.load_jobqueue).start()
 [thread.join() for thread in threading.enumerate() if thread is not threading.current_thread()]
 batch_systems.load_jobqueue().SLURMCluster
+assert seen and all(seen), "signal.signal was replaced for the whole process"
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -80,16 +80,16 @@ def test_the_named_folder_is_looked_in_before_the_cache(tmp_path, monkeypatch):
     assert datasets.find_data_file("pulsar/made_up.fil") == here.resolve()
 
 
-def test_the_shared_folder_beside_the_project_is_found_from_inside_it(tmp_path, monkeypatch):
+def test_no_folder_beside_the_project_is_looked_in(tmp_path, monkeypatch):
     monkeypatch.delenv("PHYSICS_TWINS_DATA", raising=False)
     inside = tmp_path / "clone" / "notebooks" / "pulsar"
     inside.mkdir(parents=True)
     (inside / "1_simulate.ipynb").touch()
-    real = tmp_path / "shared" / "data" / "made_up.fil"
-    real.parent.mkdir(parents=True)
-    real.touch()
+    beside = tmp_path / "shared" / "data" / "made_up.fil"
+    beside.parent.mkdir(parents=True)
+    beside.touch()
     monkeypatch.chdir(inside)
-    assert datasets.find_data_file("made_up.fil") == real.resolve()
+    assert datasets.find_data_file("made_up.fil") is None
 
 
 def test_a_file_that_is_nowhere_says_where_it_was_looked_for(tmp_path, monkeypatch):

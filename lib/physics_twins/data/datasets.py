@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physics_twins import __version__
-from physics_twins.data import atomic, project
+from physics_twins.data import atomic
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -146,12 +146,11 @@ def attributes(parameters: "Parameters", *, seed: int, **others: Any) -> dict[st
 def places() -> list[Path]:
     """Return the folders where real files are looked for, first to last.
 
-    They are `PHYSICS_TWINS_DATA`, `../shared/data` beside the project, and the download cache.
+    They are the one that `PHYSICS_TWINS_DATA` names, and the download cache.
     """
     named = os.environ.get("PHYSICS_TWINS_DATA")
-    above = project.root() or project.beside_package()
     first = [Path(named).expanduser()] if named else []
-    return [*first, above.parent / "shared" / "data", _cache()]
+    return [*first, _cache()]
 
 
 def find_data_file(name: str) -> Path | None:
