@@ -230,16 +230,24 @@ def run(extra):
         print(f"\nSearching a real observation: {path}", flush=True)
         wide = ["-p", f"filterbank_path={path}", "-p", "dm_max_pc_cm3=600"]
         return call([*twins, "pulsar/4_infer", *wide, *extra])
-    print(f"\nSkipped the real observation: {REAL_FILE} is not on this machine.")
-    print(f"  To search it too: .venv/bin/twins data fetch {REAL_FILE}, then make run again.")
+    print(f"\nSkipped the real observation: {REAL_FILE} is not here and could not be downloaded.")
+    print(f"  With a network: .venv/bin/twins data fetch {REAL_FILE}, then make run again.")
     return 0
 
 
 def real_file():
-    """Where the real observation is, "" when it is nowhere."""
-    look = f"from physics_twins.data.datasets import find_data_file as f; print(f({REAL_FILE!r}) or '')"
-    found = subprocess.run([str(PYTHON), "-c", look], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    return found.stdout.strip()
+    """Where the real observation is, downloaded once where it is not here; "" without a network."""
+    look = """
+import sys
+from physics_twins.data import datasets
+name = sys.argv[1]
+try:
+    print(datasets.find_data_file(name) or datasets.fetch(name, timeout_s=5))
+except (OSError, ValueError) as error:
+    print(f"{name}: {error}", file=sys.stderr)
+"""
+    arguments = [str(PYTHON), "-c", look, REAL_FILE]
+    return subprocess.run(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def test(extra):

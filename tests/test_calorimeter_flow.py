@@ -21,6 +21,11 @@ ASKED = CalorimeterParameters(
 )
 
 
+# Processors without AVX-512 sum a product of matrices in an order that depends on the number of rows:
+# 1e-6 of an energy in MeV, where another shower differs by all of it.
+ROUNDING = {"rtol": 1e-4, "atol": 1e-3}
+
+
 @pytest.fixture(scope="module")
 def flow() -> ShowerFlow:
     return flow_of([untrained(1), untrained(2)], ASKED, absorber_mm=(1.2, 1.6))
@@ -103,7 +108,7 @@ def test_showers_are_the_same_whatever_their_number(flow):
     # More than are drawn in one block.
     many = generate(flow, ASKED.replace(n_showers=150), seed=6)
     few = generate(flow, ASKED.replace(n_showers=5), seed=6)
-    xr.testing.assert_equal(few, many.isel(shower=slice(0, 5)))
+    xr.testing.assert_allclose(few, many.isel(shower=slice(0, 5)), **ROUNDING)
 
 
 def test_showers_are_the_same_with_and_without_their_density(flow):
@@ -114,8 +119,8 @@ def test_showers_are_the_same_with_and_without_their_density(flow):
 def test_members_draw_in_turn(flow):
     both = generate(flow, ASKED, seed=6)["showers"].values
     first, second = (generate(flow, ASKED, seed=6, member=m)["showers"].values for m in (0, 1))
-    assert np.array_equal(both[0::2], first[0::2])
-    assert np.array_equal(both[1::2], second[1::2])
+    np.testing.assert_allclose(both[0::2], first[0::2], **ROUNDING)
+    np.testing.assert_allclose(both[1::2], second[1::2], **ROUNDING)
 
 
 def test_showers_can_be_drawn_for_the_particles_of_others(flow):

@@ -30,7 +30,8 @@ def generate(
 ) -> xr.Dataset:
     """Return showers drawn from the flow.
 
-    Shower n of a seed is the same whatever the number of showers; its particle is that of `simulate`.
+    Shower n of a seed is the same, but for rounding, whatever the number of showers; its particle is
+    that of `simulate`.
 
     Args:
         model: A trained flow.

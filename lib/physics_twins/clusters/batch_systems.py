@@ -4,18 +4,17 @@ A section such as `slurm-gpu` takes from `slurm` what it does not say itself. Jo
 name ends in `-gpu` carry the Dask resource `GPU` and have one worker each.
 """
 
-import builtins
 import difflib
-import importlib.util
+import importlib
 import inspect
 import os
 import re
 import shutil
-import signal
 import sys
+import threading
 import time
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 from physics_twins.clusters import batch_jobs
@@ -32,40 +31,27 @@ _OF_THE_CLUSTER = ("scheduler_options", "shared_temp_directory")
 # What dask-jobqueue gives to each job by itself.
 _NOT_DESCRIBED = {"self", "scheduler", "security", "protocol", "config_name", "job_name"}
 _LOOPBACK = "127.0.0.1"
-_RUNNER = "dask_jobqueue.runner"
+_RUNNERS = "dask_jobqueue.runner"
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def load_jobqueue() -> ModuleType:
     """Return dask-jobqueue, whose import brings its defaults into Dask's configuration.
 
-    One of its modules sets a signal handler when it is imported: Ctrl-C would end the process instead
-    of raising KeyboardInterrupt, and outside the main thread the import fails. That module alone is
-    given a `signal` that sets nothing.
+    Its runners, of which nothing is used here, set a signal handler when they are imported: Ctrl-C
+    would end the process instead of raising KeyboardInterrupt, and no other thread could import them.
+    A stand-in takes their place meanwhile.
     """
-    if _RUNNER not in sys.modules:
-        sys.modules[_RUNNER] = _without_handlers(_RUNNER)
-    return importlib.import_module("dask_jobqueue")
-
-
-def _without_handlers(name: str) -> ModuleType:
-    """Return a module of a package that is not imported yet; its `signal.signal` does nothing."""
-    package, _, rest = name.partition(".")
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError(f"{package} is not installed", name=package)
-    path = Path(found.submodule_search_locations[0], f"{rest}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ModuleNotFoundError(f"{path} is no Python module", name=name)
-    module = importlib.util.module_from_spec(spec)
-    quiet = SimpleNamespace(**vars(signal) | {"signal": lambda number, handler: None})
-
-    def bring(wanted: str, *arguments: Any, **options: Any) -> Any:
-        return quiet if wanted == "signal" else builtins.__import__(wanted, *arguments, **options)
-
-    vars(module)["__builtins__"] = vars(builtins) | {"__import__": bring}
-    spec.loader.exec_module(module)
-    return module
+    with _ONE_AT_A_TIME:
+        if "dask_jobqueue" not in sys.modules:
+            stand_in = ModuleType(_RUNNERS)
+            vars(stand_in).update(Role=object, BaseRunner=object)
+            sys.modules[_RUNNERS] = stand_in
+            try:
+                importlib.import_module("dask_jobqueue")
+            finally:
+                del sys.modules[_RUNNERS]
+    return sys.modules["dask_jobqueue"]
 
 
 def sections() -> list[str]:

@@ -172,8 +172,12 @@ def data_file(name: str) -> Path:
     raise FileNotFoundError(f"no file {name} in {looked}{hint}")
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, *, timeout_s: float = 30.0) -> Path:
     """Return the cached copy of a public file, downloaded when missing and checked by its SHA-256.
+
+    Args:
+        name: As in `pulsar/askap_frb_28.fil`.
+        timeout_s: How long the server may say nothing.
 
     Raises:
         ValueError: The file is not a public one, or what came has another hash.
@@ -190,7 +194,7 @@ def fetch(name: str) -> Path:
         registry={name: f"sha256:{public.sha256}"},
         urls={name: public.address},
     )
-    return Path(store.fetch(name))
+    return Path(store.fetch(name, downloader=pooch.HTTPDownloader(timeout=timeout_s)))
 
 
 def _cache() -> Path:
