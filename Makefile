@@ -1,17 +1,18 @@
 # Each command sets up .venv by itself when needed; see bootstrap.py.
 PYTHON ?= python3
 
-.PHONY: help run test lab book bench pictures setup clean
+.PHONY: help run test size lab book bench pictures setup clean
 help:
 	@echo "make run     the main job: simulate a pulsar observation, search it, search a real telescope file"
 	@echo "make test    every check and every test"
+	@echo "make size    how large the shared layer is: code lines, entries, floors, public names"
 	@echo "make lab     JupyterLab on the start page"
 	@echo "make book    the book, in book/_build/html"
 	@echo "make bench   the benchmarks"
 	@echo "make pictures  those of README and start page, from real runs"
 	@echo "make setup   only set up .venv"
 	@echo "make clean   remove .venv, the book and caches; runs are kept"
-run test lab book bench pictures setup:
+run test size lab book bench pictures setup:
 	@$(PYTHON) bootstrap.py $@ $(ARGS)
 clean:
 	rm -rf .venv .venv.lock book/_build book/notebooks .pytest_cache .ruff_cache .coverage

@@ -1,6 +1,6 @@
 """Set up `.venv` when needed, then run one of the project's commands; nothing but Python is required.
 
-    python3 bootstrap.py run|test|lab|book|bench|setup|pins|pictures [more arguments]
+    python3 bootstrap.py run|test|size|lab|book|bench|setup|pins|pictures [more arguments]
 
 The Makefile only calls this file. It is written so that an old Python can still read it and say so.
 """
@@ -40,7 +40,7 @@ class Refusal(Exception):
 def main(arguments):
     """Run the command named first; return its exit status."""
     commands = {"run": run, "test": test, "lab": lab, "book": book, "bench": bench, "pins": pins}
-    commands["pictures"] = pictures
+    commands |= {"pictures": pictures, "size": size}
     name, *extra = arguments or ["help"]
     if name not in commands and name != "setup":
         print(__doc__)
@@ -257,6 +257,11 @@ def test(extra):
     if failed:
         print(f"Failed checks, see above: {', '.join(failed)}", flush=True)
     return status or int(bool(failed))
+
+
+def size(extra):
+    """How large the shared layer is: code lines, entries, floors, public names."""
+    return call([PYTHON, "tests/size.py", *extra])
 
 
 def lab(extra):
