@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -12,8 +13,7 @@ from torch import nn
 
 from _table import Figure, this_machine
 from physics_twins import models
-from physics_twins.models import model_files
-from physics_twins.models.model_zip import export_zip, import_zip
+from physics_twins.models import files
 
 N_FLIPS = 500
 TAMPERING_SEED = 1
@@ -82,8 +82,8 @@ def _accepted(use: Callable[[], object]) -> bool:
 def _flip_accepted(model: models.Model, n: int) -> bool:
     """Flip one bit of one file, every file as often; return whether the model is used all the same."""
     generator = random.Random(TAMPERING_SEED + n)  # noqa: S311
-    files = sorted(model.folder.iterdir())
-    path = files[n % len(files)]
+    found = sorted(model.folder.iterdir())
+    path = found[n % len(found)]
     before = path.read_bytes()
     bit = generator.randrange(8 * len(before))
     after = bytearray(before)
@@ -115,10 +115,10 @@ def _pickle_beside(model: models.Model, folder: Path) -> None:
 
 def _zip_slip(model: models.Model, folder: Path) -> None:
     """A zip file of a sound model with one more name that leaves the folder."""
-    path = export_zip(model, folder / "model.zip")
+    path = Path(shutil.make_archive(str(folder / "model"), "zip", model.folder))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("../escaped.json", "{}")
-    import_zip(path, root=folder / "imported" / "models")
+    models.import_zip(path, root=folder / "imported" / "models")
 
 
 def _no_manifest(model: models.Model, folder: Path) -> None:
@@ -128,9 +128,9 @@ def _no_manifest(model: models.Model, folder: Path) -> None:
 
 def _replace(model: models.Model, name: str, data: bytes) -> None:
     """Write a file and make the manifest and its hash fit."""
-    record = model_files.write(model.folder / name, data)
-    files = model.manifest.files | {name: record}
-    model_files.write_manifest(model.folder, model.manifest.model_copy(update={"files": files}))
+    record = files.write(model.folder / name, data)
+    listed = model.manifest.files | {name: record}
+    files.write_manifest(model.folder, model.manifest.model_copy(update={"files": listed}))
 
 
 BENCHMARKS = {

@@ -13,6 +13,24 @@ if _REAL_FILES.is_dir():
     os.environ.setdefault("PHYSICS_TWINS_DATA", str(_REAL_FILES))
 
 
+# What there is once: tests that need it run one after the other when several processes share the work.
+_ONLY_ONE = {"slurm", "browser"}
+if "PYTEST_XDIST_WORKER" in os.environ:  # each process has a core of its own
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep each file in one process, and all files that need the one SLURM or the one browser."""
+    needed: dict = {}
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        needed.setdefault(item.path, set()).update(_ONLY_ONE & fixtures)
+    for item in items:
+        group = min(needed[item.path], default=str(item.path))
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture
 def no_shipped_models(tmp_path, monkeypatch):
     """Hide the models that ship with the project: a test sees what it saved alone."""

@@ -1,19 +1,16 @@
-"""How large the shared layer is: `make size`, and in every run of `.ci/run`.
-
-Code lines have neither docstrings nor comments nor blank ones. Floors are files on the longest way of
-imports below the twins. Public names are those that the faces of the shared packages give, and where a
-package has no face yet, the public ones of all its modules.
-"""
+"""How large the shared layer is: code lines, entries, floors and public names."""
 
 import ast
 import io
 import tokenize
+from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 from sources import LIBRARY, ROOT, TWINS, Sources, cycles
 
-_FOLDER = ROOT / "lib" / LIBRARY
-_NO_CODE = {
+FOLDER = ROOT / "lib" / LIBRARY
+_BLANK = {
     tokenize.COMMENT,
     tokenize.NL,
     tokenize.NEWLINE,
@@ -21,84 +18,111 @@ _NO_CODE = {
     tokenize.DEDENT,
     tokenize.ENDMARKER,
 }
+_DOCUMENTED = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-def code_lines(text: str) -> int:
-    """Return how many lines of a module are code.
+def code_lines(source: str) -> int:
+    """Return how many lines of a module hold code: no docstring, comment or blank."""
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in _BLANK:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node) is not None:
+            lines -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return len(lines)
 
-    >>> code_lines('"Docstring."' + chr(10) + "x = 1  # one" + chr(10) * 2 + "# why" + chr(10))
-    1
-    """
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    used = [range(t.start[0], t.end[0] + 1) for t in tokens if t.type not in _NO_CODE]
-    lines = {line for span in used for line in span}
-    return len(lines - {line for span in _docstrings(ast.parse(text)) for line in span})
+
+def entries(folder: Path) -> list[str]:
+    """Return the modules and packages side by side in a folder."""
+    found = [p.name for p in folder.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()]
+    return sorted(found)
 
 
-def floors(sources: Sources, modules: set[str]) -> int:
-    """Return the number of modules on the longest way of imports among some that have no circle."""
+def n_floors(sources: Sources) -> int:
+    """Return how many shared files lie on each other on the longest way down; there is no circle."""
+    shared = {name for name in sources.trees if _is_shared(name)}
 
     @cache
     def height(module: str) -> int:
-        below = sources.imports(module, for_types=False) & modules - {module}
+        below = sources.imports(module, for_types=False) & shared - {module, LIBRARY}
         return 1 + max(map(height, below), default=0)
 
-    return max(map(height, modules))
+    return max(map(height, shared))
 
 
-def public_names(package: dict[str, ast.Module], face: str) -> set[str]:
-    """Return what a package gives to others: its face's names, or all where the face holds code."""
-    body = package[face].body
-    if listed := [
-        n for n in body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"
-    ]:
-        return set(ast.literal_eval(listed[0].value))
-    kinds = (ast.FunctionDef, ast.ClassDef, ast.Assign)
-    if not any(isinstance(node, kinds) for node in body) and len(body) > 1:
-        return {a.asname or a.name for n in body if isinstance(n, ast.ImportFrom) for a in n.names}
-    return {f"{module}.{name}" for module, tree in package.items() for name in _defined(tree)}
+def public_names(sources: Sources) -> dict[str, set[str]]:
+    """Return what each shared package offers: the names of its face, or of all its modules."""
+    offered: dict[str, set[str]] = {}
+    for module in filter(_is_shared, sources.trees):
+        package = module.split(".")[1] if "." in module else ""
+        face = sources.trees[f"{LIBRARY}.{package}" if package else module]
+        if _is_face(face):
+            offered[package] = set(_re_exported(face))
+        else:
+            offered.setdefault(package, set()).update(_defined(sources.trees[module]))
+    return offered
 
 
-def main() -> None:
-    """Print the four lines."""
-    sources = Sources.of_project()
-    shared = {m for m in sources.trees if _package(m) is not None and _package(m) not in TWINS}
-    texts = [
-        p.read_text() for p in _FOLDER.rglob("*.py") if p.relative_to(_FOLDER).parts[0] not in TWINS
-    ]
-    packages = {_package(module) for module in shared} - {"", "cli"}
-    found = [
-        {m: sources.trees[m] for m in shared if _package(m) == package} for package in sorted(packages)
-    ]
-    names = sum(len(public_names(trees, min(trees))) for trees in found)
-    entries = [p for p in _FOLDER.iterdir() if p.name != "__pycache__"]
-    circles = len(cycles(sources))
-    print(f"code lines below the twins, cli included: {sum(map(code_lines, texts))}")
-    print(f"entries of lib/{LIBRARY}: {len(entries)}")
-    print(f"floors of files from parameters to cli; in circles: {floors(sources, shared)}; {circles}")
-    print(f"public names of the shared layer: {names}")
-
-
-def _package(module: str) -> str | None:
-    """Return the package of a module of the library, "" for the library itself, None for others."""
+def _is_shared(module: str) -> bool:
     top, *rest = module.split(".")
-    return (rest[0] if rest else "") if top == LIBRARY else None
+    return top == LIBRARY and (not rest or rest[0] not in TWINS)
 
 
-def _defined(tree: ast.Module) -> set[str]:
-    names = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-    targets = [t for n in tree.body if isinstance(n, ast.Assign) for t in n.targets]
-    names |= {t.id for t in targets if isinstance(t, ast.Name)}
-    return {name for name in names if not name.startswith("_")}
-
-
-def _docstrings(tree: ast.Module) -> list[range]:
-    holders = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    found = [
-        n.body[0] for n in ast.walk(tree) if isinstance(n, holders) and ast.get_docstring(n) is not None
+def _is_face(tree: ast.Module) -> bool:
+    """Return whether a module only hands on: imports, and no function but `__getattr__`."""
+    made = [
+        n for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     ]
-    return [range(node.lineno, (node.end_lineno or node.lineno) + 1) for node in found]
+    return bool(list(_re_exported(tree))) and all(
+        getattr(node, "name", "") == "__getattr__" for node in made
+    )
+
+
+def _re_exported(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(LIBRARY):
+            yield from (alias.asname or alias.name for alias in node.names)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            yield from ast.literal_eval(node.value)
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        else:
+            names = []
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def report() -> str:
+    """Return the shared layer's size in a few lines."""
+    sources = Sources.of_project()
+    lines = {path: code_lines(path.read_text()) for path in FOLDER.rglob("*.py")}
+    by_entry: dict[str, int] = {}
+    for path, n in lines.items():
+        entry = path.relative_to(FOLDER).parts[0]
+        by_entry[entry] = by_entry.get(entry, 0) + n
+    shared = {entry: n for entry, n in by_entry.items() if entry not in TWINS}
+    names = public_names(sources)
+    circles = cycles(sources)
+    details = ", ".join(f"{name.removesuffix('.py')} {n:,}" for name, n in sorted(shared.items()))
+    twins = ", ".join(f"{name} {n:,}" for name, n in sorted(by_entry.items()) if name in TWINS)
+    offered = ", ".join(f"{name} {len(found)}" for name, found in sorted(names.items()) if found)
+    return "\n".join(
+        (
+            f"code lines below the twins, with cli  {sum(shared.values()):,}  ({details})",
+            f"code lines of the twins               {twins}",
+            f"entries of lib/{LIBRARY}         {len(entries(FOLDER))}",
+            f"floors of files; modules in circles   "
+            f"{'endless' if circles else n_floors(sources)}; {len(circles)}",
+            f"public names of the shared layer      {sum(map(len, names.values()))}  ({offered})",
+        )
+    )
 
 
 if __name__ == "__main__":
-    main()
+    print(report())

@@ -22,7 +22,6 @@ from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.simulate import simulate
 from physics_twins.calorimeter.train_gan import train_gan
 from physics_twins.data import datasets
-from physics_twins.models import onnx_export
 
 SETTINGS = GanParameters(n_steps=1, batch_size=2, accelerator="cpu")
 NARROW_SHOWERS = CalorimeterParameters(**NARROW, n_showers=4)
@@ -300,7 +299,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning")
 def test_sums_of_cells_of_the_onnx_file_agree_with_torch(untrained):
-    session = onnx_export.session(gan_model.export_gan(untrained))
+    session = models.onnx_session(gan_model.export_gan(untrained))
     assert gan_model.energy_sum_deviation(untrained, session, n=4) < 1e-6
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -9,8 +10,8 @@ import pytest
 from small_models import CARD, save
 from typer.testing import CliRunner
 
+from physics_twins import models
 from physics_twins.cli import app
-from physics_twins.models import model_registry
 
 SLOW_IMPORTS = ("torch", "numpy", "xarray", "dask", "distributed", "papermill", "onnx")
 
@@ -58,7 +59,7 @@ def test_models_are_listed_with_metric_error_date_and_state(twins):
     damage(save())
     header, first, second = twins().splitlines()
     assert header.split() == ["model", "metric", "saved", "size", "state"]
-    created = model_registry.find("classifier/1").manifest.created
+    created = models.find("classifier/1").manifest.created
     assert first.split("  ")[0] == "classifier/1"
     for part in ("promoted", "accuracy 0.97 +- 0.01", created[:10], " MB", "ok"):
         assert part in first
@@ -115,12 +116,12 @@ def test_verify_tells_every_model_and_ends_with_status_1_when_one_is_damaged(twi
     twins("verify", "second", status=1)
 
 
-def test_a_model_goes_to_a_zip_file_and_comes_from_it(twins, tmp_path, monkeypatch):
+def test_a_zip_file_of_a_model_s_folder_is_imported(twins, tmp_path, monkeypatch):
     model = save()
-    assert "out.zip" in twins("export", "classifier", "out.zip")
+    shutil.make_archive("out", "zip", model.folder)
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "colleague"))
-    twins("import", "out.zip")
-    assert model_registry.find("classifier").manifest_sha256 == model.manifest_sha256
+    assert "classifier/1 is in" in twins("import", "out.zip")
+    assert models.find("classifier").manifest_sha256 == model.manifest_sha256
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_listing_and_verifying_import_nothing_slow():
     save()
     code = (
         "import sys; from physics_twins.cli import cli_models;"
-        "cli_models.verify_models('classifier/1'); from physics_twins.models import model_zip;"
+        "cli_models.verify_models('classifier/1');"
         f"print(sorted(set(sys.modules) & set({SLOW_IMPORTS!r})))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

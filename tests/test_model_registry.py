@@ -7,7 +7,7 @@ from small_models import save
 
 from physics_twins import models
 from physics_twins.data import atomic
-from physics_twins.models import ModelError, model_registry
+from physics_twins.models import ModelError
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def test_an_older_version_can_be_promoted_again_and_the_history_is_kept():
         save()
         models.promote(address)
     assert str(models.find("classifier")) == "classifier/1"
-    history = model_registry.promotions("classifier")
+    history = models.promotions("classifier")
     assert [item["version"] for item in history] == [1, 2, 1]
     assert history[0]["manifest_sha256"] == models.find("classifier/1").manifest_sha256
 
@@ -70,7 +70,7 @@ def test_models_of_the_project_are_found_after_your_own(shipped):
     save(root=shipped)
     assert str(models.find("classifier")) == "classifier/1"
     assert save().manifest.version == 2
-    assert [e.folder.parents[1] for e in models.available()] == [shipped, model_registry.own_root()]
+    assert [e.folder.parents[1] for e in models.available()] == [shipped, models.own_root()]
 
 
 def test_a_model_of_the_project_can_be_promoted_without_changing_the_project(shipped, root):
@@ -104,7 +104,7 @@ def test_a_damaged_model_is_neither_found_nor_promoted():
         models.find("classifier")
     with pytest.raises(ModelError, match=r"README\.md is changed"):
         models.promote("classifier/2")
-    assert model_registry.promotions("classifier") == []
+    assert models.promotions("classifier") == []
 
 
 @pytest.mark.parametrize(

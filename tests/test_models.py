@@ -15,7 +15,7 @@ import yaml
 from small_models import METRICS, net, rewrite_manifest, save
 
 from physics_twins import models
-from physics_twins.models import Card, ModelError, model_files, open_model
+from physics_twins.models import Card, ModelError, files, open_model
 from physics_twins.runs import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -230,7 +230,7 @@ def test_a_save_that_is_stopped_leaves_no_half_version(step, root, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(model_files, step, stop)
+        patch.setattr(files, step, stop)
         with pytest.raises(KeyboardInterrupt):
             save()
     assert models.available() == []
@@ -241,8 +241,8 @@ def test_a_save_that_is_stopped_leaves_no_half_version(step, root, monkeypatch):
 def test_a_save_that_is_killed_leaves_no_version(root):
     code = (
         "import os, signal, sys; sys.path.insert(0, sys.argv[1]);"
-        "from physics_twins.models import model_files; import small_models;"
-        "model_files.appear = lambda *a: os.kill(os.getpid(), signal.SIGKILL); small_models.save()"
+        "from physics_twins.models import files; import small_models;"
+        "files.appear = lambda *a: os.kill(os.getpid(), signal.SIGKILL); small_models.save()"
     )
     command = [sys.executable, "-c", code, str(Path(__file__).parent)]
     assert subprocess.run(command, check=False).returncode == -9
@@ -271,9 +271,9 @@ def test_saves_at_once_get_different_versions(root):
 
 def test_a_saved_version_is_never_overwritten(model, root):
     before = {path: path.read_bytes() for path in model.folder.iterdir()}
-    with model_files.temporary_folder(root) as temporary:
+    with files.temporary_folder(root) as temporary:
         (temporary / "config.json").write_text("{}")
-        assert not model_files.appear(temporary, model.folder)
+        assert not files.appear(temporary, model.folder)
     assert {path: path.read_bytes() for path in model.folder.iterdir()} == before
 
 

@@ -7,12 +7,13 @@ from small_models import net, rewrite_manifest, save
 from torch import nn
 
 from physics_twins import models
-from physics_twins.models import ModelError, onnx_export
+from physics_twins.models import ModelError, export_onnx, onnx_session
 
 pytestmark = [
     pytest.mark.slow,  # torch's exporter takes seconds to start
     # Of torch's own exporter, called outside of our filter by the tests' own exports.
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
 ]
 
 
@@ -29,7 +30,7 @@ def series():
 
 @pytest.fixture(scope="module")
 def exported(series):
-    return onnx_export.export(net(), series)
+    return export_onnx(net(), series)
 
 
 class Wrong(nn.Module):
@@ -61,7 +62,7 @@ class FixedBatch(nn.Module):
 
 def test_the_file_gives_what_torch_gives_for_any_batch(exported, series):
     data, record = exported
-    session = onnx_export.session(data)
+    session = onnx_session(data)
     assert session.get_inputs()[0].shape == ["batch", 1, 16]
     module = net().eval()
     for n in (1, 5, 17):
@@ -74,7 +75,7 @@ def test_the_file_gives_what_torch_gives_for_any_batch(exported, series):
 
 
 def test_the_same_module_gives_the_same_file(exported, series):
-    assert onnx_export.export(net(), series)[0] == exported[0]
+    assert export_onnx(net(), series)[0] == exported[0]
 
 
 def test_the_file_names_no_source_file_of_this_machine(exported):
@@ -84,15 +85,15 @@ def test_the_file_names_no_source_file_of_this_machine(exported):
 def test_the_module_is_not_changed(series):
     module = net().train()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    onnx_export.export(module, series)
+    export_onnx(module, series)
     assert module.training
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
 def test_several_inputs_and_outputs_and_an_example_of_one_are_exported():
     module = TwoInputs()
-    data, record = onnx_export.export(module, (torch.randn(1, 4, 3), torch.tensor([[0, 1, 2, 4]])))
-    assert [node.shape for node in onnx_export.session(data).get_inputs()] == [
+    data, record = export_onnx(module, (torch.randn(1, 4, 3), torch.tensor([[0, 1, 2, 4]])))
+    assert [node.shape for node in onnx_session(data).get_inputs()] == [
         ["batch", 4, 3],
         ["batch", 4],
     ]
@@ -111,7 +112,7 @@ def test_a_saved_model_has_its_onnx_file_and_says_how_near_it_is(series):
 @pytest.mark.parametrize("factor", [1.001, math.nan])
 def test_a_file_that_deviates_is_not_saved(factor, root, series):
     with pytest.raises(ModelError, match=r"deviates from torch by (1\.0e-03|nan)"):
-        onnx_export.export(Wrong(factor), series)
+        export_onnx(Wrong(factor), series)
     module = nn.Sequential(net(), Wrong(factor))
     with pytest.raises(ModelError, match="deviates"):
         save(weights=module, example=series)
@@ -120,7 +121,7 @@ def test_a_file_that_deviates_is_not_saved(factor, root, series):
 
 def test_a_module_of_one_batch_size_only_is_not_saved(series):
     with pytest.raises(ModelError, match=r"FixedBatch cannot be exported .* batch of 1"):
-        onnx_export.export(FixedBatch(), series)
+        export_onnx(FixedBatch(), series)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_a_module_of_one_batch_size_only_is_not_saved(series):
 )
 def test_an_example_without_a_batch_is_refused(example, message):
     with pytest.raises(ModelError, match=message):
-        onnx_export.export(net(), example)
+        export_onnx(net(), example)
 
 
 def test_tensors_without_their_module_cannot_be_exported(series):

@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from physics_twins.figures.plots import load_extension
-from physics_twins.models.model_manifest import ModelError
+from physics_twins.models import ModelError
 from physics_twins.pulsar import label_trade
 from physics_twins.pulsar.classifying.frame_labels import FrameLabels
 from physics_twins.pulsar.classifying.frequencies import of_components

@@ -284,7 +284,7 @@ def test_the_history_has_units_and_is_saved_unchanged(tmp_path):
 
 
 def test_settings_are_refused_without_loading_torch():
-    code = "import sys; from physics_twins.training.training_settings import *;"
+    code = "import sys; from physics_twins.training.settings import *;"
     code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

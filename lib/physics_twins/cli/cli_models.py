@@ -1,4 +1,4 @@
-"""The command `twins models`: list, show, promote, verify, export and import trained models.
+"""The command `twins models`: list, show, promote, verify and import trained models.
 
 Nothing here imports torch: hashes are checked without it.
 """
@@ -33,14 +33,14 @@ def list_models(context: typer.Context, as_json: _Json = False) -> None:
     """List models; every file of each is checked."""
     if context.invoked_subcommand:
         return
-    from physics_twins.models import model_registry
+    from physics_twins import models
     from physics_twins.runs.comparison import aligned
 
-    found = model_registry.available()
+    found = models.available()
     if as_json:
         print(json.dumps([_summary(entry) for entry in found], indent=2))
     elif not found:
-        print(f"no models in {' or '.join(map(str, model_registry.roots()))}")
+        print(f"no models in {' or '.join(map(str, models.roots()))}")
     else:
         header = ("model", "", "metric", "saved", "size", "state")
         print(aligned([header, *map(_row, found)]))
@@ -49,9 +49,9 @@ def list_models(context: typer.Context, as_json: _Json = False) -> None:
 @app.command("show")
 def show_model(address: _Address, card: _Card = False) -> None:
     """Show one model: metrics, parameters, where it comes from, files; with --card, its card."""
-    from physics_twins.models import model_registry
+    from physics_twins import models
 
-    model = model_registry.find(address)
+    model = models.find(address)
     if card:
         print(_harmless(model.card), end="")
         return
@@ -59,7 +59,7 @@ def show_model(address: _Address, card: _Card = False) -> None:
         "model": str(model),
         "folder": str(model.folder),
         "manifest_sha256": model.manifest_sha256,
-        "promotions": model_registry.promotions(model.manifest.name),
+        "promotions": models.promotions(model.manifest.name),
         "config": model.config,
         **model.manifest.model_dump(),
     }
@@ -69,43 +69,34 @@ def show_model(address: _Address, card: _Card = False) -> None:
 @app.command("promote")
 def promote_model(address: _Version) -> None:
     """Make one version the one that is used by name; an older one too, to go back."""
-    from physics_twins.models import model_registry
+    from physics_twins import models
 
-    model = model_registry.promote(address)
-    before = [item["version"] for item in model_registry.promotions(model.manifest.name)[:-1]]
+    model = models.promote(address)
+    before = [item["version"] for item in models.promotions(model.manifest.name)[:-1]]
     print(f"{model} is promoted" + (f"; before it was version {before[-1]}" if before else ""))
 
 
 @app.command("verify")
 def verify_models(address: _Some = None) -> None:
     """Check every file of models; exit status 1 when one is damaged."""
-    from physics_twins.models import model_registry
+    from physics_twins import models
 
-    name, number = model_registry.parts(address) if address else (None, None)
-    entries = [e for e in model_registry.available(name) if number in (None, e.version)]
+    name, number = models.address_parts(address) if address else (None, None)
+    entries = [e for e in models.available(name) if number in (None, e.version)]
     if number is not None and not entries:
-        model_registry.find(f"{name}/{number}")  # tells which versions there are
+        models.find(f"{name}/{number}")  # tells which versions there are
     for entry in entries:
         print(f"{entry.name}/{entry.version}: {entry.problem or 'ok'}")
     if any(entry.problem for entry in entries):
         raise typer.Exit(DAMAGED)
 
 
-@app.command("export")
-def export_model(address: _Address, file: Annotated[Path, typer.Argument(metavar="FILE.zip")]) -> None:
-    """Write a model as one zip file."""
-    from physics_twins.models import model_registry, model_zip
-
-    model = model_registry.find(address)
-    print(f"{model}: {model_zip.export_zip(model, file)}, {_size(model)}")
-
-
 @app.command("import")
 def import_model(file: Annotated[Path, typer.Argument(metavar="FILE.zip")]) -> None:
-    """Add a model from a zip file, after checking all of it."""
-    from physics_twins.models import model_zip
+    """Add a model from a zip file of its folder's files, after checking all of it."""
+    from physics_twins import models
 
-    model = model_zip.import_zip(file)
+    model = models.import_zip(file)
     print(f"{model} is in {model.folder}")
 
 

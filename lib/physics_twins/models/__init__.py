@@ -4,181 +4,39 @@ A model is a folder `<root>/<name>/<version>/` with weights, configuration, card
 Your own are kept under `own_root`, and those that ship with the project in its `models/`.
 """
 
-import json
-import platform
-from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from physics_twins import runs
-from physics_twins.models import model_card, model_files
-from physics_twins.models.model_card import Card as Card
-from physics_twins.models.model_manifest import (
-    CARD,
-    CONFIG,
-    FORMAT,
-    ONNX,
-    WEIGHTS,
-    Manifest,
-    Metric,
-    check_file_name,
-    check_model_name,
+from physics_twins.models.card import Card
+from physics_twins.models.folder import Model, open_model
+from physics_twins.models.importing import import_zip
+from physics_twins.models.manifest import ModelError
+from physics_twins.models.onnx import export_onnx, onnx_file, onnx_session
+from physics_twins.models.registry import (
+    Entry,
+    address_parts,
+    available,
+    find,
+    own_root,
+    promote,
+    promotions,
+    roots,
 )
-from physics_twins.models.model_manifest import ModelError as ModelError
-from physics_twins.models.model_registry import Entry as Entry
-from physics_twins.models.model_registry import available as available
-from physics_twins.models.model_registry import find as find
-from physics_twins.models.model_registry import next_version, own_root
-from physics_twins.models.model_registry import promote as promote
-from physics_twins.models.saved_model import Model as Model
-from physics_twins.models.saved_model import open_model as open_model
-from physics_twins.runs import provenance
+from physics_twins.models.saving import save
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from physics_twins.parameters import Parameters
-
-_PACKAGES = ("torch", "numpy", "safetensors", "onnx", "onnxruntime", "lightning-fabric")
-
-
-def save(
-    weights: "nn.Module | Mapping[str, Tensor]",
-    name: str,
-    *,
-    config: "Parameters | Mapping[str, Any]",
-    card: Card,
-    metrics: Mapping[str, Any],
-    parameters: "Parameters | Mapping[str, Any]",
-    seed: int | None,
-    inputs: Sequence[Mapping[str, Any]] = (),
-    example: "Tensor | Sequence[Tensor] | None" = None,
-    onnx: tuple[bytes, Mapping[str, Any]] | None = None,
-    attachments: Sequence[Path] = (),
-    root: Path | None = None,
-) -> Model:
-    """Save a model as the next version of `name`, whole or not at all; older versions stay as they are.
-
-    Args:
-        weights: The trained module, or its tensors by name.
-        name: Lowercase letters, digits, _ and -.
-        config: What the module is built from, for whoever loads it.
-        card: What only its author knows.
-        metrics: Results by name, the most telling one first: a number, or a mapping with `value` and
-            any of `error`, `unit`, `limit` and `baseline`.
-        parameters: Parameters of the training.
-        seed: Seed of the training, None where it is unknown.
-        inputs: Files it was trained on, as from `provenance.describe_input`; folders are left out.
-        example: An input of the module, or several; with it, `model.onnx` is added and compared with
-            torch. Then `weights` must be the module.
-        onnx: In place of `example`, an ONNX file and what comparing it with torch gave, for a module
-            whose outputs cannot be compared number by number.
-        attachments: Further files, such as the training's history; data formats only.
-        root: Where to save; `own_root` by default.
-
-    Returns:
-        The saved model, opened and checked.
-
-    Raises:
-        ModelError: Something is not allowed, not finite, or the ONNX file deviates; nothing is left.
-    """
-    check_model_name(name)
-    origin: dict[str, Any] = {
-        "parameters": _plain(parameters, "parameters"),
-        "seed": None if seed is None else int(seed),
-        "code": provenance.describe_code(),
-        "inputs": [_without_folder(item) for item in inputs],
-        "metrics": {key: _metric(key, value) for key, value in metrics.items()},
-        "onnx": None,
-    }
-    contents = {check_file_name(path.name): path.read_bytes() for path in attachments}
-    contents |= _contents(weights, example, origin)
-    if onnx is not None:
-        contents[ONNX], origin["onnx"] = onnx[0], _plain(onnx[1], "onnx")
-    contents[CONFIG] = (json.dumps(_plain(config, "config"), indent=2) + "\n").encode()
-    contents[CARD] = model_card.render(name, card, **origin).encode()
-    return _written(name, contents, origin, root)
-
-
-def _contents(
-    weights: "nn.Module | Mapping[str, Tensor]", example: Any, origin: dict[str, Any]
-) -> dict[str, bytes]:
-    """Return the weights' file and, with an example, the ONNX file; its comparison goes to `origin`."""
-    from physics_twins.models import model_weights, onnx_export
-
-    contents = {WEIGHTS: model_weights.pack(weights)}
-    if example is not None:
-        if isinstance(weights, Mapping):
-            raise ModelError("ONNX export needs the module itself, not only its tensors by name")
-        contents[ONNX], origin["onnx"] = onnx_export.export(weights, example)
-    return contents
-
-
-def _written(
-    name: str, contents: Mapping[str, bytes], origin: Mapping[str, Any], root: Path | None
-) -> Model:
-    parent = (root or own_root()) / name
-    with model_files.temporary_folder(parent.parent) as temporary:
-        files = {n: model_files.write(temporary / n, data) for n, data in sorted(contents.items())}
-        while True:  # until no other process has taken the number
-            number = next_version(name, root=root)
-            manifest = Manifest(
-                format=FORMAT,
-                name=name,
-                version=number,
-                created=runs.now(),
-                machine=_machine(),
-                files=files,
-                **origin,
-            )
-            model_files.write_manifest(temporary, manifest)
-            if model_files.appear(temporary, parent / str(number)):
-                break
-    return open_model(parent / str(number))
-
-
-def _plain(values: Any, what: str) -> dict[str, Any]:
-    """Return values as they will be read again from JSON."""
-    values = values if isinstance(values, Mapping) else values.to_papermill()
-    try:
-        return json.loads(json.dumps(dict(values), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"{what} must be text, finite numbers, lists and mappings: {error}") from None
-
-
-def _metric(name: str, metric: Any) -> Metric:
-    facts = dict(metric) if isinstance(metric, Mapping) else {"value": metric}
-    try:
-        if not name.isidentifier():
-            raise ValueError("its name is no identifier")
-        numbers = {k: v if k == "unit" or v is None else float(v) for k, v in facts.items()}
-        return Metric.model_validate(numbers)
-    except (TypeError, ValueError):
-        raise ModelError(
-            f"metric {name!r} = {metric!r} is not allowed: it must have an identifier as name and be "
-            "a finite number or a mapping with value and any of error, unit, limit and baseline"
-        ) from None
-
-
-def _without_folder(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is known of an input file, without the folders of the machine where it lay."""
-    facts = {key: item[key] for key in ("parameter", "bytes", "sha256")}
-    return {"name": Path(item["path"]).name, **facts}
-
-
-def _machine() -> dict[str, Any]:
-    """Return the environment without what only names this machine and process: models are published."""
-    return {
-        "environment_sha256": provenance.environment_sha256(),
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "packages": {name: _version(name) for name in _PACKAGES},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+__all__ = [
+    "Card",
+    "Entry",
+    "Model",
+    "ModelError",
+    "address_parts",
+    "available",
+    "export_onnx",
+    "find",
+    "import_zip",
+    "onnx_file",
+    "onnx_session",
+    "open_model",
+    "own_root",
+    "promote",
+    "promotions",
+    "roots",
+    "save",
+]

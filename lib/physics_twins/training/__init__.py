@@ -6,15 +6,15 @@ Nothing here loads torch before it is asked for, so that a wrong setting is refu
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from physics_twins.training.training_settings import TrainingSettings
+from physics_twins.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from physics_twins.training.loop import Trained, submit, train
-    from physics_twins.training.training_task import Objective, Task
+    from physics_twins.training.task import Objective, Task
 
 __all__ = ["Objective", "Task", "Trained", "TrainingSettings", "submit", "train"]
 
-_WHERE = {"Objective": "training_task", "Task": "training_task"}
+_WHERE = {"Objective": "task", "Task": "task"}
 
 
 def __getattr__(name: str) -> Any:

@@ -25,10 +25,10 @@ from tqdm import tqdm
 from physics_twins.data import datasets
 from physics_twins.runs.interruption import Interruption
 from physics_twins.training import checkpoints, own_process, random_states, training_state
-from physics_twins.training.training_history import History
-from physics_twins.training.training_settings import TrainingSettings
+from physics_twins.training.history import History
+from physics_twins.training.settings import TrainingSettings
+from physics_twins.training.task import Task
 from physics_twins.training.training_state import Training
-from physics_twins.training.training_task import Task
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -19,9 +19,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from physics_twins.training import checkpoints, random_states
 from physics_twins.training.batches import Batches
-from physics_twins.training.training_history import History
-from physics_twins.training.training_settings import HOW, TrainingSettings
-from physics_twins.training.training_task import Task
+from physics_twins.training.history import History
+from physics_twins.training.settings import HOW, TrainingSettings
+from physics_twins.training.task import Task
 
 WEIGHTS, _STEPS, _VALIDATION = 1, 2, 3  # keep the random numbers of different uses apart
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from physics_twins import models
 from physics_twins.calorimeter import draw_onnx
 from physics_twins.calorimeter.flow import graph
 from physics_twins.calorimeter.flow.network import ShowerNetwork
-from physics_twins.models import onnx_export
-from physics_twins.models.model_manifest import ModelError
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -31,10 +30,10 @@ def export(network: ShowerNetwork) -> tuple[bytes, dict[str, Any]]:
         ModelError: It cannot be exported, or deviates by more than `TOLERANCE`.
     """
     module = graph.ShowerGraph(network).eval()
-    data = onnx_export.exported(module, _inputs(2, seed=0))
-    largest = energy_sum_deviation(network, onnx_export.session(data))
+    data = models.onnx_file(module, _inputs(2, seed=0))
+    largest = energy_sum_deviation(network, models.onnx_session(data))
     if not largest <= TOLERANCE:  # refuses NaN too
-        raise ModelError(
+        raise models.ModelError(
             f"model.onnx deviates from torch by {largest:.1e} of a shower's energy, "
             f"allowed is {TOLERANCE:.1e}: it was not saved"
         )

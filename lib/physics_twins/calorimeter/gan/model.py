@@ -12,7 +12,6 @@ from physics_twins.calorimeter.gan import images
 from physics_twins.calorimeter.gan.networks import LATENT, Adversaries, Discriminator, Generator
 from physics_twins.calorimeter.gan_parameters import GanImage
 from physics_twins.calorimeter.parameters import CalorimeterParameters, DetectorParameters
-from physics_twins.models import onnx_export
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -150,7 +149,7 @@ def export_gan(gan: ShowerGan) -> bytes:
     Raises:
         ModelError: It deviates.
     """
-    return onnx_export.export(gan.networks.generator, example_inputs(gan, 2))[0]
+    return models.export_onnx(gan.networks.generator, example_inputs(gan, 2))[0]
 
 
 def energy_sum_deviation(

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.models.model_manifest import ModelError
+from physics_twins.models import ModelError
 from physics_twins.pulsar.classifying.frame_labels import Classifier, FrameLabels
 from physics_twins.pulsar.classifying.frequencies import EFFELSBERG, at_frequencies
 from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier

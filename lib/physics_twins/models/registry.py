@@ -10,9 +10,9 @@ from typing import Any
 
 from physics_twins import runs
 from physics_twins.data import atomic, project
-from physics_twins.models import model_files
-from physics_twins.models.model_manifest import MAX_JSON_BYTES, ModelError, check_model_name, parse_json
-from physics_twins.models.saved_model import Model, open_model
+from physics_twins.models import files
+from physics_twins.models.folder import Model, open_model
+from physics_twins.models.manifest import MAX_JSON_BYTES, ModelError, check_model_name, parse_json
 
 PROMOTED = "promoted.json"
 
@@ -67,7 +67,7 @@ def find(address: str, *, root: Path | None = None) -> Model:
         ModelError: There is none, it is damaged, or it is not the one that was promoted.
     """
     places = [root] if root else roots()
-    name, number = parts(address)
+    name, number = address_parts(address)
     versions = _versions(name, places)
     if not versions:
         raise ModelError(_unknown(name, places))
@@ -91,7 +91,7 @@ def promote(address: str, *, root: Path | None = None) -> Model:
     Raises:
         ModelError: The address has no version, or that version is missing or damaged.
     """
-    name, number = parts(address)
+    name, number = address_parts(address)
     if number is None:
         raise ModelError(f"say which version to promote, as in {name}/1")
     model = find(address, root=root)
@@ -113,7 +113,7 @@ def promotions(name: str, *, root: Path | None = None) -> list[dict[str, Any]]:
     path = next((path for path in found if path.is_file()), None)
     if path is None:
         return []
-    history = parse_json(model_files.read(path, MAX_JSON_BYTES), path).get("history")
+    history = parse_json(files.read(path, MAX_JSON_BYTES), path).get("history")
     wanted = {"version": int, "manifest_sha256": str, "when": str}
     if not isinstance(history, list) or not all(
         isinstance(item, dict) and {key: type(value) for key, value in item.items()} == wanted
@@ -130,13 +130,13 @@ def next_version(name: str, *, root: Path | None = None) -> int:
     return max([*_versions(name, places), *known], default=0) + 1
 
 
-def parts(address: str) -> tuple[str, int | None]:
+def address_parts(address: str) -> tuple[str, int | None]:
     """Return name and version of an address, None where it has no version.
 
     Raises:
         ModelError: It is neither `name` nor `name/version`.
 
-    >>> parts("pulsar-classifier/3")
+    >>> address_parts("pulsar-classifier/3")
     ('pulsar-classifier', 3)
     """
     name, slash, number = address.partition("/")

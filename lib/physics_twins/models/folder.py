@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physics_twins.models import model_files
-from physics_twins.models.model_manifest import (
+from physics_twins.models import files
+from physics_twins.models.manifest import (
     CARD,
     CONFIG,
     ONNX,
@@ -15,6 +15,8 @@ from physics_twins.models.model_manifest import (
     ModelError,
     parse_json,
 )
+from physics_twins.models.onnx import onnx_session
+from physics_twins.models.weights import fit, unpack
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -57,7 +59,7 @@ class Model:
         """
         if name not in self.manifest.files:
             raise ModelError(f"{self} has no {name}; it has {', '.join(self.manifest.files)}")
-        return model_files.read_checked(self.folder / name, self.manifest.files[name])
+        return files.read_checked(self.folder / name, self.manifest.files[name])
 
     def weights(self) -> "dict[str, Tensor]":
         """Return its tensors by name, on the CPU.
@@ -65,9 +67,7 @@ class Model:
         Raises:
             ModelError: The file has changed, is unsound, or holds values that are not finite.
         """
-        from physics_twins.models import model_weights
-
-        return model_weights.unpack(self.read(WEIGHTS), self.folder / WEIGHTS)
+        return unpack(self.read(WEIGHTS), self.folder / WEIGHTS)
 
     def load_into(self, module: "nn.Module") -> None:
         """Copy its weights into a module that the caller has built from `config`, on any device.
@@ -75,9 +75,7 @@ class Model:
         Raises:
             ModelError: As for `weights`, or names, shapes or types differ; the module is unchanged.
         """
-        from physics_twins.models import model_weights
-
-        model_weights.fit(module, self.weights(), self.folder / WEIGHTS)
+        fit(module, self.weights(), self.folder / WEIGHTS)
 
     def onnx_session(self) -> "onnxruntime.InferenceSession":
         """Return onnxruntime's session for its ONNX file, on the CPU.
@@ -85,9 +83,7 @@ class Model:
         Raises:
             ModelError: It was saved without one, or the file is unsound or points out of itself.
         """
-        from physics_twins.models import onnx_export
-
-        return onnx_export.session(self.read(ONNX))
+        return onnx_session(self.read(ONNX))
 
     def __str__(self) -> str:
         """Return its address, as in `pulsar-classifier/3`."""
@@ -101,7 +97,7 @@ def open_model(folder: str | Path) -> Model:
         ModelError: A file is changed, missing, not listed, a link, a pickle, or of a newer format.
     """
     folder = Path(folder).expanduser().resolve()
-    checked = model_files.check(folder)
-    data = model_files.read_checked(folder / CONFIG, checked.manifest.files[CONFIG])
+    checked = files.check(folder)
+    data = files.read_checked(folder / CONFIG, checked.manifest.files[CONFIG])
     config = parse_json(data, folder / CONFIG)
     return Model(folder, checked.manifest, checked.manifest_sha256, config)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from physics_twins.data.atomic import flush_folder
-from physics_twins.models.model_manifest import (
+from physics_twins.models.manifest import (
     MANIFEST,
     MAX_JSON_BYTES,
     SUMS,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from physics_twins.models.model_manifest import Metric, ModelError
+from physics_twins.models.manifest import Metric, ModelError
 from physics_twins.runs.comparison import in_words
 
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from physics_twins.models.model_manifest import ModelError
+from physics_twins.models.manifest import ModelError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 _CHATTER = "torch.onnx._internal.exporter._registration"
 
 
-def export(
+def export_onnx(
     module: "nn.Module",
     example: "Tensor | Sequence[Tensor]",
     *,
@@ -48,8 +48,8 @@ def export(
     """
     inputs = _as_batch(example)
     twin = copy.deepcopy(module).cpu().eval()
-    data = exported(twin, inputs)
-    largest, n_inputs = _largest_deviation(twin, session(data), inputs, seed)
+    data = onnx_file(twin, inputs)
+    largest, n_inputs = _largest_deviation(twin, onnx_session(data), inputs, seed)
     if not largest <= tolerance:  # refuses NaN too
         raise ModelError(
             f"model.onnx deviates from torch by {largest:.1e} of the largest output, "
@@ -63,7 +63,7 @@ def export(
     }
 
 
-def session(data: bytes) -> "onnxruntime.InferenceSession":
+def onnx_session(data: bytes) -> "onnxruntime.InferenceSession":
     """Return onnxruntime's session, on the CPU, for an ONNX file in memory.
 
     Raises:
@@ -96,7 +96,7 @@ def _as_batch(example: "Tensor | Sequence[Tensor]") -> "tuple[Tensor, ...]":
     return tuple(torch.cat([t, t]) if len(t) == 1 else t for t in tensors)
 
 
-def exported(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> bytes:
+def onnx_file(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> bytes:
     """Return a module as an ONNX file for any length of the batch, not compared with anything.
 
     Raises:

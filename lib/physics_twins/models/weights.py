@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from physics_twins.models.model_manifest import ModelError
+from physics_twins.models.manifest import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
