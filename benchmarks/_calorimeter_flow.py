@@ -18,10 +18,11 @@ from physics_twins.calorimeter.evaluate import evaluate
 from physics_twins.calorimeter.evaluating import response, timing
 from physics_twins.calorimeter.evaluating.features import features
 from physics_twins.calorimeter.flow import onnx_file
-from physics_twins.calorimeter.infer import ensemble_error, generate, infer
+from physics_twins.calorimeter.infer import generate, infer
 from physics_twins.calorimeter.model import load_flow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.training_showers import N_TEST, TEST, TEST_SEED
+from physics_twins.data.statistics import of_members
 
 # Not used while any of this was written.
 SEEDS = {"drawn": 62_000, "time": 63_000, "onnx": 64_000, "ensemble": 74_000}
@@ -116,7 +117,7 @@ def ensemble_coverage() -> Figure:
         for rows in np.array_split(order, N_BINS):
             # Each shower is drawn for the particle of a real one: what they share cancels.
             away = drawn[:, rows].mean(axis=0) - real[name].values[rows]
-            members = ensemble_error(drawn[:, rows].mean(axis=1))
+            members = of_members(drawn[:, rows].mean(axis=1))
             sigma = np.hypot(members, away.std(ddof=1) / np.sqrt(len(rows)))
             covered.append(abs(away.mean()) < sigma * WIDTH)
     share = float(np.mean(covered))

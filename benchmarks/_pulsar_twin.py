@@ -18,6 +18,8 @@ from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.monitor import Monitor
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.simulate import simulate
+from physics_twins.pulsar.whatif import what_if
+from physics_twins.twin import Correlation, changed
 
 # Not used while any of this was written; thresholds were chosen on seeds below 10 000.
 N_PULSES, N_DRAWS, N_STREAMS = 200, 100, 24
@@ -107,6 +109,20 @@ def calibrate_errors() -> Figure:
     return Figure(values, spread, "", 1.0, this_machine(), DRAW_SEEDS)
 
 
+def what_if_coverage() -> Figure:
+    """What-if intervals for the S/N of a pulse of known fluence: how many hold the truth, and length.
+
+    The length is that of intervals that take the shape's parameters as independent, over ours; the
+    reference is the promise, and the coverage of those intervals.
+    """
+    draws = _draws()
+    ours, independent = draws["implied"].mean(axis=0)[:2]
+    ratio = draws["implied"][:, 2]
+    errors = [share_error(float(ours), N_DRAWS), float(ratio.std() / np.sqrt(N_DRAWS))]
+    values = [float(ours), float(ratio.mean())]
+    return Figure(values, errors, "", f"0.68, {independent:.2f}", this_machine(), DRAW_SEEDS)
+
+
 def drift_false_found() -> Figure:
     """False alarms per 1,000 quiet frames; frames until 0.5 ms more scattering is found.
 
@@ -187,7 +203,7 @@ def _one_pulse(seed: int) -> dict[str, float | list[bool]]:
 def _draws() -> dict[str, NDArray[np.float64]]:
     """Calibrate on sets of frames that differ in their noise, pulses and interference."""
     calibrate(simulate(FRAME_SET, seed=1), start=START, seed=1)  # compiles
-    covered, spent_s, ratios, arrivals, snrs = [], [], [], [], []
+    covered, spent_s, ratios, arrivals, snrs, implied = [], [], [], [], [], []
     for seed in DRAW_SEEDS:
         observation = simulate(FRAME_SET, seed=seed)
         begun = time.perf_counter()
@@ -197,6 +213,7 @@ def _draws() -> dict[str, NDArray[np.float64]]:
         fluence_jy_ms = observation["pulse_fluence_jy_ms"].values
         limits = cramer_rao(FRAME_SET, fluence_jy_ms=list(fluence_jy_ms), fit_scattering=True)
         ratios.append([found.parameters[n].error / limits[n] for n in FITTED[:3]])
+        implied.append(_implied(found, seed))
         pulses = found.fit.pulses
         true_s = observation["pulse_time_s"].values
         which = np.abs(pulses["time_s"].values[:, None] - true_s).argmin(axis=1)
@@ -206,8 +223,29 @@ def _draws() -> dict[str, NDArray[np.float64]]:
         snr_error = pulses["snr"].values - observation["pulse_snr_ideal"].values[which]
         snrs += list(np.abs(snr_error) <= pulses["snr_error"].values)
     columns = {"covered": covered, "spent_s": spent_s, "ratios": ratios}
-    columns |= {"arrivals": arrivals, "snrs": snrs}
+    columns |= {"arrivals": arrivals, "snrs": snrs, "implied": implied}
     return {name: np.array(values, dtype=float) for name, values in columns.items()}
+
+
+def _implied(found: Calibration, seed: int) -> list[float]:
+    """Return whether the interval holds the true S/N, with and without covariance, and their ratio."""
+    states = [found.state("draw")]
+    states += [states[0].model_copy(update={"correlation": Correlation(names=(), matrix=())})]
+    known = {"known": changed(fluence_jy_ms=FRAME_SET.fluence_jy_ms)}
+    receiver = FRAME_SET.replace(duration_s=0.3)
+    told = [
+        what_if(state, known, receiver=receiver, seed=seed, classifier=_nothing).table.sel(
+            scenario="known", number="snr_ideal"
+        )
+        for state in states
+    ]
+    away, errors = float(told[0]["value"]) - ideal_snr(FRAME_SET), [float(t["error"]) for t in told]
+    return [*(float(abs(away) <= error) for error in errors), errors[1] / errors[0]]
+
+
+def _nothing(_: xr.Dataset) -> xr.Dataset:
+    empty = {"label": ("candidate", np.array([], dtype=str)), "time_s": ("candidate", np.array([]))}
+    return xr.Dataset(empty, attrs={"delay_s_per_dm": 1e-3})
 
 
 @cache
@@ -260,6 +298,7 @@ BENCHMARKS = {
     "calibrate_s_coverage": calibrate_s_coverage,
     "calibrate_coverage": calibrate_coverage,
     "calibrate_errors": calibrate_errors,
+    "what_if_coverage": what_if_coverage,
     "drift_false_found": drift_false_found,
     "drift_named": drift_named,
 }

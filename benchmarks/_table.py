@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from physics_twins.data.statistics import fraction
+
 
 class Skipped(Exception):
     """A benchmark that cannot run here; the message says what is missing."""
@@ -54,13 +56,12 @@ def median_and_spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def share_error(share: float, n: int) -> float:
-    """Return the standard error of a share of `n`, not zero at its ends (Agresti and Coull 1998).
+    """Return the standard error of a share of `n`, not zero at its ends; see `statistics.fraction`.
 
     >>> round(share_error(0.5, 100), 3), share_error(1.0, 100) > 0
     (0.049, True)
     """
-    middle = (share * n + 2) / (n + 4)
-    return math.sqrt(middle * (1 - middle) / (n + 4))
+    return float(fraction(share * n, n)[1])
 
 
 def run_benchmarks(

@@ -14,7 +14,8 @@ from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow, flow_of
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.calorimeter.projections import bands, profiles
-from physics_twins.twin import Estimate, TwinState
+from physics_twins.data.quantities import Estimate
+from physics_twins.twin import TwinState
 from twin_panels.calorimeter import N_BAND, CalorimeterPanel
 from twin_panels.figures import FollowingRange
 from twin_panels.shower_views import BRIGHTEST, DARKEST, Profiles

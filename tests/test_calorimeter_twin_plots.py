@@ -5,8 +5,8 @@ import numpy as np
 import xarray as xr
 
 from physics_twins.calorimeter.figures import twin_plots
-from physics_twins.twin import Estimate
-from physics_twins.twin.drift import watched
+from physics_twins.data.quantities import Estimate
+from physics_twins.twin.drift import Evidence, table_of
 
 
 def test_every_method_is_drawn_where_it_knows_the_parameter():
@@ -65,7 +65,8 @@ def test_scenarios_are_drawn_as_differences_without_the_calibrated_one():
 
 def test_drift_speaks_of_batches():
     deviations = [{"energy_scale": z} for z in (0.0, 1.0, 4.0)]
-    seen = watched([0.1, 0.2, 1.1], deviations, ["energy_scale"], frame="Batch")
+    scores, said = [0.1, 0.2, 1.1], [Evidence(each, None) for each in deviations]
+    seen = table_of(scores, said, ["energy_scale"], "Batch")
     layout = twin_plots.drift(seen, changed_at=1.0)
     points = layout.traverse(lambda part: part, [hv.Scatter])[0]
     assert list(points.dimension_values(1)) == [0.0, 1.0, 4.0]

@@ -54,7 +54,7 @@ def test_a_finished_run_prints_its_address_and_metrics(finished, project):
     assert finished.returncode == 0, finished.stderr
     address = finished.stdout.partition(":")[0]
     assert (project / address / "report.html").is_file()
-    assert "6.28319 +- 0.01 s" in finished.stdout
+    assert "6.283 +- 0.010 s" in finished.stdout
 
 
 def test_progress_goes_to_standard_error(finished):

@@ -61,7 +61,7 @@ def test_models_are_listed_with_metric_error_date_and_state(twins):
     assert header.split() == ["model", "metric", "saved", "size", "state"]
     created = models.find("classifier/1").manifest.created
     assert first.split("  ")[0] == "classifier/1"
-    for part in ("promoted", "accuracy 0.97 +- 0.01", created[:10], " MB", "ok"):
+    for part in ("promoted", "accuracy 0.970 +- 0.010", created[:10], " MB", "ok"):
         assert part in first
     assert "classifier/2" in second
     assert "damaged" in second

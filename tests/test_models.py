@@ -160,8 +160,8 @@ def test_the_card_has_a_header_with_the_metrics(model):
 
 
 def test_the_card_shows_errors_beside_limit_and_baseline(model):
-    assert "| accuracy | 0.97 +- 0.01 | 0.99 | 0.9 |" in model.card
-    assert "| width_error_s | 0.002 +- 0.0001 s |  |  |" in model.card
+    assert "| accuracy | 0.970 +- 0.010 | 0.99 | 0.9 |" in model.card
+    assert "| width_error_s | 0.00200 +- 0.00010 s |  |  |" in model.card
     for title in ("What it is", "Data", "Limits", "How to reproduce it"):
         assert f"\n## {title}\n" in model.card
     assert '"learning_rate": 0.001' in model.card

@@ -97,7 +97,7 @@ def test_new_calibration_makes_a_drifted_twin_healthy_again():
     changed_observation = simulate(TRUTH.replace(scattering_ms=3.0), seed=8)
     monitor.watch(frames(changed_observation, TRUTH), stop_at_alarm=True)
     again = calibrate(changed_observation, start=TRUTH, seed=1)
-    after = monitor.state.updated(again.parameters, data_id="new", reason="scattering drifted")
+    after = again.update(monitor.state, data_id="new", reason="scattering drifted")
     assert (monitor.state.health, after.health) == ("drifted", "ok")
     assert after.history[-1].health == "drifted"
     assert (
@@ -153,19 +153,22 @@ def test_signal_to_noise_follows_the_radiometer_equation_and_the_distance():
             attrs={"delay_s_per_dm": 1e-3},
         ),
     )
-    snr = found.table["snr_ideal"].values
+    snr = found.table["value"].sel(number="snr_ideal").values
     assert snr[1] == pytest.approx(snr[0] / 2)
     assert snr[2] == pytest.approx(snr[0])
-    assert (found.table["recall"].values == 0).all()  # this classifier finds nothing
-    error = (found.table["snr_ideal_high"] - found.table["snr_ideal_low"]).values / 2
-    assert error[1] == pytest.approx(error[0] / 2)  # all draws are halved
+    assert (found.table["value"].sel(number="recall").values == 0).all()  # it finds nothing
+    error = found.table["error"].sel(number="snr_ideal").values
+    assert error[1] == pytest.approx(error[0] / 2)  # all slopes are halved
+    apart = found.table["difference_error"].sel(number="snr_ideal").values
+    assert apart[1] == pytest.approx(error[0] / 2)  # both sides have the same calibration
+    assert apart[2] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.slow
 def test_blind_search_finds_what_a_scenario_leaves_to_be_found():
     scenarios = {"far": another_distance(2.5)}
     found = what_if(calibrated_state(), scenarios, receiver=TRUTH.replace(duration_s=1.0), seed=1)
-    recall = found.table["recall"].values
+    recall = found.table["value"].sel(number="recall").values
     assert recall[0] > 0.7 > recall[1]
 
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from physics_twins.data.quantities import plain_metrics
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.recovery import recovery
-from physics_twins.runs import plain_metrics
 
 QUIET = ObservationParameters(
     n_channels=32, duration_s=1.5, carrier_rate_hz=0.0, impulse_rate_hz=0.0, energy_scatter=0.0

@@ -4,8 +4,8 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
+from physics_twins.data.quantities import Estimate
 from physics_twins.pulsar.figures import twin_plots
-from physics_twins.twin import Estimate
 
 
 def test_every_method_is_drawn_where_it_knows_the_parameter():
@@ -23,10 +23,10 @@ def test_every_method_is_drawn_where_it_knows_the_parameter():
 
 
 def test_scenarios_are_drawn_even_where_nothing_was_found():
-    columns = "snr_ideal snr_ideal_low snr_ideal_high snr_found snr_found_error recall recall_error"
+    told = ("scenario", "number"), np.array([[10.0] * 3, [np.nan] * 3])
     table = xr.Dataset(
-        {name: ("scenario", np.array([10.0, np.nan])) for name in columns.split()},
-        coords={"scenario": ["as calibrated", "far"]},
+        {"value": told, "error": told},
+        coords={"scenario": ["as calibrated", "far"], "number": ["snr_ideal", "snr_found", "recall"]},
     )
     layout = twin_plots.scenarios(table)
     hv.render(layout, backend="bokeh")

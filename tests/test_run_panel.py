@@ -135,7 +135,7 @@ def test_a_finished_run_of_the_same_values_is_found_at_once_with_its_numbers_and
     panel.controls["length_m"].value = 4.0
     panel.wait()
     assert panel.run == run
-    assert "2.8 +- 0.01 s" in panel._results.value
+    assert "2.800 +- 0.010 s" in panel._results.value
     assert "report.html" in panel._links.outputs[0]["data"]["text/html"]
     assert panel._start_button.description == "Run again"
     panel.controls["length_m"].value = 5.0
@@ -227,7 +227,7 @@ def test_a_run_goes_to_its_end_and_is_then_found_by_a_new_panel():
     assert not panel._cancel_button.disabled
     panel.wait(120)
     assert panel.standing.count("Complete in")
-    assert "6.28319 +- 0.01 s" in panel._results.value
+    assert "6.283 +- 0.010 s" in panel._results.value
     assert "as the one finished run took" in run_views.estimate(panel._expected, "")
     again = ready(length_m=9.81)
     assert again.run == panel.run

@@ -10,11 +10,12 @@ import xarray as xr
 from bokeh.model import Model
 from bokeh.models import GlyphRenderer, Legend, LinearAxis, LogAxis, Title, Whisker
 
+from physics_twins.data.quantities import Estimate
 from physics_twins.sweeps import report_tables, study_plots, sweep_plots, sweep_table, trial_table
 from physics_twins.sweeps.combining import combine
 from physics_twins.sweeps.points import grid, sobol, with_seeds
 from physics_twins.sweeps.trials import Trial
-from physics_twins.sweeps.verdict import Estimate, Verdict
+from physics_twins.sweeps.verdict import Verdict
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -220,8 +221,8 @@ def verdict(best, **changes) -> Verdict:
     facts = {
         "best": best,
         "baseline_point": POINT,
-        "baseline": Estimate(3.0, 0.1),
-        "gain": Estimate(1.0, 0.14),
+        "baseline": Estimate.of(3.0, 0.1),
+        "gain": Estimate.of(1.0, 0.14),
         "seeds": (2, 3),
         "best_values": (2.1, 2.3),
         "baseline_values": (2.9, 3.1),

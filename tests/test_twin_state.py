@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physics_twins.twin import Estimate, Range, TwinState, TwinStateError
+from physics_twins.data.quantities import Estimate
+from physics_twins.twin import Correlation, Range, TwinState, TwinStateError
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -78,7 +79,8 @@ def test_another_unit_or_twin_is_refused():
     ("change", "message"),
     [
         ({"health": "fine"}, "'health'"),
-        ({"format": 2}, "newer than 1: update physics-twins"),
+        ({"format": 3}, "newer than 2: update physics-twins"),
+        ({"format": 0}, "'format'"),
         ({"parameters": {"dm": {"value": 1, "low": 2, "high": 3, "unit": "1"}}}, "must lie in 2 to 3"),
         ({"parameters": {"a b": {"value": 1, "low": 1, "high": 1, "unit": "1"}}}, "'parameters.a b"),
         ({"surprise": 1}, "'surprise'"),
@@ -105,3 +107,59 @@ def test_state_cut_anywhere_raises_only_its_own_error(tmp_path_factory, cut):
 def test_estimate_prints_as_many_digits_as_its_error_deserves():
     assert Estimate.of(1.23456, 0.0123, "ms").text == "1.235 +- 0.012 ms"
     assert Estimate(value=0.5, low=0.0, high=0.6, unit="ms").text == "0.50 +0.10 -0.50 ms"
+
+
+WIDTHS = {"width_ms": Estimate.of(1.0, 0.1, "ms"), "scattering_ms": Estimate.of(2.0, 0.3, "ms")}
+APART = Correlation.of(["width_ms", "scattering_ms"], [[0.01, -0.02], [-0.02, 0.09]])
+
+
+def test_covariance_holds_errors_and_correlations():
+    told = state(parameters=state().parameters | WIDTHS, correlation=APART).covariance()
+    assert told.sel(parameter="width_ms", other="scattering_ms") == pytest.approx(-0.02)
+    assert told.sel(parameter="scattering_ms", other="scattering_ms") == pytest.approx(0.09)
+    assert told.sel(parameter="dm_pc_cm3", other="scattering_ms") == 0
+
+
+def test_an_old_record_is_read_and_its_parameters_are_independent(tmp_path):
+    path = state(parameters=WIDTHS).save(tmp_path / "state.json")
+    values = json.loads(path.read_text())
+    del values["correlation"]
+    path.write_text(json.dumps(values | {"format": 1}))
+    old = TwinState.load(path)
+    assert (old.correlation, old.format) == (None, 2)
+    assert old.covariance().sel(parameter="width_ms", other="scattering_ms") == 0
+
+
+def test_an_update_keeps_the_correlation_of_what_stays():
+    before = state(parameters=state().parameters | WIDTHS, correlation=APART)
+    new = {"dm_pc_cm3": Estimate.of(57.0, 0.1, "pc cm-3"), "period_s": Estimate.of(0.7, 1e-4, "s")}
+    found = Correlation.of(list(new), [[1.0, 0.5], [0.5, 1.0]])
+    after = before.updated(new, data_id="x", reason="y", correlation=found, now=NOW)
+    assert after.correlation is not None
+    assert after.correlation.over(["dm_pc_cm3", "period_s"])[0, 1] == pytest.approx(0.5)
+    assert after.correlation.over(["width_ms", "scattering_ms"])[0, 1] == pytest.approx(-2 / 3)
+    assert after.correlation.over(["width_ms", "period_s"])[0, 1] == 0
+    width = {"width_ms": Estimate.of(1.1, 0.1, "ms")}
+    again = after.updated(width, data_id="x", reason="y", now=NOW)
+    assert again.correlation is not None
+    assert again.correlation.over(["width_ms", "scattering_ms"])[0, 1] == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "matrix", "words"),
+    [
+        (["a"], [[1.0, 0.0]], "1 rows of 1"),
+        (["a", "a"], [[1.0, 0.0], [0.0, 1.0]], "2 different parameters"),
+        (["a", "b"], [[1.0, 0.2], [0.1, 1.0]], "symmetric"),
+        (["a", "b"], [[2.0, 0.1], [0.1, 1.0]], "1 on its diagonal"),
+        (["a", "b", "c"], [[1.0, 0.9, -0.9], [0.9, 1.0, 0.9], [-0.9, 0.9, 1.0]], "negative eigenvalue"),
+    ],
+)
+def test_a_correlation_that_is_none_is_refused(names, matrix, words):
+    with pytest.raises(ValueError, match=words):
+        Correlation(names=tuple(names), matrix=tuple(map(tuple, matrix)))
+
+
+def test_a_correlation_of_a_parameter_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="names scattering_ms, width_ms"):
+        state(correlation=APART)

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from physics_twins.clusters import worker_view
 from physics_twins.clusters.worker_view import Worker, WorkerView
+from physics_twins.data.quantities import in_words
 from physics_twins.runs import REPORT, Run, run_progress
-from physics_twins.runs.comparison import in_words
 from physics_twins.runs.run_progress import Expected
 
 STALE_S = 10.0  # the view is written every second

@@ -8,22 +8,23 @@ hardly shows in either, since cells are turned with the particle: its error is s
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins import twin
 from physics_twins.calorimeter.fitting.goodness import Goodness, goodness
 from physics_twins.calorimeter.fitting.maximum import Maximum, first_guess, maximise
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
-from physics_twins.calorimeter.infer import ensemble_error
 from physics_twins.calorimeter.model import RANGES, ShowerFlow
 from physics_twins.calorimeter.observe import observe
 from physics_twins.calorimeter.twin_parameters import CalibrationParameters
 from physics_twins.data import datasets
-from physics_twins.twin import Estimate, Range, TwinState
+from physics_twins.data.quantities import Estimate
+from physics_twins.data.statistics import of_members
+from physics_twins.twin import Correlation
 
 # The fit looks so far beyond the thicknesses and angles that the flow was trained for, which then shows
 # in the health of the state.
@@ -46,61 +47,23 @@ MIN_SHOWERS = 20
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """The twin as measured showers say it is.
+class Calibration(twin.Calibration):
+    """The twin as measured showers say it is; see `twin.Calibration`.
+
+    Its parameters are those of `energy_scale`, `resolution`, `theta_deg` and `absorber_mm` that were
+    fitted; those that were held have no interval. An error has two parts, from the number of `showers`
+    and from the `ensemble`. The residual is that of the longitudinal profile, `Goodness.profile`; the
+    score are probabilities of as large a difference by chance.
 
     Attributes:
-        parameters: Those of `energy_scale`, `resolution`, `theta_deg` and `absorber_mm` that were
-            fitted, each with its 68 % interval; those that were held, without one.
-        parts: For each fitted parameter how much of its error is from the showers and how much from
-            the flow: variables `showers`, `ensemble`, dimension `parameter`.
         members: The fit under each network of the flow.
-        correlation: Of the fitted parameters, from the showers, shape (parameter, other).
         goodness: Measured showers beside those that the calibrated twin draws.
         n_showers: How many were fitted.
-        model: Address of the flow.
-        ranges: What the flow was trained for.
     """
 
-    parameters: dict[str, Estimate]
-    parts: xr.Dataset
     members: tuple[Maximum, ...]
-    correlation: xr.DataArray
     goodness: Goodness
     n_showers: int
-    model: str
-    ranges: Mapping[str, tuple[float, float]]
-
-    @property
-    def residual(self) -> xr.Dataset:
-        """What the calibrated twin leaves of the longitudinal profile; see `Goodness.profile`."""
-        return self.goodness.profile
-
-    @property
-    def score(self) -> dict[str, float]:
-        """How well the showers are explained: probabilities of as large a difference by chance."""
-        return {**self.goodness.p_values, "n_showers": float(self.n_showers)}
-
-    def state(self, data_id: str, *, now: datetime | None = None) -> TwinState:
-        """Return the twin's state record.
-
-        Args:
-            data_id: From `identity`.
-            now: When the showers were seen; the present by default.
-        """
-        valid = {
-            name: Range(low=float(low), high=float(high))
-            for name, (low, high) in self.ranges.items()
-            if name in self.parameters
-        }
-        return TwinState(
-            twin="calorimeter",
-            data_id=data_id,
-            parameters=self.parameters,
-            valid_range=valid,
-            model_version=self.model or "a flow that is not saved",
-            last_sync=now or datetime.now(UTC),
-        ).checked(now=now)
 
 
 def calibrate(
@@ -113,7 +76,7 @@ def calibrate(
     """Fit the twin to measured showers by maximum likelihood of their layer energies.
 
     Every member of the flow is fitted by itself. The result is their mean; its error adds in quadrature
-    what the showers leave open and what the members disagree on; see `infer.ensemble_error`.
+    what the showers leave open and what the members disagree on; see `statistics.of_members`.
 
     Args:
         model: A trained flow.
@@ -140,9 +103,20 @@ def calibrate(
     parameters = {name: Estimate.of(v, 0.0, UNITS[name]) for name, v in held.items()} | estimates
     drawn = observe(model, parameters, showers, seed=seed, extrapolate=True)
     tested = goodness(model.members, measured, MeasuredShowers.of(drawn), found)
-    correlation = _correlation(found, names)
-    facts = (len(measured), model.address, model.ranges)
-    return Calibration(parameters, parts, found, correlation, tested, *facts)
+    n = len(measured)
+    return Calibration(
+        twin="calorimeter",
+        parameters=parameters,
+        correlation=_correlation(found, names),
+        parts=parts,
+        residual=tested.profile,
+        score={**tested.p_values, "n_showers": float(n)},
+        valid_range=model.ranges,
+        model=model.address or "a flow that is not saved",
+        members=found,
+        goodness=tested,
+        n_showers=n,
+    )
 
 
 def naive(showers: xr.Dataset) -> dict[str, Estimate]:
@@ -229,24 +203,21 @@ def _estimates(
     """Return the mean of the members' values with its interval, and what the interval is made of."""
     values = np.array([[each.values[COORDINATES[name]] for name in names] for each in found])
     mean = values.mean(axis=0)
-    ensemble = ensemble_error(values) ** 2
+    ensemble = of_members(values) ** 2
     shower = np.mean([np.diag(each.covariance) for each in found], axis=0)
-    estimates, rows = {}, []
+    estimates: dict[str, Estimate] = {}
+    of_showers, of_flow = {}, {}
     for number, name in enumerate(names):
         sigma = math.sqrt(shower[number] + ensemble[number])
         estimates[name] = _reported(name, float(mean[number]), sigma)
         half = estimates[name].error / sigma if sigma > 0 else 0.0
-        rows.append((half * math.sqrt(shower[number]), half * math.sqrt(ensemble[number])))
-    about = {"showers": "Error from the number of showers", "ensemble": "Error of the flow"}
-    variables = {
-        key: ("parameter", np.array(rows)[:, column], {"units": "as in unit", "long_name": words})
-        for column, (key, words) in enumerate(about.items())
+        of_showers[name] = half * math.sqrt(shower[number])
+        of_flow[name] = half * math.sqrt(ensemble[number])
+    parts = {
+        "showers": ("Error from the number of showers", of_showers),
+        "ensemble": ("Error of the flow", of_flow),
     }
-    coordinates = {
-        "parameter": ("parameter", list(names)),
-        "unit": ("parameter", [UNITS[name] for name in names]),
-    }
-    return estimates, xr.Dataset(variables, coordinates)
+    return estimates, twin.parts_of_error(parts, estimates)
 
 
 def _reported(name: str, value: float, sigma: float) -> Estimate:
@@ -261,11 +232,13 @@ def _reported(name: str, value: float, sigma: float) -> Estimate:
     return Estimate(value=ends[1], low=ends[0], high=ends[2], unit=UNITS[name])
 
 
-def _correlation(found: tuple[Maximum, ...], names: tuple[str, ...]) -> xr.DataArray:
+def _correlation(found: tuple[Maximum, ...], names: tuple[str, ...]) -> Correlation:
+    """Return that of all errors: what the showers leave open, and what the members disagree on.
+
+    What is reported follows what is fitted without turning back, so that both correlate alike.
+    """
     covariance: NDArray[np.float64] = np.mean([each.covariance for each in found], axis=0)
-    sigma = np.sqrt(np.diag(covariance))
-    about = {"units": "1", "long_name": "Correlation of the errors"}
-    values = covariance / np.outer(sigma, sigma)
-    return xr.DataArray(
-        values, {"parameter": list(names), "other": list(names)}, ("parameter", "other"), attrs=about
-    )
+    values = np.array([[each.values[COORDINATES[name]] for name in names] for each in found])
+    if len(found) > 1:
+        covariance = covariance + np.cov(values, rowvar=False).reshape(covariance.shape)
+    return Correlation.of(names, covariance)

@@ -17,7 +17,7 @@ from physics_twins.calorimeter.evaluating import kernels, neighbours, response, 
 from physics_twins.calorimeter.evaluating.classifying import Told, tell_apart, voxel_matrix
 from physics_twins.calorimeter.evaluating.features import features, matrix
 from physics_twins.calorimeter.evaluating.matching import matched, nearest_in_conditions
-from physics_twins.data.units import with_error
+from physics_twins.data.quantities import with_error
 
 # What each metric is, and its value for showers that are distributed as the reference.
 METRICS: Mapping[str, tuple[str, float]] = {

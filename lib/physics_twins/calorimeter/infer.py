@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from physics_twins.calorimeter import form
 from physics_twins.calorimeter.flow import drawing
@@ -17,6 +17,7 @@ from physics_twins.calorimeter.geant4.voxels import ANGLES, DEPTHS, RINGS
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.data import datasets
+from physics_twins.data.statistics import of_members
 
 
 def generate(
@@ -118,24 +119,7 @@ def ensemble_mean(
     """
     n = len(model.members)
     each = [float(measure(generate(model, parameters, seed=seed, member=m))) for m in range(n)]
-    return float(np.mean(each)), float(ensemble_error(each))
-
-
-def ensemble_error(members: ArrayLike) -> NDArray[np.float64]:
-    """Return the error of a mean over members: their standard deviation; 0 for a single one.
-
-    Members differ by the part of the showers that each left out, and by the chance of their training,
-    while what all have in common does not show. A jackknife counts the second too much, the error of
-    independent members forgets the third; the plain deviation covers Geant4 as often as it says.
-
-    Args:
-        members: What each member says, shape (member, ...).
-
-    >>> float(ensemble_error([1.0, 2.0, 3.0])), float(ensemble_error([1.0]))
-    (1.0, 0.0)
-    """
-    values = np.asarray(members, dtype=float)
-    return np.std(values, axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
+    return float(np.mean(each)), float(of_members(each))
 
 
 def _drawn(

@@ -6,7 +6,7 @@ as one Newton step from the calibrated values would have it, all others free, so
 changed shows no change. Page's test adds up what batches say (`drift`).
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -18,29 +18,29 @@ from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.twin_parameters import MonitorParameters
-from physics_twins.twin import Estimate, TwinState
-from physics_twins.twin.drift import Alarm, Call, ChangeTest, watched
+from physics_twins.data.quantities import Estimate
+from physics_twins.twin import Call, Evidence, Number, TwinState, Watch
 
 WATCHED: tuple[str, ...] = ("energy_scale", "resolution", "absorber_mm")
 MIN_QUIET_SHOWERS = 100
 # A change that moves a batch by more standard deviations is looked for as if it moved it by so many, so
 # that several batches must call it, not one.
 MAX_SHIFT = 2.0
-# What is normal is known with an error: so many of its standard deviations do not count as a change.
-SLACK_SIGMA = 1.0
 # So many of the last showers say by how much a number has changed.
 MAX_SHOWERS_FITTED = 500
 
 
-class Monitor:
-    """Watches a stream of showers.
+class Monitor(Watch[xr.Dataset]):
+    """Watches a stream of showers, in the form of `simulate` and in the order in which they came.
+
+    See `twin.Watch`; a frame is a batch, and showers that fill none are left out.
 
     Attributes:
-        state: The twin's record, with its health as seen.
-        alarms: All that were called; `frame` counts batches.
         since: Showers of the batches since the change that the last alarm has found: what to calibrate
             on again. None without an alarm.
     """
+
+    frame_word = "Batch"
 
     def __init__(
         self,
@@ -63,8 +63,7 @@ class Monitor:
         Raises:
             ValueError: There are too few showers, or they have other cells than the flow.
         """
-        self.settings, self.state = settings or MonitorParameters(), state
-        self.alarms: list[Alarm] = []
+        self.settings = settings or MonitorParameters()
         self.since: xr.Dataset | None = None
         self._member = model.members[0]
         self._values = _values(state)
@@ -72,58 +71,43 @@ class Monitor:
             "log_scale": (self._values["log_scale"] - 1.0, self._values["log_scale"] + 1.0),
             "absorber_mm": tuple(np.add(model.ranges["absorber_mm"], (-0.05, 0.05))),
         }
-        self._test = ChangeTest(WATCHED, threshold=self.settings.alarm_threshold)
-        self._n_seen, self._kept = 0, list[xr.Dataset]()
-        self._learn(MeasuredShowers.of(quiet))
+        numbers = self._learn(MeasuredShowers.of(quiet))
+        super().__init__(state, numbers, alarm_threshold=self.settings.alarm_threshold)
 
-    def watch(
-        self,
-        showers: xr.Dataset,
-        *,
-        on_alarm: Callable[[Alarm], None] | None = None,
-        stop_at_alarm: bool = False,
-    ) -> xr.Dataset:
-        """Follow showers batch by batch, and return what was seen; what fills no batch is left out.
+    def frames(self, stream: xr.Dataset) -> Iterable[xr.Dataset]:
+        """Yield the showers batch by batch."""
+        size = self.settings.batch_showers
+        for first in range(0, stream.sizes["shower"] - size + 1, size):
+            yield stream.isel(shower=slice(first, first + size))
 
-        Args:
-            showers: In the form of `simulate`, in the order in which they came.
-            on_alarm: Called with each alarm as it comes.
-            stop_at_alarm: Whether to return after the first.
-
-        Returns:
-            From `drift.watched`, a frame being a batch.
-        """
-        size, scores, deviations = self.settings.batch_showers, [], []
-        for first in range(0, showers.sizes["shower"] - size + 1, size):
-            n_alarms = len(self.alarms)
-            score, sigma = self.look(showers.isel(shower=slice(first, first + size)))
-            scores.append(score)
-            deviations.append(sigma)
-            if len(self.alarms) > n_alarms:
-                if on_alarm:
-                    on_alarm(self.alarms[-1])
-                if stop_at_alarm:
-                    break
-        return watched(scores, deviations, WATCHED, frame="Batch")
-
-    def look(self, batch: xr.Dataset) -> tuple[float, dict[str, float]]:
-        """Take one batch in; return the drift score, and every number's deviation from normal."""
-        measured = MeasuredShowers.of(batch)
+    def read(self, frame: xr.Dataset) -> Evidence[xr.Dataset]:
+        """Return every number's deviation from normal in a batch."""
+        measured = MeasuredShowers.of(frame)
         step = self._steps(measured).mean(axis=0) - self._normal
         sigma = step * np.sqrt(len(measured)) / self._scatter
-        told = dict(zip(WATCHED, map(float, sigma), strict=True))
-        call = self._test.add(told, self._shift, self._slack)
-        most = int(max(self._test.n_frames.max(), 1))
-        self._kept = [*self._kept, batch][-most:]
-        self._n_seen += 1
-        score = self._test.score
-        if call:
-            self._call(call, score)
-        elif self.state.drift_score < 1:
-            self.state = self.state.watched(score)
-        return score, told
+        return Evidence(dict(zip(WATCHED, map(float, sigma), strict=True)), frame)
 
-    def _learn(self, quiet: MeasuredShowers) -> None:
+    def explain(self, call: Call, since: Sequence[xr.Dataset]) -> tuple[str, Estimate | None]:
+        """Return the number that has changed most, in standard errors, and by how much.
+
+        Single steps fall short of a change that is large against the spread of showers; a fit of all of
+        them does not.
+        """
+        self.since = xr.concat(since, "shower", join="exact")
+        measured = MeasuredShowers.of(self.since.isel(shower=slice(-MAX_SHOWERS_FITTED, None)))
+        found = maximise(self._member, measured, self._values, _free(), self._bounds)
+        best, change, most = call.name, None, 0.0
+        for number, name in enumerate(WATCHED):
+            away, error = _change(found, number, self._values)
+            # What quiet showers show is no change.
+            away -= float(self._normal[number])
+            if error > 0 and abs(away) / error > most:
+                best, most = name, abs(away) / error
+                change = _as_reported(name, away, error, self._values)
+        return best, change
+
+    def _learn(self, quiet: MeasuredShowers) -> dict[str, Number]:
+        """Return what is watched, known from quiet showers."""
         n, size = len(quiet), self.settings.batch_showers
         if n < MIN_QUIET_SHOWERS:
             raise ValueError(
@@ -139,43 +123,15 @@ class Monitor:
             "resolution": self.settings.resolution_change**2,
             "absorber_mm": self.settings.absorber_change_mm,
         }
-        self._shift, self._slack = {}, {}
-        for number, name in enumerate(WATCHED):
-            wanted = float(changes[name] * np.sqrt(size) / self._scatter[number])
-            self._shift[name] = min(wanted, MAX_SHIFT)
-            unknown = SLACK_SIGMA * float(np.sqrt(size / n))
-            # Half of the change that is looked for is no reason to call.
-            self._slack[name] = max(unknown, (wanted - self._shift[name]) / 2)
+        wanted = {name: float(changes[name] * np.sqrt(size)) for name in WATCHED}
+        return {
+            name: Number.of_change(wanted[name] / scatter, n / size, at_most=MAX_SHIFT)
+            for name, scatter in zip(WATCHED, self._scatter, strict=True)
+        }
 
     def _steps(self, showers: MeasuredShowers) -> NDArray[np.float64]:
         """Return how each shower alone would move the calibrated values, shape (shower, number)."""
         return slopes_at(self._member, showers, self._values, _free()) @ self._newton
-
-    def _call(self, call: Call, score: float) -> None:
-        self.since = xr.concat(self._kept[-call.n_frames :], "shower", join="exact")
-        name, change = self._changed(self.since)
-        self.alarms.append(Alarm(self._n_seen - 1, name or call.name, call.n_frames, change))
-        self.state = self.state.watched(score, name or call.name)
-        self._test.reset()
-        self._kept = []
-
-    def _changed(self, since: xr.Dataset) -> tuple[str, Estimate | None]:
-        """Return the number that has changed most, in standard errors, and by how much.
-
-        Single steps fall short of a change that is large against the spread of showers; a fit of all of
-        them does not.
-        """
-        measured = MeasuredShowers.of(since.isel(shower=slice(-MAX_SHOWERS_FITTED, None)))
-        found = maximise(self._member, measured, self._values, _free(), self._bounds)
-        best, change, most = "", None, 0.0
-        for number, name in enumerate(WATCHED):
-            away, error = _change(found, number, self._values)
-            # What quiet showers show is no change.
-            away -= float(self._normal[number])
-            if error > 0 and abs(away) / error > most:
-                best, most = name, abs(away) / error
-                change = _as_reported(name, away, error, self._values)
-        return best, change
 
 
 def _free() -> list[str]:

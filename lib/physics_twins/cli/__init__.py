@@ -219,8 +219,8 @@ def _check_complete(run: "Run") -> None:
 
 
 def _show_result(run: "Run") -> None:
+    from physics_twins.data.quantities import in_words
     from physics_twins.runs import REPORT
-    from physics_twins.runs.comparison import in_words
 
     duration = f"{run.provenance['duration_s']:.1f} s"
     how = (
@@ -240,7 +240,7 @@ def _summary(run: "Run") -> dict[str, Any]:
 
 
 def _row(run: "Run") -> tuple[str, ...]:
-    from physics_twins.runs.comparison import in_words
+    from physics_twins.data.quantities import in_words
 
     facts = _summary(run)
     started = (facts["started"] or "")[:16].replace("T", " ")
@@ -259,7 +259,7 @@ def _described(notebook: "Notebook") -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:
-    from physics_twins.runs.comparison import aligned
+    from physics_twins.data.quantities import aligned
 
     return aligned(rows)
 

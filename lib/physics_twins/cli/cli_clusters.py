@@ -30,7 +30,7 @@ def cluster(
 
 def _list() -> None:
     from physics_twins.clusters import batch_systems
-    from physics_twins.runs.comparison import aligned
+    from physics_twins.data.quantities import aligned
     from physics_twins.sweeps import places
 
     rows = [("local", places.this_machine())]

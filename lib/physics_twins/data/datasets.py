@@ -194,7 +194,9 @@ def fetch(name: str, *, timeout_s: float = 30.0) -> Path:
         registry={name: f"sha256:{public.sha256}"},
         urls={name: public.address},
     )
-    return Path(store.fetch(name, downloader=pooch.HTTPDownloader(timeout=timeout_s)))
+    # What pooch says of its own type is that of a function.
+    downloader: Any = pooch.HTTPDownloader(timeout=timeout_s)
+    return Path(store.fetch(name, downloader=downloader))
 
 
 def _cache() -> Path:

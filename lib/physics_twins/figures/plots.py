@@ -16,7 +16,7 @@ from IPython import get_ipython
 from IPython.display import publish_display_data
 from IPython.utils.capture import capture_output
 
-from physics_twins.data.units import in_print
+from physics_twins.data.quantities import in_print
 from physics_twins.figures.downsample import SIGMA_PER_MAD, block_mean, block_sizes, extremes, level
 
 WIDTH, HEIGHT = 690, 350  # screen pixels of a figure that fills a column of the book

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import holoviews as hv
+import numpy as np
 import xarray as xr
 
-from physics_twins.data.units import in_print
+from physics_twins.data.quantities import Estimate, in_print
 from physics_twins.figures.plots import (
     BLUE,
     FRAME,
@@ -18,7 +19,6 @@ from physics_twins.figures.plots import (
     legend,
     styled,
 )
-from physics_twins.twin import Estimate
 
 
 def estimates(
@@ -97,7 +97,7 @@ def drift(
     """Return the drift score of a stream, and below it what single frames say.
 
     Args:
-        seen: From `drift.watched`; the name of a frame is that of its coordinate.
+        seen: From `twin.Watch.watch`; the name of a frame is that of its coordinate.
         number: Whose deviations in single frames are shown.
         changed_at: Frame from which the source was another.
         titles: What the numbers are called.
@@ -142,6 +142,43 @@ def drift(
             ),
         ]
     ).cols(1)
+
+
+def scenarios(
+    table: xr.Dataset, numbers: Sequence[str], *, titles: Mapping[str, str] | None = None
+) -> hv.Layout:
+    """Return by how much scenarios differ from the calibrated twin, one panel for each number.
+
+    Args:
+        table: From `twin.what_if`.
+        numbers: Those of a scenario that are shown.
+        titles: What the numbers are called.
+    """
+    called = dict(titles or {})
+    panels = [_differences(table.sel(number=name), called.get(name, name)) for name in numbers]
+    return hv.Layout(panels).cols(3)
+
+
+def _differences(table: xr.Dataset, called: str) -> hv.Overlay:
+    number, unit = str(table["number"].values), in_print(str(table["unit"].values))
+    names = [str(name) for name in table["scenario"].values][1:]
+    scenario = hv.Dimension("scenario", label="Scenario")
+    value = hv.Dimension(number, label=f"{called}, difference", unit=unit or None)
+    away = table["difference"].values[1:]
+    error = table["difference_error"].values[1:]
+    bars = hv.ErrorBars((names, away, error), scenario, [value, "error"])
+    parts = [
+        styled(hv.HLine(0.0), color=GREY, line_width=1),
+        styled(bars, color=BLUE),
+        styled(hv.Scatter((names, away), scenario, value), color=ORANGE, size=8, tools=["hover"]),
+    ]
+    title = f"{called}: now {float(table['value'].values[0]):.3g} {unit}".rstrip()
+    ends = np.concatenate([away - error, away + error, [0.0]])
+    margin = 0.15 * (ends.max() - ends.min()) or 1.0
+    options: dict[str, Any] = {"width": 260, "height": 320, "xrotation": 35, "xlabel": ""}
+    options |= {"ylabel": f"{value.label} ({unit})" if unit else value.label}
+    options |= {"ylim": (ends.min() - margin, ends.max() + margin), "fontsize": {"title": 8}}
+    return styled(hv.Overlay(parts), title=title, show_legend=False, show_grid=True, **options, **FRAME)
 
 
 def _many(word: str) -> str:

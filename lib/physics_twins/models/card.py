@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from physics_twins.data.quantities import in_words
 from physics_twins.models.manifest import Metric, ModelError
-from physics_twins.runs.comparison import in_words
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,16 @@
 """Fit the twin to an observation: what the pulsar, the medium and the receiver are, with errors."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import linalg, stats
 
-from physics_twins.pulsar.fitting.arrivals import rotation
+from physics_twins import __version__, twin
+from physics_twins.data.quantities import Estimate
+from physics_twins.pulsar.fitting.arrivals import Rotation, rotation
 from physics_twins.pulsar.fitting.least_squares import Solution, of_some, solve
 from physics_twins.pulsar.fitting.pulse_finding import FoundPulses, find_pulses
 from physics_twins.pulsar.fitting.pulse_fit import PulseFit, describe, fit_windows
@@ -18,7 +19,7 @@ from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics.receiver import noise_sigma_jy
 from physics_twins.pulsar.twin_parameters import CalibrationParameters
-from physics_twins.twin import Estimate, Range, TwinState
+from physics_twins.twin import Correlation
 
 # A pulse that the common shape explains so much worse than its own boxcar is something else.
 MIN_SNR_KEPT = 0.6
@@ -46,14 +47,15 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """The twin as an observation says it is.
+class Calibration(twin.Calibration):
+    """The twin as an observation says it is; see `twin.Calibration`.
+
+    Its parameters are `dm_pc_cm3`, `width_ms` and, where it was fitted, `scattering_ms`;
+    `fluence_jy_ms` (median) and `energy_scatter` of the pulses found; `period_s` and the first pulse's
+    `arrival_s` where the arrivals tell; `noise_counts`, `narrowband_occupancy` and
+    `broadband_occupancy`. The residual is that of all pulses stacked.
 
     Attributes:
-        parameters: `dm_pc_cm3`, `width_ms` and, where it was fitted, `scattering_ms`; `fluence_jy_ms`
-            (median) and `energy_scatter` of the pulses found; `period_s` and the first pulse's
-            `arrival_s` where the arrivals tell; `noise_counts`, `narrowband_occupancy` and
-            `broadband_occupancy`; each with its 68 % interval.
         fit: The shape, with covariance, residual and score, and every pulse's arrival and S/N.
         bandpass: From `Background.bandpass`.
         held_out: A test on pulses that were not fitted; None where there are too few.
@@ -61,32 +63,11 @@ class Calibration:
         start: What the fit started from, receiver included.
     """
 
-    parameters: dict[str, Estimate]
     fit: PulseFit
     bandpass: xr.Dataset
     held_out: HeldOut | None
     search: dict[str, Estimate]
     start: ObservationParameters
-
-    @property
-    def residual(self) -> xr.Dataset:
-        """What the calibrated pulse leaves of the data, all pulses stacked."""
-        return self.fit.residual
-
-    @property
-    def score(self) -> dict[str, float]:
-        """How well the data are explained: chi-squared per degree of freedom, and its p-value."""
-        score = {
-            "reduced_chi_squared": self.fit.reduced_chi_squared,
-            "p_value": self.fit.p_value,
-            "n_pulses": float(self.fit.pulses.sizes["pulse"]),
-        }
-        if self.held_out:
-            score |= {
-                "held_out_snr_kept": self.held_out.snr_kept,
-                "held_out_p_value": self.held_out.p_value,
-            }
-        return score
 
     def observation(self) -> ObservationParameters:
         """Return the parameters with which the twin simulates what it was calibrated on."""
@@ -99,27 +80,6 @@ class Calibration:
         fluence_jy_ms = np.maximum(pulses["fluence"].values * sigma_jy, 0.0)
         fitted = "scattering_ms" in self.parameters
         return cramer_rao(self.observation(), fluence_jy_ms=fluence_jy_ms, fit_scattering=fitted)
-
-    def state(self, data_id: str, *, now: datetime | None = None) -> TwinState:
-        """Return the twin's state record.
-
-        Args:
-            data_id: From `pieces.identity`.
-            now: When the data were seen; the present by default.
-        """
-        known = ObservationParameters.describe()
-        valid = {}
-        for name in TESTED:
-            if name in self.parameters:
-                low, high = known[name].minimum, known[name].maximum
-                valid[name] = Range(low=float(low or 0.0), high=float(high or np.inf))
-        return TwinState(
-            twin="pulsar",
-            data_id=data_id,
-            parameters=self.parameters,
-            valid_range=valid,
-            last_sync=now or datetime.now(UTC),
-        ).checked(now=now)
 
 
 def calibrate(
@@ -158,7 +118,24 @@ def calibrate(
         parameters |= {"period_s": turning.period_s, "arrival_s": turning.first_s}
     rng = np.random.default_rng(seed)
     tested = _held_out(found, best, settings.held_out, rng)
-    return Calibration(parameters, fit, found.background.bandpass(), tested, found.alone(), start)
+    return Calibration(
+        twin="pulsar",
+        parameters=parameters,
+        correlation=_correlation(fit, turning),
+        parts=twin.parts_of_error(
+            {"noise": ("Error from the noise", {n: each.error for n, each in parameters.items()})},
+            parameters,
+        ),
+        residual=fit.residual,
+        score=_score(fit, tested),
+        valid_range=_tested_range(parameters),
+        model=f"physics-twins {__version__}",
+        fit=fit,
+        bandpass=found.background.bandpass(),
+        held_out=tested,
+        search=found.alone(),
+        start=start,
+    )
 
 
 def calibrated(start: ObservationParameters, parameters: dict[str, Estimate]) -> ObservationParameters:
@@ -170,6 +147,35 @@ def calibrated(start: ObservationParameters, parameters: dict[str, Estimate]) ->
             low, high = known[name].minimum, known[name].maximum
             changes[name] = float(np.clip(estimate.value, low, high))
     return start.replace(**changes)
+
+
+def _correlation(fit: PulseFit, turning: Rotation | None) -> Correlation:
+    """Return that of the shape, and that of period and arrival; fluences scatter by themselves."""
+    names = [str(name) for name in fit.covariance["parameter"].values]
+    matrix = fit.covariance.values
+    if turning:
+        names += ["period_s", "arrival_s"]
+        matrix = linalg.block_diag(Correlation.of(names[:-2], matrix).over(names[:-2]), np.eye(2))
+        matrix[-1, -2] = matrix[-2, -1] = turning.correlation
+    return Correlation.of(names, matrix)
+
+
+def _score(fit: PulseFit, tested: HeldOut | None) -> dict[str, float]:
+    score = {
+        "reduced_chi_squared": fit.reduced_chi_squared,
+        "p_value": fit.p_value,
+        "n_pulses": float(fit.pulses.sizes["pulse"]),
+    }
+    if tested:
+        score["held_out_snr_kept"] = tested.snr_kept
+        score["held_out_p_value"] = tested.p_value
+    return score
+
+
+def _tested_range(parameters: dict[str, Estimate]) -> dict[str, tuple[float, float]]:
+    known = ObservationParameters.describe()
+    ends = {name: (known[name].minimum, known[name].maximum) for name in TESTED if name in parameters}
+    return {n: (float(low or 0.0), float(high or np.inf)) for n, (low, high) in ends.items()}
 
 
 def _received(start: ObservationParameters, found: FoundPulses) -> ObservationParameters:

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins.data.statistics import fraction
 from physics_twins.pulsar.classifying.frame_labels import Classifier
 from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
 from physics_twins.pulsar.classifying.trained_classifier import find_classifier
@@ -85,9 +86,9 @@ def _curves(
     kept, errors, own = [], [], []
     for name, score in pulses.items():
         threshold = np.sort(others[name])[::-1][n_false - 1]
-        share = (score[:, None] >= threshold).mean(axis=0)
+        share, error = fraction((score[:, None] >= threshold).sum(axis=0), len(score))
         kept.append(share)
-        errors.append(np.sqrt(share * (1 - share) / max(1, len(score))))
+        errors.append(error)
         limit = thresholds.get(name, np.nan)
         known = np.isfinite(limit)
         own.append([np.mean(part >= limit) if known else np.nan for part in (others[name], score)])

@@ -1,14 +1,14 @@
 """Follow a stream of frames with a calibrated twin, and call when it no longer fits."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins.data.quantities import Estimate
 from physics_twins.pulsar.calibrate import calibrated
 from physics_twins.pulsar.fitting.frame_evidence import (
-    BACKGROUND,
     SHAPE,
     FrameEvidence,
     FrameReader,
@@ -19,8 +19,7 @@ from physics_twins.pulsar.fitting.frame_evidence import (
 from physics_twins.pulsar.fitting.pieces import receiver
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.twin_parameters import MonitorParameters
-from physics_twins.twin import Estimate, TwinState
-from physics_twins.twin.drift import Alarm, Call, ChangeTest, long_run_scatter, watched
+from physics_twins.twin import Call, Evidence, Number, TwinState, Watch, long_run_scatter
 
 # Quiet frames that are needed to know what is normal.
 MIN_QUIET_FRAMES = 8
@@ -32,18 +31,14 @@ BATCH_FRAMES = 8
 MAX_BACKGROUND_SHIFT = 1.5
 # Interference is not Gaussian: more than this does not count.
 MAX_OCCUPANCY_SIGMA = 3.0
-# What is normal is known with an error: so many of its standard deviations do not count as a change.
-SLACK_SIGMA = 1.0
 
 
-class Monitor:
-    """Watches a stream.
+class Monitor(Watch[FrameEvidence]):
+    """Watches a stream; see `twin.Watch`. Its table tells the S/N of each frame, `snr`, too.
 
     Attributes:
-        state: The twin's record; `watch` returns it with its health as seen.
         expected: The calibrated observation.
         normal: Mean and standard deviation of each number in quiet frames, by name.
-        alarms: All that were called.
     """
 
     def __init__(
@@ -66,62 +61,54 @@ class Monitor:
             ValueError: There are too few frames, or too few with a pulse.
         """
         self.settings = settings or MonitorParameters()
-        self.state = state
         self.expected = calibrated(receiver_parameters or ObservationParameters(), state.parameters)
-        self.alarms: list[Alarm] = []
-        self._n_seen = 0
-        self._test = ChangeTest((*SHAPE, *BACKGROUND), threshold=self.settings.alarm_threshold)
-        self._learn(list(quiet))
-        self._since: list[FrameEvidence] = []
-        self._batch: list[dict[str, float]] = []
+        numbers = self._learn(list(quiet))
+        super().__init__(state, numbers, alarm_threshold=self.settings.alarm_threshold)
 
-    def watch(
-        self,
-        frames: Iterable[xr.Dataset],
-        *,
-        on_alarm: Callable[[Alarm], None] | None = None,
-        stop_at_alarm: bool = False,
-    ) -> xr.Dataset:
-        """Follow frames, and return what was seen.
-
-        Args:
-            frames: As those that were learnt from; an iterator may be endless.
-            on_alarm: Called with each alarm as it comes.
-            stop_at_alarm: Whether to return after the first.
-
-        Returns:
-            For each frame `drift_score`, an alarm where it is 1 or more, `snr`, and for each number
-            its deviation from normal in standard deviations, `deviation` (frame, number).
-        """
-        rows = []
-        for frame in frames:
-            rows.append(self.look(frame))
-            if self.alarms and self.alarms[-1].frame == self._n_seen - 1:
-                if on_alarm:
-                    on_alarm(self.alarms[-1])
-                if stop_at_alarm:
-                    break
-        return self._table(rows)
-
-    def look(self, frame: xr.Dataset) -> tuple[float, float, dict[str, float]]:
-        """Take one frame in; return drift score, S/N, and every number's deviation from normal."""
+    def read(self, frame: xr.Dataset) -> Evidence[FrameEvidence]:
+        """Return every number's deviation from normal, and what a change would make it."""
         evidence = self._reader.read(_spectra(frame))
-        sigma, shift = self._against_normal(evidence)
-        call = self._test.add(self._judged(sigma), shift, self._slack)
-        self._since = [*self._since, evidence][-int(max(self._test.n_frames.max(), 1)) :]
-        score = self._test.score
-        self._n_seen += 1
-        if call:
-            alarm = self._alarm(call)
-            self.alarms.append(alarm)
-            self.state = self.state.watched(score, alarm.parameter)
-            self._test.reset()
-            self._since = []
-        elif self.state.drift_score < 1:
-            self.state = self.state.watched(score)
-        return score, evidence.snr, sigma
+        settings = self.settings
+        changes = {
+            "dm_pc_cm3": settings.dm_change_pc_cm3,
+            "width_ms": settings.width_change * self.expected.width_ms,
+            "scattering_ms": settings.scattering_change_ms,
+        }
+        shift = expected_shifts(evidence.information, changes)
+        sigma = {}
+        for name, (mean, scatter) in self.normal.items():
+            value = _number(evidence, name)
+            if np.isfinite(value) and scatter > 0:
+                sigma[name] = (value - mean) / scatter
+            if name in shift:
+                shift[name] /= max(scatter, 1e-9)
+        return Evidence(sigma, evidence, shift, {"snr": evidence.snr})
 
-    def _learn(self, quiet: list[xr.Dataset]) -> None:
+    def explain(self, call: Call, since: Sequence[FrameEvidence]) -> tuple[str, Estimate | None]:
+        """Return the parameter whose change explains most of what was seen since.
+
+        A longer tail also looks like a broader pulse and a higher DM: of the numbers of the shape, the
+        one counts that alone raises the likelihood most.
+        """
+        if call.name not in SHAPE:
+            return call.name, None
+        with_pulse = [each for each in since if each.slope]
+        best, change, gained = call.name, None, -1.0
+        for name in SHAPE:
+            mean, scatter = self.normal[name]
+            information = sum(each.information[name] for each in with_pulse)
+            # Normal is not exactly the calibrated value: what quiet frames show is taken away.
+            usual = sum(mean * np.sqrt(each.information[name]) for each in with_pulse)
+            slope = sum(each.slope[name] for each in with_pulse) - usual
+            if slope**2 / information / scatter**2 > gained:
+                gained = slope**2 / information / scatter**2
+                unit = self.state.parameters[name].unit if name in self.state.parameters else "1"
+                error = scatter / np.sqrt(information)
+                best, change = name, Estimate.of(slope / information, error, unit)
+        return best, change
+
+    def _learn(self, quiet: list[xr.Dataset]) -> dict[str, Number]:
+        """Return what is watched, known from quiet frames."""
         if len(quiet) < MIN_QUIET_FRAMES:
             raise ValueError(
                 f"{len(quiet)} quiet frames are too few to know what is normal: give"
@@ -143,19 +130,25 @@ class Monitor:
                 f"{n_pulses} of {len(seen)} quiet frames hold a pulse of S/N {snr_min:g} or more:"
                 f" {MIN_QUIET_FRAMES} are needed"
             )
-        numbers = {name: np.array([_number(each, name) for each in seen]) for name in self._test.names}
-        self.normal = {name: long_run_scatter(values) for name, values in numbers.items()}
-        n_known = {name: int(np.isfinite(values).sum()) for name, values in numbers.items()}
-        self._slack = {
-            name: SLACK_SIGMA * float(np.sqrt((1 if name in SHAPE else BATCH_FRAMES) / max(n, 1)))
-            for name, n in n_known.items()
-        }
-        self._background_shift = {}
-        for name, change in self._background_changes().items():
+        changes = self._background_changes()
+        watched = {}
+        self.normal = {}
+        for name in (*SHAPE, *changes):
+            values = np.array([_number(each, name) for each in seen])
+            n_known = int(np.isfinite(values).sum())
+            self.normal[name] = long_run_scatter(values)
+            if name in SHAPE:
+                watched[name] = Number.of_each_frame(n_known)
+                continue
             scatter = max(self.normal[name][1], 1e-9) / np.sqrt(BATCH_FRAMES)
-            wanted, shift = change / scatter, min(change / scatter, MAX_BACKGROUND_SHIFT)
-            self._background_shift[name] = float(shift)
-            self._slack[name] = max(self._slack[name], float(wanted - shift) / 2)
+            watched[name] = Number.of_change(
+                changes[name] / scatter,
+                max(n_known, 1) / BATCH_FRAMES,
+                at_most=MAX_BACKGROUND_SHIFT,
+                n_frames=BATCH_FRAMES,
+                most=MAX_OCCUPANCY_SIGMA if name.endswith("occupancy") else np.inf,
+            )
+        return watched
 
     def _background_changes(self) -> dict[str, float]:
         """Return the changes that are looked for, as the numbers of the background are counted."""
@@ -168,69 +161,6 @@ class Monitor:
             "narrowband_occupancy": occupancy,
             "broadband_occupancy": occupancy,
         }
-
-    def _judged(self, sigma: dict[str, float]) -> dict[str, float]:
-        """Return what is tested now: the shape in each frame, the background when a batch is full."""
-        shape = {name: z for name, z in sigma.items() if name in SHAPE}
-        self._batch.append(sigma)
-        if len(self._batch) < BATCH_FRAMES:
-            return shape
-        batch, self._batch = self._batch, []
-        background = {}
-        for name in BACKGROUND:
-            known = [each[name] for each in batch if name in each]
-            if known:
-                z = float(np.mean(known) * np.sqrt(len(known)))
-                most = MAX_OCCUPANCY_SIGMA if name.endswith("occupancy") else np.inf
-                background[name] = float(np.clip(z, -most, most))
-        return shape | background
-
-    def _against_normal(self, evidence: FrameEvidence) -> tuple[dict[str, float], dict[str, float]]:
-        """Return each number's deviation in standard deviations, and what a change would make it."""
-        settings = self.settings
-        changes = {
-            "dm_pc_cm3": settings.dm_change_pc_cm3,
-            "width_ms": settings.width_change * self.expected.width_ms,
-            "scattering_ms": settings.scattering_change_ms,
-        }
-        shift = expected_shifts(evidence.information, changes)
-        shift |= self._background_shift
-        sigma = {}
-        for name, (mean, scatter) in self.normal.items():
-            value = _number(evidence, name)
-            if np.isfinite(value) and scatter > 0:
-                sigma[name] = (value - mean) / scatter
-            if name in shift and name in SHAPE:
-                shift[name] /= max(scatter, 1e-9)
-        return sigma, shift
-
-    def _alarm(self, call: Call) -> Alarm:
-        """Return the alarm, its parameter the one whose change explains most of what was seen since.
-
-        A longer tail also looks like a broader pulse and a higher DM: of the numbers of the shape, the
-        one counts that alone raises the likelihood most.
-        """
-        frame = self._n_seen - 1
-        if call.name not in SHAPE:
-            return Alarm(frame, call.name, call.n_frames, None)
-        since = [each for each in self._since[-call.n_frames :] if each.slope]
-        best, change, gained = call.name, None, -1.0
-        for name in SHAPE:
-            mean, scatter = self.normal[name]
-            information = sum(each.information[name] for each in since)
-            # Normal is not exactly the calibrated value: what quiet frames show is taken away.
-            usual = sum(mean * np.sqrt(each.information[name]) for each in since)
-            slope = sum(each.slope[name] for each in since) - usual
-            if slope**2 / information / scatter**2 > gained:
-                gained = slope**2 / information / scatter**2
-                unit = self.state.parameters[name].unit if name in self.state.parameters else "1"
-                error = scatter / np.sqrt(information)
-                best, change = name, Estimate.of(slope / information, error, unit)
-        return Alarm(frame, best, call.n_frames, change)
-
-    def _table(self, rows: list[tuple[float, float, dict[str, float]]]) -> xr.Dataset:
-        seen = watched([row[0] for row in rows], [row[2] for row in rows], self._test.names)
-        return seen.assign(snr=("frame", np.array([row[1] for row in rows]), {"units": "1"}))
 
 
 def _spectra(frame: xr.Dataset) -> NDArray[np.generic]:

@@ -1,10 +1,10 @@
 """How much of what was put in the search finds: one simulated observation, searched and scored."""
 
-import math
 from typing import Any
 
 import numpy as np
 
+from physics_twins.data import statistics
 from physics_twins.pulsar.evaluate import evaluate
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
@@ -23,7 +23,7 @@ def recovery(
 
     Returns:
         `n_sought`: pulses whose whole track lies inside the observation. `n_found` of them. `recall`,
-        their ratio, with the binomial error of Agresti and Coull (1998), which is not zero at the
+        their ratio, with the error of `statistics.fraction`, which is not zero at the
         ends. `n_false`: pulses invented. `snr_ratio`: mean S/N found over the ideal one, with its
         standard error; 0.943 is the limit of a boxcar on a Gaussian pulse. What nothing was found or
         sought for is not a number.
@@ -39,11 +39,8 @@ def recovery(
     snr = scores["snr"].values[sought]
     ratios = (snr / scores["pulse_snr_ideal"].values[sought])[np.isfinite(snr)]
     n, n_found = int(sought.sum()), len(ratios)
-    middle = (n_found + 2) / (n + 4)
     metrics: dict[str, Any] = {"n_sought": n, "n_found": n_found, "n_false": int(scores["n_false"])}
-    recall_error = math.sqrt(middle * (1 - middle) / (n + 4)) if n else math.nan
-    metrics["recall"] = {"value": n_found / n if n else math.nan, "error": recall_error}
-    ratio_error = float(ratios.std(ddof=1)) / math.sqrt(n_found) if n_found > 1 else math.nan
-    mean = float(ratios.mean()) if n_found else math.nan
-    metrics["snr_ratio"] = {"value": mean, "error": ratio_error}
+    told = {"recall": statistics.fraction(n_found, n), "snr_ratio": statistics.mean(ratios)}
+    for name, (value, error) in told.items():
+        metrics[name] = {"value": value, "error": error}
     return metrics

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.data import datasets
-from physics_twins.data.units import round_up
+from physics_twins.data.quantities import round_up
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics import truth
 from physics_twins.pulsar.physics.digitiser import sample_type

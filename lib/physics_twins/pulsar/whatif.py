@@ -1,46 +1,49 @@
 """What would be if: the calibrated twin with something changed, and what that does to its pulses."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
+from physics_twins import twin
+from physics_twins.data.quantities import Estimate
+from physics_twins.data.statistics import fraction
 from physics_twins.pulsar.calibrate import calibrated
 from physics_twins.pulsar.evaluate import evaluate
 from physics_twins.pulsar.fitting.pulse_limits import ideal_snr
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.simulate import simulate
-from physics_twins.twin import Estimate, TwinState
-from physics_twins.twin.scenarios import AS_CALIBRATED, changed
+from physics_twins.twin import Answer, TwinState, changed
 
-# Draws of the calibrated parameters from which the error of what they imply is found.
-N_DRAWS = 64
 # A blind search reaches so far around the scenario's DM.
 SEARCH_REACH_PC_CM3 = 8.0
+NUMBERS: Mapping[str, tuple[str, str]] = {
+    "snr_ideal": ("1", "S/N of a matched filter for a pulse of median fluence"),
+    "snr_found": ("1", "Median S/N of the pulses found"),
+    "recall": ("1", "Part of the whole pulses that is found"),
+    "n_false": ("1", "Candidates that are no pulse"),
+    "occupied": ("1", "Part of the samples in which interference is above the noise"),
+}
 
 Classifier = Callable[[xr.Dataset], xr.Dataset]
 Scenario = Callable[[ObservationParameters], ObservationParameters]
 
 
 @dataclass(frozen=True)
-class WhatIf:
-    """Scenarios side by side, that of the calibrated twin first.
+class WhatIf(twin.WhatIf[ObservationParameters]):
+    """Scenarios side by side; see `twin.WhatIf`.
+
+    How the calibration's errors reach a number is known for `snr_ideal` alone, which is analytic.
 
     Attributes:
-        parameters: What each scenario is, by name.
         observations: A simulated observation of each, with all truth.
-        table: `snr_ideal`, analytically, with the ends of the 68 % interval that the calibration
-            leaves, `snr_ideal_low` and `snr_ideal_high`; `snr_found` by the classifier, median and
-            error; `recall` of whole pulses with its error; `n_false`; and `occupied`, the part of the
-            samples in which interference is above the noise (scenario).
     """
 
-    parameters: dict[str, ObservationParameters]
     observations: dict[str, xr.Dataset]
-    table: xr.Dataset
 
 
 def what_if(
@@ -67,21 +70,10 @@ def what_if(
     Raises:
         ParameterError: A scenario has an unknown parameter or one outside its range.
     """
-    base = calibrated(receiver, state.parameters)
-    parameters = {AS_CALIBRATED: base}
-    parameters |= {name: scenario(base) for name, scenario in scenarios.items()}
-    observations = {name: simulate(each, seed=seed) for name, each in parameters.items()}
-    rows = []
-    for name, observation in observations.items():
-        ideal = _implied_snr(state, receiver, scenarios.get(name, changed()), seed)
-        find = classifier or _blind_search(parameters[name])
-        rows.append(_row(observation, find(observation), ideal))
-    table = xr.Dataset(
-        {key: ("scenario", np.array([row[key] for row in rows]), {"units": "1"}) for key in rows[0]},
-        coords={"scenario": ("scenario", np.array(list(parameters)))},
-        attrs={"seed": seed},
-    )
-    return WhatIf(parameters, observations, table)
+    asked = _Pulses(receiver, classifier, seed)
+    told = twin.what_if(asked, state, scenarios, seed=seed)
+    observations = {name: asked.observation(each) for name, each in told.parameters.items()}
+    return WhatIf(told.parameters, told.table, observations)
 
 
 def another_telescope(
@@ -137,21 +129,36 @@ def _bhat(dm_pc_cm3: float) -> float:
     return 0.154 * x + 1.07 * x**2
 
 
-def _implied_snr(
-    state: TwinState, receiver: ObservationParameters, scenario: Scenario, seed: int
-) -> Estimate:
-    """Return the ideal S/N of a pulse of median fluence, with the error of the calibration."""
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(N_DRAWS):
-        drawn = {
-            name: Estimate.of(rng.normal(each.value, each.error), 0.0, each.unit)
-            for name, each in state.parameters.items()
-        }
-        values.append(ideal_snr(scenario(calibrated(receiver, drawn))))
-    best = ideal_snr(scenario(calibrated(receiver, state.parameters)))
-    low, high = np.quantile(values, [0.16, 0.84])
-    return Estimate(value=best, low=float(min(low, best)), high=float(max(high, best)))
+class _Pulses(twin.Asked[ObservationParameters]):
+    """The calibrated twin, ready to be asked."""
+
+    numbers = NUMBERS
+
+    def __init__(
+        self, receiver: ObservationParameters, classifier: Classifier | None, seed: int
+    ) -> None:
+        self._receiver, self._classifier, self._seed = receiver, classifier, seed
+        self._observations: dict[ObservationParameters, xr.Dataset] = {}
+
+    def parameters(self, known: Mapping[str, float]) -> ObservationParameters:
+        return calibrated(self._receiver, {n: Estimate.of(value) for n, value in known.items()})
+
+    def observation(self, asked: ObservationParameters) -> xr.Dataset:
+        """Return the simulated observation of a scenario; made once."""
+        if asked not in self._observations:
+            self._observations[asked] = simulate(asked, seed=self._seed)
+        return self._observations[asked]
+
+    def answers(self, scenario: Scenario, known: Mapping[str, float]) -> Sequence[Answer]:
+        asked = scenario(self.parameters(known))
+        observation = self.observation(asked)
+        find = self._classifier or _blind_search(asked)
+        return [_answer(observation, find(observation), ideal_snr(asked))]
+
+    def expected(self, scenario: Scenario, known: Mapping[str, float]) -> NDArray[np.float64]:
+        told = np.full(len(NUMBERS), np.nan)
+        told[0] = ideal_snr(scenario(self.parameters(known)))
+        return told
 
 
 def _blind_search(parameters: ObservationParameters) -> Classifier:
@@ -162,24 +169,30 @@ def _blind_search(parameters: ObservationParameters) -> Classifier:
     return lambda observation: infer(search, observation)
 
 
-def _row(observation: xr.Dataset, result: xr.Dataset, ideal: Estimate) -> dict[str, float]:
+def _answer(observation: xr.Dataset, result: xr.Dataset, snr_ideal: float) -> Answer:
     scores = evaluate(observation, result)
-    whole = scores["complete"].values
-    snr = scores["snr"].values[whole]
-    found = snr[np.isfinite(snr)]
-    n, n_found = len(snr), len(found)
-    share = (n_found + 2) / (n + 4)  # Agresti and Coull 1998: not zero at the ends
+    whole, snr = scores["complete"].values, scores["snr"].values
+    found = whole & np.isfinite(snr)
+    n_pulses, n_whole = len(whole), int(whole.sum())
+    median, of_median = _median(snr, found)
+    recall = found.sum() / n_whole if n_whole else np.nan
+    of_recall = np.where(whole, found - np.nan_to_num(recall), 0.0) * n_pulses / max(n_whole, 1)
     loud = observation["narrowband"].values + observation["broadband"].values
-    return {
-        "snr_ideal": ideal.value,
-        "snr_ideal_low": ideal.low,
-        "snr_ideal_high": ideal.high,
-        "snr_found": float(np.median(found)) if n_found else np.nan,
-        "snr_found_error": 1.25 * float(found.std(ddof=1) / np.sqrt(n_found))
-        if n_found > 1
-        else np.nan,
-        "recall": n_found / n if n else np.nan,
-        "recall_error": float(np.sqrt(share * (1 - share) / (n + 4))),
-        "n_false": float(scores["n_false"]),
-        "occupied": float((loud > observation.attrs["noise_sigma_jy"]).mean()),
-    }
+    n_false = float(scores["n_false"])
+    occupied = float((loud > observation.attrs["noise_sigma_jy"]).mean())
+    nothing = np.zeros(n_pulses)
+    return Answer(
+        np.array([snr_ideal, median, recall, n_false, occupied]),
+        np.stack([nothing, of_median, of_recall, nothing, nothing], axis=1),
+        np.array([0.0, 0.0, fraction(0, n_whole)[1], np.sqrt(n_false), 0.0]),
+    )
+
+
+def _median(snr: NDArray[np.float64], found: NDArray[np.bool_]) -> tuple[float, NDArray[np.float64]]:
+    """Return the median of those found, and each pulse's influence on it, as in a Gaussian."""
+    n, known = len(snr), snr[found]
+    if len(known) < 2:
+        return (float(known[0]) if len(known) else np.nan), np.full(n, np.nan)
+    median = float(np.median(known))
+    height = known.std(ddof=1) * np.sqrt(np.pi / 2)
+    return median, np.where(found, np.sign(snr - median), 0.0) * height * n / len(known)

@@ -1,7 +1,6 @@
 """A run is a folder: parameters, executed notebook, datasets, tables, metrics and provenance."""
 
 import html
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physics_twins.data import atomic, project
+from physics_twins.data.quantities import plain_metrics
 from physics_twins.runs import provenance
 from physics_twins.runs.comparison import Comparison as Comparison
 from physics_twins.runs.comparison import compare as compare
@@ -87,11 +87,11 @@ class Run:
         """Add results to the run; a name that is there already takes the new value.
 
         Args:
-            metrics: By name a number, or a mapping with `value` and any of `error` and `unit`.
-                A number that is not finite is written as null.
+            metrics: By name a number, an `Estimate`, or a mapping with `value` and any of `error` and
+                `unit`. A number that is not finite is written as null.
 
         Raises:
-            ValueError: A metric is neither.
+            ValueError: A metric is none of these.
         """
         atomic.write_json(self.folder / METRICS, self.metrics | plain_metrics(metrics))
 
@@ -111,15 +111,6 @@ class Run:
         files = sorted(p.name for p in self.folder.iterdir() if not p.name.startswith("."))
         listed = ", ".join(files)
         return f"Run <code>{html.escape(str(self))}</code><br><small>{html.escape(listed)}</small>"
-
-
-def plain_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metrics as plain types; a number that is not finite becomes None.
-
-    Raises:
-        ValueError: A metric is neither a number nor a mapping with `value`, `error` and `unit`.
-    """
-    return {str(name): _plain_metric(name, metric) for name, metric in metrics.items()}
 
 
 def default_root() -> Path:
@@ -217,28 +208,6 @@ def now() -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     return atomic.read_json(path) if path.is_file() else {}
-
-
-def _plain_metric(name: str, metric: Any) -> Any:
-    if not isinstance(metric, Mapping):
-        return _plain_number(name, metric)
-    if "value" not in metric or set(metric) - {"value", "error", "unit"}:
-        raise ValueError(f"metric {name} must have value, error, unit; it has {', '.join(metric)}")
-    plain: dict[str, Any] = {"value": _plain_number(name, metric["value"])}
-    if metric.get("error") is not None:
-        plain["error"] = _plain_number(name, metric["error"])
-    return plain | {"unit": str(metric.get("unit", ""))}
-
-
-def _plain_number(name: str, number: Any) -> float | int | None:
-    if isinstance(number, int):
-        return int(number)
-    try:
-        plain = float(number)
-    except (TypeError, ValueError):
-        raise ValueError(f"metric {name} must be a number, found {number!r}") from None
-    is_count = plain.is_integer() and getattr(getattr(number, "dtype", None), "kind", "f") in "iu"
-    return int(plain) if is_count else plain if math.isfinite(plain) else None
 
 
 def _new_folder(parent: Path) -> Path:

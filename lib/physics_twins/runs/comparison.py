@@ -1,9 +1,10 @@
 """Two runs side by side: what was asked, what came out, and which code did it."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from physics_twins.data.quantities import aligned, difference, in_words
 
 _CODE = ("version", "git_commit", "git_dirty", "source_sha256", "notebook_sha256")
 
@@ -55,40 +56,6 @@ def compare(first: Record, second: Record) -> Comparison:
     )
 
 
-def in_words(metric: Any) -> str:
-    """Return a metric as text.
-
-    >>> in_words({"value": 475.52, "error": 0.3, "unit": "pc cm-3"})
-    '475.52 +- 0.3 pc cm-3'
-    """
-    if not isinstance(metric, Mapping):
-        return "undefined" if metric is None else f"{metric:.6g}"
-    error = metric.get("error")
-    words = [in_words(metric["value"]), "" if error is None else f"+- {error:.2g}"]
-    return " ".join(word for word in (*words, metric.get("unit", "")) if word)
-
-
-def difference(first: Any, second: Any) -> str:
-    """Return second minus first, in standard errors too where both have one.
-
-    >>> difference({"value": 10.0, "error": 3.0}, {"value": 20.0, "error": 4.0})
-    '+10 (+2.0 sigma)'
-    """
-    (a, error_a), (b, error_b) = _value_and_error(first), _value_and_error(second)
-    if a is None or b is None:
-        return ""
-    change = f"{b - a:+.4g}"
-    spread = math.hypot(error_a, error_b) if error_a is not None and error_b is not None else 0.0
-    return f"{change} ({(b - a) / spread:+.1f} sigma)" if spread else change
-
-
-def aligned(rows: list[tuple[str, ...]]) -> str:
-    """Return rows of text with their columns under each other."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
-
-
 def _section(title: str, pairs: dict[str, tuple[Any, Any]], show: Any, last: Any = None) -> list:
     if not pairs:
         return []
@@ -113,8 +80,3 @@ def _code(run: Record) -> dict[str, Any]:
     facts = {name: code.get(name) for name in _CODE}
     return facts | {name: machine.get(name) for name in ("environment_sha256", "python", "platform")}
 
-
-def _value_and_error(metric: Any) -> tuple[float | None, float | None]:
-    if isinstance(metric, Mapping):
-        return metric["value"], metric.get("error")
-    return metric, None

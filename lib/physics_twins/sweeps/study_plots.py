@@ -7,6 +7,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
+from physics_twins.data.quantities import Estimate
 from physics_twins.figures import plots
 from physics_twins.figures.plots import (
     BLUE,
@@ -20,7 +21,7 @@ from physics_twins.figures.plots import (
 from physics_twins.sweeps.records import COMPLETE, FAILED
 from physics_twins.sweeps.sweep_plots import dimension, level, whiskers
 from physics_twins.sweeps.trials import FEWEST, best_fraction
-from physics_twins.sweeps.verdict import Estimate, Verdict
+from physics_twins.sweeps.verdict import Verdict
 
 
 def history(trials: xr.Dataset, verdict: Verdict) -> hv.Overlay | hv.Div:
@@ -100,7 +101,7 @@ def _band(
 ) -> list[Any]:
     if estimate is None:
         return []
-    return level(estimate.value, estimate.error or 0.0, span, axes, label, colour)
+    return level(estimate.value, estimate.error, span, axes, label, colour)
 
 
 def _direction(verdict: Verdict) -> str:

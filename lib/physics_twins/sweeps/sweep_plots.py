@@ -7,7 +7,7 @@ import holoviews as hv
 import numpy as np
 from bokeh.palettes import Viridis256
 
-from physics_twins.data.units import in_print
+from physics_twins.data.quantities import in_print
 from physics_twins.figures import plots
 from physics_twins.figures.plots import (
     BLUE,

@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import ConfigDict, create_model
 
+from physics_twins.data.quantities import plain_metrics
 from physics_twins.parameters import FieldDescription, Parameters, check, field
-from physics_twins.runs import lifecycle, notebooks, plain_metrics, provenance
+from physics_twins.runs import lifecycle, notebooks, provenance
 
 _PLAIN = (float, int, bool, str)
 

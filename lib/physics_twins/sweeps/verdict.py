@@ -6,12 +6,13 @@ again with fresh seeds, the same for both, and compared seed by seed.
 
 import json
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from physics_twins.data.quantities import Estimate
+from physics_twins.data.statistics import mean
 from physics_twins.runs import PLAN
 from physics_twins.sweeps import sweep
 from physics_twins.sweeps.objective import ObjectiveError, objective, unit
@@ -24,23 +25,6 @@ from physics_twins.sweeps.worker import CELLS
 
 CONFIRMATION = "confirmation"  # folder of the sweep that confirms a study
 _Found = tuple[dict[str, Any], Record | None, Path]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its standard error.
-
-    Attributes:
-        value: The number.
-        error: Its standard error, None where nothing is known of it.
-    """
-
-    value: float
-    error: float | None = None
-
-    def metric(self, unit: str = "") -> dict[str, Any]:
-        """Return it as a run records it."""
-        return {"value": self.value, "error": self.error, "unit": unit}
 
 
 @dataclass(frozen=True)
@@ -88,11 +72,11 @@ class Verdict:
     def is_real(self) -> bool:
         """Whether the gain, confirmed where it was, is above 0 by two of its standard errors."""
         gain = self.gain_confirmed or self.gain
-        return gain is not None and gain.value > 2 * (gain.error or 0.0)
+        return gain is not None and gain.value > 2 * gain.error
 
     def metrics(self) -> dict[str, Any]:
         """Return all that is known, as a run records it."""
-        best = Estimate(self.best.value or 0.0, self.best.error) if self.best else None
+        best = _estimate(self.best.value or 0.0, self.best.error) if self.best else None
         found = {
             "best": best,
             "baseline": self.baseline,
@@ -101,7 +85,11 @@ class Verdict:
             "baseline_confirmed": self.baseline_confirmed,
             "gain_confirmed": self.gain_confirmed,
         }
-        return {name: each.metric(self.unit) for name, each in found.items() if each is not None}
+        return {
+            name: {"value": each.value, "error": each.error or None, "unit": self.unit}
+            for name, each in found.items()
+            if each is not None
+        }
 
 
 def best_of(trials: Sequence[Trial], *, maximise: bool) -> Trial | None:
@@ -150,7 +138,7 @@ def judge(
     def value(wanted: Mapping[str, Any] | None, found: Sequence[_Found]) -> Estimate | None:
         try:
             record, place = next((r, f) for p, r, f in found if r and wanted == p)
-            return Estimate(*objective(record, metric, place / CELLS))
+            return _estimate(*objective(record, metric, place / CELLS))
         except (ObjectiveError, StopIteration):
             return None
 
@@ -201,19 +189,18 @@ def _confirmed(folder: Path) -> list[_Found]:
     return [(point, record, place) for point, record in pairs]
 
 
+def _estimate(value: float, error: float | None) -> Estimate:
+    return Estimate.of(value, error if error is not None and math.isfinite(error) else None)
+
+
 def _gain(best: Trial | None, baseline: Estimate | None, *, maximise: bool) -> Estimate | None:
     if best is None or best.value is None or baseline is None:
         return None
     difference = best.value - baseline.value
-    both = best.error is not None and baseline.error is not None
-    error = math.hypot(best.error or 0.0, baseline.error or 0.0) if both else None
-    return Estimate(difference if maximise else -difference, error)
+    error = math.hypot(best.error, baseline.error) if best.error and baseline.error else None
+    return Estimate.of(difference if maximise else -difference, error)
 
 
 def _mean(values: Sequence[float]) -> Estimate | None:
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite:
-        return None
-    n = len(finite)
-    error = statistics.stdev(finite) / math.sqrt(n) if n > 1 else None
-    return Estimate(statistics.fmean(finite), error)
+    value, error = mean(values)
+    return _estimate(value, error) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Notice that a stream of numbers has changed: sums of likelihood ratios that call an alarm.
+"""Watch a stream, and notice that it has changed: sums of likelihood ratios that call an alarm.
 
 Page's test (1954, Biometrika 41, 100): the logarithm of the likelihood ratio of a change against none
 is summed and held at zero from below; it calls when the sum passes a threshold h. In independent
@@ -6,15 +6,22 @@ frames a false call comes on average after more than exp(h) frames (Lorden 1971,
 1897), and no test finds a change sooner at that rate.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.twin import Estimate
+from physics_twins.data.quantities import Estimate
+from physics_twins.twin.state import TwinState
 
+Kept = TypeVar("Kept")
+
+# What is normal is known with an error: so many of its standard deviations do not count as a change.
+SLACK_SIGMA = 1.0
 # One frame counts for no more than so many standard deviations, so that a single outlier cannot call.
 MAX_SIGMA = 4.0
 
@@ -114,28 +121,187 @@ class ChangeTest:
         return Call(self.names[number], (1, -1)[side], n_frames, self.score)
 
 
-def watched(
-    scores: Sequence[float],
-    deviations: Sequence[Mapping[str, float]],
-    names: Sequence[str],
-    *,
-    frame: str = "Frame",
-) -> xr.Dataset:
-    """Return what a monitor has seen.
+@dataclass(frozen=True)
+class Number:
+    """A number that is watched.
 
-    Args:
-        scores: The drift score after each frame.
-        deviations: What each frame said of each number, in standard deviations.
-        names: The numbers.
-        frame: What a frame is called.
-
-    Returns:
-        `drift_score` (frame), an alarm where it is 1 or more, and `deviation` (frame, number).
+    Attributes:
+        slack: By how many standard deviations what is expected may be wrong: so much is no change.
+        shift: By how many of them the change that is looked for would move it; None where each frame
+            says so itself.
+        n_frames: It is judged by means over so many frames.
+        most: More standard deviations of such a mean do not count: its noise is not Gaussian.
     """
-    away = np.array([[each.get(name, np.nan) for name in names] for each in deviations])
+
+    slack: float
+    shift: float | None = None
+    n_frames: int = 1
+    most: float = np.inf
+
+    @classmethod
+    def of_each_frame(cls, n_known: float) -> Self:
+        """Return the number that tells in every frame what a change would make of it.
+
+        Args:
+            n_known: From how many frames it is known what is normal.
+        """
+        return cls(SLACK_SIGMA / float(np.sqrt(max(n_known, 1))))
+
+    @classmethod
+    def of_change(cls, sigma: float, n_known: float, *, at_most: float, **options: Any) -> Self:
+        """Return the number for a change of so many standard deviations.
+
+        Args:
+            sigma: The change over the scatter of one value that is judged.
+            n_known: From how many such values it is known what is normal.
+            at_most: A larger change is looked for as if it were so large, that several frames must
+                call it, not one; half of the true change is then no reason to call.
+            options: `n_frames` and `most`.
+        """
+        shift = min(float(sigma), at_most)
+        slack = max(SLACK_SIGMA / np.sqrt(max(n_known, 1e-9)), (float(sigma) - shift) / 2)
+        return cls(float(slack), shift, **options)
+
+
+@dataclass(frozen=True)
+class Evidence(Generic[Kept]):
+    """What one frame says.
+
+    Attributes:
+        sigma: Deviation of each number from normal, in standard deviations; one that is left out has
+            told nothing.
+        kept: What `Watch.explain` needs of it.
+        shift: For the numbers whose `Number.shift` is None.
+        more: What else the table shall show of it, by name.
+    """
+
+    sigma: Mapping[str, float]
+    kept: Kept
+    shift: Mapping[str, float] = field(default_factory=dict)
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+class Watch(ABC, Generic[Kept]):
+    """Watches a stream of frames for a twin, which says how to read one and what a call means.
+
+    Attributes:
+        state: The twin's record, with its health as seen.
+        alarms: All that were called.
+        numbers: What is watched.
+    """
+
+    frame_word = "Frame"
+
+    def __init__(
+        self, state: TwinState, numbers: Mapping[str, Number], *, alarm_threshold: float
+    ) -> None:
+        """Begin with no sign of a change.
+
+        Raises:
+            ValueError: The threshold is not positive.
+        """
+        self.state, self.numbers = state, dict(numbers)
+        self.alarms: list[Alarm] = []
+        self._test = ChangeTest(tuple(numbers), threshold=alarm_threshold)
+        self._slack = {name: each.slack for name, each in numbers.items()}
+        self._n_seen = 0
+        self._since: list[Kept] = []
+        self._waiting: dict[str, list[float]] = {n: [] for n, e in numbers.items() if e.n_frames > 1}
+        self._n_waiting = dict.fromkeys(self._waiting, 0)
+
+    @abstractmethod
+    def read(self, frame: xr.Dataset) -> Evidence[Kept]:
+        """Return what a frame says."""
+
+    @abstractmethod
+    def explain(self, call: Call, since: Sequence[Kept]) -> tuple[str, Estimate | None]:
+        """Return what has changed most likely, and by how much where that is known.
+
+        Args:
+            call: The alarm.
+            since: What was kept of the frames since the change.
+        """
+
+    def frames(self, stream: Any) -> Iterable[xr.Dataset]:
+        """Return the frames of a stream; it is one already, unless a twin says otherwise."""
+        return stream
+
+    def watch(
+        self,
+        stream: Any,
+        *,
+        on_alarm: Callable[[Alarm], None] | None = None,
+        stop_at_alarm: bool = False,
+    ) -> xr.Dataset:
+        """Follow a stream, and return what was seen.
+
+        Args:
+            stream: As what was learnt from; an iterator may be endless.
+            on_alarm: Called with each alarm as it comes.
+            stop_at_alarm: Whether to return after the first.
+
+        Returns:
+            For each frame `drift_score`, an alarm where it is 1 or more, what else the twin tells of
+            it, and `deviation` (frame, number) in standard deviations.
+        """
+        scores, seen = [], []
+        for frame in self.frames(stream):
+            n_alarms = len(self.alarms)
+            score, evidence = self.look(frame)
+            scores.append(score)
+            seen.append(evidence)
+            if len(self.alarms) > n_alarms:
+                if on_alarm:
+                    on_alarm(self.alarms[-1])
+                if stop_at_alarm:
+                    break
+        return table_of(scores, seen, tuple(self.numbers), self.frame_word)
+
+    def look(self, frame: xr.Dataset) -> tuple[float, Evidence[Kept]]:
+        """Take one frame in; return the drift score, and what it said."""
+        evidence = self.read(frame)
+        fixed = {name: each.shift for name, each in self.numbers.items() if each.shift is not None}
+        call = self._test.add(self._judged(evidence.sigma), {**evidence.shift, **fixed}, self._slack)
+        most = int(max(self._test.n_frames.max(), 1))
+        self._since = [*self._since, evidence.kept][-most:]
+        self._n_seen += 1
+        score = self._test.score
+        if call:
+            name, change = self.explain(call, self._since[-call.n_frames :])
+            self.alarms.append(Alarm(self._n_seen - 1, name, call.n_frames, change))
+            self.state = self.state.watched(score, name)
+            self._test.reset()
+            self._since = []
+        elif self.state.drift_score < 1:
+            self.state = self.state.watched(score)
+        return score, evidence
+
+    def _judged(self, sigma: Mapping[str, float]) -> dict[str, float]:
+        """Return what is tested now: what has no batches, and means over those that are full."""
+        judged = {name: z for name, z in sigma.items() if name not in self._waiting}
+        for name, waiting in self._waiting.items():
+            self._n_waiting[name] += 1
+            waiting.extend([sigma[name]] if name in sigma else [])
+            number = self.numbers[name]
+            if self._n_waiting[name] < number.n_frames:
+                continue
+            if waiting:
+                mean = float(np.mean(waiting) * np.sqrt(len(waiting)))
+                judged[name] = float(np.clip(mean, -number.most, number.most))
+            self._waiting[name], self._n_waiting[name] = [], 0
+        return judged
+
+
+def table_of(
+    scores: Sequence[float], seen: Sequence[Evidence[Any]], names: Sequence[str], word: str
+) -> xr.Dataset:
+    """Return what was seen of a stream; see `Watch.watch`."""
+    away = np.array([[each.sigma.get(name, np.nan) for name in names] for each in seen])
+    more = {name: [each.more[name] for each in seen] for name in (seen[0].more if seen else ())}
+    columns = {"drift_score": scores, **more}
     return xr.Dataset(
         {
-            "drift_score": ("frame", np.array(scores, dtype=float), {"units": "1"}),
+            **{n: ("frame", np.array(c, dtype=float), {"units": "1"}) for n, c in columns.items()},
             "deviation": (
                 ("frame", "number"),
                 away.reshape(len(scores), len(names)),
@@ -144,7 +310,7 @@ def watched(
         },
         coords={
             "number": ("number", np.array(names), {"long_name": "What is watched"}),
-            "frame": ("frame", np.arange(len(scores)), {"units": "1", "long_name": frame}),
+            "frame": ("frame", np.arange(len(scores)), {"units": "1", "long_name": word}),
         },
     )
 

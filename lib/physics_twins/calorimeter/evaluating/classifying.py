@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from physics_twins.calorimeter.evaluating.features import blocks_of, cells_of
+from physics_twins.data.statistics import auc
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -85,20 +86,6 @@ def tell_apart(
     true_positive[[0, -1]] = 0, 1
     error = np.sqrt((errors**2).sum()) / n_folds
     return Told(float(areas.mean()), float(error), level, true_positive)
-
-
-def auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the area under the ROC curve and its error (DeLong et al. 1988).
-
-    >>> auc(np.array([3.0, 4.0]), np.array([1.0, 2.0]))[0]
-    1.0
-    """
-    n, m = len(positive), len(negative)
-    ranks = rankdata(np.concatenate([positive, negative]))
-    above = (ranks[:n] - rankdata(positive)) / m
-    below = 1 - (ranks[n:] - rankdata(negative)) / n
-    variance = above.var(ddof=1) / n + below.var(ddof=1) / m
-    return float(above.mean()), float(np.sqrt(variance))
 
 
 def voxel_matrix(showers: xr.Dataset) -> NDArray[np.float32]:

@@ -9,6 +9,8 @@ samples of one distribution give zero within the error, and values may be negati
 import numpy as np
 from numpy.typing import NDArray
 
+from physics_twins.data.statistics import jackknife
+
 # Both samples are cut into so many groups; subsets are unions of 3, 4, 6 and 12 of them.
 _N_GROUPS, _UNIONS, _N_SHUFFLES = 12, (3, 4, 6, 12), 4
 SHOWERS_PER_NUMBER = 4
@@ -51,16 +53,15 @@ def frechet_distance(
         return np.nan, np.nan
     generator = np.random.default_rng([seed, 2])
     sample, reference = scaled(sample, reference)
-    values, jackknife = [], []
+    values, left_out = [], []
     for _ in range(_N_SHUFFLES):
         groups = [_groups(generator.permutation(each)[:n]) for each in (sample, reference)]
         values.append(_extrapolated(groups, _UNIONS))
-        if not jackknife:
+        if not left_out:
             # Of 11 groups other unions can be made; whole ones are 11.
-            left_out = [[np.delete(g, k, axis=0) for g in groups] for k in range(_N_GROUPS)]
-            jackknife = [_extrapolated(each, (3, 5, _N_GROUPS - 1)) for each in left_out]
-    error = np.sqrt((_N_GROUPS - 1) * np.var(jackknife))
-    return float(np.mean(values)), float(error)
+            fewer = [[np.delete(g, k, axis=0) for g in groups] for k in range(_N_GROUPS)]
+            left_out = [_extrapolated(each, (3, 5, _N_GROUPS - 1)) for each in fewer]
+    return float(np.mean(values)), float(jackknife(left_out))
 
 
 def gaussian_distance(

@@ -8,6 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.calorimeter.projections import BAND
+from physics_twins.data.statistics import bootstrap
 
 N_ENERGY_BINS, BIN_SHOWERS = 8, 50
 TAILS = (0.001, 0.999)
@@ -129,7 +130,7 @@ def tail_difference(
     def difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         return float(np.nanquantile(a, level) / np.nanquantile(b, level) - 1)
 
-    return bootstrapped(difference, sample, reference, seed=seed)
+    return _bootstrapped(difference, sample, reference, seed=seed)
 
 
 def correlation(numbers: xr.Dataset) -> NDArray[np.float64]:
@@ -159,7 +160,7 @@ def correlation_difference(
     def difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         return float(np.sqrt(((_correlation(a) - _correlation(b)) ** 2).mean()))
 
-    return bootstrapped(difference, sample, reference, seed=seed)
+    return _bootstrapped(difference, sample, reference, seed=seed)
 
 
 def profile_difference(
@@ -179,25 +180,18 @@ def profile_difference(
         one, other = a.sum(axis=0), b.sum(axis=0)
         return float(0.5 * np.abs(one / one.sum() - other / other.sum()).sum())
 
-    return bootstrapped(difference, sample, reference, seed=seed)
+    return _bootstrapped(difference, sample, reference, seed=seed)
 
 
-def bootstrapped(
-    statistic: Callable[[Any, Any], float],
+def _bootstrapped(
+    difference: Callable[[Any, Any], float],
     sample: NDArray[np.float64],
     reference: NDArray[np.float64],
     *,
     seed: int,
 ) -> tuple[float, float]:
-    """Return a statistic of two samples and its scatter when the showers of both are drawn again."""
-    generator = np.random.default_rng([seed, 6])
-    drawn = [
-        statistic(
-            *(each[generator.integers(len(each), size=len(each))] for each in (sample, reference))
-        )
-        for _ in range(_N_BOOTSTRAPS)
-    ]
-    return statistic(sample, reference), float(np.std(drawn, ddof=1))
+    found = bootstrap(difference, sample, reference, seed=[seed, 6], n_draws=_N_BOOTSTRAPS)
+    return float(found[0]), float(found[1])
 
 
 def _correlation(values: NDArray[np.float64]) -> NDArray[np.float64]:

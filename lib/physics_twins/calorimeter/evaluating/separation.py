@@ -7,6 +7,8 @@ makes it positive even between two samples of one distribution; what scatter add
 import numpy as np
 from numpy.typing import NDArray
 
+from physics_twins.data.statistics import bootstrap
+
 N_BINS, N_BOOTSTRAPS = 50, 200
 # In emptier bins the subtraction of scatter would not be exact enough.
 BIN_SHOWERS = 20
@@ -36,13 +38,11 @@ def separation(
     n_bins = min(n_bins, max(len(reference) // BIN_SHOWERS, 2))
     edges = [bin_edges(column, n_bins) for column in reference.T]
     binned = [_binned(each, edges, n_bins) for each in (sample, reference)]
-    value = _separation(*(_shares(each, np.arange(len(each)), n_bins) for each in binned))
-    generator = np.random.default_rng([seed, 1])
-    drawn = []
-    for _ in range(N_BOOTSTRAPS):
-        shares = [_shares(b, generator.integers(len(b), size=len(b)), n_bins) for b in binned]
-        drawn.append(_separation(*shares))
-    return value, np.std(drawn, axis=0, ddof=1)
+
+    def between(*drawn: NDArray[np.intp]) -> NDArray[np.float64]:
+        return _separation(*(_shares(each, n_bins) for each in drawn))
+
+    return bootstrap(between, *binned, seed=[seed, 1], n_draws=N_BOOTSTRAPS)
 
 
 def bin_edges(reference: NDArray[np.float64], n_bins: int = N_BINS) -> NDArray[np.float64]:
@@ -70,14 +70,12 @@ def _binned(
     return np.stack(columns, axis=1)
 
 
-def _shares(
-    binned: NDArray[np.int64], chosen: NDArray[np.int64], n_bins: int
-) -> tuple[NDArray[np.float64], int]:
-    """Return the part of the chosen showers in each bin, shape (quantity, bin), and their number."""
+def _shares(binned: NDArray[np.int64], n_bins: int) -> tuple[NDArray[np.float64], int]:
+    """Return the part of the showers in each bin, shape (quantity, bin), and their number."""
     n_quantities, width = binned.shape[1], n_bins + 3
-    flat = binned[chosen] + width * np.arange(n_quantities)
+    flat = binned + width * np.arange(n_quantities)
     counts = np.bincount(flat.ravel(), minlength=n_quantities * width)
-    return counts.reshape(n_quantities, width) / len(chosen), len(chosen)
+    return counts.reshape(n_quantities, width) / len(binned), len(binned)
 
 
 def _separation(

@@ -14,6 +14,7 @@ from physics_twins.calorimeter.evaluating import response
 from physics_twins.calorimeter.evaluating.classifying import Told
 from physics_twins.calorimeter.evaluating.separation import separation
 from physics_twins.calorimeter.projections import BAND
+from physics_twins.data.statistics import fraction
 
 # Numbers of a shower whose histograms are kept.
 HISTOGRAMS = ("response", "depth_mm", "length_mm", "radius_mm", "spread_mm", "empty", "largest_mev")
@@ -172,11 +173,11 @@ def _histograms(numbers: xr.Dataset, edges: Mapping[str, NDArray[np.float64]]) -
     made: dict[str, Any] = {}
     for name, bins in edges.items():
         values = _finite(numbers[name].values)
-        n = max(len(values), 1)
-        share = np.histogram(np.clip(values, bins[0], bins[-1]), bins)[0] / n
+        counts = np.histogram(np.clip(values, bins[0], bins[-1]), bins)[0]
+        share, error = fraction(counts, max(len(values), 1))
         about = {"units": "1", "long_name": "Part of the showers"}
         made[f"{name}_share"] = (f"{name}_bin", share, about)
-        made[f"{name}_share_error"] = (f"{name}_bin", np.sqrt(share * (1 - share) / n), about)
+        made[f"{name}_share_error"] = (f"{name}_bin", error, about)
     return xr.Dataset(made)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data.units import in_print
+from physics_twins.data.quantities import in_print
 from physics_twins.figures.plots import (
     BLUE,
     FRAME,

@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import holoviews as hv
-import numpy as np
 import xarray as xr
 
-from physics_twins.data.units import in_print
+from physics_twins.data.quantities import Estimate, in_print
 from physics_twins.figures import twin_figures
-from physics_twins.figures.plots import BLUE, FRAME, GREY, ORANGE, VERMILLION, WIDTH, legend, styled
-from physics_twins.twin import Estimate
+from physics_twins.figures.plots import BLUE, FRAME, GREY, VERMILLION, WIDTH, legend, styled
 
 TITLES = {
     "energy_scale": "Energy scale",
@@ -104,33 +102,5 @@ def residual(profile: xr.Dataset) -> hv.Layout:
 
 
 def scenarios(table: xr.Dataset, numbers: Sequence[str] = tuple(_NUMBERS)) -> hv.Layout:
-    """Return by how much scenarios differ from the calibrated twin, one panel for each number.
-
-    Args:
-        table: From `whatif.what_if`.
-        numbers: Those of a scenario that are shown.
-    """
-    return hv.Layout([_differences(table.sel(number=name)) for name in numbers]).cols(3)
-
-
-def _differences(table: xr.Dataset) -> hv.Overlay:
-    number, unit = str(table["number"].values), in_print(str(table["unit"].values))
-    names = [str(name) for name in table["scenario"].values][1:]
-    scenario = hv.Dimension("scenario", label="Scenario")
-    value = hv.Dimension(number, label=f"{_NUMBERS.get(number, number)}, difference", unit=unit or None)
-    away = table["difference"].values[1:]
-    error = table["difference_error"].values[1:]
-    bars = hv.ErrorBars((names, away, error), scenario, [value, "error"])
-    parts = [
-        styled(hv.HLine(0.0), color=GREY, line_width=1),
-        styled(bars, color=BLUE),
-        styled(hv.Scatter((names, away), scenario, value), color=ORANGE, size=8, tools=["hover"]),
-    ]
-    calibrated = float(table["value"].values[0])
-    title = f"{_NUMBERS.get(number, number)}: now {calibrated:.3g} {unit}".rstrip()
-    ends = np.concatenate([away - error, away + error, [0.0]])
-    margin = 0.15 * (ends.max() - ends.min()) or 1.0
-    options: dict[str, Any] = {"width": 260, "height": 320, "xrotation": 35, "xlabel": ""}
-    options |= {"ylabel": f"{value.label} ({unit})" if unit else value.label}
-    options |= {"ylim": (ends.min() - margin, ends.max() + margin), "fontsize": {"title": 8}}
-    return styled(hv.Overlay(parts), title=title, show_legend=False, show_grid=True, **options, **FRAME)
+    """Return by how much scenarios differ from the calibrated twin; see `twin_figures.scenarios`."""
+    return twin_figures.scenarios(table, numbers, titles=_NUMBERS)

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from physics_twins.data.statistics import fraction
+
 N_BINS = 15
 # Pulls the scaling to none where there are few examples, as of a class that hardly occurs.
 _PRIOR = 1e-3
@@ -57,18 +59,18 @@ def reliability(probability: NDArray[np.floating], label: NDArray[np.integer]) -
     n = np.bincount(place, minlength=N_BINS)
     safe = np.maximum(n, 1)
     mean = np.bincount(place, confidence, N_BINS) / safe
-    accuracy = np.bincount(place, right, N_BINS) / safe
+    right_in_bin = np.bincount(place, right, N_BINS)
+    accuracy = right_in_bin / safe
     rng = np.random.default_rng(0)
     gap = right - confidence
     resampled = rng.integers(len(gap), size=(200, len(gap)))
     errors = [_calibration_error(place[draw], gap[draw]) for draw in resampled]
     one = {"units": "1"}
-    middle = (accuracy * n + 2) / (n + 4)
     return xr.Dataset(
         {
             "confidence": ("bin", np.where(n > 0, mean, np.nan), one),
             "accuracy": ("bin", np.where(n > 0, accuracy, np.nan), one),
-            "accuracy_error": ("bin", np.sqrt(middle * (1 - middle) / (n + 4)), one),
+            "accuracy_error": ("bin", fraction(right_in_bin, n)[1], one),
             "n_frames": ("bin", n, one),
             "calibration_error": ((), _calibration_error(place, gap), one),
             "calibration_error_error": ((), float(np.std(errors)), one),

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from physics_twins.data.statistics import fraction
 from physics_twins.pulsar.searching.dedispersion import delay_samples
 
 
@@ -123,11 +124,11 @@ def threshold_at(scores_without: ArrayLike, false_alarms: float) -> float:
 def fraction_above(scores: ArrayLike, threshold: float) -> tuple[float, float]:
     """Return the part of the scores above a threshold, and its error.
 
-    The error is the binomial one of Agresti and Coull (1998), which is not zero at the ends.
+    The error is that of `statistics.fraction`.
 
     >>> [round(x, 3) for x in fraction_above([1.0, 2.0, 3.0, 4.0], 1.5)]
     [0.75, 0.171]
     """
     above = np.asarray(scores, dtype=float) > threshold
-    middle = (above.sum() + 2) / (len(above) + 4)
-    return float(above.mean()), math.sqrt(middle * (1 - middle) / (len(above) + 4))
+    share, error = fraction(above.sum(), len(above))
+    return float(share), float(error)

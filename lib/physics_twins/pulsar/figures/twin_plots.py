@@ -6,9 +6,9 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
+from physics_twins.data.quantities import Estimate
 from physics_twins.figures import twin_figures
 from physics_twins.figures.plots import BLUE, FRAME, GREEN, legend, styled
-from physics_twins.twin import Estimate
 
 TITLES = {
     "dm_pc_cm3": "DM",
@@ -47,16 +47,16 @@ def scenarios(table: xr.Dataset) -> hv.Layout:
     axis = hv.Dimension("scenario", label="Scenario")
     snr = hv.Dimension("snr", label="S/N of a pulse")
     recall = hv.Dimension("recall", label="Part of the pulses found", range=(0, 1.05))
-    low = table["snr_ideal"] - table["snr_ideal_low"]
-    high = table["snr_ideal_high"] - table["snr_ideal"]
-    ideal = [names, table["snr_ideal"].values, low.values, high.values]
-    seen = [names, table["snr_found"].values, np.nan_to_num(table["snr_found_error"].values)]
-    shares = [names, table["recall"].values, table["recall_error"].values]
+    told = {
+        str(name): [names, *np.nan_to_num(table[["value", "error"]].sel(number=name).to_array().values)]
+        for name in table["number"].values
+    }
+    ideal, seen, shares = (told[name] for name in ("snr_ideal", "snr_found", "recall"))
     limit = hv.Scatter(tuple(ideal[:2]), axis, snr, label="limit: matched filter")
     found = hv.Scatter(tuple(seen[:2]), axis, snr, label="median of those found")
     left = [
         styled(limit, color=GREEN, size=10),
-        styled(hv.ErrorBars(tuple(ideal), axis, [snr, "down", "up"]), color=GREEN),
+        styled(hv.ErrorBars(tuple(ideal), axis, [snr, "error"]), color=GREEN),
         styled(found, color=BLUE, size=8),
         styled(hv.ErrorBars(tuple(seen), axis, [snr, "error"]), color=BLUE),
     ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.twin import Estimate
+from physics_twins.data.quantities import Estimate
 
 # Arrivals that scatter by more than this part of the period do not tell it.
 MAX_SCATTER_PERIODS = 0.05
@@ -18,12 +18,14 @@ class Rotation:
     Attributes:
         period_s: Period.
         first_s: Arrival of the first pulse by that period.
+        correlation: Of the errors of both.
         turn: Number of each pulse, counted from the first, shape (pulse,).
         scatter_s: Standard deviation of the arrivals around it: noise, and the pulsar's own jitter.
     """
 
     period_s: Estimate
     first_s: Estimate
+    correlation: float
     turn: NDArray[np.int64]
     scatter_s: float
 
@@ -57,12 +59,14 @@ def rotation(
         return None
     inflation = max(1.0, float((residual_s**2 * weight).sum() / (len(time) - 2)))
     design = np.stack([turn, np.ones(len(turn))]) * np.sqrt(weight)
-    variance = np.diag(np.linalg.inv(design @ design.T)) * inflation
+    covariance = np.linalg.inv(design @ design.T) * inflation
+    sigma = np.sqrt(np.diag(covariance))
     numbered = np.empty_like(turn)
     numbered[order] = turn
     return Rotation(
-        Estimate.of(slope, float(np.sqrt(variance[0])), "s"),
-        Estimate.of(float(time_s[order[0]]) + offset, float(np.sqrt(variance[1])), "s"),
+        Estimate.of(slope, float(sigma[0]), "s"),
+        Estimate.of(float(time_s[order[0]]) + offset, float(sigma[1]), "s"),
+        float(covariance[0, 1] / sigma.prod()),
         numbered,
         scatter_s,
     )

@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins.data.quantities import Estimate
 from physics_twins.pulsar.fitting.pieces import Piece
 from physics_twins.pulsar.searching.cleaning import Cleaned
 from physics_twins.pulsar.searching.search import Band
-from physics_twins.twin import Estimate
 
 # Parts of an observation among which the scatter of the occupancy is seen: bursts last many frames.
 MAX_PARTS = 16

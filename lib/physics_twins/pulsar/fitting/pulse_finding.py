@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from physics_twins.data.quantities import Estimate
 from physics_twins.pulsar.fitting.backgrounds import Background
 from physics_twins.pulsar.fitting.pieces import Piece, pieces, receiver
 from physics_twins.pulsar.fitting.pulse_fit import BOXCAR_PER_FWHM
@@ -23,7 +24,6 @@ from physics_twins.pulsar.searching.search import (
     strongest_first,
 )
 from physics_twins.pulsar.twin_parameters import CalibrationParameters
-from physics_twins.twin import Estimate
 
 DM_LOSS = 0.05  # the fit finds the DM: trials only have to find the pulse
 # Boxcars are tried up to so many times the length that is expected.

@@ -8,6 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
+from physics_twins.data.quantities import Estimate
 from physics_twins.pulsar.fitting.least_squares import BOUNDED, Solution, solve
 from physics_twins.pulsar.fitting.profile_likelihood import interval, parabola, within_bounds
 from physics_twins.pulsar.fitting.pulse_model import (
@@ -29,7 +30,6 @@ from physics_twins.pulsar.fitting.pulse_windows import (
     off_pulse_noise,
 )
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM
-from physics_twins.twin import Estimate
 
 # Highest DM that the cleaning of a single pulse's surroundings has to spare, over the pulse's own.
 DM_HEADROOM, MIN_CLEANING_DM = 1.2, 10.0
@@ -77,7 +77,7 @@ class PulseFit:
         pulses: `time_s`, `snr` (in white noise, as if nothing had been removed) and `fluence` of each
             pulse, and their errors (pulse). The fluence is in standard deviations of the noise in one
             sample, times ms.
-        covariance: Of the parameters, in the products of their units, (parameter, parameter_2).
+        covariance: Of the parameters, in the products of their units, (parameter, other).
         noise_factor: Standard deviation of a matched filter beside the pulses; 1 in white noise.
         residual: `data`, `model` and `residual` of all pulses stacked, in standard deviations of a
             cell, and whether the pulse is there, `on_pulse` (offset, frequency).
@@ -235,7 +235,7 @@ def describe(windows: PulseWindows, best: Solution, noise_factor: float = 1.0) -
         _pulses(windows, laws, best, noise_factor),
         xr.DataArray(
             covariance,
-            {"parameter": names, "parameter_2": names},
+            {"parameter": names, "other": names},
             name="covariance",
             attrs={"units": "products of the parameters' units"},
         ),

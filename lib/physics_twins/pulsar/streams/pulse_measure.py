@@ -4,9 +4,9 @@ from typing import Any
 
 import xarray as xr
 
+from physics_twins.data.quantities import Estimate
 from physics_twins.pulsar.fitting.pulse_fit import BOXCAR_PER_FWHM, PulseFit, PulseStart, fit_pulse
 from physics_twins.pulsar.streams.keeping import Decision
-from physics_twins.twin import Estimate
 
 # So much before a piece is read with it, for each channel's level and the noise.
 BEFORE_S = 0.5

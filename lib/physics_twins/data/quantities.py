@@ -1,0 +1,192 @@
+"""Numbers as physicists write them: a value with error and unit, kept and printed in one way."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_SIGNS = {"1": "", "sigma": "σ", "us": "μs", "deg": "°", "ohm": "Ω"}
+_PARTS = {"value", "error", "unit"}
+_MAX_TEXT = 400
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable() or len(text) > _MAX_TEXT:
+        raise ValueError(f"text {text[:40]!r} must be at most {_MAX_TEXT} printable characters")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printable)]
+
+
+class Estimate(BaseModel):
+    """A value with the ends of its 68 % interval, all in one unit.
+
+    An interval of no length is that of a value whose error is zero or not known.
+
+    >>> Estimate.of(56.8, 0.1, "pc cm-3").text
+    '56.80 +- 0.10 pc cm-3'
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    value: float
+    low: float
+    high: float
+    unit: Text = "1"
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"{self.value:g} {self.unit} must lie in {self.low:g} to {self.high:g}")
+        return self
+
+    @classmethod
+    def of(cls, value: float, error: float | None = None, unit: str = "1") -> Self:
+        """Return an estimate whose interval is `value` plus and minus `error`."""
+        value, error = float(value), float(error or 0.0)
+        return cls(value=value, low=value - error, high=value + error, unit=unit)
+
+    @property
+    def error(self) -> float:
+        """Half the length of the interval."""
+        return (self.high - self.low) / 2
+
+    @property
+    def text(self) -> str:
+        """The estimate in words, to two digits of its error."""
+        unit = "" if self.unit == "1" else self.unit
+        up, down = self.high - self.value, self.value - self.low
+        if self.error <= 0 or abs(up - down) < 0.1 * self.error:
+            return with_error(self.value, self.error, unit)
+        digits = _digits(self.error)
+        return f"{self.value:.{digits}f} +{up:.{digits}f} -{down:.{digits}f} {unit}".rstrip()
+
+    def covers(self, truth: float) -> bool:
+        """Return whether a value lies in the interval."""
+        return self.low <= truth <= self.high
+
+    def distance(self, other: "Estimate") -> float:
+        """Return the difference to another estimate in standard errors of both."""
+        sigma = math.hypot(self.error, other.error)
+        difference = other.value - self.value
+        return difference / sigma if sigma > 0 else math.copysign(math.inf, difference)
+
+
+def with_error(value: float, error: float | None = None, unit: str = "") -> str:
+    """Return a value rounded to two digits of its standard error.
+
+    >>> with_error(0.00437212, 0.0123, "m"), with_error(1234.5, 30.0), with_error(0.25)
+    ('0.004 +- 0.012 m', '1234 +- 30', '0.25')
+    """
+    if not error or not math.isfinite(error):
+        return f"{value:.6g} {unit}".rstrip()
+    return f"{value:.{_digits(error)}f} +- {error:.{_digits(error)}f} {unit}".rstrip()
+
+
+def _digits(error: float) -> int:
+    return max(0, 1 - math.floor(math.log10(error)))
+
+
+def in_words(metric: Any) -> str:
+    """Return a metric of a run's record as text.
+
+    >>> in_words({"value": 475.52, "error": 0.3, "unit": "pc cm-3"}), in_words(3), in_words(None)
+    ('475.52 +- 0.30 pc cm-3', '3', 'undefined')
+    """
+    value, error, unit = parts(metric)
+    return "undefined" if value is None else with_error(value, error, unit)
+
+
+def difference(first: Any, second: Any) -> str:
+    """Return the second metric minus the first, in standard errors too where both have one.
+
+    >>> difference({"value": 10.0, "error": 3.0}, {"value": 20.0, "error": 4.0})
+    '+10 (+2.0 sigma)'
+    """
+    (a, error_a, _), (b, error_b, _) = parts(first), parts(second)
+    if a is None or b is None:
+        return ""
+    change = f"{b - a:+.4g}"
+    spread = math.hypot(error_a, error_b) if error_a is not None and error_b is not None else 0.0
+    return f"{change} ({(b - a) / spread:+.1f} sigma)" if spread else change
+
+
+def parts(metric: Any) -> tuple[float | None, float | None, str]:
+    """Return a metric's value, error and unit: of a number, a mapping or an `Estimate`."""
+    if isinstance(metric, Estimate):
+        return metric.value, metric.error or None, "" if metric.unit == "1" else metric.unit
+    if isinstance(metric, Mapping):
+        return metric["value"], metric.get("error"), metric.get("unit", "")
+    return metric, None, ""
+
+
+def plain_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metrics as JSON has them; a number that is not finite becomes None.
+
+    Raises:
+        ValueError: A metric is no number, no `Estimate` and no mapping with `value`, `error`, `unit`.
+    """
+    return {str(name): _plain_metric(name, metric) for name, metric in metrics.items()}
+
+
+def _plain_metric(name: str, metric: Any) -> Any:
+    if isinstance(metric, Mapping) and ("value" not in metric or set(metric) - _PARTS):
+        raise ValueError(f"metric {name} must have value, error, unit; it has {', '.join(metric)}")
+    if not isinstance(metric, Mapping | Estimate):
+        return _plain_number(name, metric)
+    value, error, unit = parts(metric)
+    plain: dict[str, Any] = {"value": _plain_number(name, value)}
+    if error is not None:
+        plain["error"] = _plain_number(name, error)
+    return plain | {"unit": str(unit)}
+
+
+def _plain_number(name: str, number: Any) -> float | int | None:
+    if isinstance(number, int):
+        return int(number)
+    try:
+        plain = float(number)
+    except (TypeError, ValueError):
+        raise ValueError(f"metric {name} must be a number, found {number!r}") from None
+    is_count = plain.is_integer() and getattr(getattr(number, "dtype", None), "kind", "f") in "iu"
+    return int(plain) if is_count else plain if math.isfinite(plain) else None
+
+
+def aligned(rows: list[tuple[str, ...]]) -> str:
+    """Return rows of text with their columns under each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def in_print(units: str) -> str:
+    """Return units as they are set in a figure or beside a control; "" for a pure number.
+
+    Args:
+        units: As a dataset's attribute has them: symbols with exponents, separated by spaces.
+
+    >>> in_print("pc cm-3"), in_print("K Jy-1"), in_print("us"), in_print("1")
+    ('pc cm⁻³', 'K Jy⁻¹', 'μs', '')
+    """
+    return " ".join(filter(None, map(_symbol, units.split())))
+
+
+def _symbol(text: str) -> str:
+    if text in _SIGNS:
+        return _SIGNS[text]
+    letters = text.rstrip("-0123456789")
+    return letters + text[len(letters) :].translate(_SUPERSCRIPTS)
+
+
+def round_up(value: float) -> float:
+    """Return the next 1, 2 or 5 times a power of ten: where an axis ends that shall seldom change.
+
+    >>> round_up(0.068), round_up(0.1), round_up(1300.0)
+    (0.1, 0.1, 2000.0)
+    """
+    decade = 10.0 ** math.floor(math.log10(value))
+    step = next(n for n in (1, 2, 5, 10) if value <= n * decade * (1 + 1e-9))
+    return float(f"{step * decade:.0e}")
