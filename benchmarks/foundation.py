@@ -19,8 +19,8 @@ from scipy.stats import beta
 
 from _pulsar_files import pulses_in
 from _table import Figure, Skipped, median_and_spread, run_benchmarks, this_machine
-from physics_twins.figures.plots import BOXCAR_LIMIT
 from physics_twins.pulsar.evaluate import evaluate
+from physics_twins.pulsar.figures.search_plots import BOXCAR_LIMIT
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters

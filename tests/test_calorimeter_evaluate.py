@@ -248,10 +248,10 @@ def test_metrics_can_be_saved(metrics, tmp_path):
 def test_table_has_a_row_for_each_metric_and_says_how_far_the_model_is_from_geant4(metrics):
     rows = table(metrics)
     assert isinstance(rows, pd.DataFrame)
-    assert list(rows.columns[:3]) == ["model", "Geant4", "copied training set"]
+    assert list(rows.columns[:3]) == ["ours", "limit: Geant4", "baseline: copied training set"]
     row = rows.loc["Response, relative difference, mean over energies"]
     found, error = value(metrics, "model", "response")
-    told, told_error = map(float, row["model"].split("±"))
+    told, told_error = map(float, row["ours"].split("±"))
     assert (told, told_error) == (
         pytest.approx(found, abs=error / 10),
         pytest.approx(error, rel=0.1),

@@ -10,18 +10,20 @@ import xarray as xr
 from bokeh.model import Model
 from bokeh.models import ColorBar, GlyphRenderer, Legend, LinearAxis, Title
 
-from physics_twins.figures import plots
+from physics_twins.data.quantities import Estimate
+from physics_twins.figures import plots, style, verbs
 from physics_twins.figures.downsample import block_mean, extremes, level
-from physics_twins.figures.plots import BOXCAR_LIMIT
+from physics_twins.pulsar.figures import search_plots
+from physics_twins.pulsar.figures.search_plots import BOXCAR_LIMIT
+from physics_twins.twin import beside
 
 
 @pytest.fixture
 def observation() -> xr.Dataset:
     rng = np.random.default_rng(3)
     shape = (1000, 40)
-    planes = {
-        name: (("time", "frequency"), rng.random(shape), {"units": "Jy"}) for name in plots.COMPONENTS
-    }
+    plane = ("time", "frequency"), rng.random(shape), {"units": "Jy"}
+    planes = dict.fromkeys(search_plots.COMPONENTS, plane)
     return xr.Dataset(
         {
             "data": (("time", "frequency"), rng.integers(0, 200, shape), {"units": "counts"}),
@@ -85,42 +87,41 @@ def image_of(model: Model) -> np.ndarray:
     return renderer.data_source.data["image"][0]
 
 
-def test_a_waterfall_names_axes_and_colours_with_their_units(observation):
-    model = drawn(plots.waterfall(observation))
+def test_an_image_names_axes_and_colours_with_their_units(observation):
+    model = drawn(plots.image(observation))
     assert axis_labels(model) == {"Time (s)", "Frequency (MHz)"}
     assert parts_of(model, ColorBar)[0].title == "Data (counts)"
 
 
-def test_a_waterfall_averages_to_the_size_asked_for_and_says_so(observation):
-    model = drawn(plots.waterfall(observation, max_pixels=(100, 20)))
+def test_an_image_averages_to_the_size_asked_for_and_says_so(observation):
+    model = drawn(plots.image(observation, max_pixels=(100, 20)))
     assert image_of(model).shape == (20, 100)
     assert "pixels of 10 ms x 15.4 MHz" in titles(
         model
     )  # 2 of 40 channels over 300 MHz between centres
 
 
-def test_a_waterfall_puts_the_lowest_frequency_at_the_bottom(observation):
+def test_an_image_puts_the_lowest_frequency_at_the_bottom(observation):
     ramp = xr.zeros_like(observation["data"]) + observation["frequency"]
-    image = image_of(drawn(plots.waterfall(observation.assign(data=ramp), max_pixels=(1000, 40))))
+    image = image_of(drawn(plots.image(observation.assign(data=ramp), max_pixels=(1000, 40))))
     assert image[0, 0] == pytest.approx(1200)
     assert image[-1, 0] == pytest.approx(1500)
 
 
-def test_a_levelled_waterfall_hides_the_bandpass(observation):
+def test_a_levelled_image_hides_the_bandpass(observation):
     sloped = observation.assign(data=observation["data"] + 1000.0 * np.arange(40))
-    image = image_of(drawn(plots.waterfall(sloped, levelled=True)))
+    image = image_of(drawn(plots.image(sloped, levelled=True)))
     assert np.abs(np.median(image, axis=1)).max() < 1e-5
 
 
 def test_a_constant_image_can_be_drawn(observation):
     constant = observation.assign(data=xr.zeros_like(observation["data"]))
-    assert (image_of(drawn(plots.waterfall(constant, levelled=True))) == 0).all()
+    assert (image_of(drawn(plots.image(constant, levelled=True))) == 0).all()
 
 
 def test_components_show_every_true_component(observation):
-    assert all(
-        title in titles(drawn(plots.components(observation))) for title in plots.COMPONENTS.values()
-    )
+    model = drawn(search_plots.components(observation))
+    assert all(title in titles(model) for title in search_plots.COMPONENTS.values())
 
 
 def test_a_series_is_drawn_with_its_references(observation):
@@ -134,21 +135,21 @@ def test_a_series_is_drawn_with_its_references(observation):
 
 
 def test_a_title_with_braces_is_shown_as_it_is(observation):
-    assert "file {1}" in titles(drawn(plots.waterfall(observation, title="file {1}")))
+    assert "file {1}" in titles(drawn(plots.image(observation, title="file {1}")))
 
 
 def test_candidates_are_told_apart_and_the_truth_is_beside_them(observation, result):
-    model = drawn(plots.candidates(result, observation))
+    model = drawn(search_plots.candidates(result, observation))
     assert legend_labels(model) == {"true pulse", "pulse", "narrow-band interference", "unheard-of"}
     assert axis_labels(model) == {"Time (s)", "DM (pc cm⁻³)", "S/N"}
 
 
 def test_no_candidates_at_all_can_be_drawn(result):
-    assert "none" in titles(drawn(plots.candidates(result.isel(candidate=[]))))
+    assert "none" in titles(drawn(search_plots.candidates(result.isel(candidate=[]))))
 
 
 def test_recovered_pulses_stand_beside_ideal_and_boxcar_limit(evaluation):
-    model = drawn(plots.recovered_against_ideal(evaluation))
+    model = drawn(search_plots.recovered_against_ideal(evaluation))
     lines = [r.data_source.data for r in parts_of(model, GlyphRenderer) if len(r.data_source.data) == 2]
     slopes = {float(d["snr"][1] / d["ideal"][1]) for d in lines if d["ideal"][0] == 0}
     assert sorted(slopes) == pytest.approx([BOXCAR_LIMIT, 1.0])
@@ -157,7 +158,7 @@ def test_recovered_pulses_stand_beside_ideal_and_boxcar_limit(evaluation):
 
 
 def test_an_evaluation_without_pulses_can_be_drawn(evaluation):
-    assert "0 of 0" in titles(drawn(plots.recovered_against_ideal(evaluation.isel(pulse=[]))))
+    assert "0 of 0" in titles(drawn(search_plots.recovered_against_ideal(evaluation.isel(pulse=[]))))
 
 
 def test_the_block_mean_keeps_the_mean():
@@ -191,4 +192,39 @@ def test_levelling_measures_rows_in_their_own_noise():
 
 def test_the_delay_that_is_taken_out_of_panels_script_is_still_in_it():
     script = importlib.resources.files("panel") / "_templates" / "autoload_panel_js.js"
-    assert plots._WAITS in script.read_text()
+    assert style._WAITS in script.read_text()
+
+
+def test_curves_have_their_bands_and_limits():
+    place = ("place", [0.0, 1.0, 2.0], {"units": "mm", "long_name": "Depth"})
+    means = xr.DataArray(
+        [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]],
+        {"who": ["ours", "limit"], "place": place},
+        ("who", "place"),
+        name="energy",
+        attrs={"units": "MeV"},
+    )
+    figure = plots.curves(means, 0 * means + 0.1, limits={"most": 4.0})
+    assert len(figure.traverse(lambda part: part, [hv.Spread])) == 2
+    model = drawn(figure)
+    assert axis_labels(model) == {"Depth (mm)", "Energy (MeV)"}
+    assert legend_labels(model) == {"ours", "limit", "most"}
+
+
+def test_a_table_has_every_column_that_somebody_fills_and_the_unit_beside_the_number():
+    ours, limit = Estimate.of(0.9312, 0.0123, "pc cm-3"), Estimate.of(1.0, None, "pc cm-3")
+    told = beside({"dm": ("DM", {"limit": limit, "ours": ours}), "n": ("Number", {})})
+    rows = verbs.table(told)
+    assert list(rows.columns) == ["ours", "limit"]
+    assert rows.loc["DM"].tolist() == [
+        "0.931\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.012 pc cm⁻³",
+        "1 pc cm⁻³",
+    ]
+    assert rows.loc["Number"].tolist() == ["", ""]
+
+
+def test_a_table_of_other_columns_or_units_is_refused():
+    with pytest.raises(ValueError, match="theirs: the columns are ours, limit, baseline, peer"):
+        beside({"n": ("Number", {"theirs": Estimate.of(1.0)})})
+    with pytest.raises(ValueError, match="n is given in 1 and m"):
+        beside({"n": ("Number", {"ours": Estimate.of(1.0), "limit": Estimate.of(1.0, 0.1, "m")})})

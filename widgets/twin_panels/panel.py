@@ -10,7 +10,7 @@ import xarray as xr
 from bokeh.models import LayoutDOM
 from IPython.display import display
 
-from physics_twins.figures import plots
+from physics_twins.figures import load_extension
 from twin_panels import theme
 from twin_panels.canvas import Canvas
 from twin_panels.controls import Controls, Model, in_red
@@ -122,7 +122,7 @@ class Panel(ABC, Generic[Model]):
         return self.handover.as_code()
 
     def _ipython_display_(self) -> None:
-        plots.load_extension(again=False)
+        load_extension(again=False)
         self._canvas.refresh()
         display(self.widget)
 

@@ -17,7 +17,6 @@ from physics_twins.calorimeter.evaluating import kernels, neighbours, response, 
 from physics_twins.calorimeter.evaluating.classifying import Told, tell_apart, voxel_matrix
 from physics_twins.calorimeter.evaluating.features import features, matrix
 from physics_twins.calorimeter.evaluating.matching import matched, nearest_in_conditions
-from physics_twins.data.quantities import with_error
 
 # What each metric is, and its value for showers that are distributed as the reference.
 METRICS: Mapping[str, tuple[str, float]] = {
@@ -53,7 +52,7 @@ METRICS: Mapping[str, tuple[str, float]] = {
     "cell_high_tail": ("Largest cell over incident, 99.9 % quantile, relative difference", 0.0),
     "correlation": ("Correlation of layers, root mean square difference", 0.0),
 }
-SAMPLES = {"model": "model", "floor": "Geant4", "copy": "copied training set"}
+SAMPLES = {"model": "ours", "floor": "limit: Geant4", "copy": "baseline: copied training set"}
 
 
 def evaluate(
@@ -119,7 +118,7 @@ def evaluate(
 
 
 def table(metrics: xr.Dataset) -> pd.DataFrame:
-    """Return the metrics side by side to be read, a row each: model, Geant4, copied training set.
+    """Return the metrics side by side to be read, a row each: ours, Geant4, copied training set.
 
     `sigmas off` says by how many standard errors the model lies from Geant4, `perfect` what showers
     would get that are distributed as the reference, where that is one number.
@@ -127,26 +126,19 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
     Args:
         metrics: From `evaluate`.
     """
-    columns: dict[str, Any] = {}
-    for name in metrics["sample"].values:
-        chosen = metrics.sel(sample=name)
-        pairs = zip(chosen["value"].values, chosen["error"].values, strict=True)
-        columns[SAMPLES[str(name)]] = [_in_print(*map(float, pair)) for pair in pairs]
+    from physics_twins import figures
+
+    columns = [SAMPLES[str(name)] for name in metrics["sample"].values]
+    told = metrics[["value", "error", "title"]].rename(sample="who").assign_coords(who=columns)
+    shown = figures.table(told.assign_coords(unit=("metric", ["1"] * told.sizes["metric"])))
+    shown = shown.replace("", "too few showers")
     ours, floor = metrics.sel(sample="model"), metrics.sel(sample="floor")
     error = np.hypot(ours["error"].values, floor["error"].values)
     error[error == 0] = np.nan
     away = (ours["value"].values - floor["value"].values) / error
-    columns["sigmas off"] = [f"{each:+.1f}" if np.isfinite(each) else "" for each in away]
-    columns["perfect"] = [
-        f"{each:g}" if np.isfinite(each) else "" for each in metrics["perfect"].values
-    ]
-    return pd.DataFrame(columns, index=list(metrics["title"].values))
-
-
-def _in_print(value: float, error: float) -> str:
-    if not np.isfinite(value):
-        return "too few showers"
-    return with_error(value, error).replace(" +- ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+    shown["sigmas off"] = [f"{each:+.1f}" if np.isfinite(each) else "" for each in away]
+    shown["perfect"] = [f"{each:g}" if np.isfinite(each) else "" for each in metrics["perfect"].values]
+    return shown
 
 
 def card_metrics(metrics: xr.Dataset) -> dict[str, dict[str, float]]:

@@ -18,6 +18,7 @@ from .evaluate import evaluate as evaluate
 from .evaluation_parameters import EvaluationParameters as EvaluationParameters
 from .figures import classifier_plots as classifier_plots
 from .figures import label_plots as label_plots
+from .figures import search_plots as search_plots
 from .figures import telescope_plots as telescope_plots
 from .figures import twin_plots as twin_plots
 from .files import FilterbankReader as FilterbankReader

@@ -4,6 +4,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins.data import statistics
+from physics_twins.data.quantities import Estimate
+from physics_twins.twin import beside
+
 
 def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
     """Match the candidates labelled `pulse` with the pulses of a simulated observation.
@@ -20,7 +24,8 @@ def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
         For each pulse `pulse_snr_ideal`, `complete`, and of the candidate that matches it `snr`,
         `dm_error_pc_cm3` and `time_error_s`, not a number where none does (pulse). For each
         candidate `matched`: the number of the pulse, or -1 for a false alarm or another label
-        (candidate). `n_false`: candidates labelled `pulse` that match none.
+        (candidate). `n_false`: candidates labelled `pulse` that match none. And `value` and `error`
+        (who, metric), from `twin.beside`: recall, and the S/N found over that of a matched filter.
     """
     dm_pc_cm3 = float(observation.attrs["dm_pc_cm3"])
     delay_s_per_dm = float(result.attrs["delay_s_per_dm"])
@@ -34,10 +39,12 @@ def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
         found["time"][pulse] = result["time_s"].values[n] - pulse_time_s[pulse]
     last_s = pulse_time_s + dm_pc_cm3 * delay_s_per_dm
     n_false = int(((matched < 0) & (result["label"].values == "pulse")).sum())
-    return xr.Dataset(
+    complete = last_s <= observation["time"].values[-1]
+    ideal = observation["pulse_snr_ideal"].values
+    return _told(found["snr"][complete], ideal[complete]).assign(
         {
             "pulse_snr_ideal": observation["pulse_snr_ideal"],
-            "complete": ("pulse", last_s <= observation["time"].values[-1], {"units": "1"}),
+            "complete": ("pulse", complete, {"units": "1"}),
             "snr": ("pulse", found["snr"], {"units": "1"}),
             "dm_error_pc_cm3": ("pulse", found["dm"], {"units": "pc cm-3"}),
             "time_error_s": ("pulse", found["time"], {"units": "s"}),
@@ -45,6 +52,20 @@ def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
             "n_false": ((), n_false, {"units": "1"}),
         }
     )
+
+
+def _told(snr: NDArray[np.float64], ideal: NDArray[np.float64]) -> xr.Dataset:
+    """Return what was found of whole pulses, beside the limit."""
+    found = np.isfinite(snr)
+    ratio = {"limit": Estimate.of(1.0)}
+    recall = {}
+    if len(snr):
+        recall["ours"] = Estimate.of(*map(float, statistics.fraction(found.sum(), len(snr))))
+    if found.any():
+        value, error = statistics.mean(snr[found] / ideal[found])
+        ratio["ours"] = Estimate.of(value, error if np.isfinite(error) else None)
+    told = {"recall": ("Whole pulses found", recall)}
+    return beside(told | {"snr_ratio": ("S/N found over that of a matched filter", ratio)})
 
 
 def true_frames(observation: xr.Dataset, frame_spectra: int, *, sigma_min: float = 0.1) -> xr.Dataset:

@@ -8,16 +8,7 @@ import numpy as np
 import xarray as xr
 
 from physics_twins.data.quantities import Estimate
-from physics_twins.figures import plots
-from physics_twins.figures.plots import (
-    BLUE,
-    FRAME,
-    GREEN,
-    ORANGE,
-    VERMILLION,
-    legend,
-    styled,
-)
+from physics_twins.figures.style import BLUE, FRAME, GREEN, ORANGE, VERMILLION, WIDTH, legend, styled
 from physics_twins.sweeps.records import COMPLETE, FAILED
 from physics_twins.sweeps.sweep_plots import dimension, level, whiskers
 from physics_twins.sweeps.trials import FEWEST, best_fraction
@@ -60,7 +51,7 @@ def history(trials: xr.Dataset, verdict: Verdict) -> hv.Overlay | hv.Div:
     return styled(
         hv.Overlay(parts),
         title=f"{metric} of {trials.sizes['trial']} trials, {_direction(verdict)} is better",
-        width=plots.WIDTH,
+        width=WIDTH,
         height=360,
         padding=(0.02, 0.08),
         **legend(4),
@@ -87,7 +78,7 @@ def importances(shares: Mapping[str, float], n_complete: int) -> hv.Overlay | hv
     return styled(
         hv.Overlay([bars, equal]),
         title=f"Importance for the best {percent:.0f} % (dashed: all equal){few}",
-        width=plots.WIDTH,
+        width=WIDTH,
         height=120 + 32 * len(ordered),
         ylim=(0, 1),
         xlabel="",

@@ -8,8 +8,7 @@ import numpy as np
 from bokeh.palettes import Viridis256
 
 from physics_twins.data.quantities import in_print
-from physics_twins.figures import plots
-from physics_twins.figures.plots import (
+from physics_twins.figures.style import (
     BLUE,
     FRAME,
     GREEN,
@@ -17,6 +16,7 @@ from physics_twins.figures.plots import (
     ORANGE,
     PURPLE,
     VERMILLION,
+    WIDTH,
     legend,
     styled,
 )
@@ -95,7 +95,7 @@ def durations(records: Sequence[Record | None]) -> hv.Overlay | hv.Div:
         title=title,
         logy=bool(seconds.max() / seconds.min() > 5 * _FACTOR),
         padding=(0.02, 0.1),
-        width=plots.WIDTH,
+        width=WIDTH,
         height=280,
         **legend(5),
         **FRAME,
@@ -167,7 +167,7 @@ def _curves(
         title=f"{name} against {across}{beside}{_averaging(table)}",
         logx=in_factors(mean.rows[across]),
         **_ticks(words),
-        width=plots.WIDTH,
+        width=WIDTH,
         height=320,
         padding=0.08,
         **legend(4),
@@ -198,7 +198,7 @@ def _small(mean: SweepTable, name: str, across: str) -> hv.Overlay:
         title=f"{name} against {across}",
         logx=in_factors(mean.rows[across]),
         **_ticks(words),
-        width=plots.WIDTH // 2,
+        width=WIDTH // 2,
         height=270,
         padding=0.08,
         show_grid=True,
@@ -221,7 +221,7 @@ def _seeds(table: SweepTable, name: str) -> hv.Overlay:
     return styled(
         hv.Overlay([*parts, points, *_bars(table.rows, columns, name, axes, BLUE)]),
         title=f"{name} of {n} cells that differ in {across} only",
-        width=plots.WIDTH,
+        width=WIDTH,
         height=300,
         padding=0.08,
         **legend(2),

@@ -2,6 +2,7 @@
 
 from physics_twins.twin.calibration import Calibration, parts_of_error
 from physics_twins.twin.drift import Alarm, Call, Evidence, Number, Watch, long_run_scatter
+from physics_twins.twin.evaluation import beside
 from physics_twins.twin.state import Correlation, Range, TwinState, TwinStateError
 from physics_twins.twin.whatif import AS_CALIBRATED, Answer, Asked, WhatIf, changed, what_if
 
@@ -20,6 +21,7 @@ __all__ = [
     "TwinStateError",
     "Watch",
     "WhatIf",
+    "beside",
     "changed",
     "long_run_scatter",
     "parts_of_error",

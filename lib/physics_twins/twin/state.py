@@ -91,7 +91,8 @@ class Correlation(_Record):
         whole = np.eye(len(names))
         here = [names.index(name) for name in self.names if name in names]
         own = [self.names.index(name) for name in self.names if name in names]
-        whole[np.ix_(here, here)] = np.array(self.matrix).reshape(len(self.names), -1)[np.ix_(own, own)]
+        known = np.array(self.matrix).reshape(len(self.names), len(self.names))
+        whole[np.ix_(here, here)] = known[np.ix_(own, own)]
         return whole
 
 

@@ -12,16 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.data.quantities import in_print
-from physics_twins.figures.plots import (
-    BLUE,
-    FRAME,
-    GREEN,
-    GREY,
-    ORANGE,
-    VERMILLION,
-    legend,
-    styled,
-)
+from physics_twins.figures.style import BLUE, FRAME, GREEN, GREY, ORANGE, VERMILLION, legend, styled
 
 # Name and colour of each set of showers, in the order in which they are drawn.
 SOURCES = {

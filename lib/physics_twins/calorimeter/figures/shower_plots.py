@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from physics_twins.calorimeter.projections import BAND, densities, projections
-from physics_twins.figures.plots import BAR, BLUE, COLOUR_MAP, FRAME, GREY, VERMILLION, legend, styled
+from physics_twins.figures.style import BAR, BLUE, COLOUR_MAP, FRAME, GREY, VERMILLION, legend, styled
 
 _TITLES = {"side": "From the side", "top": "From above", "front": "Along the beam"}
 _DENSITY = "MeV mm⁻²"

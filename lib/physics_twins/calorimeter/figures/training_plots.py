@@ -6,7 +6,7 @@ from typing import Any
 import holoviews as hv
 import xarray as xr
 
-from physics_twins.figures.plots import (
+from physics_twins.figures.style import (
     BLUE,
     FRAME,
     GREEN,

@@ -7,8 +7,8 @@ import holoviews as hv
 import xarray as xr
 
 from physics_twins.data.quantities import Estimate, in_print
-from physics_twins.figures import twin_figures
-from physics_twins.figures.plots import BLUE, FRAME, GREY, VERMILLION, WIDTH, legend, styled
+from physics_twins.figures import verbs
+from physics_twins.figures.style import BLUE, FRAME, GREY, VERMILLION, WIDTH, legend, styled
 
 TITLES = {
     "energy_scale": "Energy scale",
@@ -33,7 +33,7 @@ def estimates(
     truth: Mapping[str, float] | None = None,
     limit: Mapping[str, float] | None = None,
 ) -> hv.Layout:
-    """Return estimates of several methods side by side; see `twin_figures.estimates`.
+    """Return estimates of several methods side by side; see `verbs.estimates`.
 
     Args:
         rows: Estimates by the method's name.
@@ -41,20 +41,20 @@ def estimates(
         truth: Drawn as a line where it is known.
         limit: Smallest possible standard error, drawn as a band around the truth.
     """
-    return twin_figures.estimates(rows, names, truth=truth, limit=limit, titles=TITLES)
+    return verbs.estimates(rows, names, truth=truth, limit=limit, titles=TITLES)
 
 
 def drift(
     seen: xr.Dataset, *, changed_at: float | None = None, number: str = "energy_scale"
 ) -> hv.Layout:
-    """Return the drift score of a stream and what single batches say; see `twin_figures.drift`.
+    """Return the drift score of a stream and what single batches say; see `verbs.drift`.
 
     Args:
         seen: From `Monitor.watch`.
         changed_at: Batch from which the calorimeter was another.
         number: Whose deviations in single batches are shown.
     """
-    return twin_figures.drift(seen, number=number, changed_at=changed_at, titles=TITLES)
+    return verbs.drift(seen, number=number, changed_at=changed_at, titles=TITLES)
 
 
 def residual(profile: xr.Dataset) -> hv.Layout:
@@ -102,5 +102,5 @@ def residual(profile: xr.Dataset) -> hv.Layout:
 
 
 def scenarios(table: xr.Dataset, numbers: Sequence[str] = tuple(_NUMBERS)) -> hv.Layout:
-    """Return by how much scenarios differ from the calibrated twin; see `twin_figures.scenarios`."""
-    return twin_figures.scenarios(table, numbers, titles=_NUMBERS)
+    """Return by how much scenarios differ from the calibrated twin; see `verbs.scenarios`."""
+    return verbs.scenarios(table, numbers, titles=_NUMBERS)

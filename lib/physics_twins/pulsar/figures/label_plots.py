@@ -6,7 +6,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from physics_twins.figures.plots import (
+from physics_twins.figures.style import (
     BLUE,
     FRAME,
     GREEN,

@@ -8,7 +8,8 @@ import pandas as pd
 import xarray as xr
 
 from physics_twins.data.quantities import in_print
-from physics_twins.figures.plots import (
+from physics_twins.figures.plots import image
+from physics_twins.figures.style import (
     BLUE,
     FRAME,
     GREEN,
@@ -18,7 +19,6 @@ from physics_twins.figures.plots import (
     WIDTH,
     legend,
     styled,
-    waterfall,
 )
 
 COLUMN = WIDTH // 2  # of two figures side by side
@@ -42,15 +42,15 @@ def spectrograms(recording: xr.Dataset, made: xr.Dataset) -> hv.Layout:
     pixels = (300, 200)
     titles = {"recording": recording, "look-alike": made}
     images = [
-        waterfall(each, title=title, levelled=True, max_pixels=pixels, width=COLUMN, height=330)
+        image(each, title=title, levelled=True, max_pixels=pixels, width=COLUMN, height=330)
         for title, each in titles.items()
     ]
-    limits = [image.opts.get("style").kwargs.get("clim") for image in images]
+    limits = [each.opts.get("style").kwargs.get("clim") for each in images]
     common = limits[0] or (-1.5, 5.0)
-    for image, title in zip(images, titles, strict=True):
-        styled(image, clim=common, title=title.capitalize(), colorbar=title != "recording")
-        styled(image, fontsize={"title": 10}, width=None, height=None)
-        styled(image, frame_width=COLUMN - 105, frame_height=260)
+    for each, title in zip(images, titles, strict=True):
+        styled(each, clim=common, title=title.capitalize(), colorbar=title != "recording")
+        styled(each, fontsize={"title": 10}, width=None, height=None)
+        styled(each, frame_width=COLUMN - 105, frame_height=260)
     return hv.Layout(images).cols(2)
 
 

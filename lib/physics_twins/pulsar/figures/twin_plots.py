@@ -7,8 +7,8 @@ import numpy as np
 import xarray as xr
 
 from physics_twins.data.quantities import Estimate
-from physics_twins.figures import twin_figures
-from physics_twins.figures.plots import BLUE, FRAME, GREEN, legend, styled
+from physics_twins.figures import verbs
+from physics_twins.figures.style import BLUE, FRAME, GREEN, legend, styled
 
 TITLES = {
     "dm_pc_cm3": "DM",
@@ -26,15 +26,15 @@ def estimates(
     truth: Mapping[str, float] | None = None,
     limit: Mapping[str, float] | None = None,
 ) -> hv.Layout:
-    """Return estimates of several methods side by side; see `twin_figures.estimates`."""
-    return twin_figures.estimates(rows, names, truth=truth, limit=limit, titles=TITLES)
+    """Return estimates of several methods side by side; see `verbs.estimates`."""
+    return verbs.estimates(rows, names, truth=truth, limit=limit, titles=TITLES)
 
 
 def drift(
     seen: xr.Dataset, *, changed_at: float | None = None, number: str = "scattering_ms"
 ) -> hv.Layout:
-    """Return the drift score of a stream and what single frames say; see `twin_figures.drift`."""
-    return twin_figures.drift(seen, number=number, changed_at=changed_at, titles=TITLES)
+    """Return the drift score of a stream and what single frames say; see `verbs.drift`."""
+    return verbs.drift(seen, number=number, changed_at=changed_at, titles=TITLES)
 
 
 def scenarios(table: xr.Dataset) -> hv.Layout:

@@ -1,14 +1,15 @@
-"""Figures that the verbs of every twin share: what was calibrated, and when the twin drifted."""
+"""Figures and tables that the verbs of every twin share: evaluated, calibrated, drifted, asked."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import holoviews as hv
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from physics_twins.data.quantities import Estimate, in_print
-from physics_twins.figures.plots import (
+from physics_twins.data.quantities import Estimate, in_print, with_error
+from physics_twins.figures.style import (
     BLUE,
     FRAME,
     GREEN,
@@ -85,6 +86,27 @@ def _range(
         ends += [truth[name] - limit.get(name, 0.0), truth[name] + limit.get(name, 0.0)]
     margin = 0.15 * (max(ends) - min(ends)) or 1.0
     return min(ends) - margin, max(ends) + margin
+
+
+def table(metrics: xr.Dataset) -> pd.DataFrame:
+    """Return figures side by side to be read, a row each, with errors to two digits.
+
+    Args:
+        metrics: From `twin.beside`: `value` and `error` (who, metric), with `title` and `unit`.
+    """
+    columns = {}
+    for who in metrics["who"].values:
+        one = metrics.sel(who=who)
+        numbers = zip(one["value"].values, one["error"].values, one["unit"].values, strict=True)
+        columns[str(who)] = [_cell(*each) for each in numbers]
+    return pd.DataFrame(columns, index=list(metrics["title"].values))
+
+
+def _cell(value: float, error: float, unit: str) -> str:
+    if not np.isfinite(value):
+        return ""
+    words = with_error(float(value), float(error), in_print(str(unit)))
+    return words.replace(" +- ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
 def drift(

@@ -1,0 +1,87 @@
+"""What all figures have in common: colours, frame, axes, and the scripts that draw them."""
+
+from typing import Any, TypeVar
+
+import holoviews as hv
+import holoviews.plotting.bokeh  # the options below need the backend
+import xarray as xr
+from IPython import get_ipython
+from IPython.display import publish_display_data
+from IPython.utils.capture import capture_output
+
+from physics_twins.data.quantities import in_print
+
+WIDTH, HEIGHT = 690, 350  # screen pixels of a figure that fills a column of the book
+COLOUR_MAP = "viridis"  # even in brightness, and to colour-blind readers
+# Okabe & Ito 2008, Color Universal Design.
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
+VERMILLION, GREY = "#D55E00", "#8C8C8C"
+BAR = {"width": 12, "padding": 14, "title_standoff": 6}
+# The wheel scrolls the page; a drag zooms.
+FRAME = {"active_tools": ["box_zoom"], "toolbar": "above"}
+
+_Figure = TypeVar("_Figure")
+_LOADED: set[str] = set()
+_WAITS, _AT_ONCE = "setTimeout(load_or_wait, 100)\n}(window));", "load_or_wait()\n}(window));"
+
+
+def load_extension(*, again: bool = True) -> None:
+    """Let figures and panels draw in this notebook, without network, by putting their scripts into it.
+
+    Args:
+        again: Whether to do so although this kernel has done it for this page before.
+    """
+    page = _page()
+    if not again and page in _LOADED:
+        return
+    _LOADED.add(page)
+    with capture_output(stdout=False, stderr=False) as captured:
+        hv.extension("bokeh", inline=True, logo=False)  # pyright: ignore[reportCallIssue]
+    for output in captured.outputs:
+        # The scripts wait 100 ms for older ones; a live panel needs Bokeh as soon as it is shown.
+        data = {kind: text.replace(_WAITS, _AT_ONCE) for kind, text in output.data.items()}
+        publish_display_data(data, output.metadata)
+
+
+def _page() -> str:
+    """Return which page runs this cell: a browser that loads it again has nothing of before."""
+    kernel = getattr(get_ipython(), "kernel", None)
+    return kernel.get_parent().get("header", {}).get("session", "") if kernel else ""
+
+
+def styled(figure: _Figure, **options: Any) -> _Figure:
+    """Return a figure with Bokeh's options set; a title is taken literally."""
+    if "title" in options:  # HoloViews would fill in what stands in braces
+        options["title"] = options["title"].replace("{", "{{").replace("}", "}}")
+    figure.opts(**options, backend="bokeh")  # pyright: ignore[reportAttributeAccessIssue]
+    return figure
+
+
+def legend(n_columns: int) -> dict[str, Any]:
+    """Return options that put the legend above the frame, where it covers nothing."""
+    flat = {"location": "top_left", "border_line_alpha": 0, "padding": 2, "margin": 0, "spacing": 16}
+    return {
+        "legend_position": "top",
+        "legend_cols": n_columns,
+        "legend_opts": flat,
+        "show_grid": True,
+    }
+
+
+def axis(coordinate: xr.DataArray) -> hv.Dimension:
+    """Return the axis of a coordinate, with its name in words and its unit."""
+    units = in_print(coordinate.attrs.get("units", ""))
+    return hv.Dimension(str(coordinate.name), label=name_of(coordinate), unit=units or None)
+
+
+def value_axis(array: xr.DataArray) -> hv.Dimension:
+    """Return the axis of an array's values."""
+    units = in_print(array.attrs.get("units", ""))
+    return hv.Dimension("value", label=name_of(array), unit=units or None)
+
+
+def name_of(array: xr.DataArray) -> str:
+    """Return an array's name in words, without the unit that it may end in."""
+    unit_suffix = "_" + str(array.attrs.get("units", "")).lower().replace(" ", "_").replace("-", "")
+    words = str(array.attrs.get("long_name", str(array.name).removesuffix(unit_suffix)))
+    return words[:1].upper() + words[1:].replace("_", " ")
