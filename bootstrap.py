@@ -263,7 +263,7 @@ def test(extra):
     }
     failed = [name for name, command in checks.items() if titled(name, command)]
     coverage = ["--cov=lib", "--cov-report=term:skip-covered"]
-    on_all_cores = ["-n", "logical", "--dist", "loadgroup"]
+    on_all_cores = ["-n", "logical"]
     status = titled("pytest", [PYTHON, "-m", "pytest", *on_all_cores, *coverage, *extra])
     if failed:
         print(f"Failed checks, see above: {', '.join(failed)}", flush=True)

@@ -13,22 +13,45 @@ if _REAL_FILES.is_dir():
     os.environ.setdefault("PHYSICS_TWINS_DATA", str(_REAL_FILES))
 
 
-# What there is once: tests that need it run one after the other when several processes share the work.
-_ONLY_ONE = {"slurm", "browser"}
+# What there is once: all that needs it goes to one process when several share the work.
+_TOGETHER = {
+    "tests/browser/": "browser",
+    "tests/slurm/": "slurm",
+    "tests/widgets/test_run_panel.py": "slurm",
+}
+_ONLY_THERE = {"slurm": "slurm"}  # fixture, and where its tests must be
+# What takes longest is begun first, so that nobody waits for it in the end.
+_FIRST = ("tests/browser/", "tests/slurm/", "tests/calorimeter/", "tests/pulsar/")
 if "PYTEST_XDIST_WORKER" in os.environ:  # each process has a core of its own
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
+def _process_of(nodeid):
+    """Return what tests of one process have in common: their file, or what there is once."""
+    path = nodeid.partition("::")[0]
+    return next((name for place, name in _TOGETHER.items() if path.startswith(place)), path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Share the work between processes file by file: what a module's fixtures make is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return _process_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Keep each file in one process, and all files that need the one SLURM or the one browser."""
-    needed: dict = {}
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        needed.setdefault(item.path, set()).update(_ONLY_ONE & fixtures)
-    for item in items:
-        group = min(needed[item.path], default=str(item.path))
-        item.add_marker(pytest.mark.xdist_group(group))
+        for fixture, place in _ONLY_THERE.items():
+            if fixture in getattr(item, "fixturenames", ()) and _process_of(item.nodeid) != place:
+                raise pytest.UsageError(f"{item.nodeid} needs {fixture}: put it into tests/{place}/")
+    items.sort(key=lambda item: next((n for n, p in enumerate(_FIRST) if item.nodeid.startswith(p)), 9))
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ class PrivateSlurm:
         import yaml
         from dask import config
 
-        from physics_twins.clusters.batch_systems import load_jobqueue
+        from physics_twins.clusters.batch import load_jobqueue
 
         load_jobqueue()
 

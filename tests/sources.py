@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+TESTS = ROOT / "tests"
 LIBRARY, PANELS = "physics_twins", "twin_panels"
 TWINS = ("pulsar", "virgo", "calorimeter", "lattice")
 

@@ -11,9 +11,8 @@ import ipywidgets as ipw
 from IPython.display import display
 
 from physics_twins import runs
-from physics_twins.runs import Run, RunError, background_run, notebooks, run_progress
-from physics_twins.runs.background_run import BackgroundRun
-from physics_twins.runs.run_progress import Expected
+from physics_twins.runs import Expected, Run, RunError, background, notebooks, progress
+from physics_twins.runs.background import BackgroundRun
 from twin_panels import run_views
 from twin_panels.background import Background
 from twin_panels.controls import in_red
@@ -67,7 +66,7 @@ class RunPanel:
         begin = self.notebook.check(values or {})
         self.run: Run | None = None
         self.message = ""
-        self._expected, self._found = Expected(run_progress.seconds(self.notebook.time)), None
+        self._expected, self._found = Expected(progress.seconds(self.notebook.time)), None
         self._started: BackgroundRun | None = None
         self._computed: dict[str, Any] = {}
         self._is_stopping = self._is_filling = False
@@ -111,7 +110,7 @@ class RunPanel:
         """Run the notebook in the background; what has finished with these values is run again."""
         if self.refusal or not self.where.is_ready or self.is_going:
             return
-        words = background_run.arguments(self.notebook, self.values)
+        words = background.arguments(self.notebook, self.values)
         self._say("")
         try:
             force = ["--force"] if self._found else []
@@ -127,7 +126,7 @@ class RunPanel:
             if self._started and not self._started.has_ended:
                 self._started.stop()
             elif self.run:
-                run_progress.stop(self.run)
+                progress.stop(self.run)
             self._is_stopping = True
         except (RunError, OSError) as error:
             self._say(str(error))
@@ -191,7 +190,7 @@ class RunPanel:
     def _known(self, values: Mapping[str, Any]) -> Iterator[tuple[Expected, Run | None]]:
         """Yield, in a thread, what may take long: files are hashed, folders looked through."""
         found = notebooks.find_finished(self.notebook, values)
-        yield run_progress.expected(self.notebook.name, self.notebook.time), found
+        yield progress.expected(self.notebook.name, self.notebook.time), found
 
     def _deliver(self, result: Any) -> None:
         with self._lock:
@@ -218,7 +217,7 @@ class RunPanel:
         self._list_runs()
         self._try_to_look()
         if self.run and self.run.status == "complete":
-            self._expected = run_progress.expected(self.notebook.name, self.notebook.time)
+            self._expected = progress.expected(self.notebook.name, self.notebook.time)
             self._found = self.run
             self._try_to_look()
 

@@ -8,11 +8,10 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from physics_twins.clusters import worker_view
-from physics_twins.clusters.worker_view import Worker, WorkerView
+from physics_twins import clusters, runs
+from physics_twins.clusters import Worker, WorkerView
 from physics_twins.data.quantities import in_words
-from physics_twins.runs import REPORT, Run, run_progress
-from physics_twins.runs.run_progress import Expected
+from physics_twins.runs import REPORT, Expected, Run, progress
 
 STALE_S = 10.0  # the view is written every second
 AGAIN = ("failed", "cancelled", "interrupted")
@@ -35,7 +34,7 @@ def estimate(expected: Expected, says: str) -> str:
     """Return how long a run will take, and how that is known.
 
     Args:
-        expected: As from `run_progress.expected`.
+        expected: As from `progress.expected`.
         says: What the notebook says itself.
     """
     if expected.n_runs == 1:
@@ -49,7 +48,7 @@ def estimate(expected: Expected, says: str) -> str:
 def standing(run: Run, expected: Expected) -> str:
     """Return in a sentence how far a run is, or how it ended and what can be done next."""
     status, record = run.status, {} if run.status == "damaged" else run.provenance
-    spent_s = run_progress.elapsed_s(run) or 0.0 if record else 0.0
+    spent_s = progress.elapsed_s(run) or 0.0 if record else 0.0
     if status == "running":
         return _going(run, spent_s, expected)
     if status == "complete":
@@ -69,15 +68,15 @@ def standing(run: Run, expected: Expected) -> str:
 
 def share_done(run: Run) -> float:
     """Return which share of the cells is done, from 0 to 1."""
-    progress = run_progress.read(run)
+    where = progress.read(run)
     if run.status == "complete":
         return 1.0
-    return (progress.cell - 1) / progress.n_cells if progress else 0.0
+    return (where.cell - 1) / where.n_cells if where else 0.0
 
 
 def workers(run: Run) -> str:
     """Return a table of a running run's workers, or why there is none."""
-    view = worker_view.read(run.folder)
+    view = clusters.read_workers(run.folder / runs.WORKERS)
     if view is None:
         return "No cluster is used here so far: the notebook computes in its own process."
     if view.is_closed:
@@ -130,10 +129,10 @@ def row(run: Run, defaults: Mapping[str, Any]) -> str:
 
 
 def _going(run: Run, spent_s: float, expected: Expected) -> str:
-    progress = run_progress.read(run)
-    if progress is None:
+    where = progress.read(run)
+    if where is None:
         return f"Its kernel starts · {spent_s:.0f} s elapsed."
-    told = f"{progress.cell - 1} of {progress.n_cells} cells done · now: {progress.title}"
+    told = f"{where.cell - 1} of {where.n_cells} cells done · now: {where.title}"
     told += f" · {spent_s:.0f} s elapsed"
     if expected.time_s is None:
         return told + "."

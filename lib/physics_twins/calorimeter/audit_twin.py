@@ -6,6 +6,7 @@ while the last one is compared; what is not needed is cancelled.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.simulate import chunk
+from physics_twins.clusters import results
 from physics_twins.data import datasets
 
 N_TWIN = 1000
@@ -104,8 +106,8 @@ class Showers:
         self._client, self._folder = client, None if folder is None else Path(folder).expanduser()
         if self._folder:
             samples.claim(self._folder, parameters, seed)
-        self._ahead: dict[int, Any] = {}
-        self._requested = 0
+        self._coming: Any = results(None, ())
+        self._next = -1
         self._piece = (-1, xr.Dataset())
         self._bar = tqdm(total=n_showers, unit="shower", disable=not progress)
 
@@ -116,9 +118,7 @@ class Showers:
     def __exit__(self, *_: object) -> None:
         """Cancel what was requested and not taken."""
         self._bar.close()
-        if self._client is not None:
-            self._client.cancel(list(self._ahead.values()))
-        self._ahead.clear()
+        self._coming.close()
 
     def __call__(self, first: int, count: int) -> xr.Dataset:
         """Return showers number `first` and following, in the form of `simulate`."""
@@ -149,19 +149,13 @@ class Showers:
         return made
 
     def _fired(self, first: int, count: int) -> xr.Dataset:
-        if self._client is None:
-            return chunk(self._parameters, self._seed, first, count)
-        self._request(first)
-        future = self._ahead.pop(first)
-        made = future.result()
-        future.release()
-        return made
-
-    def _request(self, first: int) -> None:
-        """Have workers make the piece that begins at `first`, and the next ones."""
-        n_ahead = _PIECES_AHEAD * max(len(self._client.nthreads()), 1)
-        last = min(first + n_ahead * _PIECE_SHOWERS, self._n_showers)
-        for start in range(max(first, self._requested), last, _PIECE_SHOWERS):
-            told = (self._parameters, self._seed, start, min(_PIECE_SHOWERS, self._n_showers - start))
-            self._ahead[start] = self._client.submit(chunk, *told, pure=False)
-            self._requested = start + _PIECE_SHOWERS
+        """Return a piece from workers, who make the next ones meanwhile."""
+        if self._next != first:  # the first, or pieces between were in the folder
+            self._coming.close()
+            told = partial(chunk, self._parameters, self._seed)
+            starts = range(first, self._n_showers, _PIECE_SHOWERS)
+            sizes = (min(_PIECE_SHOWERS, self._n_showers - start) for start in starts)
+            calls = (partial(told, *each) for each in zip(starts, sizes, strict=True))
+            self._coming = results(self._client, calls, ahead=_PIECES_AHEAD)
+        self._next = first + count
+        return next(self._coming)

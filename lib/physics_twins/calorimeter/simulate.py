@@ -8,6 +8,7 @@ bremsstrahlung has been compared with tables, the showers not with those made fr
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from physics_twins.calorimeter.geant4 import beam as beams
 from physics_twins.calorimeter.geant4 import events, voxels
 from physics_twins.calorimeter.geant4.data_folder import full_tables
 from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.clusters import results
 from physics_twins.data import datasets
 
 # Showers that a worker makes at once: long enough to be worth sending, short enough to be stopped.
@@ -72,10 +74,7 @@ def part(
     # Several chunks for each worker, so that none waits long for the last.
     most = count if client is None else -(-count // (4 * max(len(client.nthreads()), 1)))
     chunks = list(_chunks(parameters, first, count, min(most, _CHUNK_SHOWERS)))
-    if client is None:
-        made = (chunk(parameters, seed, *each) for each in chunks)
-    else:
-        made = _on_workers(client, parameters, seed, chunks)
+    made = results(client, [partial(chunk, parameters, seed, *each) for each in chunks])
     found = list(_shown(made, count, progress))
     return xr.concat(
         found, "shower", join="exact", data_vars="minimal", coords="minimal", compat="equals"
@@ -137,19 +136,6 @@ def _chunks(
     size = int(np.clip(_CHUNK_GEV / mean_gev, 1, most))
     end = first + count
     yield from ((start, min(size, end - start)) for start in range(first, end, size))
-
-
-def _on_workers(
-    client: Any, parameters: CalorimeterParameters, seed: int, chunks: list[tuple[int, int]]
-) -> Iterator[xr.Dataset]:
-    """Yield the chunks in order; when the caller stops, what waits is cancelled."""
-    futures = [client.submit(chunk, parameters, seed, *each, pure=False) for each in chunks]
-    try:
-        for future in futures:
-            yield future.result()
-            future.release()
-    finally:
-        client.cancel(futures)
 
 
 def _shown(made: Iterator[xr.Dataset], n_showers: int, progress: bool) -> Iterator[xr.Dataset]:

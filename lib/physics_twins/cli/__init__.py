@@ -94,10 +94,9 @@ def run(
 def rerun(address: _Address, on: _On = None, quiet: _Quiet = False) -> None:
     """Run a run's notebook again with the same parameters, and say whether the numbers are the same."""
     from physics_twins import runs
-    from physics_twins.runs import rerun as reruns
 
     with _stopping():
-        done = reruns.rerun(address, on=on, progress=None if quiet else _progress)
+        done = runs.rerun(address, on=on, progress=None if quiet else _progress)
     _check_complete(done.second)
     _show_result(done.second)
     if done.differing:

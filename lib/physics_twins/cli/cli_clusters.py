@@ -29,21 +29,21 @@ def cluster(
 
 
 def _list() -> None:
-    from physics_twins.clusters import batch_systems
+    from physics_twins import clusters
     from physics_twins.data.quantities import aligned
     from physics_twins.sweeps import places
 
     rows = [("local", places.this_machine())]
-    described = batch_systems.sections()
+    described = clusters.sections()
     for system in clusters.BATCH_SYSTEMS:
-        missing = batch_systems.missing_commands(system)
+        missing = clusters.missing_commands(system)
         commands = f"{', '.join(missing)} not found" if missing else "commands found"
         own = [name for name in described if name.partition("-")[0] == system]
         rows.append(
             (system, f"{commands}; {'described: ' + ', '.join(own) if own else 'not described'}")
         )
     print(aligned(rows))
-    print(f"jobs are described in {batch_systems.DESCRIPTION}; try one: twins cluster NAME")
+    print(f"jobs are described in {clusters.DESCRIPTION}; try one: twins cluster NAME")
 
 
 def _try(where: str, wait_s: float) -> None:
@@ -51,9 +51,7 @@ def _try(where: str, wait_s: float) -> None:
     begun = time.monotonic()
     with clusters.connect(where, jobs=1 if is_batch else None) as client:
         if is_batch:
-            from physics_twins.clusters import batch_jobs
-
-            batch_jobs.wait_for_worker(client.cluster, timeout_s=wait_s, tell=_tell)
+            clusters.wait_for_worker(client.cluster, timeout_s=wait_s, tell=_tell)
         about = client.submit(_about, pure=False).result(timeout=max(wait_s, 1.0))
         print(f"{where}: after {time.monotonic() - begun:.1f} s a worker answers from {about}")
         print(f"dashboard: {client.dashboard_link}")

@@ -60,7 +60,7 @@ def _told(snr: NDArray[np.float64], ideal: NDArray[np.float64]) -> xr.Dataset:
     ratio = {"limit": Estimate.of(1.0)}
     recall = {}
     if len(snr):
-        recall["ours"] = Estimate.of(*map(float, statistics.fraction(found.sum(), len(snr))))
+        recall["ours"] = Estimate.of(*statistics.fraction(found.sum(), len(snr)))
     if found.any():
         value, error = statistics.mean(snr[found] / ideal[found])
         ratio["ours"] = Estimate.of(value, error if np.isfinite(error) else None)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from physics_twins.clusters import results
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.observation_file import ObservationReader
 from physics_twins.pulsar.parameters import SearchParameters
@@ -212,18 +214,13 @@ def _search_all(
     source: ObservationReader | xr.Dataset, blocks: list[Block], search: SearchParameters, client: Any
 ) -> Iterator[BlockResult]:
     """Yield the result of each block in order."""
-    band = _band(source)
-    if client is None:
-        for block in blocks:
-            yield search_block(_read(source, block), band, block, search)
-        return
-    if isinstance(source, ObservationReader):
+    if client is not None and isinstance(source, ObservationReader):
         path = str(source.path.resolve())
-        futures = [client.submit(search_file_block, path, block, search) for block in blocks]
+        calls = (partial(search_file_block, path, block, search) for block in blocks)
     else:
-        futures = [client.submit(search_block, _read(source, b), band, b, search) for b in blocks]
-    for future in futures:
-        yield future.result()
+        band = _band(source)
+        calls = (partial(search_block, _read(source, b), band, b, search) for b in blocks)
+    return results(client, calls)
 
 
 def _check_searchable(source: ObservationReader | xr.Dataset, band: Band) -> None:

@@ -14,9 +14,9 @@ import nbformat
 from papermill import PapermillExecutionError, execute_notebook
 from traitlets.config import Config
 
-from physics_twins.runs import lifecycle, run_progress
-from physics_twins.runs.run_progress import Progress
-from physics_twins.runs import REPORT, Run
+from physics_twins.runs import lifecycle
+from physics_twins.runs.progress import Progress, tidy, write
+from physics_twins.runs.folder import REPORT, Run
 
 
 def execute(
@@ -57,7 +57,7 @@ def execute(
         error = f"{type(failure).__name__}: {failure}"
     finally:
         follower.finish_line()
-        run_progress.tidy(run)
+        tidy(run)
         if status == "complete":
             lifecycle.end(run, status)
         else:
@@ -137,7 +137,7 @@ class _Follower:
         tags = cell.metadata.get("tags", [])
         title = "parameters" if "parameters" in tags else _title(cell.source, self._heading)
         self.cell = f"{self._number} of {self._total} ({title})"
-        run_progress.write(self._run, Progress(self._number, self._total, title))
+        write(self._run, Progress(self._number, self._total, title))
         self._progress(f"cell {self.cell}")
 
     def cell_ends(self, cell: nbformat.NotebookNode, cell_index: int, execute_reply: Any) -> None:

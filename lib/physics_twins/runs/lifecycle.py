@@ -9,7 +9,7 @@ from typing import Any
 
 from physics_twins.data import atomic
 from physics_twins.runs import provenance
-from physics_twins.runs import PARAMETERS, PROVENANCE, Run, RunError, claim, default_root, load, now
+from physics_twins.runs.folder import PARAMETERS, PROVENANCE, Run, RunError, claim, default_root, load, now
 
 # Parameters that say where and how a notebook runs, and not what it computes.
 HOW = ("on", "run_dir")

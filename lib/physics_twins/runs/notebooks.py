@@ -19,7 +19,7 @@ from physics_twins import clusters
 from physics_twins.data import project
 from physics_twins.runs import lifecycle, provenance
 from physics_twins.parameters import Execution, FieldDescription, ParameterError, Parameters, check
-from physics_twins.runs import Run
+from physics_twins.runs.folder import Run
 
 
 class NotebookError(ValueError):

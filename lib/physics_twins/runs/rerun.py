@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from physics_twins import runs
 from physics_twins.data import atomic
 from physics_twins.runs import lifecycle, notebooks
-from physics_twins.runs import Run, RunError
+from physics_twins.runs.folder import PARAMETERS, PROVENANCE, Run, RunError, resolve
+from physics_twins.runs.comparison import compare
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Rerun:
     @property
     def differing(self) -> dict[str, tuple[Any, Any]]:
         """Metrics that are not the same to the last digit, of both runs by name."""
-        metrics = runs.compare(self.first, self.second).metrics
+        metrics = compare(self.first, self.second).metrics
         return {name: pair for name, pair in metrics.items() if pair[0] != pair[1]}
 
 
@@ -47,8 +47,8 @@ def remember(run: Run, notebook: str, values: Mapping[str, Any]) -> None:
     source = notebooks.read(notebook)
     complete = source.check({name: values[name] for name in source.defaults if name in values})
     what = {name: value for name, value in complete.items() if name not in lifecycle.HOW}
-    atomic.write_json(run.folder / runs.PARAMETERS, what)
-    atomic.write_json(run.folder / runs.PROVENANCE, run.provenance | {"notebook": source.name})
+    atomic.write_json(run.folder / PARAMETERS, what)
+    atomic.write_json(run.folder / PROVENANCE, run.provenance | {"notebook": source.name})
 
 
 def rerun(
@@ -64,7 +64,7 @@ def rerun(
     Raises:
         RunError: There is no such run, or it does not know its notebook.
     """
-    first = runs.resolve(address)
+    first = resolve(address)
     name = first.provenance.get("notebook")
     if not name:
         raise RunError(f"{first} does not say which notebook it is of, so it cannot be run again")

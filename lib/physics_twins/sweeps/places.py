@@ -4,10 +4,8 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from physics_twins import runs, sweeps
-from physics_twins.clusters import batch_jobs, batch_systems, local_workers
-from physics_twins.clusters.cluster_names import BATCH_SYSTEMS
-from physics_twins.sweeps import farm_folders
+from physics_twins import clusters, runs, sweeps
+from physics_twins.sweeps import folders
 
 MOST_NAMED = 3
 ANSWER_S = 5.0  # a batch system that takes longer is said not to answer
@@ -49,7 +47,7 @@ class Places:
 
 def look() -> Places:
     """Look at this machine and at every batch system; starts and submits nothing."""
-    found = {system: batch_systems.missing_commands(system) for system in BATCH_SYSTEMS}
+    found = {system: clusters.missing_commands(system) for system in clusters.BATCH_SYSTEMS}
     there = [_batch_system(system) for system, missing in found.items() if not missing]
     absent = [system for system, missing in found.items() if missing]
     rows = [Place("local", this_machine(), _here()), *there]
@@ -62,8 +60,8 @@ def look() -> Places:
 
 def this_machine() -> str:
     """Return how many processes work runs in here, with how much, in words."""
-    n, n_threads, memory = local_workers.sizes()
-    devices = local_workers.gpus()
+    n, n_threads, memory = clusters.sizes()
+    devices = clusters.gpus()
     gpus = f"GPU {', '.join(devices)}" if devices else "no GPU"
     threads = f"{n_threads} thread{'s' * (n_threads > 1)}"
     return f"{n} processes of {threads} and {memory / 1e9:.1f} GB; {gpus}"
@@ -72,7 +70,7 @@ def this_machine() -> str:
 def _here() -> str:
     """Return which runs and sweeps of this project are in progress."""
     running = [run.provenance.get("notebook", str(run)) for run in runs.find(status="running")]
-    running += [f"sweep {sweep}" for sweep in sweeps.find() if farm_folders.is_driven(sweep.folder)]
+    running += [f"sweep {sweep}" for sweep in sweeps.find() if folders.is_driven(sweep.folder)]
     if not running:
         return "nothing; processes start with a run and end with it"
     more = len(running) - MOST_NAMED
@@ -81,14 +79,12 @@ def _here() -> str:
 
 
 def _batch_system(system: str) -> Place:
-    own = [name for name in batch_systems.sections() if name.partition("-")[0] == system]
+    own = [name for name in clusters.sections() if name.partition("-")[0] == system]
     described = f"jobs described as {', '.join(own)}"
-    missing = (
-        f"jobs not described yet: write {batch_systems.DESCRIPTION}, see the book's page on clusters"
-    )
-    listing = batch_jobs.listing(system, ANSWER_S)
+    missing = f"jobs not described yet: write {clusters.DESCRIPTION}, see the book's page on clusters"
+    listing = clusters.listing(system, ANSWER_S)
     if listing is None:
         return Place(system, described if own else missing, "does not answer")
     n = sum(1 for line in listing.splitlines() if line.strip()[:1].isdigit())
-    jobs = f"{n} job{'s' * (n != 1)} of yours in the queue" if n else "no job of yours in the queue"
-    return Place(system, described if own else missing, jobs)
+    queue = f"{n} job{'s' * (n != 1)} of yours in the queue" if n else "no job of yours in the queue"
+    return Place(system, described if own else missing, queue)

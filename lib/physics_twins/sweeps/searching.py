@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins.parameters import ParameterError
-from physics_twins.sweeps import farm_folders, tasks, verdict
+from physics_twins.sweeps import folders, tasks, verdict
 from physics_twins.sweeps.farm import Cell, Farm
 from physics_twins.sweeps.objective import MissingMetricError, ObjectiveError, objective
 from physics_twins.sweeps.records import COMPLETE, FAILED, Record, Records
@@ -64,7 +64,7 @@ class Driver:
         self._ask(farm, parallel)
         n_finished, _ = self._state()
         n_all = max(n_finished, self._plan["trials"])
-        with farm_folders.Progress("tune", "trial", n_all, n_finished, shown=progress) as bar:
+        with folders.Progress("tune", "trial", n_all, n_finished, shown=progress) as bar:
             while farm.is_busy:
                 self._settle(farm.step())
                 self._ask(farm, parallel)

@@ -18,9 +18,9 @@ from physics_twins import clusters
 from physics_twins.data import atomic
 from physics_twins.parameters import Parameters, field
 from physics_twins.runs import PLAN, now, provenance
-from physics_twins.sweeps import farm, farm_folders, tasks
+from physics_twins.sweeps import farm, folders, tasks
 from physics_twins.sweeps.farm import Cell
-from physics_twins.sweeps.farm_folders import FolderError
+from physics_twins.sweeps.folders import FolderError
 from physics_twins.sweeps.records import COMPLETE, FAILED, Record, Records
 from physics_twins.sweeps.worker import CELLS
 
@@ -73,7 +73,7 @@ class Sweep:
     @property
     def status(self) -> str:
         """One of running, complete, failed, unfinished."""
-        if farm_folders.is_driven(self.folder):
+        if folders.is_driven(self.folder):
             return "running"
         counts = self.counts
         return "unfinished" if counts["waiting"] else "failed" if counts[FAILED] else "complete"
@@ -89,7 +89,7 @@ class Sweep:
     @property
     def report(self) -> Path | None:
         """The report's page, None where there is none."""
-        return farm_folders.report_of(self.folder)
+        return folders.report_of(self.folder)
 
     @property
     def sha256(self) -> str | None:
@@ -110,7 +110,7 @@ class Sweep:
 
     def __str__(self) -> str:
         """Return the folder, from the current one where it lies below."""
-        return farm_folders.shown(self.folder)
+        return folders.shown(self.folder)
 
     def _repr_html_(self) -> str:
         import html
@@ -161,10 +161,10 @@ def run(
     task = tasks.find(what)
     plan, cells = _planned(task, points, dict(fixed or {}))
     what_is_asked = {name: plan[name] for name in ("task", "points", "fixed")}
-    default = farm_folders.default("sweeps", plan["task"], what_is_asked)
+    default = folders.default("sweeps", plan["task"], what_is_asked)
     folder = Path(out).expanduser().resolve() if out else default
     _check_occupant(folder, task)
-    with farm_folders.driving(folder, SweepError):
+    with folders.driving(folder, SweepError):
         computed = _catch_up(task, cells, folder, plan, on, client, retry_failed, progress)
         sweep = Sweep(folder, computed)
         _combine_if_new(sweep)
@@ -196,7 +196,7 @@ def load(folder: str | Path) -> Sweep:
 
 def find(root: Path | None = None) -> list[Sweep]:
     """Return the sweeps below `root`, by default the folder of all runs, oldest first."""
-    return [Sweep(folder) for folder in farm_folders.find(root, "points")]
+    return [Sweep(folder) for folder in folders.find(root, "points")]
 
 
 def resolve(address: str, root: Path | None = None) -> Sweep:
@@ -205,7 +205,7 @@ def resolve(address: str, root: Path | None = None) -> Sweep:
     Raises:
         SweepError: No sweep or more than one fits.
     """
-    fitting = farm_folders.named(address, root, "points")
+    fitting = folders.named(address, root, "points")
     if len(fitting) != 1:
         raise SweepError(f"{address!r} fits {len(fitting)} sweeps; `twins sweeps` lists them")
     return load(fitting[0])
@@ -246,7 +246,7 @@ def _check_occupant(folder: Path, task: tasks.Task) -> None:
         if found != task.name:
             raise SweepError(f"{folder} holds a sweep of {found}: give another folder for {task.name}")
     elif folder.exists() and (
-        not folder.is_dir() or {p.name for p in folder.iterdir()} - {farm_folders.LOCK}
+        not folder.is_dir() or {p.name for p in folder.iterdir()} - {folders.LOCK}
     ):
         raise SweepError(f"{folder} holds other files: give another folder")
 
@@ -262,7 +262,7 @@ def _catch_up(
     progress: bool,
 ) -> int:
     """Compute what is missing; return how many cells that were."""
-    farm_folders.write_plan(folder, plan)
+    folders.write_plan(folder, plan)
     known = Records(folder)
     records = {c.key: known.by_key[c.key] for c in cells if c.key in known.by_key}
     known.forget([key for key, record in records.items() if not _is_there(folder, record)])
@@ -281,7 +281,7 @@ def _follow(
 ) -> None:
     """Compute cells under a progress bar."""
     n_failed, n_done = 0, n_all - len(todo)
-    with farm_folders.Progress("sweep", "cell", n_all, n_done, shown=progress) as bar:
+    with folders.Progress("sweep", "cell", n_all, n_done, shown=progress) as bar:
         for records in farm.compute(task, todo, folder, client):
             n_failed += sum(record["status"] == FAILED for record in records)
             bar.step(len(records), client, {"failed": n_failed})

@@ -15,8 +15,8 @@ from physics_twins import clusters
 from physics_twins.data import atomic
 from physics_twins.parameters import Parameters, field
 from physics_twins.runs import PLAN, now, provenance
-from physics_twins.sweeps import farm_folders, search_space, tasks, trials, verdict
-from physics_twins.sweeps.farm_folders import FolderError
+from physics_twins.sweeps import folders, search_space, tasks, trials, verdict
+from physics_twins.sweeps.folders import FolderError
 from physics_twins.sweeps.records import COMPLETE, FAILED, Records
 from physics_twins.sweeps.search_space import SearchSpace
 from physics_twins.sweeps.searching import Driver
@@ -72,7 +72,7 @@ class Study:
     @property
     def status(self) -> str:
         """One of running, complete, unfinished."""
-        if farm_folders.is_driven(self.folder):
+        if folders.is_driven(self.folder):
             return "running"
         return "unfinished" if self.counts[WAITING] else "complete"
 
@@ -85,7 +85,7 @@ class Study:
     @property
     def report(self) -> Path | None:
         """The report's page, None where there is none."""
-        return farm_folders.report_of(self.folder)
+        return folders.report_of(self.folder)
 
     def importances(self) -> dict[str, float]:
         """Return how much each parameter matters; see `trials.importances`."""
@@ -99,7 +99,7 @@ class Study:
 
     def __str__(self) -> str:
         """Return the folder, from the current one where it lies below."""
-        return farm_folders.shown(self.folder)
+        return folders.shown(self.folder)
 
     def _repr_html_(self) -> str:
         import html
@@ -168,11 +168,11 @@ def run(
     plan |= {"seed": seed, "trials": n_trials, "confirm": confirm, "used_seed": used, "seeds": fresh}
     plan["baseline"] = search_space.baseline(task, plan["fixed"], space)
     asked = {name: plan[name] for name in _ASKED}
-    default = farm_folders.default("studies", task.name, asked)
+    default = folders.default("studies", task.name, asked)
     folder = Path(out).expanduser().resolve() if out else default
-    with farm_folders.driving(folder, StudyError):
+    with folders.driving(folder, StudyError):
         _check_same(folder, asked)
-        farm_folders.write_plan(folder, plan)
+        folders.write_plan(folder, plan)
         with ExitStack() as stack:
             driver = Driver(task, space, plan, folder)
             if driver.has_work():
@@ -213,7 +213,7 @@ def load(folder: str | Path) -> Study:
 
 def find(root: Path | None = None) -> list[Study]:
     """Return the studies below `root`, by default the folder of all runs, oldest first."""
-    return [Study(folder) for folder in farm_folders.find(root, "metric")]
+    return [Study(folder) for folder in folders.find(root, "metric")]
 
 
 def resolve(address: str, root: Path | None = None) -> Study:
@@ -222,7 +222,7 @@ def resolve(address: str, root: Path | None = None) -> Study:
     Raises:
         StudyError: No study or more than one fits.
     """
-    fitting = farm_folders.named(address, root, "metric")
+    fitting = folders.named(address, root, "metric")
     if len(fitting) != 1:
         raise StudyError(f"{address!r} fits {len(fitting)} studies; `twins studies` lists them")
     return load(fitting[0])

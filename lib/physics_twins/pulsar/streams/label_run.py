@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from physics_twins import __version__
+from physics_twins.clusters import results
 from physics_twins.pulsar.classifying.frame_labels import Classifier
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.formats.spectra import Spectra
@@ -148,16 +149,9 @@ class LabelRun:
                 yield label_block(self._stream, block, self._front_end, self._classifier)
             return
         path, parameters = str(self._stream.path.resolve()), self._front_end.parameters
-        n_ahead = BLOCKS_AHEAD * max(1, len(client.scheduler_info()["workers"]))
-        under_way: deque[Any] = deque()
-        for block in blocks:
-            if len(under_way) >= n_ahead:
-                yield under_way.popleft().result()
-            under_way.append(
-                client.submit(label_file_block, path, block, parameters, self._classifier, pure=False)
-            )
-        while under_way:
-            yield under_way.popleft().result()
+        told = parameters, self._classifier
+        calls = (partial(label_file_block, path, block, *told) for block in blocks)
+        yield from results(client, calls, ahead=BLOCKS_AHEAD)
 
     def _take(self, block: LabelledBlock) -> None:
         rule = self._rule
