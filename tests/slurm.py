@@ -24,6 +24,9 @@ from unittest import mock
 
 import psutil
 
+# Workers import what tests send them by its name.
+_TESTS = (str(Path(__file__).parent), str(Path(__file__).with_suffix("")))
+
 INSTALL = "apt-get install --no-install-recommends slurm-wlm munge"
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
@@ -221,7 +224,7 @@ class PrivateSlurm:
             "SLURM_CONF": str(self.folder / "slurm.conf"),
             "DASK_CONFIG": str(self.folder / "dask"),
             # Jobs find the tests' modules; a worker that cannot import its task's module breaks down.
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *_python_path()]),
+            "PYTHONPATH": os.pathsep.join([*_TESTS, *_python_path()]),
         }
 
     def _munge_files(self) -> list[str]:

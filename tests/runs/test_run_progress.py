@@ -36,10 +36,10 @@ def finished(duration_s, **changes):
 
 
 def test_progress_is_read_as_it_was_written_and_gone_once_it_is_tidied():
-    run, progress = begin(), Progress(2, 4, "Swing")
+    run, there = begin(), Progress(2, 4, "Swing")
     assert progress.read(run) is None
-    progress.write(run, progress)
-    assert progress.read(run) == progress
+    progress.write(run, there)
+    assert progress.read(run) == there
     progress.tidy(run)
     assert progress.read(run) is None
 

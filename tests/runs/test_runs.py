@@ -120,8 +120,8 @@ def test_runs_that_begin_at_once_never_share_a_folder():
 
 
 def test_processes_that_claim_one_folder_at_once_leave_one_winner(tmp_path):
-    code = "import sys; from physics_twins import runs; from pathlib import Path; sys.stdin.read(1);"
-    code += f"print(runs.claim(Path({str(tmp_path / 'one')!r})))"
+    code = "import sys; from physics_twins.runs import folder; from pathlib import Path; sys.stdin.read(1);"
+    code += f"print(folder.claim(Path({str(tmp_path / 'one')!r})))"
     pipe = subprocess.PIPE
     rivals = [
         subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from physics_twins import runs
-from physics_twins.clusters import batch, jobs
+from physics_twins import clusters, runs
+from physics_twins.clusters import batch
+from physics_twins.data import atomic
 from physics_twins.sweeps import places
 from physics_twins.sweeps.places import Place, Places
 
@@ -16,7 +17,7 @@ def no_runs(tmp_path, monkeypatch):
 def only(monkeypatch, *systems):
     """Let this machine have the commands of these batch systems alone."""
     monkeypatch.setattr(
-        batch, "missing_commands", lambda system: [] if system in systems else ["submit"]
+        clusters, "missing_commands", lambda system: [] if system in systems else ["submit"]
     )
 
 
@@ -32,7 +33,7 @@ def test_a_run_in_progress_is_named(monkeypatch, tmp_path):
     only(monkeypatch)
     run = runs.open_run(tmp_path / "one")
     record = run.provenance | {"status": "running", "notebook": "pulsar/4_infer"}
-    runs.atomic.write_json(run.folder / runs.PROVENANCE, record)
+    atomic.write_json(run.folder / runs.PROVENANCE, record)
     assert places.look().rows[0].now == "1 in progress: pulsar/4_infer"
 
 
@@ -47,15 +48,15 @@ def test_a_run_in_progress_is_named(monkeypatch, tmp_path):
 )
 def test_a_batch_system_says_what_waits_there_or_that_it_does_not_answer(monkeypatch, listing, now):
     only(monkeypatch, "slurm")
-    monkeypatch.setattr(batch, "sections", lambda: ["slurm", "slurm-gpu"])
-    monkeypatch.setattr(jobs, "listing", lambda system, timeout_s: listing)
+    monkeypatch.setattr(clusters, "sections", lambda: ["slurm", "slurm-gpu"])
+    monkeypatch.setattr(clusters, "listing", lambda system, timeout_s: listing)
     assert places.look().rows[1] == Place("slurm", "jobs described as slurm, slurm-gpu", now)
 
 
 def test_jobs_that_nobody_described_say_where_to(monkeypatch):
     only(monkeypatch, "slurm")
-    monkeypatch.setattr(batch, "sections", list)
-    monkeypatch.setattr(jobs, "listing", lambda system, timeout_s: "")
+    monkeypatch.setattr(clusters, "sections", list)
+    monkeypatch.setattr(clusters, "listing", lambda system, timeout_s: "")
     assert batch.DESCRIPTION in places.look().rows[1].has
 
 

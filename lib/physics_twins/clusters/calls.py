@@ -8,8 +8,6 @@ from typing import Any
 
 HEARTBEAT_S = 0.1  # so often a caller may say that it has lost interest
 NO_WORKER_S = 20.0
-# As of distributed 2025.4, `scheduler_info` tells of five workers unless it is asked for all.
-_ALL = -1
 Call = Callable[[], Any]
 
 
@@ -40,13 +38,12 @@ def results(client: Any, calls: Iterable[Call], *, ahead: int | None = None) -> 
         with _in_words("start the cluster again"):
             for call in calls:
                 if ahead is not None and len(under_way) >= ahead * max(1, _n_workers(client)):
-                    yield _taken(under_way)
+                    yield _taken(client, under_way)
                 under_way.append(client.submit(call, pure=False))
             while under_way:
-                yield _taken(under_way)
+                yield _taken(client, under_way)
     finally:
-        for future in under_way:
-            future.cancel()
+        _cancel(client, list(under_way))
 
 
 def as_they_come(
@@ -78,19 +75,29 @@ def as_they_come(
         with _in_words(advice):
             yield from _finished(client, futures, no_worker_s, advice)
     finally:
-        for future in futures:
-            future.cancel()
+        _cancel(client, futures)
 
 
-def _taken(under_way: deque[Any]) -> Any:
+def _taken(client: Any, under_way: deque[Any]) -> Any:
+    if not _is_there(client):
+        raise WorkerError("the cluster was closed: start the cluster again")
     future = under_way[0]
     found = future.result()
     under_way.popleft().release()
     return found
 
 
+def _cancel(client: Any, futures: list[Any]) -> None:
+    if futures and _is_there(client):  # else all are cancelled
+        client.cancel(futures)
+
+
+def _is_there(client: Any) -> bool:
+    return getattr(client, "status", "running") not in ("closing", "closed")
+
+
 def _n_workers(client: Any) -> int:
-    return len(client.scheduler_info(n_workers=_ALL)["workers"])
+    return len(client.nthreads())  # `scheduler_info` tells of five workers at most
 
 
 def _finished(client: Any, futures: list[Any], no_worker_s: float, advice: str) -> Iterator[Any]:

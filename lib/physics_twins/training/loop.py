@@ -140,7 +140,7 @@ def submit(
     from dask.tokenize import tokenize
 
     if gpu is None:
-        workers = client.scheduler_info()["workers"].values()
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
         gpu = any("GPU" in worker["resources"] for worker in workers)
     key = f"{function.__name__}-{tokenize(function, arguments, options)}"
     resources = {"GPU": 1} if gpu else None
