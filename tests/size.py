@@ -52,13 +52,21 @@ def n_floors(sources: Sources) -> int:
 
 
 def public_names(sources: Sources) -> dict[str, set[str]]:
-    """Return what each shared package offers: the names of its face, or of all its modules."""
+    """Return what each shared package offers: the names of its face, or of all its modules.
+
+    Of a module that a face hands on whole, all names count.
+    """
     offered: dict[str, set[str]] = {}
     for module in filter(_is_shared, sources.trees):
         package = module.split(".")[1] if "." in module else ""
-        face = sources.trees[f"{LIBRARY}.{package}" if package else module]
-        if _is_face(face):
-            offered[package] = set(_re_exported(face))
+        path = f"{LIBRARY}.{package}" if package else module
+        if handed_on := sources.faces.get(path):
+            for name, what in handed_on.items():
+                inside = sources.trees.get(what)
+                whole = {f"{name}.{each}" for each in _defined(inside)} if inside else {name}
+                offered.setdefault(package, set()).update(whole)
+        elif _is_face(sources.trees[path]):
+            offered[package] = set(_re_exported(sources.trees[path]))
         else:
             offered.setdefault(package, set()).update(_defined(sources.trees[module]))
     return offered

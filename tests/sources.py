@@ -13,13 +13,19 @@ TWINS = ("pulsar", "virgo", "calorimeter", "lattice")
 class Sources:
     """The project's modules as texts by dotted name, and what each of them imports."""
 
-    def __init__(self, texts: dict[str, str]):
+    def __init__(self, texts: dict[str, str], stubs: dict[str, str] | None = None):
         self.trees = {name: ast.parse(text) for name, text in texts.items()}
+        # What a package's face hands on: the dotted name that each of its names stands for.
+        self.faces = {name: dict(_handed_on(name, text)) for name, text in (stubs or {}).items()}
 
     @classmethod
     def of_project(cls) -> "Sources":
         folders = (ROOT / "lib" / LIBRARY, ROOT / "widgets" / PANELS)
-        return cls({_name(path): path.read_text() for top in folders for path in top.rglob("*.py")})
+        texts, stubs = (
+            {_name(path): path.read_text() for top in folders for path in top.rglob(pattern)}
+            for pattern in ("*.py", "__init__.pyi")
+        )
+        return cls(texts, stubs)
 
     def imports(self, module: str, *, for_types: bool = True, in_functions: bool = True) -> set[str]:
         """Modules that `module` imports; of those outside the project, the dotted name as written.
@@ -44,13 +50,23 @@ class Sources:
 
     def _resolve(self, name: str) -> str:
         """The module of a dotted name whose last part may be a module or something inside one."""
-        parent = name.rpartition(".")[0]
+        parent, _, last = name.rpartition(".")
+        if (handed_on := self.faces.get(parent, {}).get(last, name)) != name:
+            return self._resolve(handed_on)
         return parent if parent in self.trees and name not in self.trees else name
 
 
 def _name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts[1:]
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _handed_on(package: str, stub: str) -> Iterator[tuple[str, str]]:
+    for node in ast.parse(stub).body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                where = f"{package}.{node.module}" if node.module else package
+                yield alias.asname or alias.name, f"{where}.{alias.name}"
 
 
 def _parents(module: str) -> list[str]:

@@ -147,8 +147,8 @@ def test_what_is_wrong_is_refused_in_one_line_with_status_2(process, arguments, 
 def test_listing_and_verifying_import_nothing_slow():
     save()
     code = (
-        "import sys; from physics_twins.cli import cli_models;"
-        "cli_models.verify_models('classifier/1');"
+        "import sys; from physics_twins.cli import models;"
+        "models.verify_models('classifier/1');"
         f"print(sorted(set(sys.modules) & set({SLOW_IMPORTS!r})))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,6 +13,7 @@ from small_notebooks import write_project
 from sources import TESTS
 
 from physics_twins import cli, clusters
+from physics_twins.cli import command
 from physics_twins.sweeps import tasks
 
 SLOW_IMPORTS = ("papermill", "nbformat", "xarray", "numpy", "dask", "distributed", "torch", "scipy")
@@ -41,7 +42,7 @@ def twins(monkeypatch, capsys):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["twins", *map(str, arguments)])
-        monkeypatch.setattr(cli, "_skip_slow_grammar", lambda: None)
+        monkeypatch.setattr(command, "_skip_slow_grammar", lambda: None)
         before = signal.getsignal(signal.SIGTERM)
         status = 0
         try:

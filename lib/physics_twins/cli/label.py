@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from physics_twins.cli import cli_options
+from physics_twins.cli import parse
 
 CANCELLED = 130
 # By its name: a shared module imports no twin.
@@ -41,7 +41,7 @@ def label(
     quiet: _Quiet = False,
 ) -> None:
     """Label every frame of FILE, keep the pieces with pulses, log why; what was stopped goes on."""
-    values = cli_options.pairs("-p", settings or [])
+    values = parse.pairs("-p", settings or [])
     if keep is not None:
         values["keep_probability"] = str(keep)
     if not source.exists():

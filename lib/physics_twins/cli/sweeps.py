@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physics_twins.cli import cli_options, reports
+from physics_twins.cli import parse, reports
 
 if TYPE_CHECKING:
     from physics_twins.parameters import FieldDescription
@@ -86,7 +86,7 @@ def sweep(
             task, fixed, points = tasks.find(known["task"]), known["fixed"], known["points"]
         else:
             task = tasks.find(what)
-            fixed = cli_options.pairs("-p", settings or [], may_be_empty=True)
+            fixed = parse.pairs("-p", settings or [], may_be_empty=True)
             points = _points(task.fields, fixed, grid or [], listed, sobol, ranges or [], seeds)
         if plan:
             _show_plan([{**fixed, **point} for point in points], task)
@@ -150,21 +150,21 @@ def _points(
         raise ValueError("--sobol N and --range NAME=LOW:HIGH belong together")
     if listed and sobol:
         raise ValueError("give --list or --sobol, not both")
-    given_axes, given_ranges = cli_options.pairs("--grid", grid), cli_options.pairs("--range", ranges)
+    given_axes, given_ranges = parse.pairs("--grid", grid), parse.pairs("--range", ranges)
     for name in (*given_axes, *given_ranges):
-        cli_options.known(name, fields)
+        parse.known(name, fields)
     base: list[Point] = points.read_points(listed) if listed else [{}]
     if sobol:
-        boxes = {name: cli_options.box(name, text) for name, text in given_ranges.items()}
+        boxes = {name: parse.box(name, text) for name, text in given_ranges.items()}
         factors = [name for name in boxes if fields[name].logarithmic]
         whole = [name for name in boxes if fields[name].kind is int]
         base = points.sobol(boxes, sobol, seed=1, logarithmic=factors, whole=whole)
     axes = {name: _axis(fields[name], text) for name, text in given_axes.items()}
     varied = {name for point in base for name in point}
-    cli_options.check_once([*fixed, *varied, *axes, *(["seed"] if seeds else [])])
+    parse.check_once([*fixed, *varied, *axes, *(["seed"] if seeds else [])])
     combined = [{**first, **point} for first in base for point in points.grid(axes)]
     if seeds:
-        cli_options.known("seed", fields)
+        parse.known("seed", fields)
         combined = points.with_seeds(combined, _seeds(seeds))
     if combined == [{}]:
         raise ValueError("nothing is varied: give --grid, --list, --sobol or --seeds")

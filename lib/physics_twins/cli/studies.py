@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physics_twins.cli import cli_options, reports
+from physics_twins.cli import parse, reports
 
 if TYPE_CHECKING:
     from physics_twins.sweeps.trials import Trial
@@ -75,15 +75,15 @@ def tune(
             return
         if metric is None:
             raise ValueError("--metric is missing: name the result that is to be lowest or highest")
-        given_ranges = cli_options.pairs("--range", ranges or [])
-        given_choices = cli_options.pairs("--choices", choices or [])
+        given_ranges = parse.pairs("--range", ranges or [])
+        given_choices = parse.pairs("--choices", choices or [])
         found = tuning.run(
             what,
             metric=metric,
             maximise=maximise,
-            ranges={name: cli_options.box(name, text) for name, text in given_ranges.items()},
+            ranges={name: parse.box(name, text) for name, text in given_ranges.items()},
             choices={name: text.split(",") for name, text in given_choices.items()},
-            fixed=cli_options.pairs("-p", settings or []),
+            fixed=parse.pairs("-p", settings or []),
             n_trials=trials or DEFAULT_TRIALS,
             sampler=sampler,
             seed=seed,

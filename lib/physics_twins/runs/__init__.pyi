@@ -1,0 +1,34 @@
+"""A run's folder and its notebook; modules are for panels, sweeps and the command."""
+
+from . import background as background
+from . import installation as installation
+from . import notebooks as notebooks
+from . import progress as progress
+from . import provenance as provenance
+from .background import BackgroundRun as BackgroundRun
+from .comparison import Comparison as Comparison
+from .comparison import compare as compare
+from .folder import METRICS as METRICS
+from .folder import PARAMETERS as PARAMETERS
+from .folder import PLAN as PLAN
+from .folder import PROVENANCE as PROVENANCE
+from .folder import REPORT as REPORT
+from .folder import WORKERS as WORKERS
+from .folder import Run as Run
+from .folder import RunError as RunError
+from .folder import default_root as default_root
+from .folder import find as find
+from .folder import load as load
+from .folder import now as now
+from .folder import open_run as open_run
+from .folder import resolve as resolve
+from .interruption import Interruption as Interruption
+from .lifecycle import HOW as HOW
+from .lifecycle import identity as identity
+from .notebooks import Notebook as Notebook
+from .notebooks import NotebookError as NotebookError
+from .progress import Expected as Expected
+from .progress import Progress as Progress
+from .rerun import Rerun as Rerun
+from .rerun import remember as remember
+from .rerun import rerun as rerun
