@@ -259,6 +259,7 @@ def test(extra):
         "ruff check": [BIN / "ruff", "check", "."],
         "ruff format": [BIN / "ruff", "format", "--check", "."],
         "basedpyright": [BIN / "basedpyright"],
+        "import-linter": [BIN / "lint-imports"],
         "stripped notebooks": [BIN / "nbstripout", "--verify", "--keep-id", *sorted(notebooks)],
     }
     failed = [name for name, command in checks.items() if titled(name, command)]

@@ -12,7 +12,7 @@ from sources import ROOT
 from physics_twins.parameters import Execution, ParameterError, Parameters, check, field
 
 NOTEBOOKS = ROOT / "notebooks"
-LINES_A_CELL, LINES_IN_ALL = 12, 60
+LINES_A_CELL, LINES_IN_ALL, IMPORTS_IN_ALL = 12, 60, 6
 
 
 def broken_rules(notebook: dict[str, Any]) -> list[str]:
@@ -29,9 +29,22 @@ def broken_rules(notebook: dict[str, Any]) -> list[str]:
         "a function or class is defined": any(_defines(_text(cell)) for cell in code),
         f"a cell has more than {LINES_A_CELL} lines": max(lengths, default=0) > LINES_A_CELL,
         f"there are more than {LINES_IN_ALL} lines": sum(lengths) > LINES_IN_ALL,
+        f"there are more than {IMPORTS_IN_ALL} lines of imports": len(_imports(code)) > IMPORTS_IN_ALL,
+        "an import goes past a face": any(map(_is_behind_a_face, _imports(code))),
         "outputs are stored": any(c.get("outputs") or c.get("execution_count") for c in code),
     }
     return [rule for rule, is_broken in found.items() if is_broken] + _broken_parameters(notebook)
+
+
+def _imports(code: list[dict[str, Any]]) -> list[ast.Import | ast.ImportFrom]:
+    nodes = (node for cell in code for node in ast.walk(ast.parse(_text(cell))))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def _is_behind_a_face(node: ast.Import | ast.ImportFrom) -> bool:
+    """Return whether an import is of a module inside a package of the library."""
+    names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+    return any(name.startswith("physics_twins.") for name in names)
 
 
 def _broken_parameters(notebook: dict[str, Any]) -> list[str]:
@@ -130,6 +143,9 @@ def test_a_good_notebook_breaks_no_rule():
         ({"code": ["if True:\n    class A: ..."]}, "a function or class is defined"),
         ({"code": ["x = 1\n" * 13]}, "a cell has more than 12 lines"),
         ({"code": ["x = 1\n" * 12] * 5}, "there are more than 60 lines"),
+        ({"code": ["import os\n" * 7]}, "there are more than 6 lines of imports"),
+        ({"code": ["from physics_twins.pulsar.infer import infer"]}, "an import goes past a face"),
+        ({"code": ["import physics_twins.pulsar"]}, "an import goes past a face"),
         ({"stored": {"outputs": [{"output_type": "stream"}]}}, "outputs are stored"),
         ({"stored": {"execution_count": 1}}, "outputs are stored"),
         ({"names": []}, "metadata physics_twins.parameters names no models"),

@@ -120,11 +120,11 @@ def test_a_run_that_never_began_says_why(monkeypatch):
 
 
 def test_workers_are_written_into_the_file_that_a_run_names_and_nowhere_else(project, monkeypatch):
-    monkeypatch.delenv(workers.FILE, raising=False)
+    monkeypatch.delenv(workers.WORKERS_FILE, raising=False)
     before = set(project.rglob("*"))
     clusters.connect("threads").close()
     assert set(project.rglob("*")) == before
-    monkeypatch.setenv(workers.FILE, "")  # put back afterwards
+    monkeypatch.setenv(workers.WORKERS_FILE, "")  # put back afterwards
     run = runs.open_run(begin().folder)
     with clusters.connect("threads") as client:
         view = _view(run, lambda view: bool(view.workers))

@@ -32,7 +32,7 @@ def cells_of(task, points):
 
 def farm(function, points, folder, client):
     """Compute every point; return the records as they were yielded."""
-    task = tasks.find(function)
+    task = tasks.find_task(function)
     yielded = farms.compute(task, cells_of(task, points), folder, client)
     return [record for found in yielded for record in found]
 
@@ -129,7 +129,7 @@ def test_a_folder_that_workers_do_not_see_stops_the_farm_and_fails_no_cell(clien
 
 
 def test_a_worker_with_other_code_stops_the_farm_and_fails_no_cell(client, tmp_path, monkeypatch):
-    older = replace(tasks.find(sweep_cells.square), sha256="of an older version")
+    older = replace(tasks.find_task(sweep_cells.square), sha256="of an older version")
     monkeypatch.setattr(worker, "_task", lambda name: older)
     with pytest.raises(FarmError, match="runs other code than was asked for: restart its workers"):
         farm(sweep_cells.square, [{"x": 1.0}, {"x": 2.0}], tmp_path, client)
@@ -159,7 +159,7 @@ def test_a_module_that_changed_since_it_was_imported_is_refused(client, tmp_path
 
 def test_leaving_early_cancels_what_has_not_begun(client, tmp_path):
     log = tmp_path / "log"
-    task = tasks.find(sweep_cells.logged)
+    task = tasks.find_task(sweep_cells.logged)
     points = [{"x": x, "log": str(log), "pause_s": 0.1} for x in range(100)]
     iteration = farms.compute(task, cells_of(task, points), tmp_path, client)
     while not next(iteration):
@@ -184,7 +184,7 @@ def test_a_cell_that_is_broken_off_with_its_worker_is_computed_again(client, tmp
 
 
 def test_a_batch_whose_worker_died_after_leaving_its_records_is_not_computed_again(tmp_path):
-    task = tasks.find(sweep_cells.logged)
+    task = tasks.find_task(sweep_cells.logged)
     (tmp_path / "cells").mkdir()
     log = tmp_path / "log"
     cells = cells_of(task, [{"x": x, "log": str(log), "pause_s": 0.0} for x in (1, 2)])
@@ -196,7 +196,7 @@ def test_a_batch_whose_worker_died_after_leaving_its_records_is_not_computed_aga
 
 def test_a_cell_that_an_earlier_drivers_worker_completes_is_not_sent_out_again(client, tmp_path):
     log = tmp_path / "log"
-    task = tasks.find(sweep_cells.logged)
+    task = tasks.find_task(sweep_cells.logged)
     cells = cells_of(task, [{"x": x, "log": str(log), "pause_s": 0.1} for x in range(12)])
     iteration = farms.compute(task, cells, tmp_path, client)
     next(iteration)
@@ -211,7 +211,7 @@ def test_a_cell_that_an_earlier_drivers_worker_completes_is_not_sent_out_again(c
 def test_a_cell_that_waits_at_a_worker_is_not_begun_when_its_record_came(client, tmp_path):
     log, block = tmp_path / "log", tmp_path / "block"
     block.touch()
-    task = tasks.find(sweep_cells.logged)
+    task = tasks.find_task(sweep_cells.logged)
     shared = {"log": str(log), "pause_s": 0.0, "block": str(block)}
     cells = cells_of(task, [{"x": x, **shared} for x in (4, 5, 6, 7)])
     iteration = farms.compute(task, cells, tmp_path, client)
@@ -229,7 +229,7 @@ def test_a_cell_that_waits_at_a_worker_is_not_begun_when_its_record_came(client,
 def test_a_cancelled_batch_is_sent_out_again(client, tmp_path):
     log, block = tmp_path / "log", tmp_path / "block"
     block.touch()
-    task = tasks.find(sweep_cells.logged)
+    task = tasks.find_task(sweep_cells.logged)
     shared = {"log": str(log), "pause_s": 0.0, "block": str(block)}
     cells = cells_of(task, [{"x": x, **shared} for x in (4, 5, 6, 7)])
     iteration = farms.compute(task, cells, tmp_path, client)
@@ -268,7 +268,7 @@ def test_a_scheduler_that_dies_ends_the_farm_with_one_sentence(tmp_path, monkeyp
     )
     assert owner.stdout is not None
     with owner.stdout, clusters.connect(owner.stdout.readline().strip()) as client:
-        task = tasks.find(sweep_cells.logged)
+        task = tasks.find_task(sweep_cells.logged)
         points = [{"x": x, "log": str(tmp_path / "log"), "pause_s": 0.2} for x in range(50)]
         iteration = farms.compute(task, cells_of(task, points), tmp_path, client)
         while not next(iteration):

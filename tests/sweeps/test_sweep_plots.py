@@ -11,7 +11,7 @@ from bokeh.model import Model
 from bokeh.models import GlyphRenderer, Legend, LinearAxis, LogAxis, Title, Whisker
 
 from physics_twins.data.quantities import Estimate
-from physics_twins.sweeps import report_tables, study_plots, sweep_plots, sweep_table, trial_table
+from physics_twins.sweeps import SweepTable, plots, study_plots, table_of, tables, trial_table
 from physics_twins.sweeps.combining import combine
 from physics_twins.sweeps.points import grid, sobol, with_seeds
 from physics_twins.sweeps.trials import Trial
@@ -48,10 +48,10 @@ def records(*metrics, **facts) -> list[dict[str, Any]]:
     return [usual | facts | {"result": {"metrics": each}} for each in metrics]
 
 
-def swept(points, *metrics, tmp_path=None) -> sweep_table.SweepTable:
+def swept(points, *metrics, tmp_path=None) -> SweepTable:
     """The table of a sweep whose cells had these metrics."""
     units = {"energy_gev": "GeV", "place_m": "m"}
-    return sweep_table.of(combine(points, records(*metrics), tmp_path, units=units))
+    return table_of(combine(points, records(*metrics), tmp_path, units=units))
 
 
 # The table behind the figures.
@@ -83,7 +83,7 @@ def test_a_metric_that_is_the_same_everywhere_is_told_and_not_drawn():
     points = grid({"place_m": [1.0, 2.0]})
     table = swept(points, {"depth": 1.0, "count": 3}, {"depth": 2.0, "count": 3})
     assert table.constant == {"count": 3.0}
-    (figure,) = sweep_plots.metrics(table)
+    (figure,) = plots.metrics(table)
     assert "depth against place_m" in titles(drawn(figure))
 
 
@@ -93,7 +93,7 @@ def test_a_metric_that_is_the_same_everywhere_is_told_and_not_drawn():
 def test_a_grid_is_drawn_as_one_curve_for_each_value_of_the_other_axis():
     points = with_seeds(grid({"place_m": [1.0, 2.0, 3.0], "energy_gev": [5.0, 50.0]}), [1, 2])
     metrics = ({"depth": p["place_m"] * p["energy_gev"] + p["seed"]} for p in points)
-    (figure,) = sweep_plots.metrics(swept(points, *metrics))
+    (figure,) = plots.metrics(swept(points, *metrics))
     model = drawn(figure)
     assert legend_labels(model) == {"single seeds", "energy_gev 5", "energy_gev 50"}
     assert axis_labels(model) == {"place (m)", "depth"}
@@ -105,10 +105,10 @@ def test_a_grid_is_drawn_as_one_curve_for_each_value_of_the_other_axis():
 
 def test_values_spread_in_factors_get_an_axis_in_factors():
     points = grid({"energy_gev": [0.1, 1.0, 10.0, 100.0]})
-    (figure,) = sweep_plots.metrics(swept(points, *({"depth": n} for n in range(4))))
+    (figure,) = plots.metrics(swept(points, *({"depth": n} for n in range(4))))
     assert parts_of(drawn(figure), LogAxis)
     points = grid({"energy_gev": [1.0, 34.0, 67.0, 100.0]})
-    (figure,) = sweep_plots.metrics(swept(points, *({"depth": n} for n in range(4))))
+    (figure,) = plots.metrics(swept(points, *({"depth": n} for n in range(4))))
     assert not parts_of(drawn(figure), LogAxis)
 
 
@@ -116,7 +116,7 @@ def test_a_sobol_sequence_is_drawn_against_each_of_its_parameters():
     points = sobol({"place_m": (0, 1), "energy_gev": (1, 2), "n": (0, 9)}, 16, seed=1, whole=["n"])
     table = swept(points, *({"depth": p["place_m"], "width": p["n"] + 0.5} for p in points))
     assert not table.is_grid
-    figures = [drawn(figure) for figure in sweep_plots.metrics(table)]
+    figures = [drawn(figure) for figure in plots.metrics(table)]
     assert len(figures) == 6
     assert [titles(figure) for figure in figures][:2] == [
         "depth against place_m",
@@ -127,7 +127,7 @@ def test_a_sobol_sequence_is_drawn_against_each_of_its_parameters():
 def test_words_and_truth_values_have_places_on_an_axis_of_their_own():
     points = with_seeds(grid({"season": ["wet", "dry"], "steep": [True, False]}), [1, 2])
     table = swept(points, *({"depth": n} for n in range(8)))
-    (figure,) = sweep_plots.metrics(table)
+    (figure,) = plots.metrics(table)
     model = drawn(figure)
     (axis,) = [axis for axis in parts_of(model, LinearAxis) if axis.axis_label == "season"]
     assert set(axis.major_label_overrides.values()) == {"wet", "dry"}
@@ -136,30 +136,30 @@ def test_words_and_truth_values_have_places_on_an_axis_of_their_own():
 
 def test_where_only_seeds_differ_their_mean_and_its_error_are_drawn():
     table = swept(with_seeds([{}], range(1, 5)), *({"depth": n} for n in (1.0, 2.0, 3.0, 4.0)))
-    (figure,) = sweep_plots.metrics(table)
+    (figure,) = plots.metrics(table)
     assert "mean: 2.5 +- 0.65" in legend_labels(drawn(figure))
 
 
 def test_one_cell_alone_is_told_in_words():
-    ((text,),) = [sweep_plots.metrics(swept([{"place_m": 1.0}], {"depth": 2.0}))]
+    ((text,),) = [plots.metrics(swept([{"place_m": 1.0}], {"depth": 2.0}))]
     assert "the same everywhere" in text.data
 
 
 def test_a_sweep_of_which_everything_failed_is_told_in_words(tmp_path):
     failed = {"status": "failed", "result": {}, "seconds": 0.1, "host": "a", "started": 0.0}
     dataset = combine([{"place_m": 1.0}, {"place_m": 2.0}], [failed, failed], tmp_path, units={})
-    table = sweep_table.of(dataset)
-    ((text,),) = [sweep_plots.metrics(table)]
+    table = table_of(dataset)
+    ((text,),) = [plots.metrics(table)]
     assert "No cell has a result" in text.data
-    assert report_tables.results(dataset).index.tolist() == ["complete"]
+    assert tables.results(dataset).index.tolist() == ["complete"]
 
 
 def test_cells_without_a_result_leave_a_gap_and_no_error(tmp_path):
     points = grid({"place_m": [1.0, 2.0, 3.0]})
     waiting = [*records({"depth": 1.0}, {"depth": 2.0}), None]
-    table = sweep_table.of(combine(points, waiting, tmp_path, units={}))
+    table = table_of(combine(points, waiting, tmp_path, units={}))
     assert table.rows["place_m"].tolist() == [1.0, 2.0]
-    drawn(sweep_plots.metrics(table))
+    drawn(plots.metrics(table))
 
 
 def test_results_with_dimensions_of_their_own_are_in_the_table():
@@ -172,26 +172,26 @@ def test_results_with_dimensions_of_their_own_are_in_the_table():
         },
         coords={"place_m": [1.0, 2.0]},
     )
-    table = sweep_table.of(dataset)
+    table = table_of(dataset)
     assert table.metrics == ("peak",)
     assert table.others == ("wave",)
-    shown = report_tables.results(dataset)
+    shown = tables.results(dataset)
     assert shown.loc["wave"].tolist() == ["K", "place_m 2 x time 3", "0", "2.5", "5"]
 
 
 def test_many_seconds_of_many_hosts_are_told_apart_and_failures_marked():
     cells = records({}, {}, {}, seconds=2.0)
     cells += records({}, host="b", seconds=4.0, status="failed", started=9.0)
-    model = drawn(sweep_plots.durations([*cells, None]))
+    model = drawn(plots.durations([*cells, None]))
     assert legend_labels(model) == {"median 2 s", "a", "b", "failed"}
     assert "4 cells took 10 s of computing on 2 hosts" in titles(model)
-    table = report_tables.hosts([*cells, None])
+    table = tables.hosts([*cells, None])
     assert table.loc["b"].tolist() == [1, 1, "4", "4", "4"]
 
 
 def test_of_a_farm_that_has_computed_nothing_that_is_told():
-    assert "No cell" in sweep_plots.durations([None, None]).data
-    assert report_tables.hosts([None]).empty
+    assert "No cell" in plots.durations([None, None]).data
+    assert tables.hosts([None]).empty
 
 
 # Studies.

@@ -23,7 +23,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def notebook(project):
-    return tasks.find(str(project / "notebooks" / "pendulum" / "1_simulate.ipynb"))
+    return tasks.find_task(str(project / "notebooks" / "pendulum" / "1_simulate.ipynb"))
 
 
 def key(task, **values):
@@ -31,7 +31,7 @@ def key(task, **values):
 
 
 def test_a_function_is_found_by_its_name_and_by_itself():
-    by_name, by_itself = tasks.find("sweep_cells:period"), tasks.find(sweep_cells.period)
+    by_name, by_itself = tasks.find_task("sweep_cells:period"), tasks.find_task(sweep_cells.period)
     assert by_name.name == by_itself.name == "sweep_cells:period"
     assert by_name.function is by_itself.function
     assert by_name.sha256 == by_itself.sha256
@@ -39,12 +39,12 @@ def test_a_function_is_found_by_its_name_and_by_itself():
 
 
 def test_the_librarys_own_functions_need_no_first_name():
-    short, full = (tasks.find(f"{first}sweeps.points:evenly") for first in ("", "physics_twins."))
+    short, full = (tasks.find_task(f"{first}sweeps.points:evenly") for first in ("", "physics_twins."))
     assert short.name == full.name == "physics_twins.sweeps.points:evenly"
 
 
 def test_a_function_without_documentation_has_its_name_as_title():
-    assert tasks.find(sweep_cells.noisy).title == "sweep_cells:noisy"
+    assert tasks.find_task(sweep_cells.noisy).title == "sweep_cells:noisy"
 
 
 @pytest.mark.parametrize(
@@ -61,14 +61,14 @@ def test_a_function_without_documentation_has_its_name_as_title():
 )
 def test_what_workers_cannot_import_by_name_is_refused(function):
     with pytest.raises(TaskError):
-        tasks.find(function)
+        tasks.find_task(function)
 
 
 def test_a_function_of_the_main_program_is_refused(monkeypatch):
     monkeypatch.setattr(sweep_cells.square, "__module__", "__main__")
     monkeypatch.setattr(sys.modules["__main__"], "square", sweep_cells.square, raising=False)
     with pytest.raises(TaskError, match="workers cannot import __main__:square"):
-        tasks.find(sweep_cells.square)
+        tasks.find_task(sweep_cells.square)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_function_of_the_main_program_is_refused(monkeypatch):
 )
 def test_a_function_that_cannot_be_swept_is_refused_in_one_sentence(name, reason):
     with pytest.raises(TaskError, match=reason) as refusal:
-        tasks.find(name)
+        tasks.find_task(name)
     assert "\n" not in str(refusal.value)
 
 
@@ -109,16 +109,16 @@ def test_a_module_that_cannot_be_imported_tells_its_own_error(content, reason, t
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "broken_cells.py").write_text(content)
     with pytest.raises(TaskError, match=f"broken_cells {reason}"):
-        tasks.find("broken_cells:f")
+        tasks.find_task("broken_cells:f")
 
 
 def test_an_unknown_notebook_is_refused_as_by_twins_run():
     with pytest.raises(NotebookError, match="unknown notebook 'pulsar/9_dance'"):
-        tasks.find("pulsar/9_dance")
+        tasks.find_task("pulsar/9_dance")
 
 
 def test_an_argument_with_a_model_takes_all_its_fields_and_a_plain_one_itself():
-    assert list(tasks.find(sweep_cells.noisy).fields) == [
+    assert list(tasks.find_task(sweep_cells.noisy).fields) == [
         *PendulumParameters.model_fields,
         *sweep_cells.NoiseParameters.model_fields,
         "scale",
@@ -126,16 +126,16 @@ def test_an_argument_with_a_model_takes_all_its_fields_and_a_plain_one_itself():
 
 
 def test_each_kind_of_argument_reaches_the_function(tmp_path):
-    task = tasks.find(sweep_cells.every_kind)
+    task = tasks.find_task(sweep_cells.every_kind)
     values = task.check({"a": "1.5", "n": "3", "damped": "yes"})
     assert values == {"a": 1.5, "n": 3, "damped": True, "label": "x"}
     assert task.compute(values, tmp_path) == {"a": 1.5, "n": 3, "damped": True}
-    both = tasks.find(sweep_cells.noisy)
+    both = tasks.find_task(sweep_cells.noisy)
     assert both.compute(both.check({"length_m": 3.0, "noise_s": 0.5, "scale": 2}), tmp_path) == 6.5
 
 
 def test_variable_arguments_stay_empty(tmp_path):
-    task = tasks.find(sweep_cells.many)
+    task = tasks.find_task(sweep_cells.many)
     assert task.compute(task.check({}), tmp_path) == 1.0
 
 
@@ -155,7 +155,7 @@ def test_variable_arguments_stay_empty(tmp_path):
 )
 def test_a_wrong_parameter_is_refused_with_what_is_allowed(values, reason):
     with pytest.raises(ParameterError, match=reason):
-        tasks.find(sweep_cells.every_kind).check(values)
+        tasks.find_task(sweep_cells.every_kind).check(values)
 
 
 def test_a_notebooks_own_heavy_work_stays_in_its_kernel_unless_told_otherwise(notebook):
@@ -164,46 +164,46 @@ def test_a_notebooks_own_heavy_work_stays_in_its_kernel_unless_told_otherwise(no
 
 
 def test_equal_things_have_equal_keys():
-    by_name, by_object = tasks.find("sweep_cells:period"), tasks.find(sweep_cells.period)
+    by_name, by_object = tasks.find_task("sweep_cells:period"), tasks.find_task(sweep_cells.period)
     assert key(by_name, length_m="2", seed=1) == key(by_object, seed="1", length_m=2.0)
     assert key(by_name, length_m=2) == key(by_name, length_m=2.0, n_swings=3)
 
 
 @pytest.mark.parametrize("change", [{"length_m": 2.1}, {"seed": 2}, {"label": "x"}, {"damped": True}])
 def test_each_parameter_changes_the_key(change):
-    task = tasks.find(sweep_cells.period)
+    task = tasks.find_task(sweep_cells.period)
     assert key(task, **{"length_m": 2.0, **change}) != key(task, length_m=2.0)
 
 
 def test_another_function_with_the_same_parameters_has_another_key():
-    square, text = tasks.find(sweep_cells.square), tasks.find(sweep_cells.returns_text)
+    square, text = tasks.find_task(sweep_cells.square), tasks.find_task(sweep_cells.returns_text)
     assert key(square, x=1.0) != key(text, x=1.0)
 
 
 def test_changed_source_of_the_library_changes_the_key(monkeypatch):
-    task = tasks.find(sweep_cells.square)
+    task = tasks.find_task(sweep_cells.square)
     before = key(task, x=1.0)
     monkeypatch.setattr(provenance, "source_sha256", lambda *_: "changed")
     assert key(task, x=1.0) != before
 
 
 def test_a_function_of_a_twin_depends_on_that_twin_and_one_of_a_user_on_all():
-    recovery = tasks.find("pulsar.recovery:recovery")
+    recovery = tasks.find_task("pulsar.recovery:recovery")
     assert recovery.twins == ("pulsar",)
-    assert tasks.find(sweep_cells.square).twins is None
+    assert tasks.find_task(sweep_cells.square).twins is None
 
 
 def test_a_changed_module_changes_the_key(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / "changing_cells.py"
     path.write_text("def f(x: float) -> float:\n    return x\n")
-    before = key(tasks.find("changing_cells:f"), x=1.0)
+    before = key(tasks.find_task("changing_cells:f"), x=1.0)
     path.write_text("def f(x: float) -> float:\n    return -x\n")
-    assert key(tasks.find("changing_cells:f"), x=1.0) != before
+    assert key(tasks.find_task("changing_cells:f"), x=1.0) != before
 
 
 def test_a_files_content_counts_and_its_place_does_not(tmp_path):
-    task = tasks.find(sweep_cells.noisy)
+    task = tasks.find_task(sweep_cells.noisy)
     first, copy, other = (tmp_path / name for name in ("a.csv", "b.csv", "c.csv"))
     first.write_text("1, 2")
     shutil.copy(first, copy)
@@ -213,7 +213,7 @@ def test_a_files_content_counts_and_its_place_does_not(tmp_path):
 
 
 def test_a_file_that_changes_between_two_looks_has_a_new_key(tmp_path):
-    task, path = tasks.find(sweep_cells.noisy), tmp_path / "a.csv"
+    task, path = tasks.find_task(sweep_cells.noisy), tmp_path / "a.csv"
     path.write_text("1, 2")
     before = key(task, times_path=str(path))
     path.write_text("1, 2, 3")
@@ -222,7 +222,7 @@ def test_a_file_that_changes_between_two_looks_has_a_new_key(tmp_path):
 
 def test_an_input_file_that_is_missing_is_refused():
     with pytest.raises(ParameterError, match=r"times_path = 'none\.csv': there is no such file"):
-        tasks.find(sweep_cells.noisy).check({"times_path": "none.csv"})
+        tasks.find_task(sweep_cells.noisy).check({"times_path": "none.csv"})
 
 
 def test_where_a_notebook_runs_does_not_change_its_key(notebook):
@@ -241,9 +241,9 @@ def test_a_notebooks_key_is_the_identity_of_its_run(notebook, tmp_path, monkeypa
 
 def test_a_notebook_outside_of_the_project_is_named_by_its_path(tmp_path, project, monkeypatch):
     path = write_notebook(tmp_path / "my own.ipynb", OPEN, PERIOD)
-    assert tasks.find(str(path)).name == str(path)
+    assert tasks.find_task(str(path)).name == str(path)
     monkeypatch.chdir(project)
-    assert tasks.find("pendulum/1_simulate").name == "pendulum/1_simulate"
+    assert tasks.find_task("pendulum/1_simulate").name == "pendulum/1_simulate"
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_notebook_outside_of_the_project_is_named_by_its_path(tmp_path, projec
     ],
 )
 def test_numbers_and_metrics_are_results(result, metrics):
-    found = tasks.plain_result(tasks.find(sweep_cells.square), result)
+    found = tasks.plain_result(tasks.find_task(sweep_cells.square), result)
     assert found == {"metrics": result if metrics is None else metrics}
 
 
@@ -265,4 +265,4 @@ def test_numbers_and_metrics_are_results(result, metrics):
 def test_anything_else_is_no_result(result):
     wanted = "sweep_cells:square must return a number, a mapping of metrics or an xarray.Dataset"
     with pytest.raises(TaskError, match=wanted):
-        tasks.plain_result(tasks.find(sweep_cells.square), result)
+        tasks.plain_result(tasks.find_task(sweep_cells.square), result)

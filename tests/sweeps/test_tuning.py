@@ -203,7 +203,7 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(
 
 
 def test_a_range_in_factors_must_begin_above_zero():
-    task = tasks.find("physics_twins.pulsar.recovery:recovery")
+    task = tasks.find_task("physics_twins.pulsar.recovery:recovery")
     with pytest.raises(SpaceError, match="begin above 0"):
         search_space.checked(task, {}, {"fluence_jy_ms": (0, 1)}, {})
 
@@ -249,7 +249,7 @@ def test_a_result_that_a_worker_left_for_a_dead_driver_is_taken_and_not_computed
     study = tune(client, n_trials=1, out=tmp_path / "study")
     driven = trials.DrivenTrials(study.folder, _space(study), maximise=False)
     number, point = driven.ask("tpe", 1)
-    task = tasks.find("tuned:depth")
+    task = tasks.find_task("tuned:depth")
     key = tasks.key(task, task.check(point))
     driven.begin(number, key)  # and here the driver dies
     row = {"key": key, "status": "complete", "result": {"metrics": {"depth": 0.125}}, "error": ""}
@@ -284,7 +284,7 @@ def test_the_defaults_are_asked_for_again_when_the_driver_died_of_asking(client,
 
 
 def _space(study):
-    return search_space.checked(tasks.find("tuned:depth"), {}, study.plan["ranges"], {})
+    return search_space.checked(tasks.find_task("tuned:depth"), {}, study.plan["ranges"], {})
 
 
 def test_a_line_of_the_journal_that_was_cut_off_is_dropped(client, tmp_path):

@@ -6,13 +6,12 @@ from typing import Any
 import xarray as xr
 
 from physics_twins import clusters
-from physics_twins.clusters import calls
 
 _NEXT = "start the cluster again, or build the panel without client=, and move a control"
 
 
 def farmed(
-    client: Any, asked: Sequence[calls.Call], *, no_worker_s: float = calls.NO_WORKER_S
+    client: Any, asked: Sequence[clusters.Call], *, no_worker_s: float = clusters.NO_WORKER_S
 ) -> Iterator[Any]:
     """Yield the results of calls as workers finish them, see `clusters.as_they_come`."""
     return clusters.as_they_come(client, asked, no_worker_s=no_worker_s, advice=_NEXT)

@@ -7,7 +7,7 @@ from typing import Any
 import ipywidgets as ipw
 
 from physics_twins.parameters import Execution, Parameters
-from physics_twins.runs.lifecycle import HOW
+from physics_twins.runs import HOW
 from physics_twins.runs.notebooks import Notebook
 from twin_panels.controls import WIDTH, Control, control
 

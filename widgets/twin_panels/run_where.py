@@ -111,8 +111,6 @@ def _described(on: str) -> Iterator[tuple[str, str]]:
     """Yield a job's script and how many are submitted; nothing where `on` is no batch system."""
     if clusters.is_batch(on):
         script = clusters.job_script(on)
-        from physics_twins.clusters import batch
-
-        low, high = batch.how_many(on)
+        low, high = clusters.how_many(on)
         number = f"{high} job{'s' * (high > 1)}" if low == high else f"{low} to {high} jobs"
         yield script, f"{number} of {on} start" if high > 1 else f"{number} of {on} starts"

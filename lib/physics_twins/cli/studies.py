@@ -10,9 +10,7 @@ import typer
 from physics_twins.cli import parse, reports
 
 if TYPE_CHECKING:
-    from physics_twins.sweeps.trials import Trial
-    from physics_twins.sweeps.tuning import Study
-    from physics_twins.sweeps.verdict import Verdict
+    from physics_twins.sweeps import Study, Trial, Verdict
 
 FAILED, CANCELLED = 1, 130
 DEFAULT_TRIALS = 30

@@ -12,8 +12,7 @@ from physics_twins.cli import parse, reports
 
 if TYPE_CHECKING:
     from physics_twins.parameters import FieldDescription
-    from physics_twins.sweeps import Sweep
-    from physics_twins.sweeps.points import Point
+    from physics_twins.sweeps import Point, Sweep
 
 FAILED, CANCELLED = 1, 130
 
@@ -68,7 +67,6 @@ def sweep(
     """Compute a function or a notebook at many points, on any cluster; the same command resumes it."""
     from physics_twins import sweeps
     from physics_twins.runs import PLAN
-    from physics_twins.sweeps import tasks
 
     for library in ("papermill", "asyncio"):  # what they have to say is told below, in one line
         logging.getLogger(library).setLevel(logging.CRITICAL)
@@ -83,9 +81,9 @@ def sweep(
             return
         if is_folder:
             known = sweeps.load(what).plan
-            task, fixed, points = tasks.find(known["task"]), known["fixed"], known["points"]
+            task, fixed, points = sweeps.find_task(known["task"]), known["fixed"], known["points"]
         else:
-            task = tasks.find(what)
+            task = sweeps.find_task(what)
             fixed = parse.pairs("-p", settings or [], may_be_empty=True)
             points = _points(task.fields, fixed, grid or [], listed, sobol, ranges or [], seeds)
         if plan:
@@ -144,7 +142,7 @@ def _points(
     seeds: str | None,
 ) -> "list[Point]":
     """Return the points that the options describe; a list or Sobol points go with every grid point."""
-    from physics_twins.sweeps import points
+    from physics_twins import sweeps
 
     if (sobol is None) != (not ranges):
         raise ValueError("--sobol N and --range NAME=LOW:HIGH belong together")
@@ -153,26 +151,26 @@ def _points(
     given_axes, given_ranges = parse.pairs("--grid", grid), parse.pairs("--range", ranges)
     for name in (*given_axes, *given_ranges):
         parse.known(name, fields)
-    base: list[Point] = points.read_points(listed) if listed else [{}]
+    base: list[Point] = sweeps.read_points(listed) if listed else [{}]
     if sobol:
         boxes = {name: parse.box(name, text) for name, text in given_ranges.items()}
         factors = [name for name in boxes if fields[name].logarithmic]
         whole = [name for name in boxes if fields[name].kind is int]
-        base = points.sobol(boxes, sobol, seed=1, logarithmic=factors, whole=whole)
+        base = sweeps.sobol(boxes, sobol, seed=1, logarithmic=factors, whole=whole)
     axes = {name: _axis(fields[name], text) for name, text in given_axes.items()}
     varied = {name for point in base for name in point}
     parse.check_once([*fixed, *varied, *axes, *(["seed"] if seeds else [])])
-    combined = [{**first, **point} for first in base for point in points.grid(axes)]
+    combined = [{**first, **point} for first in base for point in sweeps.grid(axes)]
     if seeds:
         parse.known("seed", fields)
-        combined = points.with_seeds(combined, _seeds(seeds))
+        combined = sweeps.with_seeds(combined, _seeds(seeds))
     if combined == [{}]:
         raise ValueError("nothing is varied: give --grid, --list, --sobol or --seeds")
     return combined
 
 
 def _axis(info: "FieldDescription", text: str) -> list[Any]:
-    from physics_twins.sweeps import points
+    from physics_twins import sweeps
 
     if text.count(":") != 2 or info.kind is str:
         return text.split(",")
@@ -182,7 +180,7 @@ def _axis(info: "FieldDescription", text: str) -> list[Any]:
     except ValueError:
         form = f"write it as {info.name}=LOW:HIGH:N or {info.name}=A,B,C"
         raise ValueError(f"--grid {info.name}={text}: {form}") from None
-    values = points.evenly(*ends, n_values, logarithmic=info.logarithmic)
+    values = sweeps.evenly(*ends, n_values, logarithmic=info.logarithmic)
     return [round(value) for value in values] if info.kind is int else values
 
 

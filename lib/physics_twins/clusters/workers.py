@@ -17,7 +17,7 @@ from physics_twins.data import atomic
 if TYPE_CHECKING:
     from distributed import Client
 
-FILE = "PHYSICS_TWINS_WORKERS"
+WORKERS_FILE = "PHYSICS_TWINS_WORKERS"
 EVERY_S, QUEUE_EVERY_S = 1.0, 10.0
 
 _log = logging.getLogger(__name__)
@@ -88,8 +88,8 @@ def keep(client: "Client", on: str) -> None:
 
 def _named() -> Path | None:
     """Return the file; None where none is named, or its folder has been moved away."""
-    path = Path(os.environ.get(FILE, ""))
-    return path if os.environ.get(FILE) and path.parent.is_dir() else None
+    path = Path(os.environ.get(WORKERS_FILE, ""))
+    return path if os.environ.get(WORKERS_FILE) and path.parent.is_dir() else None
 
 
 class Keeper(threading.Thread):

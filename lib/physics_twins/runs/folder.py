@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physics_twins.clusters import workers
+from physics_twins import clusters
 from physics_twins.data import atomic, project
 from physics_twins.data.quantities import plain_metrics
 from physics_twins.runs import provenance
@@ -137,7 +137,7 @@ def open_run(run_dir: str | Path = "") -> Run:
     if claimed:
         record = {"status": "interactive", "started": now(), "machine": provenance.describe_machine()}
         atomic.write_json(folder / PROVENANCE, record | {"code": provenance.describe_code()})
-    os.environ[workers.FILE] = str(folder / WORKERS)
+    os.environ[clusters.WORKERS_FILE] = str(folder / WORKERS)
     return Run(folder)
 
 

@@ -1,20 +1,5 @@
 """Many cells of one function or notebook, resumed where they stopped, on any Dask client."""
 
-from physics_twins.sweeps.points import evenly, grid, read_points, sobol, with_seeds
-from physics_twins.sweeps.sweep import Sweep, SweepChoice, SweepError, find, load, resolve, resume, run
+import lazy_loader
 
-__all__ = [
-    "Sweep",
-    "SweepChoice",
-    "SweepError",
-    "evenly",
-    "find",
-    "grid",
-    "load",
-    "read_points",
-    "resolve",
-    "resume",
-    "run",
-    "sobol",
-    "with_seeds",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from physics_twins.parameters import FieldDescription, ParameterError, unknown
-from physics_twins.runs.lifecycle import HOW
+from physics_twins.runs import HOW
 from physics_twins.sweeps.tasks import Task
 
 SEED = "seed"

@@ -9,8 +9,8 @@ import xarray as xr
 
 from physics_twins.data.quantities import Estimate
 from physics_twins.figures.style import BLUE, FRAME, GREEN, ORANGE, VERMILLION, WIDTH, legend, styled
+from physics_twins.sweeps.plots import dimension, level, whiskers
 from physics_twins.sweeps.records import COMPLETE, FAILED
-from physics_twins.sweeps.sweep_plots import dimension, level, whiskers
 from physics_twins.sweeps.trials import FEWEST, best_fraction
 from physics_twins.sweeps.verdict import Verdict
 

@@ -158,7 +158,7 @@ def run(
         KeyboardInterrupt: The user stopped it; what was complete is kept.
     """
     clusters.check(on)
-    task = tasks.find(what)
+    task = tasks.find_task(what)
     plan, cells = _planned(task, points, dict(fixed or {}))
     what_is_asked = {name: plan[name] for name in ("task", "points", "fixed")}
     default = folders.default("sweeps", plan["task"], what_is_asked)

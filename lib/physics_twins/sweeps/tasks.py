@@ -14,7 +14,7 @@ from pydantic import ConfigDict, create_model
 
 from physics_twins.data.quantities import plain_metrics
 from physics_twins.parameters import FieldDescription, Parameters, check, field
-from physics_twins.runs import lifecycle, notebooks, provenance
+from physics_twins.runs import identity, notebooks, provenance
 
 _PLAIN = (float, int, bool, str)
 
@@ -136,7 +136,7 @@ class NotebookTask:
 Task = FunctionTask | NotebookTask
 
 
-def find(what: str | Callable[..., Any]) -> Task:
+def find_task(what: str | Callable[..., Any]) -> Task:
     """Return the task that a name or a function stands for.
 
     Args:
@@ -164,7 +164,7 @@ def key(task: Task, values: Mapping[str, Any]) -> str:
     """
     files = [name for name, info in task.fields.items() if info.input_file and values[name]]
     inputs = [{"parameter": name, "sha256": _content(Path(values[name]))} for name in files]
-    return lifecycle.identity(task.sha256, values, inputs, twins=task.twins)
+    return identity(task.sha256, values, inputs, twins=task.twins)
 
 
 def plain_result(task: Task, result: Any) -> dict[str, Any]:

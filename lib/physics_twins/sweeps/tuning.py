@@ -161,7 +161,7 @@ def run(
     """
     clusters.check(on)
     _check_numbers(n_trials, sampler, confirm, parallel)
-    task, fixed = tasks.find(what), dict(fixed or {})
+    task, fixed = tasks.find_task(what), dict(fixed or {})
     space = search_space.checked(task, fixed, ranges or {}, choices or {})
     plan = _plan(task, space, fixed) | {"metric": metric, "maximise": maximise, "sampler": sampler}
     used, fresh = verdict.fresh_seeds(task, {**space.start, **fixed}, confirm)

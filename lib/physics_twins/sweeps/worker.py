@@ -145,9 +145,9 @@ def _writable(text: str) -> str:
 
 def _task(name: str) -> tasks.Task:
     """Return the task as this process runs it: a notebook is read each time, a module only once."""
-    return _function_task(name) if ":" in name else tasks.find(name)
+    return _function_task(name) if ":" in name else tasks.find_task(name)
 
 
 @functools.cache
 def _function_task(name: str) -> tasks.Task:
-    return tasks.find(name)
+    return tasks.find_task(name)

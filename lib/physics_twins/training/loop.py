@@ -23,7 +23,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tqdm import tqdm
 
 from physics_twins.data import datasets
-from physics_twins.runs.interruption import Interruption
+from physics_twins.runs import Interruption
 from physics_twins.training import checkpoints, own_process, random_states, training_state
 from physics_twins.training.history import History
 from physics_twins.training.settings import TrainingSettings

@@ -6,8 +6,8 @@ from typing import Any
 import holoviews as hv
 import xarray as xr
 
+from physics_twins import figures
 from physics_twins.data.quantities import Estimate, in_print
-from physics_twins.figures import verbs
 from physics_twins.figures.style import BLUE, FRAME, GREY, VERMILLION, WIDTH, legend, styled
 
 TITLES = {
@@ -33,7 +33,7 @@ def estimates(
     truth: Mapping[str, float] | None = None,
     limit: Mapping[str, float] | None = None,
 ) -> hv.Layout:
-    """Return estimates of several methods side by side; see `verbs.estimates`.
+    """Return estimates of several methods side by side; see `figures.estimates`.
 
     Args:
         rows: Estimates by the method's name.
@@ -41,20 +41,20 @@ def estimates(
         truth: Drawn as a line where it is known.
         limit: Smallest possible standard error, drawn as a band around the truth.
     """
-    return verbs.estimates(rows, names, truth=truth, limit=limit, titles=TITLES)
+    return figures.estimates(rows, names, truth=truth, limit=limit, titles=TITLES)
 
 
 def drift(
     seen: xr.Dataset, *, changed_at: float | None = None, number: str = "energy_scale"
 ) -> hv.Layout:
-    """Return the drift score of a stream and what single batches say; see `verbs.drift`.
+    """Return the drift score of a stream and what single batches say; see `figures.drift`.
 
     Args:
         seen: From `Monitor.watch`.
         changed_at: Batch from which the calorimeter was another.
         number: Whose deviations in single batches are shown.
     """
-    return verbs.drift(seen, number=number, changed_at=changed_at, titles=TITLES)
+    return figures.drift(seen, number=number, changed_at=changed_at, titles=TITLES)
 
 
 def residual(profile: xr.Dataset) -> hv.Layout:
@@ -102,5 +102,5 @@ def residual(profile: xr.Dataset) -> hv.Layout:
 
 
 def scenarios(table: xr.Dataset, numbers: Sequence[str] = tuple(_NUMBERS)) -> hv.Layout:
-    """Return by how much scenarios differ from the calibrated twin; see `verbs.scenarios`."""
-    return verbs.scenarios(table, numbers, titles=_NUMBERS)
+    """Return by how much scenarios differ from the calibrated twin; see `figures.scenarios`."""
+    return figures.scenarios(table, numbers, titles=_NUMBERS)

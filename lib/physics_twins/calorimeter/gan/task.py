@@ -10,8 +10,7 @@ from physics_twins.calorimeter.gan import losses
 from physics_twins.calorimeter.gan.model import ShowerGan, new_networks
 from physics_twins.calorimeter.gan.shower_stream import ShowerStream
 from physics_twins.calorimeter.gan_parameters import GanParameters
-from physics_twins.training import Objective, Task
-from physics_twins.training.checkpoints import contents_sha256
+from physics_twins.training import Objective, Task, contents_sha256
 
 Batch = Mapping[str, Tensor]
 Lowered = tuple[Tensor, dict[str, Tensor]]

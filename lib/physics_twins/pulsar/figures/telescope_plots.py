@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from physics_twins.data.quantities import in_print
-from physics_twins.figures.plots import image
+from physics_twins.figures import image
 from physics_twins.figures.style import (
     BLUE,
     FRAME,

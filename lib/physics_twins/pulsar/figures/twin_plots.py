@@ -6,8 +6,8 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
+from physics_twins import figures
 from physics_twins.data.quantities import Estimate
-from physics_twins.figures import verbs
 from physics_twins.figures.style import BLUE, FRAME, GREEN, legend, styled
 
 TITLES = {
@@ -26,15 +26,15 @@ def estimates(
     truth: Mapping[str, float] | None = None,
     limit: Mapping[str, float] | None = None,
 ) -> hv.Layout:
-    """Return estimates of several methods side by side; see `verbs.estimates`."""
-    return verbs.estimates(rows, names, truth=truth, limit=limit, titles=TITLES)
+    """Return estimates of several methods side by side; see `figures.estimates`."""
+    return figures.estimates(rows, names, truth=truth, limit=limit, titles=TITLES)
 
 
 def drift(
     seen: xr.Dataset, *, changed_at: float | None = None, number: str = "scattering_ms"
 ) -> hv.Layout:
-    """Return the drift score of a stream and what single frames say; see `verbs.drift`."""
-    return verbs.drift(seen, number=number, changed_at=changed_at, titles=TITLES)
+    """Return the drift score of a stream and what single frames say; see `figures.drift`."""
+    return figures.drift(seen, number=number, changed_at=changed_at, titles=TITLES)
 
 
 def scenarios(table: xr.Dataset) -> hv.Layout:

@@ -7,7 +7,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.figures.downsample import SIGMA_PER_MAD
+from physics_twins.figures import SIGMA_PER_MAD
 from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching.cleaning import Cleaned
 from physics_twins.pulsar.searching.dedispersion import dedisperse, delay_samples

@@ -30,7 +30,7 @@ from physics_twins.pulsar.streams.label_files import PIECES, LabelFolder
 from physics_twins.pulsar.streams.label_progress import Labelling, Progress
 from physics_twins.pulsar.streams.piece_files import write_piece
 from physics_twins.pulsar.streams.pulse_measure import BEFORE_S
-from physics_twins.runs.interruption import Interruption
+from physics_twins.runs import Interruption
 
 # What was done is made safe so often; a killed process loses no more than that.
 SAVE_EVERY_S = 2.0

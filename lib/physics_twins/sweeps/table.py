@@ -69,7 +69,7 @@ class SweepTable:
         return replace(self, rows=rows, parameters=tuple(others))
 
 
-def of(dataset: xr.Dataset) -> SweepTable:
+def table_of(dataset: xr.Dataset) -> SweepTable:
     """Return the complete cells of a sweep's combined dataset, see `combining.combine`."""
     cells = dataset["complete"].dims
     is_grid = cells != ("cell",)

@@ -21,7 +21,7 @@ from physics_twins.figures.style import (
     styled,
 )
 from physics_twins.sweeps.records import FAILED, Record
-from physics_twins.sweeps.sweep_table import ERROR, SEED, SweepTable
+from physics_twins.sweeps.table import ERROR, SEED, SweepTable
 
 # Okabe & Ito 2008; more than these are not told apart.
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, "#56B4E9", "black")
@@ -38,7 +38,7 @@ def metrics(table: SweepTable) -> hv.Layout:
     """Return one figure for each metric that is not the same everywhere, under each other.
 
     Args:
-        table: From `sweep_table.of`. Seeds are averaged; bars are standard errors of that mean.
+        table: From `table.of`. Seeds are averaged; bars are standard errors of that mean.
             Metrics with errors of their own come first, and no more than `MOST_METRICS`.
     """
     names = [name for name in table.metrics if name not in table.constant]
