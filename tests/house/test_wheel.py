@@ -60,7 +60,9 @@ def twins(installed, tmp_path):
 def test_the_library_is_that_of_the_wheel(installed, tmp_path):
     where = "import physics_twins, twin_panels; print(physics_twins.__file__, twin_panels.__file__)"
     command = [installed / "bin" / "python", "-c", where]
-    found = subprocess.run(command, cwd=tmp_path, env=alone(), capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        command, cwd=tmp_path, env=alone(), capture_output=True, text=True, check=True
+    )
     assert all(Path(path).is_relative_to(installed) for path in found.stdout.split())
 
 
