@@ -245,7 +245,9 @@ def test_a_constant_channel_is_removed_and_divides_nothing_by_zero():
 
 def test_no_impulse_is_looked_for_without_channels():
     data = np.zeros((16, 2048), np.int8)
-    found = find_impulses(data, np.ones(16, bool), start=0, n_frames=8, frame_spectra=256)
+    found = find_impulses(
+        data, np.ones(16, bool), delays=np.zeros(16), start=0, n_frames=8, frame_spectra=256
+    )
     assert not found.removed.any()
     assert (found.common == 0).all()
 

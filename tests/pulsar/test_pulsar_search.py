@@ -167,7 +167,7 @@ def test_dead_and_disturbed_channels_are_removed(observation):
     rng = np.random.default_rng(0)
     data[:, 5] = 3
     data[:, 20] += 20 * np.repeat(rng.normal(size=len(data) // 50 + 1), 50)[: len(data)]
-    cleaned = clean(data, drift=30.0)
+    cleaned = clean(data, delays=30.0 * np.arange(data.shape[1]))
     assert cleaned.bad_channel[5]
     assert cleaned.bad_channel[20]
     assert cleaned.bad_channel.sum() <= 4
@@ -175,7 +175,8 @@ def test_dead_and_disturbed_channels_are_removed(observation):
 
 def test_clean_noise_is_left_alone():
     quiet = OBSERVATION.replace(fluence_jy_ms=0.0, carrier_rate_hz=0.0, impulse_rate_hz=0.0)
-    cleaned = clean(simulate(quiet, seed=3)["data"].values, drift=30.0)
+    data = simulate(quiet, seed=3)["data"].values
+    cleaned = clean(data, delays=30.0 * np.arange(data.shape[1]))
     assert not cleaned.bad_channel.any()
     assert cleaned.narrowband.mean() < 1e-3
     assert not cleaned.broadband.any()
@@ -219,3 +220,43 @@ def test_the_real_burst_is_found_and_nothing_else():
 def test_real_interference_is_not_taken_for_a_pulse():
     result = infer(SearchParameters(dm_max_pc_cm3=100.0), real_file("pulsar/parkes_8bit_1.fil"))
     assert "pulse" not in result["label"].values
+
+
+def recording(snr: float, width_ms: float, dm: float, *, impulse: float = 0.0) -> xr.Dataset:
+    """ASKAP's band and sampling, 8 bits, with one dispersed Gaussian pulse, or an impulse, at 2 s."""
+    frequency_mhz, sampling_s = 1465.0 - np.arange(336.0), 1.266e-3
+    time_s = np.arange(4096) * sampling_s
+    delay_s = 4148.808 * dm * (frequency_mhz**-2 - frequency_mhz[0] ** -2)
+    pulse = np.exp(-0.5 * ((time_s[:, None] - 2.0 - delay_s) / (1e-3 * width_ms / 2.3548)) ** 2)
+    noise = np.random.default_rng(5).normal(size=pulse.shape)
+    noise[1579:1583] += impulse / np.sqrt(4 * 336)
+    counts = np.rint(64 + 8 * (noise + snr * pulse / np.sqrt((pulse**2).sum()))).clip(0, 255)
+    return xr.Dataset(
+        {"data": (("time", "frequency"), counts.astype(np.uint8), {"units": "counts"})},
+        {"time": ("time", time_s), "frequency": ("frequency", frequency_mhz)},
+        {"sampling_time_s": sampling_s},
+    )
+
+
+ASKAP_SEARCH = SearchParameters(dm_min_pc_cm3=20.0, dm_max_pc_cm3=120.0)
+
+
+@pytest.mark.parametrize(("width_ms", "dm"), [(2.0, 68.0), (10.0, 68.0), (20.0, 40.0)])
+@pytest.mark.parametrize("snr", [20.0, 40.0, 150.0, 300.0])
+def test_a_pulse_is_not_lost_because_it_is_bright(snr, width_ms, dm):
+    found = infer(ASKAP_SEARCH, recording(snr, width_ms, dm))
+    strongest = int(found["snr"].values.argmax())
+    assert str(found["label"].values[strongest]) == "pulse"
+    assert float(found["time_s"][strongest]) == pytest.approx(2.0, abs=0.02)
+    # A boxcar has 0.943 of the matched filter; samples as long as the pulse cost more.
+    assert float(found["snr"][strongest]) > 0.8 * snr
+
+
+@pytest.mark.parametrize("impulse", [20.0, 40.0, 150.0])
+def test_an_impulse_of_the_whole_band_is_still_none(impulse):
+    data = recording(0.0, 2.0, 68.0, impulse=impulse)
+    found = infer(ASKAP_SEARCH, data)
+    assert "pulse" not in found["label"].values
+    removed = clean(data["data"].values, delays=np.linspace(0, 120, 336)).broadband
+    assert removed[1579:1583].all()
+    assert removed.sum() < 40

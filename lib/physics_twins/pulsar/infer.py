@@ -18,7 +18,7 @@ from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.observation_file import ObservationReader
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.searching.cleaning import clean
-from physics_twins.pulsar.searching.dedispersion import channel_drift, dm_trials
+from physics_twins.pulsar.searching.dedispersion import dm_trials, longest_delays
 from physics_twins.pulsar.searching.search import (
     Band,
     Candidate,
@@ -147,8 +147,8 @@ def search_block(
         block: Where the spectra lie in the observation.
         search: Range and thresholds.
     """
-    drift = channel_drift(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
-    cleaned = clean(spectra, drift=drift)
+    delays = longest_delays(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
+    cleaned = clean(spectra, delays=delays)
     trials = dm_trials(
         band.frequency_mhz,
         sampling_s=band.sampling_s,

@@ -21,7 +21,7 @@ from physics_twins.pulsar.fitting.pulse_windows import cut
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM
 from physics_twins.pulsar.searching.cleaning import Cleaned, clean
-from physics_twins.pulsar.searching.dedispersion import channel_drift, dedisperse, delay_samples
+from physics_twins.pulsar.searching.dedispersion import dedisperse, delay_samples, longest_delays
 from physics_twins.pulsar.searching.search import Band
 
 SHAPE = {"dm_pc_cm3": DM, "width_ms": SQUARED_WIDTH, "scattering_ms": SCATTERING}
@@ -81,7 +81,7 @@ class FrameReader:
         self._boxcar_s = expected_boxcar_s(expected, self._laws)
         dm = np.array([expected.dm_pc_cm3])
         self._delays = delay_samples(band.frequency_mhz, dm, band.sampling_s)[0]
-        self._drift = channel_drift(band.frequency_mhz, expected.dm_pc_cm3, band.sampling_s)
+        self._longest = longest_delays(band.frequency_mhz, expected.dm_pc_cm3, band.sampling_s)
 
     def read(self, spectra: NDArray[Any]) -> FrameEvidence:
         """Return what a frame tells.
@@ -89,7 +89,7 @@ class FrameReader:
         Args:
             spectra: Counts, the highest frequency first, shape (time, channel).
         """
-        cleaned = clean(spectra, drift=self._drift)
+        cleaned = clean(spectra, delays=self._longest)
         gain = _noise(spectra, cleaned)
         level = np.nanmedian(gain) if np.isfinite(gain).any() else np.nan
         narrow = cleaned.narrowband | cleaned.bad_channel[:, None]

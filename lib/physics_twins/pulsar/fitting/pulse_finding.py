@@ -15,7 +15,7 @@ from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM
 from physics_twins.pulsar.searching.cleaning import Cleaned, clean
-from physics_twins.pulsar.searching.dedispersion import channel_drift, dm_trials
+from physics_twins.pulsar.searching.dedispersion import dm_trials, longest_delays
 from physics_twins.pulsar.searching.search import (
     Band,
     boxcar_widths,
@@ -119,8 +119,8 @@ def find_pulses(
     expected_s = expected_boxcar_s(start, laws)
     tally, boxcar_s = _Tally(), expected_s
     for piece in pieces(data, band, search):
-        drift = channel_drift(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
-        cleaned = clean(piece.spectra, drift=drift)
+        delays = longest_delays(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
+        cleaned = clean(piece.spectra, delays=delays)
         background.add(piece, cleaned)
         found = _in_piece(piece, cleaned, band, search, LONGEST_BOXCAR * expected_s)
         if len(found) and not tally.windows:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from physics_twins.pulsar.fitting.pulse_model import THIN_SCREEN, ChannelLaws
 from physics_twins.pulsar.searching.cleaning import clean
-from physics_twins.pulsar.searching.dedispersion import channel_drift, delay_samples
+from physics_twins.pulsar.searching.dedispersion import delay_samples, longest_delays
 from physics_twins.pulsar.searching.search import Band
 
 # A window reaches so many lengths of the search's boxcar before and behind the pulse; scattering's tail
@@ -206,5 +206,5 @@ def cleaned_spectra(observation: xr.Dataset, dm_pc_cm3: float) -> tuple[NDArray[
         raise ValueError("the observation has 1 channel: 2 or more are needed to fit a dispersed pulse")
     sampling_s = float(observation.attrs["sampling_time_s"])
     spectra: NDArray[Any] = ordered.transpose("time", "frequency").values
-    drift = channel_drift(frequency_mhz, dm_pc_cm3, sampling_s)
-    return clean(spectra, drift=drift).data, Band(frequency_mhz, sampling_s)
+    delays = longest_delays(frequency_mhz, dm_pc_cm3, sampling_s)
+    return clean(spectra, delays=delays).data, Band(frequency_mhz, sampling_s)

@@ -14,7 +14,7 @@ from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.physics.ism import scattering_time
 from physics_twins.pulsar.searching.cleaning import clean
-from physics_twins.pulsar.searching.dedispersion import channel_drift, dedisperse, delay_samples
+from physics_twins.pulsar.searching.dedispersion import dedisperse, delay_samples, longest_delays
 from physics_twins.pulsar.searching.search import Band
 
 
@@ -64,8 +64,8 @@ def frames(
 
 def _an_arrival_s(piece: Piece, expected: ObservationParameters, band: Band) -> float:
     """Return when a pulse arrives: where a piece folded with the period is highest."""
-    drift = channel_drift(band.frequency_mhz, expected.dm_pc_cm3, band.sampling_s)
-    cleaned = clean(piece.spectra, drift=drift)
+    delays = longest_delays(band.frequency_mhz, expected.dm_pc_cm3, band.sampling_s)
+    cleaned = clean(piece.spectra, delays=delays)
     dm = np.array([expected.dm_pc_cm3])
     delays = delay_samples(band.frequency_mhz, dm, band.sampling_s)[0]
     series, present = dedisperse(cleaned.data, delays, ~cleaned.bad_channel)

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 CELL = 16  # spectra
 MIN_CELLS = 4
-# The running mean that is removed; far longer than any pulse that is sought.
+# Over so many cells level is followed; far longer than any pulse that is sought.
 BASELINE_CELLS = 300
+# Channels of a group share what their baselines have in common.
+N_BASELINE_GROUPS = 16
 # Cells that level and noise are taken from at most.
 N_LEVEL_CELLS = 256
 # A cell is interference above so many standard deviations; a run of eight cells likewise.
@@ -193,23 +195,63 @@ def _standardise(mean, variance, level, inverse):  # pragma: no cover
 
 @numba.njit(cache=True, nogil=True)
 def _baseline(excess, out):  # pragma: no cover
-    """Write the running mean of the cells, each cut at 3 sigma, shape (cell, channel)."""
+    """Write the slow variation of the cells, shape (cell, channel).
+
+    What the channels of a group have in common is followed by a running median, which a pulse that
+    lasts for a tenth of its reach hardly moves: a mean would leave a dip around it, the same in all
+    channels, that hides the pulse. What a channel has for itself is followed by a running mean, each
+    value cut at 3 sigma.
+    """
     n_cells, n_channels = excess.shape
-    half = min(BASELINE_CELLS // 2, max(1, n_cells // 4))
+    half = min(BASELINE_CELLS // 2, max(1, n_cells // 2))
+    n_groups = max(1, min(N_BASELINE_GROUPS, n_channels // 4))
+    group = np.empty(n_channels, np.int64)
+    common = np.zeros((n_cells, n_groups), np.float32)
+    size = np.zeros(n_groups, np.float32)
+    for c in range(n_channels):
+        group[c] = c * n_groups // n_channels
+        size[group[c]] += 1
+    for n in range(n_cells):
+        for c in range(n_channels):
+            common[n, group[c]] += min(max(excess[n, c], np.float32(-8)), np.float32(8))
+        for g in range(n_groups):
+            common[n, g] /= size[g]
+    middle = _running_median(common, half)
     total = np.zeros(n_channels, np.float32)
     first, last = 0, 0  # cells in the sum
     for n in range(n_cells):
         while last < min(n_cells, n + half + 1):
             for c in range(n_channels):
-                total[c] += min(max(excess[last, c], np.float32(-3)), np.float32(3))
+                own = excess[last, c] - common[last, group[c]]
+                total[c] += min(max(own, np.float32(-3)), np.float32(3))
             last += 1
         while first < n - half:
             for c in range(n_channels):
-                total[c] -= min(max(excess[first, c], np.float32(-3)), np.float32(3))
+                own = excess[first, c] - common[first, group[c]]
+                total[c] -= min(max(own, np.float32(-3)), np.float32(3))
             first += 1
         scale = np.float32(1 / (last - first))
         for c in range(n_channels):
-            out[n, c] = total[c] * scale
+            out[n, c] = middle[n, group[c]] + total[c] * scale
+
+
+@numba.njit(cache=True, nogil=True)
+def _running_median(values, half):  # pragma: no cover
+    """Return the median of each column around each row, taken at every 8th row and in between."""
+    n_rows, n_columns = values.shape
+    out = np.empty_like(values)
+    step = 8
+    for g in range(n_columns):
+        before, low = 0, np.float32(0)
+        for at in range(0, n_rows + step, step):
+            n = min(at, n_rows - 1)
+            high = np.float32(np.median(values[max(0, n - half) : n + half + 1, g]))
+            if n == 0:
+                out[0, g] = high
+            for k in range(before + 1, n + 1):
+                out[k, g] = low + (high - low) * np.float32((k - before) / (n - before))
+            before, low = n, high
+    return out
 
 
 @numba.njit(cache=True, nogil=True)

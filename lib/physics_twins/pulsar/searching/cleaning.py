@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.searching.cells import CELL, MIN_CELLS, measure_cells, quiet_noise
-from physics_twins.pulsar.searching.impulses import find_impulses
+from physics_twins.pulsar.searching.impulses import drift_of, find_impulses
 from physics_twins.pulsar.searching.normalisation import normalise_into, normalised, normalised_shape
 
 
@@ -28,12 +28,13 @@ class Cleaned:
     broadband: NDArray[np.bool_]
 
 
-def clean(spectra: NDArray[Any], *, drift: float) -> Cleaned:
+def clean(spectra: NDArray[Any], *, delays: NDArray[np.float64]) -> Cleaned:
     """Normalise spectra and remove interference.
 
     Args:
         spectra: Counts, shape (time, channel); where they are few, nothing is removed.
-        drift: By how many samples a pulse comes later in a channel than in the one above, at most.
+        delays: Of the highest DM that is sought, from `dedispersion.longest_delays`: what such a pulse
+            explains better than an impulse of the whole band stays; zeros where none is sought.
     """
     narrowband = np.zeros(spectra.T.shape, dtype=bool)
     if len(spectra) < MIN_CELLS * CELL:
@@ -41,16 +42,17 @@ def clean(spectra: NDArray[Any], *, drift: float) -> Cleaned:
         return Cleaned(
             data, np.logical_not(data.any(axis=1)), narrowband, np.zeros(len(spectra), dtype=bool)
         )
-    cells = measure_cells(spectra, drift=drift)
+    cells = measure_cells(spectra, drift=drift_of(delays))
     data = normalised(spectra, cells)
     coarse = np.empty(normalised_shape(*spectra.shape), np.int8)
     normalise_into(coarse, spectra, cells)
     n_time = len(spectra)
-    impulses = find_impulses(coarse, cells.bad_channel, start=0, n_frames=1, frame_spectra=n_time)
+    whole = {"start": 0, "n_frames": 1, "frame_spectra": n_time}
+    impulses = find_impulses(coarse, cells.bad_channel, delays=delays, **whole)
     broadband = impulses.removed[:n_time]
     data[:, broadband] = 0
-    whole = len(cells.removed) * CELL
-    narrowband[:, :whole] = np.repeat(cells.removed.T, CELL, axis=1)
+    n_whole = len(cells.removed) * CELL
+    narrowband[:, :n_whole] = np.repeat(cells.removed.T, CELL, axis=1)
     return Cleaned(data, cells.bad_channel, narrowband, broadband)
 
 

@@ -58,16 +58,17 @@ def delay_samples(
     return np.rint(delay_s / sampling_s).astype(np.int32)
 
 
-def channel_drift(frequency_mhz: NDArray[np.float64], dm_pc_cm3: float, sampling_s: float) -> float:
-    """Return by how many samples a pulse is later in the lowest channel than in the one above.
+def longest_delays(
+    frequency_mhz: NDArray[np.float64], dm_pc_cm3: float, sampling_s: float
+) -> NDArray[np.float64]:
+    """Return delays after the highest channel at the highest DM that is sought, in samples.
 
-    >>> round(channel_drift(np.linspace(1530, 1210, 257), 56.77, 102.4e-6), 2)
-    3.24
+    >>> delays = longest_delays(np.linspace(1530, 1210, 257), 56.77, 102.4e-6)
+    >>> float(delays[0]), round(float(delays[-1] - delays[-2]), 2)
+    (0.0, 3.24)
     """
-    if len(frequency_mhz) < 2:
-        return 0.0
-    lowest, above = np.sort(frequency_mhz)[:2]
-    return float(dispersion_delay(lowest, dm_pc_cm3, reference_mhz=above)) / sampling_s
+    delay_s = dispersion_delay(frequency_mhz, dm_pc_cm3, reference_mhz=frequency_mhz.max())
+    return np.asarray(delay_s, dtype=float) / sampling_s
 
 
 def dedispersed(
@@ -111,8 +112,8 @@ def _normalised(
     if clean_for_dm_pc_cm3 is None:
         return normalise(spectra), every_channel
     sampling_s = float(observation.attrs["sampling_time_s"])
-    drift = channel_drift(observation["frequency"].values, clean_for_dm_pc_cm3, sampling_s)
-    result = clean(spectra, drift=drift)
+    delays = longest_delays(observation["frequency"].values, clean_for_dm_pc_cm3, sampling_s)
+    result = clean(spectra, delays=delays)
     return result.data, ~result.bad_channel
 
 

@@ -15,10 +15,10 @@ from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.physics.ism import channel_smearing
 from physics_twins.pulsar.searching import frame_statistics
 from physics_twins.pulsar.searching.cells import CELL, CellMemory, Cells, measure_cells
-from physics_twins.pulsar.searching.dedispersion import channel_drift, dm_trials
+from physics_twins.pulsar.searching.dedispersion import dm_trials, longest_delays
 from physics_twins.pulsar.searching.dm_plane import Peaks, Plan, frame_peaks, make_plan
 from physics_twins.pulsar.searching.impulses import WIDTHS as IMPULSE_WIDTHS
-from physics_twins.pulsar.searching.impulses import Impulses, find_impulses
+from physics_twins.pulsar.searching.impulses import Impulses, drift_of, find_impulses
 from physics_twins.pulsar.searching.normalisation import normalise_into, normalised_shape
 from physics_twins.pulsar.searching.stack import N_BINS, N_SUBBANDS, cut_stack, track
 
@@ -129,7 +129,7 @@ class FrontEnd:
             width_min_s=narrowest_s,
             width_max_s=1e-3 * parameters.width_max_ms,
         )
-        self._drift = channel_drift(self.frequency_mhz, parameters.dm_max_pc_cm3, sampling_s)
+        self._delays = longest_delays(self.frequency_mhz, parameters.dm_max_pc_cm3, sampling_s)
         self.n_before = parameters.frame_spectra
         self.n_after = parameters.frame_spectra + self.plan.reach
         self._buffer, self._memory = np.empty((0, 0), np.int8), CellMemory()
@@ -159,10 +159,10 @@ class FrontEnd:
         """
         self._check(spectra, n_before, n_frames)
         frame = self.parameters.frame_spectra
-        cells = measure_cells(spectra, drift=self._drift, memory=self._memory)
+        cells = measure_cells(spectra, drift=drift_of(self._delays), memory=self._memory)
         data = self._normalised(spectra, cells)
         place = {"start": n_before, "n_frames": n_frames, "frame_spectra": frame}
-        impulses = find_impulses(data, cells.bad_channel, **place)
+        impulses = find_impulses(data, cells.bad_channel, delays=self._delays, **place)
         data[:, impulses.removed] = 0
         peaks = frame_peaks(data, self.plan, **place)
         scalars = self._scalars(peaks, cells, impulses, n_before, n_frames)

@@ -54,7 +54,7 @@ def impulses_in(z: NDArray[np.float32], lost: NDArray[np.bool_]) -> NDArray[np.b
         lost: Which spectra were lost, shape (time,).
     """
     series = z.mean(axis=1)
-    present = clean(z, drift=0.0).broadband & ~lost
+    present = clean(z, delays=np.zeros(z.shape[1])).broadband & ~lost
     for start, stop in zip(*runs(present), strict=True):
         present[start:stop] = series[start:stop] >= IMPULSE_EDGE * series[start:stop].max()
     return present & (series > 0)
