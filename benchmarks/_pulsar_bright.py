@@ -117,7 +117,7 @@ def _cell(
 
 
 def _boxcar(counts: NDArray[np.float64], delay_s: NDArray[np.float64], sampling_s: float) -> float:
-    """Return the S/N of the best boxcar at the true DM, each channel by its own median and quartiles."""
+    """Return the S/N of the best boxcar at the true DM, each channel normalised by its own median."""
     middle = np.median(counts, axis=0)
     z = (counts - middle) / (1.4826 * np.median(np.abs(counts - middle), axis=0))
     shifts = np.rint(delay_s / sampling_s).astype(int)
@@ -143,10 +143,9 @@ def _is_kept(cell: Cell) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         label(cell.data, parameters, out_folder=folder, measure=None, progress=False)
         frames = read_labels(folder)
-    near = (frames["time_s"] > cell.time_s - cell.sweep_s - 0.5) & (
-        frames["time_s"] < cell.time_s + cell.sweep_s + 0.5
-    )
-    return bool((near & (frames["label"] == "pulse")).any())
+    # The pulse's arrival is in the last frame that begins before it.
+    (begun,) = np.nonzero(frames["start_s"].values <= cell.time_s)
+    return bool(frames["kept"].values[begun[-1]])
 
 
 BENCHMARKS = {"bright_recall": bright_recall, "bright_not_deleted": bright_not_deleted}

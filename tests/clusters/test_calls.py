@@ -66,7 +66,7 @@ def test_what_a_call_raises_comes_through(client):
 
 def test_a_cluster_that_is_lost_is_told_in_a_sentence():
     with clusters.connect("threads", jobs=1) as client:
-        coming = results(client, [partial(mul, 2, 3), partial(time.sleep, 30)])
+        coming = results(client, [partial(mul, 2, 3), partial(time.sleep, 3)])
         assert next(coming) == 6
     with pytest.raises(WorkerError, match="the cluster was closed: start the cluster again"):
         next(coming)

@@ -172,7 +172,7 @@ def test_the_commands_are_those_that_do_the_same_in_a_terminal():
 
 def test_a_batch_systems_script_is_shown_before_anything_can_be_submitted(monkeypatch, nothing_starts):
     monkeypatch.setattr(clusters, "job_script", lambda on: f"#SBATCH -J <{on}>")
-    monkeypatch.setattr("physics_twins.clusters.batch.how_many", lambda on: (1, 3))
+    monkeypatch.setattr(clusters, "how_many", lambda on: (1, 3))
     panel = ready()
     panel.where.value = "slurm"
     assert panel._start_button.disabled
