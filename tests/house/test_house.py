@@ -1,7 +1,10 @@
 """The files that say what the environment is agree with each other."""
 
+import hashlib
+import json
 import os
 import re
+import subprocess
 import tomllib
 from importlib.metadata import version
 
@@ -121,3 +124,18 @@ def test_every_make_command_is_known_to_the_launcher():
     launcher = (ROOT / "bootstrap.py").read_text()
     wanted = set(targets[1].split()) - {"help", "clean"}
     assert [name for name in wanted if f'"{name}"' not in launcher] == []
+
+
+def test_models_are_the_same_bytes_where_git_changes_line_ends(tmp_path):
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
+    clone = ["git", "-c", "core.autocrlf=true", "clone", "--quiet", "--depth", "1"]
+    subprocess.run([*clone, f"file://{ROOT}", str(tmp_path / "clone")], check=True)
+    listed = ["git", "-C", str(ROOT), "ls-tree", "-r", "--name-only", "HEAD", "models"]
+    names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+    assert len(names) > 10
+    manifests = [name for name in names if name.endswith("manifest.json")]
+    for name in manifests:
+        folder = (tmp_path / "clone" / name).parent
+        for each, record in json.loads((folder / "manifest.json").read_text())["files"].items():
+            assert hashlib.sha256((folder / each).read_bytes()).hexdigest() == record["sha256"], each
