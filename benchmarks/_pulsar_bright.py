@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -47,7 +48,7 @@ class Cell:
     boxcar_snr: float
 
     @property
-    def range(self) -> dict[str, float]:
+    def range(self) -> dict[str, Any]:
         """The DMs that are searched: from half to twice the pulse's own."""
         return {"dm_min_pc_cm3": 0.5 * self.dm_pc_cm3, "dm_max_pc_cm3": 2 * self.dm_pc_cm3}
 
@@ -75,7 +76,7 @@ def _cells() -> tuple[Cell, ...]:
 def _made() -> Iterator[Cell]:
     for n, (name, snr, width_ms, sweep) in enumerate(product(BANDS, SNRS, WIDTHS_MS, SWEEPS)):
         top_mhz, width_mhz, n_channels, sampling_s = BANDS[name]
-        frequency_mhz = top_mhz - width_mhz * np.arange(n_channels)
+        frequency_mhz = top_mhz - width_mhz * np.arange(n_channels, dtype=np.float64)
         per_dm_s = K_MHZ2_S * (frequency_mhz[-1] ** -2 - top_mhz**-2)
         width_s = max(1e-3 * width_ms, sampling_s)
         dm = sweep * width_s / per_dm_s

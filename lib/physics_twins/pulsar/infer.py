@@ -1,5 +1,6 @@
 """Search an observation, simulated or recorded, block by block, and label its frames."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -28,6 +29,8 @@ from physics_twins.pulsar.searching.search import (
     refine_dm,
     strongest_first,
 )
+
+logger = logging.getLogger(__name__)
 
 # A frame holds interference when this many of its samples were removed as such.
 NARROWBAND_FRACTION = 1e-3  # 32 samples in two of 256 channels, in a frame of 256 spectra
@@ -67,7 +70,8 @@ def infer(
         `snr`, `width_s`, `label`, `probability` (candidate). For each frame: `frame_start_s` and
         whether it holds a pulse, `frame_pulse`, narrow-band, `frame_nbrfi`, or broad-band
         interference, `frame_bbrfi` (frame). For each channel: how much of it was removed,
-        `removed_fraction` (frequency).
+        `removed_fraction` (frequency). The attribute `missing_fraction` says which part of the samples
+        carried no data, and was left out.
 
     Raises:
         ValueError: There is nothing to search: no spectra, or one channel, which has no dispersion.
@@ -131,6 +135,7 @@ class BlockResult:
     """What was found in one block; times count from the start of the observation."""
 
     candidates: list[Candidate]
+    missing_fraction: float
     removed_fraction: NDArray[np.float64]
     frame_nbrfi: NDArray[np.bool_]
     frame_bbrfi: NDArray[np.bool_]
@@ -177,6 +182,7 @@ def search_block(
     core = slice(0, block.n_core)
     return BlockResult(
         candidates,
+        cleaned.n_missing / spectra.size,
         np.where(good, cleaned.narrowband[:, core].mean(axis=1), 1.0),
         _frames(cleaned.narrowband[:, core].mean(axis=0), search.frame_spectra) > NARROWBAND_FRACTION,
         _frames(cleaned.broadband[core], search.frame_spectra) > 0,
@@ -279,6 +285,10 @@ def _result(
     removed = np.average(
         [part.removed_fraction for part in parts], axis=0, weights=[b.n_core for b in blocks]
     )
+    read = [block.n_read for block in blocks]
+    missing = float(np.average([part.missing_fraction for part in parts], weights=read))
+    if missing:
+        logger.warning("%.3g %% of the samples carry no data and were left out", 100 * missing)
     numbers = {
         name: ("candidate", np.array([getattr(c, name) for c in candidates]), {"units": units})
         for name, units in (_NUMBERS | {"probability": "1"}).items()
@@ -297,5 +307,6 @@ def _result(
             "frequency": ("frequency", band.frequency_mhz, {"units": "MHz"}),
         },
         attrs=search.to_attributes()
-        | {"sampling_time_s": band.sampling_s, "delay_s_per_dm": band.delay_s_per_dm},
+        | {"sampling_time_s": band.sampling_s, "delay_s_per_dm": band.delay_s_per_dm}
+        | {"missing_fraction": missing},
     )

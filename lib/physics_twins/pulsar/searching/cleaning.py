@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from physics_twins.pulsar.searching.cells import CELL, MIN_CELLS, measure_cells, quiet_noise
 from physics_twins.pulsar.searching.impulses import drift_of, find_impulses
+from physics_twins.pulsar.searching.missing import filled
 from physics_twins.pulsar.searching.normalisation import normalise_into, normalised, normalised_shape
 
 
@@ -20,28 +21,33 @@ class Cleaned:
         bad_channel: Channels that were removed whole, shape (channel,).
         narrowband: Samples removed as narrow-band bursts, shape (channel, time).
         broadband: Spectra removed as broad-band impulses, shape (time,).
+        n_missing: Samples that carried no data; they are 0 too.
     """
 
     data: NDArray[np.float32]
     bad_channel: NDArray[np.bool_]
     narrowband: NDArray[np.bool_]
     broadband: NDArray[np.bool_]
+    n_missing: int = 0
 
 
 def clean(spectra: NDArray[Any], *, delays: NDArray[np.float64]) -> Cleaned:
-    """Normalise spectra and remove interference.
+    """Normalise spectra and remove interference, and what carries no data.
 
     Args:
-        spectra: Counts, shape (time, channel); where they are few, nothing is removed.
+        spectra: Counts, shape (time, channel); where they are few, no interference is removed.
         delays: Of the highest DM that is sought, from `dedispersion.longest_delays`: what such a pulse
             explains better than an impulse of the whole band stays; zeros where none is sought.
     """
+    spectra, missing = filled(spectra)
+    n_missing = 0 if missing is None else int(missing.sum())
     narrowband = np.zeros(spectra.T.shape, dtype=bool)
     if len(spectra) < MIN_CELLS * CELL:
         data = normalise(spectra)
-        return Cleaned(
-            data, np.logical_not(data.any(axis=1)), narrowband, np.zeros(len(spectra), dtype=bool)
-        )
+        if missing is not None:
+            data[missing.T] = 0
+        nothing = np.zeros(len(spectra), dtype=bool)
+        return Cleaned(data, np.logical_not(data.any(axis=1)), narrowband, nothing, n_missing)
     cells = measure_cells(spectra, drift=drift_of(delays))
     data = normalised(spectra, cells)
     coarse = np.empty(normalised_shape(*spectra.shape), np.int8)
@@ -51,9 +57,11 @@ def clean(spectra: NDArray[Any], *, delays: NDArray[np.float64]) -> Cleaned:
     impulses = find_impulses(coarse, cells.bad_channel, delays=delays, **whole)
     broadband = impulses.removed[:n_time]
     data[:, broadband] = 0
+    if missing is not None:
+        data[missing.T] = 0
     n_whole = len(cells.removed) * CELL
     narrowband[:, :n_whole] = np.repeat(cells.removed.T, CELL, axis=1)
-    return Cleaned(data, cells.bad_channel, narrowband, broadband)
+    return Cleaned(data, cells.bad_channel, narrowband, broadband, n_missing)
 
 
 def normalise(spectra: NDArray[Any]) -> NDArray[np.float32]:

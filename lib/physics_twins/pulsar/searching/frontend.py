@@ -19,6 +19,7 @@ from physics_twins.pulsar.searching.dedispersion import dm_trials, longest_delay
 from physics_twins.pulsar.searching.dm_plane import Peaks, Plan, frame_peaks, make_plan
 from physics_twins.pulsar.searching.impulses import WIDTHS as IMPULSE_WIDTHS
 from physics_twins.pulsar.searching.impulses import Impulses, drift_of, find_impulses
+from physics_twins.pulsar.searching.missing import filled
 from physics_twins.pulsar.searching.normalisation import normalise_into, normalised_shape
 from physics_twins.pulsar.searching.stack import N_BINS, N_SUBBANDS, cut_stack, track
 
@@ -159,8 +160,11 @@ class FrontEnd:
         """
         self._check(spectra, n_before, n_frames)
         frame = self.parameters.frame_spectra
+        spectra, missing = filled(spectra)
         cells = measure_cells(spectra, drift=drift_of(self._delays), memory=self._memory)
         data = self._normalised(spectra, cells)
+        if missing is not None:
+            data[: spectra.shape[1], : len(spectra)][missing.T] = 0
         place = {"start": n_before, "n_frames": n_frames, "frame_spectra": frame}
         impulses = find_impulses(data, cells.bad_channel, delays=self._delays, **place)
         data[:, impulses.removed] = 0

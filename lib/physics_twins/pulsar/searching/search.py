@@ -102,14 +102,20 @@ def _peaks(series, widths, snr_min):  # pragma: no cover
     """Return centres, widths and S/N of the peaks over all boxcars."""
     n_time = len(series)
     cumulative = np.zeros(n_time + 1)
+    there = np.zeros(n_time + 1, np.int32)  # a sum of nothing but missing samples is 0
     for t in range(n_time):
         cumulative[t + 1] = cumulative[t] + series[t]
+        there[t + 1] = there[t] + (series[t] != 0)
     best = np.zeros(n_time, np.float32)
     best_width = np.zeros(n_time, np.int32)
     for width in widths:
         n = n_time - width + 1
         step = max(1, n // N_NOISE_VALUES)
         sums = cumulative[width::step] - cumulative[: n_time - width + 1 : step]
+        n_there = there[width::step] - there[: n_time - width + 1 : step]
+        sums = sums[2 * n_there >= width]
+        if len(sums) < 2:
+            continue
         middle = np.median(sums)
         sigma = SIGMA_PER_MAD * np.median(np.abs(sums - middle))
         if sigma <= 0:

@@ -1,0 +1,57 @@
+"""Samples that carry no data: not a number, or spectra that repeat where packets were lost.
+
+They count for nothing in what follows: a pulse loses the share of its S/N that lay in them, and the
+ends of a gap are no pulses.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# So many equal spectra in a row are no measurement: zeros or a last value that a recorder filled in.
+N_EQUAL = 3
+# Spectra from which a channel's level is taken.
+N_LEVEL = 1024
+
+
+def filled(spectra: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return spectra in which what is missing has its channel's level, and what is missing.
+
+    Args:
+        spectra: Counts, shape (time, channel).
+
+    Returns:
+        The spectra as they are and None where nothing is missing; else a copy in single precision, and
+        which samples are missing, shape (time, channel). A channel without any data is 0.
+
+    >>> filled(np.array([[1.0, 5.0], [np.nan, 7.0], [3.0, 6.0]]))[0].tolist()
+    [[1.0, 5.0], [2.0, 7.0], [3.0, 6.0]]
+    """
+    lost = np.broadcast_to(_repeated(spectra)[:, None], spectra.shape)
+    if spectra.dtype.kind == "f":
+        lost = lost | ~np.isfinite(spectra)
+    if not lost.any():
+        return spectra, None
+    lost = np.array(lost)
+    out = spectra.astype(np.float32)
+    out[lost] = 0
+    step = max(1, len(out) // N_LEVEL)
+    known = np.where(lost[::step], np.nan, out[::step])
+    told = ~np.isnan(known).all(axis=0)
+    level = np.zeros(out.shape[1], np.float32)
+    level[told] = np.nanmedian(known[:, told], axis=0)
+    return np.where(lost, level, out), lost
+
+
+def _repeated(spectra: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which spectra stand in a run of `N_EQUAL` or more that are equal, shape (time,)."""
+    n = len(spectra)
+    found = np.zeros(n, dtype=bool)
+    if n < N_EQUAL:
+        return found
+    same = (spectra[1:] == spectra[:-1]).all(axis=1)
+    runs = np.convolve(same, np.ones(N_EQUAL - 1, dtype=int), "valid") == N_EQUAL - 1
+    for first in np.flatnonzero(runs):
+        found[first : first + N_EQUAL] = True
+    return found
