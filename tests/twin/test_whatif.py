@@ -109,6 +109,13 @@ def test_a_slope_that_is_not_known_is_no_error_of_nought():
     assert np.isfinite(float(told.sel(scenario=AS_CALIBRATED, number="sum")))
 
 
+def test_a_slope_at_the_edge_of_what_is_possible_is_taken_inwards():
+    asked = Sum()
+    asked.lowest = 1.0  # where `first` lies
+    table = what_if(asked, state(0.0), {}, seed=1).table.sel(scenario=AS_CALIBRATED, number="sum")
+    assert float(table["error_parts"].sel(part="calibration")) == pytest.approx(np.hypot(*ERRORS))
+
+
 def test_a_state_without_a_correlation_is_taken_as_independent_and_says_so():
     with pytest.warns(UserWarning, match="taken as independent"):
         table = what_if(Sum(), state(None), {}, seed=1).table

@@ -66,6 +66,7 @@ class _Showers(twin.Asked[CalorimeterParameters]):
 
     numbers = NUMBERS
     steps = _STEPS
+    lowest = 0.0
 
     def __init__(
         self, model: ShowerFlow, particles: CalorimeterParameters, seed: int, extrapolate: bool
@@ -75,7 +76,7 @@ class _Showers(twin.Asked[CalorimeterParameters]):
         self._drawn: dict[tuple[object, ...], dict[str, NDArray[np.float64]]] = {}
 
     def parameters(self, known: Mapping[str, float]) -> CalorimeterParameters:
-        told = {name: max(known[name], 0.0) for name in _STEPS if name in known}
+        told = {name: known[name] for name in _STEPS if name in known}
         if "theta_deg" in told:
             told["theta_max_deg"] = 0.0
         return self._particles.replace(**told)
@@ -97,7 +98,7 @@ class _Showers(twin.Asked[CalorimeterParameters]):
         asked: CalorimeterParameters,
         known: Mapping[str, float],
     ) -> dict[str, NDArray[np.float64]]:
-        gain = gains(asked.n_showers, max(known.get("resolution", 0.0), 0.0), seed=self._seed)
+        gain = gains(asked.n_showers, known.get("resolution", 0.0), seed=self._seed)
         return {**drawn, "response": drawn["response"] * gain * known.get("energy_scale", 1.0)}
 
     def _columns(

@@ -133,6 +133,7 @@ class _Pulses(twin.Asked[ObservationParameters]):
     """The calibrated twin, ready to be asked."""
 
     numbers = NUMBERS
+    lowest = 0.0
 
     def __init__(
         self, receiver: ObservationParameters, classifier: Classifier | None, seed: int

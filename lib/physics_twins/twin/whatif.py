@@ -83,10 +83,12 @@ class Asked(ABC, Generic[P]):
         numbers: What it tells: by name the unit, and what it is.
         steps: Slopes along a calibrated parameter are taken over its error, or over such a step where
             that is longer.
+        lowest: No calibrated parameter goes below it: the step of a slope ends there.
     """
 
     numbers: Mapping[str, tuple[str, str]]
     steps: Mapping[str, float] = {}
+    lowest: float = -np.inf
 
     @abstractmethod
     def parameters(self, known: Mapping[str, float]) -> P:
@@ -174,8 +176,10 @@ def _slopes(
     found = []
     for name, error in errors.items():
         step = max(asked.steps.get(name, 0.0), error)
-        low, high = (asked.expected(scenario, {**known, name: known[name] + s * step}) for s in (-1, 1))
-        found.append((high - low) / (2 * step))
+        lowest = min(asked.lowest, known[name])
+        ends = [max(known[name] + side * step, lowest) for side in (-1, 1)]
+        low, high = (asked.expected(scenario, {**known, name: end}) for end in ends)
+        found.append((high - low) / (ends[1] - ends[0]))
     return np.array(found).reshape(len(errors), len(asked.numbers))
 
 
