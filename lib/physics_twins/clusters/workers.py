@@ -88,8 +88,8 @@ def keep(client: "Client", on: str) -> None:
 
 def _named() -> Path | None:
     """Return the file; None where none is named, or its folder has been moved away."""
-    path = Path(os.environ.get(WORKERS_FILE, ""))
-    return path if os.environ.get(WORKERS_FILE) and path.parent.is_dir() else None
+    name = os.environ.get(WORKERS_FILE)
+    return Path(name) if name and Path(name).parent.is_dir() else None
 
 
 class Keeper(threading.Thread):

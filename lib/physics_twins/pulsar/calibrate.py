@@ -123,7 +123,7 @@ def calibrate(
         parameters=parameters,
         correlation=_correlation(fit, turning),
         parts=twin.parts_of_error(
-            {"noise": ("Error from the noise", {n: each.error for n, each in parameters.items()})},
+            {"pulses": ("Error from these pulses", {n: each.error for n, each in parameters.items()})},
             parameters,
         ),
         residual=fit.residual,

@@ -173,7 +173,8 @@ def _search(
 def _is_dispersed(subbands, gone, later, begin, last, width):  # pragma: no cover
     """Return whether a pulse along some dispersed track is stronger here than one in an instant."""
     n_subbands, n_time = subbands.shape
-    longest = min(later.max(), np.float32(LONGEST_SWEEP + last - begin))
+    whole = later.max()
+    longest = min(whole, np.float32(LONGEST_SWEEP + last - begin))
     if longest < 1:
         return False
     high = min(n_time, last + width + LONGEST_BOXCAR)
@@ -184,7 +185,7 @@ def _is_dispersed(subbands, gone, later, begin, last, width):  # pragma: no cove
         low = max(0, begin - np.int64(sweep) - LONGEST_BOXCAR)
         series = np.zeros(high - low + 1, np.float32)
         for k in range(n_subbands):
-            shift = np.int64(np.round(later[k] / later.max() * sweep))
+            shift = np.int64(np.round(later[k] / whole * sweep))
             for t in range(low, min(high, n_time - shift)):
                 if not gone[t + shift]:
                     series[t - low + 1] += subbands[k, t + shift]
