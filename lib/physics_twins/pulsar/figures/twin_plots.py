@@ -53,7 +53,7 @@ def scenarios(table: xr.Dataset) -> hv.Layout:
     }
     ideal, seen, shares = (told[name] for name in ("snr_ideal", "snr_found", "recall"))
     limit = hv.Scatter(tuple(ideal[:2]), axis, snr, label="limit: matched filter")
-    found = hv.Scatter(tuple(seen[:2]), axis, snr, label="median of those found")
+    found = hv.Scatter(tuple(seen[:2]), axis, snr, label="median found")
     left = [
         styled(limit, color=GREEN, size=10),
         styled(hv.ErrorBars(tuple(ideal), axis, [snr, "error"]), color=GREEN),
