@@ -49,8 +49,9 @@ class Cell:
 
     @property
     def range(self) -> dict[str, Any]:
-        """The DMs that are searched: from half to twice the pulse's own."""
-        return {"dm_min_pc_cm3": 0.5 * self.dm_pc_cm3, "dm_max_pc_cm3": 2 * self.dm_pc_cm3}
+        """The DMs that are searched: from half to twice the pulse's own, as far as a search goes."""
+        highest = min(2 * self.dm_pc_cm3, MAX_DM)
+        return {"dm_min_pc_cm3": 0.5 * self.dm_pc_cm3, "dm_max_pc_cm3": highest}
 
 
 def bright_recall() -> Figure:

@@ -6,6 +6,7 @@ from lab_browser import running_browser, why_no_browser
 from slurm import PrivateSlurm, why_not
 
 from physics_twins.data import project
+from physics_twins.data.sources import listen
 
 # Real files beside the checkout; set here so that kernels and workers find them too.
 _REAL_FILES = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -52,6 +53,12 @@ def pytest_collection_modifyitems(items):
             if fixture in getattr(item, "fixturenames", ()) and _process_of(item.nodeid) != place:
                 raise pytest.UsageError(f"{item.nodeid} needs {fixture}: put it into tests/{place}/")
     items.sort(key=lambda item: next((n for n, p in enumerate(_FIRST) if item.nodeid.startswith(p)), 9))
+
+
+@pytest.fixture(autouse=True)
+def _own_listener():
+    """Let no run that an earlier test has opened hear what this one reads."""
+    listen(lambda source: None)
 
 
 @pytest.fixture

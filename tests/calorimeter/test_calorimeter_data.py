@@ -17,6 +17,7 @@ from physics_twins.calorimeter.geant4.bremsstrahlung import (
     scaled_cross_section,
 )
 from physics_twins.calorimeter.geant4.materials import ABSORBERS, ELEMENTS, SENSORS, VACUUM
+from physics_twins.data import sources
 
 # Review of Particle Physics, "Atomic and nuclear properties": mass number, radiation length in g/cm2.
 RADIATION_LENGTHS = {
@@ -182,6 +183,23 @@ def test_full_tables_are_used_where_a_user_has_them(tmp_path, monkeypatch):
     table.touch()
     monkeypatch.setenv("GEANT4_DATA_DIR", str(tmp_path))
     assert data_folder.full_tables() == tmp_path
+
+
+def test_other_tables_are_noted_as_others(tmp_path, monkeypatch):
+    monkeypatch.delenv("GEANT4_DATA_DIR", raising=False)
+    data_folder._used.cache_clear()
+    with sources.noted() as read:
+        data_folder.use_tables()
+    (record,) = sources.to_records(read)
+    assert sources.is_current(record)
+    table = tmp_path / "G4EMLOW8.8" / "brem_SB" / "br74"
+    table.parent.mkdir(parents=True)
+    table.touch()
+    monkeypatch.setenv("GEANT4_DATA_DIR", str(tmp_path))
+    full = data_folder.source_sha256()
+    assert not sources.is_current(record)
+    table.write_text("other numbers")
+    assert data_folder.source_sha256() != full
 
 
 def test_a_folder_without_tables_is_refused(tmp_path, monkeypatch):

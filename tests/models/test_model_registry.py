@@ -6,7 +6,7 @@ import torch
 from small_models import save
 
 from physics_twins import models
-from physics_twins.data import atomic
+from physics_twins.data import atomic, sources
 from physics_twins.models import ModelError
 
 
@@ -194,3 +194,27 @@ def test_other_files_and_folders_among_the_models_do_not_matter(root):
     (root / "classifier" / "01").mkdir()
     (root / ".unfinished-1").mkdir()
     assert versions() == [("classifier", 1, False, False)]
+
+
+def test_a_model_that_was_used_is_noted_and_another_of_its_name_is_not_the_same():
+    save()
+    with sources.noted() as read:
+        models.find("classifier")
+        models.find("classifier/1")
+    records = sources.to_records(read)
+    assert [record["name"] for record in records] == ["classifier", "classifier/1"]
+    assert [sources.is_current(record) for record in records] == [True, True]
+    second = save()
+    models.promote(str(second))
+    assert [sources.is_current(record) for record in records] == [False, True]
+    models.promote("classifier/1")
+    assert [sources.is_current(record) for record in records] == [True, True]
+    damage(models.find("classifier/1"))
+    assert [sources.is_current(record) for record in records] == [False, False]
+
+
+def test_a_model_in_a_folder_of_its_own_is_not_noted(tmp_path):
+    save(root=tmp_path / "run")
+    with sources.noted() as read:
+        models.find("classifier", root=tmp_path / "run")
+    assert read == []

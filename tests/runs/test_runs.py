@@ -85,12 +85,12 @@ def test_an_input_file_counts_by_content_and_not_by_place(tmp_path):
 
 
 def test_a_change_in_one_twin_leaves_the_runs_of_the_other_valid(monkeypatch):
-    parts = dict(provenance._part_sha256s())
+    parts = dict(provenance.part_sha256s())
     assert parts.keys() >= {"", "pulsar", "calorimeter"}
     assert "cli" not in parts
     before = {twins: provenance.source_sha256(twins) for twins in (("pulsar",), ("calorimeter",), None)}
     parts["calorimeter"] = "changed"
-    monkeypatch.setattr(provenance, "_part_sha256s", lambda: parts)
+    monkeypatch.setattr(provenance, "part_sha256s", lambda: parts)
     changed = [twins for twins, known in before.items() if provenance.source_sha256(twins) != known]
     assert changed == [("calorimeter",), None]
     parts[""] = "changed"

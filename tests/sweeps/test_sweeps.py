@@ -90,6 +90,22 @@ def test_the_same_call_finds_its_folder_and_computes_nothing(client, log, no_clu
     assert starts(log) == {1: 1, 2: 1, 3: 1}
 
 
+def test_cells_that_read_what_has_changed_since_are_computed_again(client, tmp_path):
+    table = tmp_path / "table.txt"
+    table.write_text("2")
+
+    def swept():
+        listed, fixed = points.grid({"x": [1.0, 2.0]}), {"table": str(table)}
+        return sweeps.run(sweep_cells.reading, listed, fixed=fixed, client=client, **QUIET)
+
+    assert swept().computed == 2
+    assert swept().computed == 0
+    table.write_text("3")
+    again = swept()
+    assert again.computed == 2
+    assert datasets.open_dataset(again.folder / "result.nc")["result"].values.tolist() == [3.0, 6.0]
+
+
 def test_a_finished_sweep_is_not_written_again(client, log, no_cluster):
     folder = logged([1, 2], log, client).folder
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix != ".lock"}

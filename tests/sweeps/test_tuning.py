@@ -214,6 +214,16 @@ def test_another_study_in_the_same_folder_is_refused(client, tmp_path):
         tune(client, out=tmp_path / "study", ranges={"east_m": (0, 0.5)}, seed=2)
 
 
+def test_trials_that_read_what_has_changed_since_are_not_compared_with_new_ones(client, tmp_path):
+    table = tmp_path / "table.txt"
+    table.write_text("2")
+    asked = {"metric": "result", "ranges": {"x": (0.0, 1.0)}, "fixed": {"table": str(table)}}
+    tuning.run("sweep_cells:reading", **asked, n_trials=2, client=client, progress=False)
+    table.write_text("3")
+    with pytest.raises(StudyError, match=r"computed with another .*table.txt: give another folder"):
+        tuning.run("sweep_cells:reading", **asked, n_trials=3, client=client, progress=False)
+
+
 def test_a_study_that_another_process_drives_is_refused(client, tmp_path):
     study = tune(client, out=tmp_path / "study")
     from filelock import FileLock

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
-from physics_twins.data import atomic, datasets
+from physics_twins.data import atomic, datasets, sources
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,6 +69,8 @@ def make(
 def open_sample(folder: str | Path) -> "xr.Dataset":
     """Return all showers that a sample has so far, read lazily, file by file.
 
+    The folder is noted, see `data.sources`.
+
     Raises:
         FileNotFoundError: The folder holds no showers.
         ValueError: A file is damaged; the message names it.
@@ -78,6 +80,7 @@ def open_sample(folder: str | Path) -> "xr.Dataset":
     paths = sorted(Path(folder).expanduser().glob("showers-*.nc"))
     if not paths:
         raise FileNotFoundError(f"there are no showers in {folder}")
+    sources.note_path(Path(folder).expanduser())
     parts = [datasets.open_dataset(path, chunks={"shower": SHOWERS_PER_FILE}) for path in paths]
     options: Any = {"join": "exact", "data_vars": "minimal", "coords": "minimal", "compat": "equals"}
     return xr.concat(parts, "shower", combine_attrs="drop_conflicts", **options)

@@ -235,7 +235,8 @@ def _summary(run: "Run") -> dict[str, Any]:
     status = run.status
     record: Mapping[str, Any] = {} if status == "damaged" else run.provenance
     facts = {key: record.get(key) for key in ("notebook", "started", "duration_s", "error", "identity")}
-    return {"run": str(run), "status": status, **facts, "metrics": run.metrics}
+    metrics = {} if status == "damaged" else run.metrics
+    return {"run": str(run), "status": status, **facts, "metrics": metrics}
 
 
 def _row(run: "Run") -> tuple[str, ...]:

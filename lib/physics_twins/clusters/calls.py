@@ -1,10 +1,13 @@
 """Many calls on a Dask client: results as they come, cancelled when nobody wants them any more."""
 
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from physics_twins.data import sources
 
 HEARTBEAT_S = 0.1  # so often a caller may say that it has lost interest
 NO_WORKER_S = 20.0
@@ -39,7 +42,7 @@ def results(client: Any, calls: Iterable[Call], *, ahead: int | None = None) -> 
             for call in calls:
                 if ahead is not None and len(under_way) >= ahead * max(1, _n_workers(client)):
                     yield _taken(client, under_way)
-                under_way.append(client.submit(call, pure=False))
+                under_way.append(_submitted(client, call))
             while under_way:
                 yield _taken(client, under_way)
     finally:
@@ -68,7 +71,7 @@ def as_they_come(
         Exception: What a call raised.
     """
     try:
-        futures = [client.submit(call, pure=False) for call in calls]
+        futures = [_submitted(client, call) for call in calls]
     except Exception as error:
         raise WorkerError(f"the cluster does not answer ({error}): {advice}") from error
     try:
@@ -82,9 +85,24 @@ def _taken(client: Any, under_way: deque[Any]) -> Any:
     if not _is_there(client):
         raise WorkerError("the cluster was closed: start the cluster again")
     future = under_way[0]
-    found = future.result()
+    found, read = future.result()
     under_way.popleft().release()
+    sources.pass_on(read)
     return found
+
+
+def _submitted(client: Any, call: Call) -> Any:
+    from dask.utils import funcname
+
+    key = f"{funcname(call)}-{secrets.token_hex(16)}"  # dashboards show what stands before the dash
+    return client.submit(_observed, call, key=key, pure=False)
+
+
+def _observed(call: Call) -> tuple[Any, list[sources.Source]]:
+    """Return a call's result and what the worker read for it."""
+    with sources.noted() as read:
+        found = call()
+    return found, read
 
 
 def _cancel(client: Any, futures: list[Any]) -> None:
@@ -111,7 +129,9 @@ def _finished(client: Any, futures: list[Any], no_worker_s: float, advice: str) 
         except TimeoutError:
             done = set()
         for future in done:
-            yield future.result()
+            found, read = future.result()
+            sources.pass_on(read)
+            yield found
         waiting -= done
         if done or _n_workers(client):
             last_worker = time.monotonic()

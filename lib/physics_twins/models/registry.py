@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins import runs
-from physics_twins.data import atomic, project
+from physics_twins.data import atomic, project, sources
 from physics_twins.models import files
 from physics_twins.models.folder import Model, open_model
 from physics_twins.models.manifest import MAX_JSON_BYTES, ModelError, check_model_name, parse_json
@@ -63,9 +63,27 @@ def available(name: str | None = None, *, root: Path | None = None) -> list[Entr
 def find(address: str, *, root: Path | None = None) -> Model:
     """Return a model by its address: `name/version`, or `name` for the promoted or else the newest one.
 
+    One from `roots` is noted, see `data.sources`.
+
     Raises:
         ModelError: There is none, it is damaged, or it is not the one that was promoted.
     """
+    model = _found(address, root)
+    if root is None:
+        sources.note(__name__, address, model.manifest_sha256)
+    return model
+
+
+def source_sha256(address: str) -> str:
+    """Return the hash of the model that `find` returns now.
+
+    Raises:
+        ModelError: As for `find`.
+    """
+    return _found(address, None).manifest_sha256
+
+
+def _found(address: str, root: Path | None) -> Model:
     places = [root] if root else roots()
     name, number = address_parts(address)
     versions = _versions(name, places)

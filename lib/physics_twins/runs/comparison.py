@@ -78,5 +78,6 @@ def _code(run: Record) -> dict[str, Any]:
     record = run.provenance
     code, machine = record.get("code", {}), record.get("machine", {})
     facts = {name: code.get(name) for name in _CODE}
-    return facts | {name: machine.get(name) for name in ("environment_sha256", "python", "platform")}
+    facts |= {name: machine.get(name) for name in ("environment_sha256", "python", "platform")}
+    return facts | {source["name"]: source["sha256"] for source in record.get("sources", [])}
 

@@ -1,8 +1,10 @@
 """One notebook through papermill: followed cell by cell, kept whatever happens."""
 
 import functools
+import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from papermill import PapermillExecutionError, execute_notebook
+from traitlets import default
 from traitlets.config import Config
 
-from physics_twins.runs import lifecycle
+from physics_twins.runs import lifecycle, provenance
+from physics_twins.runs.folder import PROVENANCE, REPORT, Run
 from physics_twins.runs.progress import Progress, tidy, write
-from physics_twins.runs.folder import REPORT, Run
 
 
 def execute(
@@ -81,7 +86,7 @@ def _papermill(
     run: Run,
     follower: "_Follower",
 ) -> None:
-    with _kernel_transport() as config:
+    with _kernel_transport() as config, _signs_of_life(run):
         execute_notebook(
             notebook,
             _literal(output),
@@ -89,6 +94,8 @@ def _papermill(
             # Not papermill's `cwd`: it moves this whole process, where others may run beside.
             resources={"metadata": {"path": str(run.folder)}},
             config=config,
+            kernel_name=NATIVE_KERNEL_NAME,
+            kernel_manager_class=_OwnInterpreter,
             progress_bar=False,
             stdout_file=follower,
             stderr_file=follower,
@@ -97,6 +104,33 @@ def _papermill(
             store_widget_state=False,
             extra_arguments=["--log-level=CRITICAL"],  # the kernel's own troubles; cells tell theirs
         )
+
+
+class _OwnInterpreter(AsyncKernelManager):
+    """Starts this process's Python, whatever kernels of the same name the user has installed."""
+
+    @default("kernel_spec_manager")
+    def _without_folders(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
+
+
+@contextmanager
+def _signs_of_life(run: Run) -> Iterator[None]:
+    """Change the time of the provenance's file now and then, for whoever looks from another machine."""
+    ended = threading.Event()
+
+    def show() -> None:
+        while not ended.wait(provenance.ALIVE_S):
+            with suppress(OSError):
+                os.utime(run.folder / PROVENANCE)
+
+    thread = threading.Thread(target=show, name="signs-of-life", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import html
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from physics_twins import clusters
 from physics_twins.data import atomic, project
 from physics_twins.data.quantities import plain_metrics
-from physics_twins.runs import provenance
+from physics_twins.runs import kernel, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,10 +65,16 @@ class Run:
         """One of running, complete, failed, cancelled, interrupted, interactive, starting, damaged."""
         try:
             record = self.provenance
-        except ValueError:
+            _check_record(record)
+            plain_metrics(self.metrics)
+            _read(self.folder / PARAMETERS)
+            silent_s = time.time() - (self.folder / PROVENANCE).stat().st_mtime
+        except (ValueError, OSError):
             return "damaged"
-        status = record.get("status", "starting")
-        gone = status == "running" and provenance.process_is_gone(record.get("machine", {}))
+        if not record:  # claimed, and nothing written yet
+            return "starting" if silent_s < provenance.SILENT_S else "interrupted"
+        status = record["status"]
+        gone = status == "running" and provenance.process_is_gone(record["machine"], silent_s)
         return "interrupted" if gone else status
 
     def save(self, name: str, dataset: "xr.Dataset") -> Path:
@@ -127,7 +134,8 @@ def open_run(run_dir: str | Path = "") -> Run:
         run_dir: Its folder, made when missing; empty makes a new one under `interactive/` of
             `default_root`, named after the time.
 
-    What workers do that this process asks for from now on is kept there, see `clusters.connect`.
+    What workers do that this process asks for from now on is kept there, see `clusters.connect`; so is
+    what this process is and what it reads, see `data.sources`.
     """
     if run_dir:
         folder = Path(run_dir).expanduser().resolve()
@@ -137,6 +145,8 @@ def open_run(run_dir: str | Path = "") -> Run:
     if claimed:
         record = {"status": "interactive", "started": now(), "machine": provenance.describe_machine()}
         atomic.write_json(folder / PROVENANCE, record | {"code": provenance.describe_code()})
+    is_driven = Run(folder).provenance.get("status") != "interactive"
+    kernel.tell(folder, kernel.TOLD if is_driven else PROVENANCE)
     os.environ[clusters.WORKERS_FILE] = str(folder / WORKERS)
     return Run(folder)
 
@@ -168,7 +178,7 @@ def find(
         state = run.status
         record = {} if state == "damaged" else run.provenance
         if notebook in (None, record.get("notebook")) and status in (None, state):
-            found.append((record.get("started", ""), run.folder, run))
+            found.append((record.get("started") or "", run.folder, run))
     return [run for *_, run in sorted(found, key=lambda item: item[:2])]
 
 
@@ -207,6 +217,26 @@ def claim(folder: Path) -> bool:
 def now() -> str:
     """Return this moment with its time zone, to the millisecond."""
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
+_KINDS: dict[str, Any] = {"status": str, "started": str, "machine": dict, "code": dict}
+_MAY_HAVE: dict[str, Any] = {"notebook": str, "duration_s": (int, float), "error": str, "sources": list}
+
+
+def _check_record(record: dict[str, Any]) -> None:
+    """Refuse a provenance that this library has not written; an empty one has only been claimed.
+
+    Raises:
+        ValueError: An entry is missing, or of another type.
+    """
+    for name, kind in _KINDS.items() if record else ():
+        if not isinstance(record.get(name), kind):
+            raise ValueError(f"{PROVENANCE} has no sound {name}")
+    if record and not {"host", "pid", "process_started"} <= record["machine"].keys():
+        raise ValueError(f"{PROVENANCE} does not say which process it is of")
+    for name, kind in _MAY_HAVE.items():
+        if record.get(name) is not None and not isinstance(record[name], kind):
+            raise ValueError(f"{PROVENANCE} has no sound {name}")
 
 
 def _read(path: Path) -> dict[str, Any]:

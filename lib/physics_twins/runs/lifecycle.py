@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from physics_twins.data import atomic
-from physics_twins.runs import provenance
+from physics_twins.data import atomic, sources
+from physics_twins.runs import kernel, provenance
 from physics_twins.runs.folder import PARAMETERS, PROVENANCE, Run, RunError, claim, default_root, load, now
 
 # Parameters that say where and how a notebook runs, and not what it computes.
@@ -21,19 +21,29 @@ def identity(
     inputs: Sequence[Mapping[str, Any]],
     *,
     twins: Iterable[str] | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the SHA-256 that two runs share when they must give the same result.
+
+    What else they have read must be the same too, see `data.sources`.
 
     Args:
         notebook_sha256: Hash of the notebook's source.
         values: Every parameter; those in `HOW` are left out.
         inputs: Input files; each stands for its parameter by content, wherever it lies.
         twins: Whose code it depends on, see `provenance.source_sha256`.
+        told: What `kernel.take` gives of the process that computes it; by default as in this one.
     """
     what = {name: value for name, value in values.items() if name not in HOW}
     what |= {item["parameter"]: item["sha256"] for item in inputs}
-    source = provenance.source_sha256(twins)
-    return provenance.json_sha256({"notebook": notebook_sha256, "parameters": what, "source": source})
+    if told is None:
+        source, interpreter = provenance.source_sha256(twins), provenance.describe_interpreter()
+    else:
+        source, interpreter = provenance.source_of_parts(told["parts"], twins), told["interpreter"]
+    facts = {"notebook": notebook_sha256, "parameters": what, "source": source}
+    return provenance.json_sha256(
+        facts | {name: interpreter[name] for name in ("python", "packages")}
+    )
 
 
 def begin(
@@ -71,7 +81,8 @@ def begin(
         folder = _claim_next(parent, key)
     else:
         folder = _claim_out(out.expanduser().resolve(), key, old, force)
-    code = provenance.describe_code(twins) | {"notebook_sha256": notebook_sha256}
+    twins = None if twins is None else list(twins)
+    code = provenance.describe_code(twins) | {"notebook_sha256": notebook_sha256, "twins": twins}
     record = {
         "status": "running",
         "notebook": notebook,
@@ -84,8 +95,10 @@ def begin(
         "error": None,
         "cell": None,
         "code": code,
+        "interpreter": provenance.describe_interpreter(),
         "machine": provenance.describe_machine(),
         "inputs": [dict(item) for item in inputs],
+        "sources": [],
     }
     atomic.write_json(folder / PROVENANCE, record)
     what = {name: value for name, value in values.items() if name not in HOW}
@@ -108,12 +121,31 @@ def find_finished(
 
 
 def end(run: Run, status: str, *, error: str | None = None, cell: str | None = None) -> None:
-    """Mark a run complete, failed or cancelled, with the error and the cell that it came from."""
+    """Mark a run complete, failed or cancelled, with the error and the cell that it came from.
+
+    What its kernel has told of itself takes the place of what was expected of it.
+    """
     record = run.provenance
+    if told := kernel.take(run.folder):
+        record |= _as_told(record, run.parameters, told)
     finished = now()
     spent = datetime.fromisoformat(finished) - datetime.fromisoformat(record["started"])
     record |= {"status": status, "finished": finished, "error": error, "cell": cell}
     atomic.write_json(run.folder / PROVENANCE, record | {"duration_s": spent.total_seconds()})
+
+
+def _as_told(
+    record: Mapping[str, Any], values: Mapping[str, Any], told: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a record's facts as the kernel has them: it may have found another library than ours."""
+    facts = {"interpreter": told["interpreter"], "sources": told["sources"]}
+    code, twins = record["code"], record["code"]["twins"]
+    if told["parts"] != provenance.part_sha256s():
+        source = provenance.source_of_parts(told["parts"], twins)
+        elsewhere = {"git_commit": None, "git_dirty": None}
+        code = code | elsewhere | {"version": told["version"], "source_sha256": source}
+    key = identity(code["notebook_sha256"], values, record["inputs"], twins=twins, told=told)
+    return facts | {"code": code, "identity": key}
 
 
 def _numbered(parent: Path, key: str) -> list[Run]:
@@ -130,7 +162,12 @@ def _occupant(out: Path) -> list[Run]:
 
 def _finished(runs: Sequence[Run], key: str) -> Run | None:
     complete = (run for run in reversed(runs) if run.status == "complete")
-    return next((run for run in complete if run.provenance.get("identity") == key), None)
+    same = (run for run in complete if run.provenance.get("identity") == key)
+    return next((run for run in same if all(map(sources.is_current, _sources(run)))), None)
+
+
+def _sources(run: Run) -> list[dict[str, Any]]:
+    return run.provenance.get("sources", [])
 
 
 def _claim_next(parent: Path, key: str) -> Path:

@@ -8,7 +8,8 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ import psutil
 from physics_twins import __version__
 
 PACKAGE = Path(__file__).resolve().parents[1]
+
+# A process on another machine gives a sign of life every `ALIVE_S`; after `SILENT_S` it counts as dead.
+ALIVE_S, SILENT_S = 20.0, 300.0
 
 # What all twins stand on. Every other package of the library is a twin, but for the command above them.
 _SHARED = {"data", "clusters", "twin", "figures", "runs", "sweeps", "training", "models"}
@@ -42,19 +46,23 @@ def source_sha256(twins: Iterable[str] | None = None) -> str:
     Args:
         twins: Of these twins, and what all of them stand on; all by default.
     """
-    parts = _part_sha256s()
+    return source_of_parts(part_sha256s(), twins)
+
+
+def source_of_parts(parts: Mapping[str, str], twins: Iterable[str] | None) -> str:
+    """Return what `source_sha256` gives where `part_sha256s` are these."""
     wanted = set(parts) if twins is None else {"", *twins} & set(parts)
     return json_sha256({part: parts[part] for part in wanted})
 
 
 def named_twins(text: str) -> tuple[str, ...] | None:
     """Return the twins that a piece of code names; None, for all of them, where it names none."""
-    twins = sorted(set(_part_sha256s()) - {""})
+    twins = sorted(set(part_sha256s()) - {""})
     return tuple(name for name in twins if re.search(rf"\b{name}\b", text)) or None
 
 
 @functools.cache
-def _part_sha256s() -> dict[str, str]:
+def part_sha256s() -> dict[str, str]:
     """Return the hash of each twin's files by its name, and by "" of what all of them stand on."""
     parts: dict[str, dict[str, str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -62,6 +70,32 @@ def _part_sha256s() -> dict[str, str]:
         part = "" if len(place.parts) == 1 or place.parts[0] in _SHARED else place.parts[0]
         parts.setdefault(part, {})[place.as_posix()] = file_sha256(path)
     return {part: json_sha256(files) for part, files in parts.items() if part != _ABOVE}
+
+
+@functools.cache
+def describe_interpreter() -> dict[str, Any]:
+    """Return the Python program that runs this, its version, and those of what the library asks for."""
+    distribution = PACKAGE.name.replace("_", "-")
+    try:
+        asked = requires(distribution) or []
+    except PackageNotFoundError:
+        asked = []
+    wanted = (text for text in asked if "extra ==" not in text or "'geant4'" in text)
+    names = sorted({match[0] for text in wanted if (match := re.match(r"[A-Za-z0-9._-]+", text))})
+    packages = {name: found for name in names if (found := _version(name))}
+    return {
+        "executable": sys.executable,
+        "python": platform.python_version(),
+        "packages": packages,
+        "library": str(PACKAGE),
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 def environment_sha256() -> str:
@@ -104,14 +138,18 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def process_is_gone(machine: dict[str, Any]) -> bool:
-    """Return whether the process of `describe_machine` has surely ended.
+def process_is_gone(machine: dict[str, Any], silent_s: float) -> bool:
+    """Return whether the process of `describe_machine` has ended.
 
-    Only a process of this host can be looked up. Its start is compared too, because numbers of
-    processes are used again.
+    A process of this host is looked up. Its start is compared too, because numbers of processes are
+    used again. One of another host counts as ended when it has been silent for `SILENT_S`.
+
+    Args:
+        machine: As from `describe_machine`.
+        silent_s: How long ago it last gave a sign of life.
     """
     if machine.get("host") != platform.node():
-        return False
+        return silent_s > SILENT_S
     try:
         started = psutil.Process(machine["pid"]).create_time()
     except psutil.NoSuchProcess:

@@ -12,7 +12,7 @@ from typing import Any
 from physics_twins.data import atomic
 
 COMPLETE, FAILED = "complete", "failed"
-_FOLDER = "records"
+RECORDS = "records"
 _NUMBER = (int, float)
 _KINDS = {"key": str, "status": str, "result": dict, "error": str, "trace": str, "host": str}
 _KINDS |= {"started": _NUMBER, "finished": _NUMBER, "seconds": _NUMBER}
@@ -28,7 +28,7 @@ class Records:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / _FOLDER
+        self._folder = folder / RECORDS
         self._files: dict[str, list[Record]] = {}
         self.by_key: dict[str, Record] = {}
         self.refresh()
@@ -67,14 +67,14 @@ class Records:
 
 def leave(folder: Path, batch: str, records: Sequence[Record]) -> None:
     """Write a batch's records in one step into the folder of a sweep or study."""
-    path = folder / _FOLDER / f"{batch}.json"
+    path = folder / RECORDS / f"{batch}.json"
     path.parent.mkdir(exist_ok=True)
     atomic.write_json(path, {"records": list(records)})
 
 
 def left(folder: Path, batch: str) -> list[Record]:
     """Return the records that a batch has left, none where it has not."""
-    path = folder / _FOLDER / f"{batch}.json"
+    path = folder / RECORDS / f"{batch}.json"
     return _read(path) if path.is_file() else []
 
 

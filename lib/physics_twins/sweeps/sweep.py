@@ -5,6 +5,7 @@ A sweep is a folder: `plan.json` (what, where), `records/` (what became of the c
 `twins sweep`, `report/`.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physics_twins import clusters
-from physics_twins.data import atomic
+from physics_twins.data import atomic, sources
 from physics_twins.parameters import Parameters, field
 from physics_twins.runs import PLAN, now, provenance
 from physics_twins.sweeps import farm, folders, tasks
 from physics_twins.sweeps.farm import Cell
 from physics_twins.sweeps.folders import FolderError
-from physics_twins.sweeps.records import COMPLETE, FAILED, Record, Records
+from physics_twins.sweeps.records import COMPLETE, FAILED, RECORDS, Record, Records
 from physics_twins.sweeps.worker import CELLS
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def resume(folder: str | Path, **options: Any) -> Sweep:
 
 
 def load(folder: str | Path) -> Sweep:
-    """Return the sweep in `folder`.
+    """Return the sweep in `folder`, which is noted, see `data.sources`.
 
     Raises:
         SweepError: The folder holds no sweep.
@@ -191,6 +192,8 @@ def load(folder: str | Path) -> Sweep:
     path = Path(folder).expanduser().resolve()
     if not (path / PLAN).is_file() or "points" not in atomic.read_json(path / PLAN):
         raise SweepError(f"{folder} is no sweep: it has no {PLAN} with points")
+    for name in (PLAN, RECORDS):
+        sources.note_path(path / name)
     return Sweep(path)
 
 
@@ -265,7 +268,8 @@ def _catch_up(
     folders.write_plan(folder, plan)
     known = Records(folder)
     records = {c.key: known.by_key[c.key] for c in cells if c.key in known.by_key}
-    known.forget([key for key, record in records.items() if not _is_there(folder, record)])
+    is_current = functools.cache(lambda each: sources.is_current(dict(each)))
+    known.forget([key for key, r in records.items() if not _is_valid(folder, r, is_current)])
     done = {COMPLETE} if retry_failed else {COMPLETE, FAILED}
     finished = {key for key, record in known.by_key.items() if record["status"] in done}
     todo = [cell for cell in cells if cell.key not in finished]
@@ -287,8 +291,13 @@ def _follow(
             bar.step(len(records), client, {"failed": n_failed})
 
 
-def _is_there(folder: Path, record: Record) -> bool:
-    """Return whether a complete cell's file or run is there; its hash is checked when it is read."""
+def _is_valid(folder: Path, record: Record, is_current: Callable[[Any], bool]) -> bool:
+    """Return whether what a cell has read is the same now, and its file or run is there.
+
+    The file's hash is checked when it is read.
+    """
+    if not all(is_current(tuple(sorted(source.items()))) for source in record.get("sources", ())):
+        return False
     result = record["result"]
     if "file" in result:
         path = folder / CELLS / Path(result["file"]).name
@@ -300,7 +309,8 @@ def _combine_if_new(sweep: Sweep) -> None:
     """Write the combined dataset, unless these very records are in it already."""
     from physics_twins.data import datasets
 
-    states = [record and (record["key"], record["status"]) for record in sweep.records]
+    facts = ("key", "status", "finished")
+    states = [record and [record[name] for name in facts] for record in sweep.records]
     digest = hashlib.sha256(json.dumps([sweep.plan["points"], states]).encode()).hexdigest()
     summary = sweep.folder / _SUMMARY
     known = atomic.read_json(summary) if summary.is_file() else {}
@@ -308,8 +318,8 @@ def _combine_if_new(sweep: Sweep) -> None:
         return
     combined = sweep.dataset()
     datasets.save(combined, sweep.folder / RESULT)
-    facts = {"records_sha256": digest, "content_sha256": datasets.content_sha256(combined)}
-    atomic.write_json(summary, facts | {"finished": now()} | sweep.counts)
+    found = {"records_sha256": digest, "content_sha256": datasets.content_sha256(combined)}
+    atomic.write_json(summary, found | {"finished": now()} | sweep.counts)
 
 
 def _attribute(value: Any) -> Any:

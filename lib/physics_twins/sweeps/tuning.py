@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physics_twins import clusters
-from physics_twins.data import atomic
+from physics_twins.data import atomic, sources
 from physics_twins.parameters import Parameters, field
 from physics_twins.runs import PLAN, now, provenance
 from physics_twins.sweeps import folders, search_space, tasks, trials, verdict
@@ -172,6 +172,7 @@ def run(
     folder = Path(out).expanduser().resolve() if out else default
     with folders.driving(folder, StudyError):
         _check_same(folder, asked)
+        _check_sources(folder)
         folders.write_plan(folder, plan)
         with ExitStack() as stack:
             driver = Driver(task, space, plan, folder)
@@ -200,7 +201,7 @@ def resume(folder: str | Path, *, n_trials: int | None = None, **options: Any) -
 
 
 def load(folder: str | Path) -> Study:
-    """Return the study in `folder`.
+    """Return the study in `folder`, which is noted, see `data.sources`.
 
     Raises:
         StudyError: The folder holds no study.
@@ -208,6 +209,8 @@ def load(folder: str | Path) -> Study:
     path = Path(folder).expanduser().resolve()
     if not (path / PLAN).is_file() or "metric" not in atomic.read_json(path / PLAN):
         raise StudyError(f"{folder} is no study: it has no {PLAN} with a metric")
+    for name in (PLAN, trials.JOURNAL):
+        sources.note_path(path / name)
     return Study(path)
 
 
@@ -263,6 +266,17 @@ def _check_same(folder: Path, asked: Mapping[str, Any]) -> None:
     if differing:
         raise StudyError(
             f"{folder} holds a study that differs in {', '.join(differing)}: give another folder"
+        )
+
+
+def _check_sources(folder: Path) -> None:
+    """Check that what the trials of a study have read is the same now: their values are compared."""
+    records = Records(folder).by_key.values()
+    read = {tuple(sorted(each.items())) for record in records for each in record.get("sources", ())}
+    if changed := [dict(each)["name"] for each in read if not sources.is_current(dict(each))]:
+        raise StudyError(
+            f"{folder} holds trials that were computed with another {', '.join(sorted(changed))}:"
+            " give another folder"
         )
 
 

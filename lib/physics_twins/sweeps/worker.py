@@ -9,13 +9,14 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from physics_twins.clusters import ClusterError
-from physics_twins.runs import provenance
+from physics_twins.data import sources
+from physics_twins.runs import load, provenance
 from physics_twins.sweeps import records, tasks
 from physics_twins.sweeps.records import COMPLETE, FAILED, Record
 
@@ -88,9 +89,11 @@ def row(
     result: dict[str, Any] | None = None,
     error: str = "",
     trace: str = "",
+    read: Sequence[Mapping[str, Any]] = (),
 ) -> Record:
     """Return a cell's record."""
     row = {"key": key, "status": status, "result": result or {}, "error": error, "trace": trace}
+    row |= {"sources": list(read)} if read else {}
     times = {"started": started, "finished": time.time(), "seconds": seconds}
     return row | times | {"host": platform.node()}
 
@@ -108,12 +111,19 @@ def _in_thread(compute: Callable[..., Record], cell: tuple[str, dict[str, Any]])
 def _record(task: tasks.Task, cells: Path, key: str, values: dict[str, Any]) -> Record:
     started, clock = time.time(), time.perf_counter()
     try:
-        result = _stored(task, task.compute(values, cells), cells, key)
+        with sources.noted() as read:
+            result = _stored(task, task.compute(values, cells), cells, key)
     except BaseException as error:  # whatever a cell does, the others go on
         if _is_ending():
             raise CellInterruptedError(f"{platform.node()} ended meanwhile") from error
         return failure(key, error, started, time.perf_counter() - clock)
-    return row(key, COMPLETE, started, time.perf_counter() - clock, result=result)
+    found = sources.to_records(read) + _read_by_run(result, cells)
+    return row(key, COMPLETE, started, time.perf_counter() - clock, result=result, read=found)
+
+
+def _read_by_run(result: dict[str, Any], cells: Path) -> list[dict[str, Any]]:
+    """Return what a cell's notebook has read."""
+    return load(cells / result["run"]).provenance["sources"] if "run" in result else []
 
 
 def _is_ending() -> bool:

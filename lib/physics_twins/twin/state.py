@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from physics_twins import __version__
-from physics_twins.data import atomic
+from physics_twins.data import atomic, sources
 from physics_twins.data.quantities import Estimate, Text
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class TwinState(_Record):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Return the state in a file.
+        """Return the state in a file, which is noted, see `data.sources`.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -287,6 +287,7 @@ class TwinState(_Record):
         if path.stat().st_size > MAX_BYTES:
             raise TwinStateError(f"{path} has {path.stat().st_size} bytes, a state at most {MAX_BYTES}")
         values = _json_object(path)
+        sources.note_path(path)
         version = values.get("format")
         if isinstance(version, int) and version > FORMAT:
             raise TwinStateError(

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from physics_twins.calorimeter.geant4 import bremsstrahlung, photons
 from physics_twins.calorimeter.geant4.materials import ELEMENTS
-from physics_twins.data import atomic
+from physics_twins.data import atomic, sources
 
 # The data sets of Geant4 11.4, as calzone 1.2 asks for them; those of no use here stay empty.
 _EM, _NUCLEAR, _NUCLIDES = "G4EMLOW8.8", "G4PARTICLEXS4.2", "G4ENSDFSTATE3.0"
@@ -66,9 +66,10 @@ _PHOTON_SHARES = np.array(
 _NUCLEAR_FROM_MEV = 150.0
 
 
-@cache
 def use_tables() -> Path:
     """Let Geant4 find its data, written if need be, in this process; return their folder.
+
+    What they are is noted, see `data.sources`.
 
     Full tables are taken from where calzone looks for them: the folder that `GEANT4_DATA_DIR` names, or
     that of `python -m calzone download`. To be called before calzone is imported.
@@ -78,11 +79,31 @@ def use_tables() -> Path:
         ModuleNotFoundError: xraylib is missing.
         OSError: The cache folder cannot be written.
     """
+    folder, sha256 = _used()
+    sources.note(__name__, "Geant4's tables", sha256)
+    return folder
+
+
+@cache
+def _used() -> tuple[Path, str]:
+    """Return what this process uses, and its hash: Geant4 reads its tables only once."""
+    sha256 = source_sha256()
     folder = full_tables() or small_tables()
     for name in _OWN_VARIABLES:
         os.environ.pop(name, None)
     os.environ["GEANT4_DATA_DIR"] = str(folder)
-    return folder
+    return folder, sha256
+
+
+def source_sha256(name: str = "") -> str:
+    """Return the hash of the tables that a new process would use.
+
+    Raises:
+        ValueError: As for `use_tables`.
+        ModuleNotFoundError: xraylib is missing.
+    """
+    full = full_tables()
+    return sources.source_sha256(str(full)) if full else _identity()
 
 
 def full_tables() -> Path | None:

@@ -1,0 +1,236 @@
+"""A run is found again only where code, interpreter and all that was read are still the same."""
+
+import json
+import os
+import sys
+import time
+
+import pytest
+from small_notebooks import OPEN, PERIOD, SAVE, write_notebook, write_project
+
+from physics_twins import clusters, runs
+from physics_twins.data import atomic
+from physics_twins.data import sources as data_sources
+from physics_twins.runs import kernel, lifecycle, notebooks, provenance
+
+VALUES = {"length_m": 2.0, "seed": 5, "on": "local", "run_dir": ""}
+NAME = "pendulum/1_simulate"
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("PHYSICS_TWINS_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "table.txt"
+    path.write_text("1")
+    return path
+
+
+def begin(**options):
+    return lifecycle.begin("pendulum/1_simulate", "hash of the source", VALUES, **options)
+
+
+def computed(*paths, **told):
+    """A finished run whose kernel, this process, has read some files."""
+    run = begin()
+    assert not run.reused
+    kernel.tell(run.folder)
+    for path in paths:
+        data_sources.note_path(path)
+    if told:
+        path = run.folder / kernel.TOLD
+        atomic.write_json(path, atomic.read_json(path) | told)
+    lifecycle.end(run, "complete")
+    return run
+
+
+def test_another_content_of_what_was_read_is_another_run_and_the_old_one_the_old_run(table):
+    first = computed(table)
+    assert begin().folder == first.folder
+    table.write_text("2")
+    second = computed(table)
+    assert begin().folder == second.folder
+    table.write_text("1")
+    assert begin().folder == first.folder
+    table.unlink()
+    assert not begin().reused
+
+
+def test_what_was_read_is_in_the_provenance_and_in_a_comparison(table):
+    first = computed(table)
+    table.write_text("2")
+    second = computed(table)
+    (source,) = first.provenance["sources"]
+    assert source["name"] == str(table)
+    assert source["name"] in runs.compare(first, second).code
+
+
+def test_a_folder_counts_by_its_files(tmp_path):
+    (tmp_path / "sample").mkdir()
+    (tmp_path / "sample" / "a").touch()
+    computed(tmp_path / "sample")
+    assert begin().reused
+    (tmp_path / "sample" / "b").touch()
+    assert not begin().reused
+
+
+def test_what_a_run_has_written_itself_is_not_told():
+    run = begin()
+    kernel.tell(run.folder)
+    (run.folder / "own").touch()
+    data_sources.note_path(run.folder / "own")
+    lifecycle.end(run, "complete")
+    assert run.provenance["sources"] == []
+
+
+def test_code_that_really_ran_is_what_counts_and_what_is_named():
+    parts = provenance.part_sha256s() | {"": "another library"}
+    run = computed(parts=parts, version="0.0.9")
+    code = run.provenance["code"]
+    assert code["version"] == "0.0.9"
+    assert code["source_sha256"] == provenance.source_of_parts(parts, None)
+    assert not begin().reused
+
+
+@pytest.mark.parametrize("change", [{"python": "3.99.0"}, {"packages": {"numpy": "0.1"}}])
+def test_another_interpreter_makes_another_run(change):
+    run = computed(interpreter=provenance.describe_interpreter() | change)
+    assert run.provenance["interpreter"] | change == run.provenance["interpreter"]
+    assert not begin().reused
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"module": "os", "name": "x", "sha256": "y"},
+        {"module": "physics_twins_of_others.data", "name": "x", "sha256": "y"},
+        {"module": "physics_twins.data.sources", "name": 3, "sha256": "y"},
+        {"name": "x"},
+    ],
+)
+def test_a_record_that_this_library_has_not_written_is_never_current(record):
+    assert not data_sources.is_current(record)
+
+
+def test_an_interactive_run_keeps_what_it_is_and_reads(table):
+    run = runs.open_run()
+    data_sources.note_path(table)
+    assert run.status == "interactive"
+    assert run.provenance["interpreter"]["executable"] == sys.executable
+    assert [source["name"] for source in run.provenance["sources"]] == [str(table)]
+
+
+def reads(path):
+    data_sources.note_path(path)
+    return 1
+
+
+def test_what_workers_read_is_heard_here(table):
+    from functools import partial
+
+    with clusters.connect("threads", jobs=1) as client, data_sources.noted() as read:
+        assert list(clusters.results(client, [partial(reads, table)])) == [1]
+        list(clusters.as_they_come(client, [partial(reads, table)]))
+    assert [source.name for source in read] == [str(table)]
+
+
+@pytest.mark.slow
+def test_a_kernel_of_the_same_name_does_not_run_the_notebook(tmp_path, monkeypatch):
+    spec = {"argv": ["/bin/false"], "display_name": "Mine", "language": "python"}
+    for place in ("JUPYTER_PATH", "JUPYTER_DATA_DIR"):
+        folder = tmp_path / place / "kernels" / "python3"
+        folder.mkdir(parents=True)
+        (folder / "kernel.json").write_text(json.dumps(spec))
+        monkeypatch.setenv(place, str(tmp_path / place))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    monkeypatch.chdir(write_project(tmp_path / "project"))
+    run = notebooks.run(NAME)
+    assert run.status == "complete"
+    told = run.provenance["interpreter"]
+    assert (told["executable"], told["library"]) == (sys.executable, str(provenance.PACKAGE))
+    assert not (run.folder / kernel.TOLD).exists()
+    assert notebooks.run(NAME).reused
+
+
+@pytest.mark.slow
+def test_a_notebook_whose_kernel_finds_another_library_is_not_found_for_ours(tmp_path, monkeypatch):
+    project = write_project(tmp_path / "project")
+    monkeypatch.chdir(project)
+    other = "from physics_twins.runs import provenance\nprovenance.part_sha256s = lambda: {'': 'other'}\n"
+    write_notebook(project / "notebooks/pendulum/1_simulate.ipynb", other + OPEN, PERIOD, SAVE)
+    run = notebooks.run(NAME)
+    assert run.status == "complete"
+    assert run.provenance["code"]["source_sha256"] == provenance.source_of_parts({"": "other"}, None)
+    assert not notebooks.run(NAME).reused
+
+
+def on_another_machine(run, silent_s):
+    record = run.provenance
+    record["machine"] |= {"host": "elsewhere", "pid": 2**22 + 1}
+    atomic.write_json(run.folder / runs.PROVENANCE, record)
+    then = time.time() - silent_s
+    os.utime(run.folder / runs.PROVENANCE, (then, then))
+
+
+def test_a_run_of_another_machine_goes_on_as_long_as_it_gives_signs_of_life():
+    run = begin()
+    on_another_machine(run, 100.0)
+    assert run.status == "running"
+    on_another_machine(run, 400.0)
+    assert run.status == "interrupted"
+
+
+@pytest.mark.slow
+def test_a_run_gives_signs_of_life_while_it_lasts(tmp_path, monkeypatch):
+    project = write_project(tmp_path / "project")
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(provenance, "ALIVE_S", 0.05)
+    seen = f"seen = os.stat(run.folder / {runs.PROVENANCE!r}).st_mtime"
+    code = f"import os, time\n{seen}\ntime.sleep(1)\nrun.record({{'later_s': os.stat(run.folder / {runs.PROVENANCE!r}).st_mtime - seen}})"
+    write_notebook(project / "notebooks/pendulum/1_simulate.ipynb", OPEN, code)
+    assert notebooks.run(NAME).metrics["later_s"] > 0.3
+
+
+def test_a_folder_that_was_claimed_and_left_does_not_stay_starting(root):
+    folder = root / "pendulum" / "1_simulate" / "abc-1"
+    assert runs.folder.claim(folder)
+    assert runs.load(folder).status == "starting"
+    os.utime(folder / runs.PROVENANCE, (1.0, 1.0))
+    assert runs.load(folder).status == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (runs.PROVENANCE, b"{"),
+        (runs.PROVENANCE, b"\xff\xfe"),
+        (runs.PROVENANCE, b"[]"),
+        (runs.PROVENANCE, b'{"status": "running"}'),
+        (runs.PROVENANCE, b'{"status": 3, "started": "x", "machine": {}, "code": {}}'),
+        (runs.PROVENANCE, b'{"status": "running", "started": "x", "machine": {}, "code": {}}'),
+        (runs.METRICS, b"{"),
+        (runs.METRICS, b'{"a": {"no": "value"}}'),
+        (runs.PARAMETERS, b"{"),
+    ],
+)
+def test_a_damaged_run_is_told_and_hides_no_other(root, name, content):
+    from typer.testing import CliRunner
+
+    from physics_twins.cli import command
+
+    sound, damaged = computed(), begin(force=True)
+    lifecycle.end(damaged, "complete")
+    (damaged.folder / name).write_bytes(content)
+    states = {run.folder.name: run.status for run in runs.find()}
+    assert states == {sound.folder.name: "complete", damaged.folder.name: "damaged"}
+    assert begin().folder == sound.folder
+    for words in (["runs"], ["runs", "--json"]):
+        told = CliRunner().invoke(command.app, words)
+        assert told.exit_code == 0
+        assert sound.folder.name in told.output
+        assert "damaged" in told.output
