@@ -42,7 +42,7 @@ OTHER_FRAME = 60
 
 
 def stream(n_frames: int = N_FRAMES, *, seed: int = 1) -> NDArray[np.uint8]:
-    """Noise with pulses, one of them across the border of two blocks, and a gap of lost packets."""
+    """Noise with pulses, one of them across the border of two blocks, and lost packets in half of the band."""
     spectra = np.random.default_rng(seed).standard_normal((n_frames * FRAME + 100, 32))
     time = np.arange(len(spectra))[:, None]
     delay = dispersion_delay(FREQUENCY_MHZ, 1.0, reference_mhz=FREQUENCY_MHZ[0]) / SAMPLING_S
@@ -50,7 +50,7 @@ def stream(n_frames: int = N_FRAMES, *, seed: int = 1) -> NDArray[np.uint8]:
         peak = snr / np.sqrt(32 * np.sqrt(np.pi) * 3.0)
         spectra += peak * np.exp(-0.5 * ((time - frame * FRAME - 200 - dm * delay) / 3.0) ** 2)
     counts = np.clip(np.rint(96 + 16 * spectra), 0, 255).astype(np.uint8)
-    counts[OTHER_FRAME * FRAME + 50 : OTHER_FRAME * FRAME + 150] = 0
+    counts[OTHER_FRAME * FRAME + 50 : OTHER_FRAME * FRAME + 150, :16] = 0
     return counts
 
 

@@ -91,13 +91,29 @@ def test_a_channel_without_any_number_is_left_out(whole):
     assert infer(SEARCH, data)["removed_fraction"].values[7] == 1
 
 
-def test_labelling_keeps_the_pulse_and_calls_no_gap_one(tmp_path):
+@pytest.mark.parametrize("value", [0, 255, 96])
+@pytest.mark.parametrize("gaps", GAPS.values(), ids=GAPS)
+def test_labelling_keeps_the_pulse_alone_and_says_what_was_missing(tmp_path, gaps, value):
     sought = LabelParameters(dm_min_pc_cm3=20.0, dm_max_pc_cm3=120.0)
-    data = with_gaps(recording(snr=20.0), [*GAPS["one gap"], *GAPS["the last sixth"]])
-    label(data, sought, out_folder=tmp_path / "gaps", measure=None, progress=False)
+    data = with_gaps(recording(snr=20.0), gaps, value)
+    done = label(data, sought, out_folder=tmp_path / "gaps", measure=None, progress=False)
     frames = read_labels(tmp_path / "gaps")
-    (called,) = np.nonzero(frames["label"].values == "pulse")
-    assert [int(n) for n in called] == [8000 // 256]
+    kept = frames["kept"].values == 1
+    assert np.flatnonzero(kept).tolist() == [8000 // 256]
+    assert frames["label"].values[kept] == ["pulse"]
+    assert frames["snr"].values[kept] == pytest.approx(19.5, rel=0.1)
+    lost = sum(min(stop, 15616) - start for start, stop in gaps) / 15616
+    assert done.missing_fraction == pytest.approx(lost, rel=1e-3)
+    assert frames["missing_fraction"].values.mean() == pytest.approx(lost, rel=1e-3)
+
+
+def test_lost_packets_of_a_part_of_the_band_make_no_pulse_either(whole):
+    data = recording()
+    data["data"].values[3000:3400, 32:64] = 0
+    data["data"].values[9000:9100, :64] = 0
+    ((time_s, snr),) = pulses(data)
+    assert time_s == pytest.approx(8000 * SAMPLING_S, abs=2e-3)
+    assert snr == pytest.approx(whole, rel=0.1)
 
 
 def test_nothing_missing_changes_nothing():

@@ -58,6 +58,8 @@ def _file(
     yield f"{source.name}: {done.n_frames} frames: {held}"
     deleted = f"{100 * done.deleted_fraction:.2f} % deleted"
     yield f"  {done.n_pieces} pieces kept, {deleted}, {done.n_alerts} alerts, {done.seconds:.1f} s"
+    if done.missing_fraction:
+        yield f"  {100 * done.missing_fraction:.3g} % of the samples carry no data and were left out"
     yield f"  table, pieces and decision log: {done.folder}"
 
 

@@ -122,6 +122,8 @@ def add_other(
             canvas.add(_event(("peryton",), frame, last, rng), _rfi_snr(parameters, rng), frame)
         return
     lost = _event(("dropout",), frame, frame, rng)
+    while fault == 1 and lost.stop_channel - lost.first_channel == N_CHANNELS:
+        lost = _event(("dropout",), frame, frame, rng)  # of the whole band it is no data, not "other"
     times = slice(lost.start, min(lost.stop, (frame + 1) * FRAME_SPECTRA))
     if fault == 1:
         canvas.faults.append((times, slice(lost.first_channel, lost.stop_channel), 0.0))

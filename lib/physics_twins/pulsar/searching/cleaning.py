@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.searching.cells import CELL, MIN_CELLS, measure_cells, quiet_noise
+from physics_twins.pulsar.searching.cells import CELL, MIN_CELLS, quiet_noise
+from physics_twins.pulsar.searching.gain_steps import measured
 from physics_twins.pulsar.searching.impulses import drift_of, find_impulses
 from physics_twins.pulsar.searching.missing import filled
 from physics_twins.pulsar.searching.normalisation import normalise_into, normalised, normalised_shape
@@ -48,7 +49,7 @@ def clean(spectra: NDArray[Any], *, delays: NDArray[np.float64]) -> Cleaned:
             data[missing.T] = 0
         nothing = np.zeros(len(spectra), dtype=bool)
         return Cleaned(data, np.logical_not(data.any(axis=1)), narrowband, nothing, n_missing)
-    cells = measure_cells(spectra, drift=drift_of(delays))
+    spectra, cells = measured(spectra, drift=drift_of(delays))
     data = normalised(spectra, cells)
     coarse = np.empty(normalised_shape(*spectra.shape), np.int8)
     normalise_into(coarse, spectra, cells)

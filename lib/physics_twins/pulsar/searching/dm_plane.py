@@ -203,12 +203,21 @@ def _filters() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def _sigma(noise: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the standard deviation of each filter's output, shape (width,).
 
-    From the lower half, since pulses reach the upper one at every DM, less its lowest 2 % of all.
+    From the lower half, since pulses reach the upper one at every DM, less its lowest 2 % of all. Where
+    nothing was recorded the output is 0, and counts for nothing.
     """
     values = np.swapaxes(noise, 0, 1).reshape(noise.shape[1], -1)
+    if not values.all():
+        return np.array([_sigma_of(row[row != 0])[0] if row.any() else 1.0 for row in values], "f4")
+    return _sigma_of(values)
+
+
+def _sigma_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the standard deviation along the last axis, shape (row,)."""
+    values = np.atleast_2d(values)
     low, middle = values.shape[1] // 50, values.shape[1] // 2
     values = np.partition(values, (low, middle), axis=1)
-    below = values[:, middle] - values[:, low:middle].mean(axis=1)
+    below = values[:, middle] - values[:, low : max(middle, low + 1)].mean(axis=1)
     return np.maximum(below / MEAN_BELOW, 1e-6).astype(np.float32)
 
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.physics.ism import channel_smearing
 from physics_twins.pulsar.searching import frame_statistics
-from physics_twins.pulsar.searching.cells import CELL, CellMemory, Cells, measure_cells
+from physics_twins.pulsar.searching.cells import CELL, CellMemory, Cells
 from physics_twins.pulsar.searching.dedispersion import dm_trials, longest_delays
 from physics_twins.pulsar.searching.dm_plane import Peaks, Plan, frame_peaks, make_plan
+from physics_twins.pulsar.searching.gain_steps import measured
 from physics_twins.pulsar.searching.impulses import WIDTHS as IMPULSE_WIDTHS
 from physics_twins.pulsar.searching.impulses import Impulses, drift_of, find_impulses
 from physics_twins.pulsar.searching.missing import filled
@@ -68,6 +69,7 @@ class Frames:
         cells: Their cells, highest and mean, shape (gated, 2, 16, 64).
         impulses: Their subbands without any delay, shape (gated, 16, 64).
         removed_fraction: Share of samples removed in each channel, shape (channel,).
+        missing_fraction: Share of samples that carry no data, shape (frame,).
     """
 
     scalars: NDArray[np.float32]
@@ -80,6 +82,7 @@ class Frames:
     cells: NDArray[np.float32]
     impulses: NDArray[np.float32]
     removed_fraction: NDArray[np.float64]
+    missing_fraction: NDArray[np.float64]
 
     @property
     def snr(self) -> NDArray[np.float32]:
@@ -161,7 +164,7 @@ class FrontEnd:
         self._check(spectra, n_before, n_frames)
         frame = self.parameters.frame_spectra
         spectra, missing = filled(spectra)
-        cells = measure_cells(spectra, drift=drift_of(self._delays), memory=self._memory)
+        spectra, cells = measured(spectra, drift=drift_of(self._delays), memory=self._memory)
         data = self._normalised(spectra, cells)
         if missing is not None:
             data[: spectra.shape[1], : len(spectra)][missing.T] = 0
@@ -185,6 +188,7 @@ class FrontEnd:
             pictures,
             subbands,
             np.where(cells.bad_channel, 1.0, cells.removed.mean(axis=0)),
+            _missing_fraction(missing, n_before, n_frames, frame),
         )
 
     def _check(self, spectra: NDArray[Any], n_before: int, n_frames: int) -> None:
@@ -287,6 +291,15 @@ class FrontEnd:
             pictures[n] = frame_statistics.cell_picture(cells, start + f * frame, frame)
             subbands[n] = frame_statistics.impulse_picture(impulses, start + f * frame, frame)
         return stacks, present, pictures, subbands
+
+
+def _missing_fraction(
+    missing: NDArray[np.bool_] | None, start: int, n_frames: int, frame: int
+) -> NDArray[np.float64]:
+    """Return the share of samples in each frame that carry no data, shape (frame,)."""
+    if missing is None:
+        return np.zeros(n_frames)
+    return missing[start : start + n_frames * frame].reshape(n_frames, -1).mean(axis=1)
 
 
 def _gate(scalars: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 
 # So many equal spectra in a row are no measurement: zeros or a last value that a recorder filled in.
 N_EQUAL = 3
-# Spectra from which a channel's level is taken.
+# Spectra from which a channel's level and noise are taken.
 N_LEVEL = 1024
+QUARTILES_OF_NOISE = 1.349  # distance of the quartiles of a unit Gaussian
 
 
 def filled(spectra: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Return spectra in which what is missing has its channel's level, and what is missing.
+    """Return spectra in which noise like their channel's stands for what is missing, and what that is.
+
+    With it level, noise and interference are measured as if nothing were missing; what is summed up
+    afterwards must be 0 there.
 
     Args:
         spectra: Counts, shape (time, channel).
@@ -25,8 +29,8 @@ def filled(spectra: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | Non
         The spectra as they are and None where nothing is missing; else a copy in single precision, and
         which samples are missing, shape (time, channel). A channel without any data is 0.
 
-    >>> filled(np.array([[1.0, 5.0], [np.nan, 7.0], [3.0, 6.0]]))[0].tolist()
-    [[1.0, 5.0], [2.0, 7.0], [3.0, 6.0]]
+    >>> filled(np.array([[1.0, 5.0], [np.nan, 7.0], [1.0, 6.0]]))[0].tolist()
+    [[1.0, 5.0], [1.0, 7.0], [1.0, 6.0]]
     """
     lost = np.broadcast_to(_repeated(spectra)[:, None], spectra.shape)
     if spectra.dtype.kind == "f":
@@ -39,9 +43,14 @@ def filled(spectra: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | Non
     step = max(1, len(out) // N_LEVEL)
     known = np.where(lost[::step], np.nan, out[::step])
     told = ~np.isnan(known).all(axis=0)
-    level = np.zeros(out.shape[1], np.float32)
-    level[told] = np.nanmedian(known[:, told], axis=0)
-    return np.where(lost, level, out), lost
+    level, sigma = np.zeros((2, out.shape[1]), np.float32)
+    if told.any():
+        low, level[told], high = np.nanquantile(known[:, told], [0.25, 0.5, 0.75], axis=0)
+        sigma[told] = (high - low) / QUARTILES_OF_NOISE
+    noise = np.random.default_rng(0).standard_normal(int(lost.sum()), dtype=np.float32)
+    channel = np.nonzero(lost)[1]
+    out[lost] = level[channel] + sigma[channel] * noise
+    return out, lost
 
 
 def _repeated(spectra: NDArray[Any]) -> NDArray[np.bool_]:

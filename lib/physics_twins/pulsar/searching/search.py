@@ -20,6 +20,8 @@ N_SUBBANDS = 8
 MODULATION = 0.5
 # Values from which the noise of a boxcar-filtered series is estimated.
 N_NOISE_VALUES = 2048
+# What is so far above them is no noise.
+PULSE_SIGMA = 3.5
 MAX_CANDIDATES = 500
 
 
@@ -116,8 +118,7 @@ def _peaks(series, widths, snr_min):  # pragma: no cover
         sums = sums[2 * n_there >= width]
         if len(sums) < 2:
             continue
-        middle = np.median(sums)
-        sigma = SIGMA_PER_MAD * np.median(np.abs(sums - middle))
+        middle, sigma = _quiet_noise(sums)
         if sigma <= 0:
             continue
         for t in range(n):
@@ -127,6 +128,16 @@ def _peaks(series, widths, snr_min):  # pragma: no cover
                 best[centre] = snr
                 best_width[centre] = width
     return _runs(best, best_width, snr_min)
+
+
+@numba.njit(cache=True, nogil=True)
+def _quiet_noise(sums):  # pragma: no cover
+    """Return middle and standard deviation of boxcar sums without those that a pulse lifts."""
+    middle = np.median(sums)
+    sigma = SIGMA_PER_MAD * np.median(np.abs(sums - middle))
+    quiet = sums[sums < middle + PULSE_SIGMA * sigma]
+    middle = np.median(quiet)
+    return middle, SIGMA_PER_MAD * np.median(np.abs(quiet - middle))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -268,7 +279,7 @@ def _subband_snr(
     """
     delays = delay_samples(band.frequency_mhz, np.array([dm_pc_cm3]), band.sampling_s)[0]
     good = np.flatnonzero(~cleaned.bad_channel)
-    start = int(np.ceil(centre - (width - 1) / 2))
+    start = round(centre - (width - 1) / 2)
     rows = delays[good, None] + np.arange(start, start + width)  # (channel, width)
     inside = (rows >= 0) & (rows < cleaned.data.shape[1])
     values = cleaned.data[good[:, None], rows.clip(0, cleaned.data.shape[1] - 1)]

@@ -52,6 +52,7 @@ class LabelledBlock:
         sample: Its arrival at the highest channel in samples from the start of the observation.
         width: Full width of its filter in samples.
         shadow_snr: S/N of the pulse in another frame whose wing it is, else 0.
+        missing_fraction: Share of samples that carry no data, shape (frame,).
     """
 
     first_frame: int
@@ -61,6 +62,7 @@ class LabelledBlock:
     sample: NDArray[np.int64]
     width: NDArray[np.float32]
     shadow_snr: NDArray[np.float32]
+    missing_fraction: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.snr)
@@ -123,6 +125,7 @@ def label_block(
         frames.sample[own] + looked_from,
         frames.width[own],
         frames.scalars[own, SCALARS.index("shadow_snr")],
+        frames.missing_fraction[own],
     )
 
 

@@ -38,10 +38,11 @@ COLUMNS: Mapping[str, str] = {
     "dm_pc_cm3": "pc cm-3",
     "time_s": "s",
     "width_ms": "ms",
+    "missing_fraction": "1",
     "kept": "1",
     "reason": "",
 }
-_ROW = "%d,%.6f,%s,%.5f,%.4g,%.3f,%.3f,%.6f,%.4f,%d,%s\n"
+_ROW = "%d,%.6f,%s,%.5f,%.4g,%.3f,%.3f,%.6f,%.4f,%.4f,%d,%s\n"
 
 
 class LabelFolder:
@@ -99,6 +100,7 @@ class LabelFolder:
             block.dm_pc_cm3,
             block.sample * sampling_s,
             block.width * sampling_s * 1e3,
+            block.missing_fraction,
             reasons != "",
             reasons,
         )

@@ -26,6 +26,7 @@ class Progress:
         kept_until: Spectrum after the last that is in a piece.
         last_other: Last frame labelled "other".
         n_alerts: Alerts raised.
+        missing_frames: Frames' worth of samples that carry no data.
         seconds: Time spent.
         open: The piece that later frames may still join.
     """
@@ -39,6 +40,7 @@ class Progress:
     kept_until: int = 0
     last_other: int = -2
     n_alerts: int = 0
+    missing_frames: float = 0.0
     seconds: float = 0.0
     open: Piece | None = None
 
@@ -68,6 +70,7 @@ class Labelling:
         kept_spectra: Spectra in them.
         n_spectra: Spectra of all frames labelled.
         n_alerts: Alerts raised.
+        missing_fraction: Share of the samples that carry no data.
         seconds: Time spent, over all calls.
     """
 
@@ -79,12 +82,13 @@ class Labelling:
     kept_spectra: int
     n_spectra: int
     n_alerts: int
+    missing_fraction: float
     seconds: float
 
     @classmethod
     def nothing(cls, folder: Path) -> Self:
         """Return what a labelling comes to that has not begun."""
-        return cls(folder, False, 0, dict.fromkeys(LABELS, 0), 0, 0, 0, 0, 0.0)
+        return cls(folder, False, 0, dict.fromkeys(LABELS, 0), 0, 0, 0, 0, 0.0, 0.0)
 
     @property
     def deleted_fraction(self) -> float:

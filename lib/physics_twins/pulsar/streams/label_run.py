@@ -128,6 +128,7 @@ class LabelRun:
             self.state.kept_spectra,
             self.state.next_frame * self._front_end.parameters.frame_spectra,
             self.state.n_alerts,
+            self.state.missing_frames / max(1, self.state.next_frame),
             self.state.seconds,
         )
 
@@ -165,6 +166,7 @@ class LabelRun:
         new = np.bincount(block.labels.label, minlength=len(LABELS)).tolist()
         self.state.counts = [a + b for a, b in zip(self.state.counts, new, strict=True)]
         self.state.next_frame = block.first_frame + len(block)
+        self.state.missing_frames += float(block.missing_fraction.sum())
         widest = float(self._front_end.plan.widths[-1])
         for piece in self._pieces.close(rule.settled(self.state.next_frame, widest)):
             self._keep(piece)
@@ -237,6 +239,7 @@ class LabelRun:
             n_pieces=done.n_pieces,
             n_alerts=done.n_alerts,
             deleted_fraction=done.deleted_fraction,
+            missing_fraction=done.missing_fraction,
             spectra_without_label=rest,
         )
 
