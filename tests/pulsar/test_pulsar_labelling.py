@@ -16,7 +16,7 @@ from physics_twins.pulsar.classifying.frame_labels import FrameLabels
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, open_observation
-from physics_twins.pulsar.formats.observation_file import ObservationFileError
+from physics_twins.pulsar.formats.observation_file import ObservationWarning
 from physics_twins.pulsar.formats.psrfits import Scaling
 from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
 from physics_twins.pulsar.formats.spectra import open_spectra
@@ -35,14 +35,14 @@ SIGMA_FWHM = np.sqrt(8 * np.log(2))
 FREQUENCY_MHZ = 1525.0 - 10.0 * np.arange(32)
 HEADER = FilterbankHeader(32, 8, 1525.0, -10.0, SAMPLING_S, 59000.0, "B0531+21")
 FRAME = 256
-N_FRAMES = 72
+N_FRAMES = 73  # the last one has 100 spectra
 SOUGHT = LabelParameters(dm_min_pc_cm3=45.0, dm_max_pc_cm3=65.0, block_frames=16)
 PULSES = ((10, 56.77, 30.0), (31, 50.0, 12.0), (47, 60.0, 25.0))  # frame, DM, S/N
 OTHER_FRAME = 60
 
 
-def stream(n_frames: int = N_FRAMES, *, seed: int = 1) -> NDArray[np.uint8]:
-    """Noise with pulses, one of them across the border of two blocks, and lost packets in half of the band."""
+def stream(n_frames: int = N_FRAMES - 1, *, seed: int = 1) -> NDArray[np.uint8]:
+    """Noise with pulses, one of them across the border of two blocks, and packets lost in a half."""
     spectra = np.random.default_rng(seed).standard_normal((n_frames * FRAME + 100, 32))
     time = np.arange(len(spectra))[:, None]
     delay = dispersion_delay(FREQUENCY_MHZ, 1.0, reference_mhz=FREQUENCY_MHZ[0]) / SAMPLING_S
@@ -133,7 +133,8 @@ def test_the_log_says_what_was_kept_and_why_and_ends_with_a_summary(labelled: La
     assert lines[0]["parameters"]["dm_max_pc_cm3"] == 65.0
     assert lines[-1]["what"] == "finished"
     assert lines[-1]["counts"]["pulse"] == 3
-    assert lines[-1]["spectra_without_label"] == 100
+    assert lines[-1]["n_frames"] == N_FRAMES
+    assert lines[-1]["missing_fraction"] == 0
     assert lines[-1]["deleted_fraction"] == pytest.approx(labelled.deleted_fraction)
     for line in kept(labelled.folder):
         assert line["threshold"] == ThresholdClassifier().keep_threshold
@@ -312,20 +313,34 @@ def test_a_piece_that_nothing_can_be_fitted_to_says_why(file: Path, labelled: La
     assert "all are removed" in told["problem"]
 
 
-def test_a_file_without_a_whole_frame_is_refused(tmp_path: Path):
+@pytest.mark.parametrize("n_spectra", [1, 40, 100, 255])
+def test_a_file_without_a_whole_frame_is_labelled_as_one(tmp_path: Path, n_spectra: int):
     path = tmp_path / "short.fil"
     with FilterbankWriter(path, HEADER) as writer:
-        writer.write(np.full((255, 32), 96, np.uint8))
-    with pytest.raises(ValueError, match=r"short\.fil: 255 spectra do not fill one frame of 256"):
-        label(path, SOUGHT, out_folder=tmp_path / "out", progress=False)
-    assert not (tmp_path / "out").exists()
+        writer.write(stream(1)[:n_spectra])
+    done = label(path, SOUGHT, out_folder=tmp_path / "out", progress=False)
+    assert (done.n_frames, done.n_spectra, done.missing_fraction) == (1, n_spectra, 0)
+    assert done.counts["none"] == 1
 
 
-def test_a_damaged_file_is_named(file: Path, tmp_path: Path):
+def test_a_pulse_in_what_is_left_behind_the_last_frame_is_kept(tmp_path: Path):
+    counts = stream()
+    cut = counts[: 10 * FRAME + 240 + 200]  # 240 after the pulse's arrival, as its sweep needs
+    path = tmp_path / "cut.fil"
+    with FilterbankWriter(path, HEADER) as writer:
+        writer.write(cut[256 * 9 + 130 :])  # one frame and a half; the pulse is in the half
+    done = label(path, SOUGHT, out_folder=tmp_path / "out", progress=False)
+    (line,) = kept(done.folder)
+    assert line["why"] == "pulse"
+    assert line["time_s"] == pytest.approx((256 + 200 - 130) * SAMPLING_S, abs=8 * SAMPLING_S)
+
+
+def test_a_file_that_is_cut_is_labelled_as_far_as_it_goes(file: Path, tmp_path: Path):
     path = tmp_path / "cut.fil"
     path.write_bytes(file.read_bytes()[:-5])
-    with pytest.raises(ObservationFileError, match=r"cut\.fil: data: truncated"):
-        label(path, SOUGHT, out_folder=tmp_path / "out", progress=False)
+    with pytest.warns(ObservationWarning, match=r"cut\.fil: the data are cut"):
+        done = label(path, SOUGHT, out_folder=tmp_path / "out", progress=False)
+    assert done.n_spectra == (N_FRAMES - 1) * FRAME + 99
 
 
 def test_without_other_and_with_certainty_less_is_kept(file: Path, tmp_path: Path):

@@ -90,15 +90,61 @@ def test_a_damaged_file_is_named_in_the_ledger_and_the_others_go_on(tmp_path: Pa
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     whole = write(folder / "b.fil")
-    (folder / "a.fil").write_bytes(whole[:-3])
+    (folder / "a.fil").write_bytes(whole[:20])
     (folder / "c.fil").write_bytes(b"no telescope wrote this")
-    write(folder / "d.fil", n_spectra=100)
+    write(folder / "d.fil", n_spectra=0)
     ledger = watch(folder, out, lambda: None)
     states = {name: facts["state"] for name, facts in ledger.items()}
     assert states == {"a.fil": "damaged", "b.fil": "complete", "c.fil": "damaged", "d.fil": "damaged"}
-    assert "a.fil: data: truncated" in ledger["a.fil"]["error"]
-    assert "do not fill one frame" in ledger["d.fil"]["error"]
+    assert "ends inside the header" in ledger["a.fil"]["error"]
+    assert "holds no spectra" in ledger["d.fil"]["error"]
     assert json.loads((out / "ledger.json").read_text()) == ledger
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # it pauses in the middle of a spectrum
+def test_a_file_that_grows_after_a_pause_is_labelled_again_in_a_folder_of_its_own(tmp_path: Path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    whole = write(tmp_path / "a.fil")
+    (folder / "a.fil").write_bytes(whole[: len(whole) // 2])
+    rested = watch(folder, out, lambda: None)
+    assert rested["a.fil"]["n_frames"] == N_FRAMES // 2
+    before = (out / "a.fil" / "labels.csv").read_bytes()
+    grown, last = [lambda n=n: (folder / "a.fil").write_bytes(whole[:n]) for n in (-9000, None)]
+    assert watch(folder, out, grown, settled_s=1e3) == rested
+    ledger = watch(folder, out, last)
+    assert ledger["a.fil"]["n_frames"] == N_FRAMES
+    assert ledger["a.fil"]["folder"] == "a.fil~2"
+    assert read_labels(out / "a.fil~2").sizes["frame"] == N_FRAMES
+    assert (out / "a.fil" / "labels.csv").read_bytes() == before
+    assert watch(folder, out, lambda: None) == ledger
+
+
+@pytest.mark.parametrize("same_beginning", [True, False])
+def test_a_file_written_anew_under_its_name_is_labelled_again(tmp_path: Path, same_beginning: bool):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    first = write(folder / "a.fil")
+    watch(folder, out, lambda: None)
+    other = write(folder / "a.fil", seed=2)
+    if same_beginning:
+        (folder / "a.fil").write_bytes(first[:-3200] + other[-3200:])
+    ledger = watch(folder, out, lambda: None)
+    assert ledger["a.fil"]["folder"] == "a.fil~2"
+    assert (out / "a.fil~2" / "labels.csv").read_bytes() != (out / "a.fil" / "labels.csv").read_bytes()
+
+
+def test_a_file_written_anew_while_it_is_labelled_ends_no_watch(tmp_path: Path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    first, other = write(tmp_path / "a.fil"), write(tmp_path / "b.fil", seed=2)
+    contents = (first[: len(first) * 3 // 4], other[: len(other) * 3 // 4], other)
+    watch(
+        folder, out, *(lambda c=c: (folder / "a.fil").write_bytes(c) for c in contents), settled_s=1e3
+    )
+    ledger = watch(folder, out, lambda: None)
+    assert ledger["a.fil"]["folder"] == "a.fil~2"
+    assert ledger["a.fil"]["n_frames"] == N_FRAMES
 
 
 def test_other_parameters_for_a_half_labelled_file_are_refused_and_not_noted(tmp_path: Path):

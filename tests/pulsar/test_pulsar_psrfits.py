@@ -2,6 +2,7 @@
 
 import re
 import tracemalloc
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pulsar_files import FREQUENCY_MHZ, psrfits
 
 from physics_twins.data.datasets import data_file
 from physics_twins.pulsar.files import open_observation, write_dataset
-from physics_twins.pulsar.formats.observation_file import FilterbankHeader
+from physics_twins.pulsar.formats.observation_file import FilterbankHeader, ObservationWarning
 from physics_twins.pulsar.formats.psrfits import PsrfitsError, PsrfitsReader, Scaling
 from physics_twins.pulsar.formats.psrfits_writer import DEPTHS, PsrfitsWriter
 from physics_twins.pulsar.parameters import ObservationParameters
@@ -257,7 +258,7 @@ def test_rows_without_times_are_taken_as_following_each_other(tmp_path):
         assert file.n_spectra == 24
 
 
-def test_a_file_cut_anywhere_is_refused(tmp_path):
+def test_a_file_cut_anywhere_is_refused_or_read_as_far_as_it_goes(tmp_path):
     raw = psrfits(tmp_path / "a.sf", polarised()).read_bytes()
     with PsrfitsReader(tmp_path / "a.sf") as file:
         data_bytes = 3 * file._table.row_bytes
@@ -265,8 +266,35 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
     # In steps that come to every place in a card of 80 bytes: every byte would take half a minute.
     for n_bytes in [*range(0, start, 37), *range(start, start + data_bytes, 97)]:
         (tmp_path / "cut.sf").write_bytes(raw[:n_bytes])
-        with pytest.raises(PsrfitsError, match=r"cut\.sf: .*(ends inside|no such table|truncated)"):
+        n_rows = max(0, n_bytes - start) // (data_bytes // 3)
+        if n_rows:
+            with pytest.warns(ObservationWarning, match=f"the file is cut: its {n_rows} rows are read"):
+                file = PsrfitsReader(tmp_path / "cut.sf")
+            with file:
+                assert file.n_spectra == 8 * n_rows
+            continue
+        with (
+            warnings.catch_warnings(action="ignore"),
+            pytest.raises(PsrfitsError, match=r"cut\.sf: .*(ends inside|no such table|no rows)"),
+        ):
             PsrfitsReader(tmp_path / "cut.sf")
+
+
+def test_weights_that_were_never_set_are_not_taken_for_a_band_without_use(tmp_path):
+    path = psrfits(tmp_path / "a.sf", polarised(), columns={"DAT_WTS": np.zeros((3, 16))})
+    with pytest.warns(ObservationWarning, match="all weights"):
+        file = PsrfitsReader(path)
+    with file:
+        np.testing.assert_array_equal(file.read(0, 24), polarised()[:, 0])
+
+
+def test_samples_stored_with_an_offset_have_it_added(tmp_path):
+    plain = psrfits(tmp_path / "a.sf", polarised())
+    with fits.open(plain) as file:
+        number = file["SUBINT"].columns.names.index("DATA") + 1
+    psrfits(tmp_path / "b.sf", polarised(), subint={f"TZERO{number}": -128})
+    with PsrfitsReader(tmp_path / "b.sf") as file:
+        np.testing.assert_array_equal(file.read(0, 24), polarised()[:, 0] - 128.0)
 
 
 def test_rows_that_are_not_complete_are_left_out_when_asked(tmp_path):
@@ -346,6 +374,7 @@ def test_a_real_file_has_the_spectra_of_its_filterbank_twin():
         assert replace(sf.header, others=()) == replace(fil.header, others=())
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # ours: what was assumed
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_random_damage_gives_our_own_error_or_a_readable_file(tmp_path, data):

@@ -16,10 +16,6 @@ from physics_twins.pulsar.streams.label_run import Alert, LabelRun, Measure
 from physics_twins.pulsar.streams.pulse_measure import measure_pulse
 
 
-class NoFrameError(ValueError):
-    """An observation shorter than one frame."""
-
-
 def label(
     source: Observation,
     parameters: LabelParameters,
@@ -57,20 +53,15 @@ def label(
         progress: Whether a bar shows it.
 
     Raises:
-        NoFrameError: There is no whole frame.
-        ValueError: The folder holds the labelling of something else.
+        OtherLabellingError: The folder holds the labelling of something else.
+        ValueError: There is no spectrum.
         ObservationFileError: The file is damaged or of no known format.
     """
     keep, classifier = keep or KeepParameters(), classifier or ThresholdClassifier()
     with open_spectra(source, drop_partial=more_to_come) as stream:
         front_end = FrontEnd(stream.header.frequency_mhz, stream.header.sampling_time_s, parameters)
-        if stream.n_spectra < parameters.frame_spectra:
-            if more_to_come:
-                return Labelling.nothing(Path(out_folder))
-            raise NoFrameError(
-                f"{stream.name}: {stream.n_spectra} spectra do not fill one frame of"
-                f" {parameters.frame_spectra}"
-            )
+        if more_to_come and stream.n_spectra < parameters.frame_spectra:
+            return Labelling.nothing(Path(out_folder))
         with LabelFolder(Path(out_folder)) as folder:
             run = LabelRun(stream, folder, front_end, classifier, keep, alert=alert, measure=measure)
             if not run.state.finished:

@@ -1,5 +1,7 @@
 """A folder in which a telescope leaves files: each is labelled as it grows, once, and remembered."""
 
+import contextlib
+import itertools
 import logging
 import os
 import time
@@ -9,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins.data import atomic
-from physics_twins.pulsar.formats.observation_file import ObservationFileError
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.labelling import NoFrameError, label
+from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.streams.label_progress import Labelling
+from physics_twins.pulsar.streams.label_run import OtherLabellingError
 
 LEDGER = "ledger.json"
 SUFFIXES = (".fil", ".sf", ".fits", ".psrfits", ".dada")
@@ -25,9 +27,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Seen:
-    """How large a file was when it was last looked at, and since when."""
+    """How large a file was when it was last looked at, when it was changed, and since when it rests."""
 
     size: int
+    changed: int
     since: float
     labelled_size: int = -1
 
@@ -47,6 +50,8 @@ def label_folder(
     A file is complete when its size has not changed for `settled_s`; a SIGPROC or PSRDADA file is
     labelled before, as far as it goes. What becomes of a file stands in `ledger.json`, so that none is
     labelled twice, whenever this is called again; a file that cannot be read is named there and left.
+    A file that grows or changes afterwards, or is written anew under its name, is labelled again, into
+    a folder of its own, `NAME~2`; what was kept before stays.
 
     Args:
         folder: Where files appear; those in folders below it are not looked at.
@@ -100,26 +105,31 @@ class _Watch:
     def look(self) -> None:
         """Label what has come since the last look."""
         for path in sorted(self.folder.iterdir()):
-            if path.suffix in SUFFIXES and path.is_file() and path.name not in self.ledger:
-                self._look_at(path)
+            if path.suffix in SUFFIXES and path.is_file():
+                with contextlib.suppress(FileNotFoundError):  # taken away since the folder was listed
+                    self._look_at(path)
 
     def _look_at(self, path: Path) -> None:
-        try:
-            size, now = path.stat().st_size, time.monotonic()
-        except FileNotFoundError:  # taken away since the folder was listed
+        state, now = path.stat(), time.monotonic()
+        size, changed = state.st_size, state.st_mtime_ns
+        known = self.ledger.get(path.name)
+        if known and (known["bytes"], known.get("changed", changed)) == (size, changed):
             return
-        seen = self.seen.setdefault(path.name, _Seen(size, now))
-        if size != seen.size:
-            seen.size, seen.since = size, now
+        seen = self.seen.setdefault(path.name, _Seen(size, changed, now))
+        if (size, changed) != (seen.size, seen.changed):
+            seen.size, seen.changed, seen.since = size, changed, now
         complete = now - seen.since >= self.settled_s
-        grown = path.suffix in GROWING_SUFFIXES and size > seen.labelled_size
+        grown = path.suffix in GROWING_SUFFIXES and size != seen.labelled_size
         if not (complete or grown):
             return
         try:
-            done = self._label(path, more_to_come=not complete)
-        except (ObservationFileError, NoFrameError) as error:
+            out, done = self._label(path, more_to_come=not complete)
+        except OtherLabellingError:
+            raise
+        except ValueError as error:  # also an ObservationFileError
             if complete:  # a file that has only begun may be sound later
-                self._remember(path.name, state=DAMAGED, bytes=size, error=str(error))
+                facts = {"bytes": size, "changed": changed, "error": str(error)}
+                self._remember(path.name, state=DAMAGED, **facts)
                 _log.warning("%s", error)
             return
         seen.labelled_size = size
@@ -128,17 +138,43 @@ class _Watch:
                 path.name,
                 state=COMPLETE,
                 bytes=size,
+                changed=changed,
+                folder=out.name,
                 n_frames=done.n_frames,
                 n_pieces=done.n_pieces,
                 n_alerts=done.n_alerts,
                 deleted_fraction=done.deleted_fraction,
+                missing_fraction=done.missing_fraction,
             )
 
-    def _label(self, path: Path, *, more_to_come: bool) -> Labelling:
-        out = self.out_folder / path.name
+    def _label(self, path: Path, *, more_to_come: bool) -> tuple[Path, Labelling]:
+        """Label a file into the first of its folders that is not of what it was before."""
         options: dict[str, Any] = {"progress": False} | self.options
-        return label(path, self.parameters, out_folder=out, more_to_come=more_to_come, **options)
+        former = self.ledger.get(path.name, {}).get("folder")
+        first = 1 if former is None else _number(path.name, former) + 1
+        for n in itertools.count(first):
+            out = self.out_folder / (path.name if n == 1 else f"{path.name}~{n}")
+            try:
+                done = label(
+                    path, self.parameters, out_folder=out, more_to_come=more_to_come, **options
+                )
+            except OtherLabellingError as error:
+                if not error.of_other_file:
+                    raise
+                continue
+            if not (done.finished and done.is_shorter):
+                return out, done
+        raise AssertionError  # a count has no end
 
     def _remember(self, name: str, **facts: Any) -> None:
         self.ledger[name] = facts
         atomic.write_json(self.path, self.ledger)
+
+
+def _number(name: str, folder: str) -> int:
+    """Return which of a file's folders one is.
+
+    >>> _number("a.fil", "a.fil"), _number("a.fil", "a.fil~2")
+    (1, 2)
+    """
+    return 1 if folder == name else int(folder.removeprefix(f"{name}~"))

@@ -1,14 +1,17 @@
 """What files of every format have in common: a header, spectra read by the block, one kind of error."""
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from physics_twins.data import atomic, sources
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -16,8 +19,26 @@ if TYPE_CHECKING:
 MAX_CHANNELS = 1 << 20
 
 
+# A file beside another, FILE.header.json, which says better than its header: any of these.
+FORCED = ".header.json"
+_MAY_BE_FORCED = {
+    "first_frequency_mhz": float,
+    "channel_width_mhz": float,
+    "sampling_time_s": float,
+    "start_mjd": float,
+    "source_name": str,
+}
+# A header outside of these has another unit than it should.
+_BAND_MHZ = (10.0, 5e5)
+_LONGEST_SAMPLING_S = 1.0
+
+
 class ObservationFileError(ValueError):
     """A file that is no sound observation; the message names the file and the field."""
+
+
+class ObservationWarning(UserWarning):
+    """What was assumed of a file whose header cannot be right, or whose end is missing."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +86,9 @@ class ObservationReader(ABC):
         n_spectra: Complete spectra in it.
         attributes: What the format knows besides, as attributes of `dataset`: of several polarisations
             `polarisation` says how they became total intensity.
+        assumptions: What was assumed where the header cannot be right; each is an `ObservationWarning`,
+            too. A file FILE.header.json beside it, with values for any of `first_frequency_mhz`,
+            `channel_width_mhz`, `sampling_time_s`, `start_mjd` and `source_name`, comes before both.
     """
 
     error: ClassVar[type[ObservationFileError]] = ObservationFileError
@@ -76,15 +100,16 @@ class ObservationReader(ABC):
 
         Args:
             path: The file.
-            drop_partial: Accept a file that was cut in its data (an observation still being written,
-                say) and leave out what is not complete.
+            drop_partial: A file that was cut in its data is still being written: what is not complete
+                is left out without a word.
 
         Raises:
             FileNotFoundError: There is no such file.
-            ObservationFileError: The header is damaged or does not agree with the file's size.
+            ObservationFileError: The header is damaged.
         """
         self.path = Path(path)
         self.attributes: dict[str, Any] = {}
+        self.assumptions: list[str] = []
         self._file: BinaryIO = self._data_path().open("rb")
         try:
             self._open(drop_partial)
@@ -156,6 +181,54 @@ class ObservationReader(ABC):
             | self.attributes,
         )
 
+    def _assume(self, what: str) -> None:
+        """Tell what is assumed of the file."""
+        self.assumptions.append(what)
+        self.attributes["assumed"] = "; ".join(self.assumptions)
+        warnings.warn(f"{self.path}: {what}", ObservationWarning, stacklevel=2)
+
+    def _understood(self, header: FilterbankHeader) -> FilterbankHeader:
+        """Return a header with what the user forces, and with units that can be.
+
+        Raises:
+            ObservationFileError: What the user forces is of no known name or of the wrong kind.
+        """
+        forced = self._forced()
+        header = replace(header, **forced)
+        sampling_s = header.sampling_time_s
+        if sampling_s >= _LONGEST_SAMPLING_S and "sampling_time_s" not in forced:
+            self._assume(f"a sampling time of {sampling_s:g} s is taken for {sampling_s:g} us")
+            header = replace(header, sampling_time_s=1e-6 * sampling_s)
+        first_mhz, width_mhz = header.first_frequency_mhz, header.channel_width_mhz
+        low, high = _BAND_MHZ
+        if first_mhz > high and not forced.keys() & {"first_frequency_mhz", "channel_width_mhz"}:
+            for unit, factor in (("kHz", 1e-3), ("Hz", 1e-6)):
+                if low <= factor * first_mhz <= high:
+                    self._assume(f"a frequency of {first_mhz:.10g} MHz is taken for {unit}")
+                    scaled = {"first_frequency_mhz": factor * first_mhz}
+                    return replace(header, **scaled, channel_width_mhz=factor * width_mhz)
+        return header
+
+    def _forced(self) -> dict[str, Any]:
+        path = self.path.with_name(self.path.name + FORCED)
+        sources.note_path(path)  # also where there is none yet
+        if not path.is_file():
+            return {}
+        try:
+            values = atomic.read_json(path)
+        except ValueError as error:
+            raise self.error(str(error)) from None
+        for name, value in values.items():
+            kind = _MAY_BE_FORCED.get(name)
+            if kind is None:
+                raise self.error(f"{path}: {name}: may only be one of {', '.join(_MAY_BE_FORCED)}")
+            if not isinstance(value, kind | int) or isinstance(value, bool):
+                raise self.error(f"{path}: {name} = {value!r}: expected a {kind.__name__}")
+        if values:
+            told = ", ".join(f"{name} = {value!r}" for name, value in values.items())
+            self._assume(f"{path.name} says {told}")
+        return values
+
     def _bytes(self, position: int, n_bytes: int) -> bytes:
         """Return part of the file's data."""
         self._file.seek(position)
@@ -171,9 +244,9 @@ class ObservationReader(ABC):
             raise self.error(f"{self.path}: header: the file ends inside it")
         n_spectra, rest = divmod(n_bytes, spectrum_bytes)
         if rest and not drop_partial:
-            raise self.error(
-                f"{self.path}: data: truncated: {n_bytes} bytes are {n_spectra} spectra of"
-                f" {spectrum_bytes} bytes and {rest} bytes more"
+            self._assume(
+                f"the data are cut: behind {n_spectra} spectra of {spectrum_bytes} bytes there are"
+                f" {rest} bytes more, which are left out"
             )
         return n_spectra
 

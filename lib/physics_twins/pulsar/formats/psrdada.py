@@ -63,11 +63,11 @@ class DadaReader(ObservationReader):
         self._n_polarisations = keywords.integer("NPOL", "1", high=4)
         self._taken, words = _intensity(keywords, self._n_polarisations)
         self._channel_last = _channel_last(keywords, self._n_polarisations)
-        self.header = _header(keywords, self._n_polarisations)
+        self.header = self._understood(_header(keywords, self._n_polarisations))
         check_header(self.header, self.path, DadaError, names=_NAMES, depths=DEPTHS)
         self._spectrum_bytes = self.header.spectrum_bytes * self._n_polarisations
         self.n_spectra = self._count_spectra(self._data_start, self._spectrum_bytes, drop_partial)
-        self.attributes = {"polarisation": words}
+        self.attributes |= {"polarisation": words}
 
     def _read_text(self) -> str:
         start = self._file.read(4096)

@@ -27,6 +27,7 @@ from physics_twins.pulsar.formats.samples import unpack
 
 # Channel centres, often stored as 32-bit numbers, may lie this far from equal spacing.
 MAX_SPACING_ERROR_CHANNELS = 0.1
+N_ROWS_LOOKED_AT = 8  # for weights
 NAMES = {
     "n_channels": "SUBINT: NCHAN",
     "n_bits": "SUBINT: NBITS",
@@ -77,17 +78,18 @@ class PsrfitsReader(ObservationReader):
     error = PsrfitsError
 
     def _open(self, drop_partial: bool) -> None:
+        self._scaling_of: tuple[int, Scaling] | None = None
         try:
             primary, self._table = find_table(self._file, "SUBINT")
             check_mode(primary, self._table.cards)
             self._layout = read_layout(self._table)
             self.n_spectra = self._count(drop_partial)
-            self.header = self._read_header(primary)
+            self.header = self._understood(self._read_header(primary))
         except FitsError as error:
             raise PsrfitsError(f"{self.path}: {error}") from None
         check_header(self.header, self.path, PsrfitsError, names=NAMES, depths=tuple(DEPTHS))
-        self.attributes = {"polarisation": self._layout.polarisation}
-        self._scaling_of: tuple[int, Scaling] | None = None
+        self.attributes |= {"polarisation": self._layout.polarisation}
+        self._weights_are_set = self._has_weights()
 
     def _read(self, start: int, count: int) -> NDArray[np.float32]:
         out = np.empty((count, self.header.n_channels), dtype=np.float32)
@@ -105,6 +107,11 @@ class PsrfitsReader(ObservationReader):
         """Spectra in a row."""
         return self._layout.row_spectra
 
+    @property
+    def is_shifted(self) -> bool:
+        """Whether samples are stored with TZERO."""
+        return self._layout.shift != 0
+
     def samples(self, row: int, first: int, count: int) -> NDArray[Any]:
         """Return the samples of one row as they are stored, shape (time, polarisation, channel).
 
@@ -117,7 +124,19 @@ class PsrfitsReader(ObservationReader):
         start = self._position("DATA", row) + first * layout.spectrum_bytes
         raw = np.frombuffer(self._bytes(start, count * layout.spectrum_bytes), layout.sample_type)
         values = unpack(raw, layout.n_bits, high_first=True)
+        if layout.shift:
+            values = values.astype(np.float32) + np.float32(layout.shift)
         return values.reshape(count, layout.n_polarisations, layout.n_channels)
+
+    def _has_weights(self) -> bool:
+        """Return whether any weight is not zero, as far as a few rows tell."""
+        if "DAT_WTS" not in self._table.columns or self._n_rows == 0:
+            return True
+        rows = np.unique(np.linspace(0, self._n_rows - 1, N_ROWS_LOOKED_AT).astype(int))
+        if any(self._numbers("DAT_WTS", int(row)).any() for row in rows):
+            return True
+        self._assume("all weights (DAT_WTS) are 0: every channel is taken as it is")
+        return False
 
     def scaling(self, row: int) -> Scaling:
         """Return the scales, offsets and weights of one row; ZERO_OFF is part of the offsets.
@@ -127,7 +146,9 @@ class PsrfitsReader(ObservationReader):
         """
         if self._scaling_of is None or self._scaling_of[0] != row:
             shape = self._layout.n_polarisations, self._layout.n_channels
-            weight = self._channel_values("DAT_WTS", row, 1, (1, shape[1]))[0]
+            weight = np.ones(shape[1], np.float32)
+            if self._weights_are_set:
+                weight = self._channel_values("DAT_WTS", row, 1, (1, shape[1]))[0]
             scale = self._channel_values("DAT_SCL", row, 1, shape)
             offset = self._channel_values("DAT_OFFS", row, 0, shape)
             offset = (offset - self._layout.zero * scale).astype(np.float32)
@@ -169,7 +190,7 @@ class PsrfitsReader(ObservationReader):
         table, row_spectra = self._table, self._layout.row_spectra
         held = (os.fstat(self._file.fileno()).st_size - table.start) // table.row_bytes
         if held < table.n_rows and not drop_partial:
-            raise FitsError(f"SUBINT: NAXIS2 = {table.n_rows}: truncated: the file holds {held} rows")
+            self._assume(f"NAXIS2 = {table.n_rows}, but the file is cut: its {held} rows are read")
         self._n_rows = min(held, table.n_rows)
         most = self._n_rows * row_spectra
         stated = int(table.cards.number("NSTOT", 0))

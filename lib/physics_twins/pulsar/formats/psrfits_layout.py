@@ -26,6 +26,7 @@ class Layout:
         row_spectra: Spectra in a row.
         sampling_s: Time from one spectrum to the next.
         zero: Sample that means zero.
+        shift: What is added to samples as they are stored, the column's TZERO.
     """
 
     n_bits: int
@@ -37,6 +38,7 @@ class Layout:
     row_spectra: int
     sampling_s: float
     zero: float
+    shift: float = 0.0
 
     @property
     def spectrum_bytes(self) -> int:
@@ -84,9 +86,25 @@ def read_layout(table: Table) -> Layout:
         row_spectra=cards.integer("NSBLK", low=1, high=1 << 40),
         sampling_s=cards.number("TBIN"),
         zero=abs(cards.number("ZERO_OFF", 0.0)),  # written with either sign
+        shift=_shift(table),
     )
     _check_data(table, layout, letters)
     return layout
+
+
+def _shift(table: Table) -> float:
+    """Return TZERO of the column DATA, as FITS stores numbers that its type does not know.
+
+    Raises:
+        FitsError: It has a TSCAL besides, which PSRFITS has DAT_SCL for.
+    """
+    if "DATA" not in table.columns:
+        return 0.0
+    number = [*table.columns].index("DATA") + 1
+    scale = table.cards.number(f"TSCAL{number}", 1.0)
+    if scale != 1.0:
+        raise FitsError(f"SUBINT: TSCAL{number} = {scale:g}: samples are scaled by DAT_SCL only")
+    return table.cards.number(f"TZERO{number}", 0.0)
 
 
 def _check_data(table: Table, layout: Layout, letters: str) -> None:

@@ -5,8 +5,10 @@ A file is a binary header of keyword-value pairs followed by spectra, one after 
 Source: D. R. Lorimer, SIGPROC documentation, version 4.3.
 """
 
+import contextlib
 import io
 import os
+import re
 import struct
 from functools import partial
 from pathlib import Path
@@ -44,21 +46,26 @@ class FilterbankReader(ObservationReader):
     error = FilterbankError
 
     def _open(self, drop_partial: bool) -> None:
-        keywords = _read_keywords(self._file, self.path)
+        keywords, unknown = _read_keywords(self._file, self.path)
+        if unknown:
+            self._assume(f"the header's words {', '.join(unknown)} are not known and passed over")
         self._data_start = self._file.tell()
-        self.header = _header(keywords, self.path)
-        n_spectra = self._count_spectra(self._data_start, self.header.spectrum_bytes, drop_partial)
+        self.header = self._understood(_header(keywords, self.path))
+        _check(self.header, self.path)
+        self._signed = bool(keywords.get("signed", 0))
+        self.n_spectra = self._count_spectra(self._data_start, self.header.spectrum_bytes, drop_partial)
         stated = keywords.get("nsamples", 0)
-        if stated < 0 or (stated > n_spectra and not drop_partial):
-            raise FilterbankError(
-                f"{self.path}: nsamples = {stated}: the data hold {n_spectra} spectra"
+        if stated not in (0, self.n_spectra) and not drop_partial:
+            self._assume(
+                f"nsamples = {stated}, but the data hold {self.n_spectra} spectra: all are read"
             )
-        self.n_spectra = min(stated, n_spectra) if stated else n_spectra
 
     def _read(self, start: int, count: int) -> NDArray[Any]:
         n_bytes, n_bits = self.header.spectrum_bytes, self.header.n_bits
         raw = self._bytes(self._data_start + start * n_bytes, count * n_bytes)
         samples = np.frombuffer(raw, dtype=SAMPLE_TYPES[n_bits])
+        if self._signed:
+            samples = samples ^ np.uint8(0x80)  # the same numbers, 128 higher
         return unpack(samples, n_bits, high_first=False).reshape(count, self.header.n_channels)
 
 
@@ -113,21 +120,55 @@ _NEEDED = ("nchans", "nbits", "tsamp", "fch1", "foff")
 _MAX_TEXT_BYTES = 256
 
 
-def _read_keywords(file: BinaryIO, path: Path) -> dict[str, Any]:
+def _read_keywords(file: BinaryIO, path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the known keywords, and the names of those that are not."""
     if _read_text(file, path, "HEADER_START") != "HEADER_START":
         raise FilterbankError(f"{path}: HEADER_START: not a SIGPROC filterbank file")
     keywords: dict[str, Any] = {}
+    unknown: list[str] = []
     while (name := _read_text(file, path, "keyword")) != "HEADER_END":
         if name == "FREQUENCY_START":
             raise FilterbankError(f"{path}: {name}: tables of channel frequencies are not supported")
+        if file.tell() > MAX_HEADER_BYTES:
+            raise FilterbankError(f"{path}: HEADER_END: none in the first {MAX_HEADER_BYTES} bytes")
         if name not in _FORMS:
-            raise FilterbankError(f"{path}: {name!r}: unknown keyword at byte {file.tell()}")
+            _pass_over(file, path, name)
+            unknown.append(name)
+            continue
         form = _FORMS[name]
         read = _read_text if form == _TEXT else partial(_read_number, form=form)
         keywords[name] = read(file, path, name)
-        if file.tell() > MAX_HEADER_BYTES:
-            raise FilterbankError(f"{path}: HEADER_END: none in the first {MAX_HEADER_BYTES} bytes")
-    return keywords
+    return keywords, unknown
+
+
+def _pass_over(file: BinaryIO, path: Path, name: str) -> None:
+    """Go to the end of an unknown keyword's value: what stands behind it must be a keyword again.
+
+    Raises:
+        FilterbankError: The name is none, or no form of value leads to a keyword.
+    """
+    start = file.tell()
+    if _NAME.fullmatch(name):
+        forms = [partial(_read_number, form=form) for form in (_INTEGER, _DOUBLE, _FLAG)]
+        for read in (forms[0], forms[1], _read_text, forms[2], _nothing):
+            with contextlib.suppress(FilterbankError):
+                file.seek(start)
+                read(file, path, name)
+                end = file.tell()
+                following = _read_text(file, path, name)
+                if following in _FORMS or following == "HEADER_END" or _NAME.fullmatch(following):
+                    file.seek(end)
+                    return
+    raise FilterbankError(
+        f"{path}: {name!r}: unknown keyword at byte {start}, which cannot be passed over"
+    )
+
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{1,39}")
+
+
+def _nothing(file: BinaryIO, path: Path, name: str) -> None:
+    """Read the value of a keyword that has none."""
 
 
 def _read_number(file: BinaryIO, path: Path, name: str, form: str) -> Any:
@@ -157,10 +198,10 @@ def _header(keywords: dict[str, Any], path: Path) -> FilterbankHeader:
     if keywords.get("nifs", 1) != 1:
         found = keywords["nifs"]
         raise FilterbankError(f"{path}: nifs = {found}: only files with one IF can be read")
-    if keywords.get("signed", 0):
-        raise FilterbankError(f"{path}: signed = 1: only unsigned samples can be read")
-    own = {*_NEEDED, "tstart", "source_name", "nifs", "nsamples"}
-    header = FilterbankHeader(
+    if keywords.get("signed", 0) and keywords["nbits"] != 8:
+        raise FilterbankError(f"{path}: signed = 1: signed samples are only read where nbits = 8")
+    own = {*_NEEDED, "tstart", "source_name", "nifs", "nsamples", "signed"}
+    return FilterbankHeader(
         n_channels=keywords["nchans"],
         n_bits=keywords["nbits"],
         first_frequency_mhz=keywords["fch1"],
@@ -170,8 +211,6 @@ def _header(keywords: dict[str, Any], path: Path) -> FilterbankHeader:
         source_name=keywords.get("source_name", ""),
         others=tuple((name, value) for name, value in keywords.items() if name not in own),
     )
-    _check(header, path)
-    return header
 
 
 def _check(header: FilterbankHeader, path: Path) -> None:

@@ -84,7 +84,7 @@ class Spectra:
                 "frequency": ("frequency", header.frequency_mhz, {"units": "MHz"}),
             },
             attrs={
-                "n_bits": header.n_bits,
+                "n_bits": self.n_bits,
                 "sampling_time_s": header.sampling_time_s,
                 "start_mjd": header.start_mjd,
                 "source_name": header.source_name,
@@ -99,7 +99,7 @@ class Spectra:
     def identity(self, n_spectra: int) -> str:
         """Return a hash of the header and the first spectra, the same while a file grows."""
         digest = hashlib.sha256(repr(self.source_header).encode())
-        digest.update(np.ascontiguousarray(self.raw(0, n_spectra)).tobytes())
+        digest.update(np.ascontiguousarray(self.raw(0, min(n_spectra, self.n_spectra))).tobytes())
         return digest.hexdigest()
 
 

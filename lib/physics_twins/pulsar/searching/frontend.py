@@ -148,7 +148,9 @@ class FrontEnd:
         width_s = max(1e-3 * self.parameters.width_min_ms, self.sampling_s)
         return float(np.hypot(width_s, smear_s))
 
-    def __call__(self, spectra: NDArray[Any], *, n_before: int, n_frames: int) -> Frames:
+    def __call__(
+        self, spectra: NDArray[Any], *, n_before: int, n_frames: int, n_absent: int = 0
+    ) -> Frames:
         """Return what each frame of a block shows.
 
         Args:
@@ -157,13 +159,15 @@ class FrontEnd:
                 start of an observation, where it is 0.
             n_frames: Frames; `self.n_after` spectra should follow the last. Where they do not, as at
                 the end of an observation, a pulse is sought in what there is of it.
+            n_absent: So many spectra at the end only fill the last frame up, and carry no data.
 
         Raises:
             ValueError: The block does not hold these frames, or other channels.
         """
         self._check(spectra, n_before, n_frames)
         frame = self.parameters.frame_spectra
-        spectra, missing = filled(spectra)
+        n_there = len(spectra) - n_absent
+        spectra, missing = filled(spectra, n_absent)
         spectra, cells = measured(spectra, drift=drift_of(self._delays), memory=self._memory)
         data = self._normalised(spectra, cells)
         if missing is not None:
@@ -188,7 +192,7 @@ class FrontEnd:
             pictures,
             subbands,
             np.where(cells.bad_channel, 1.0, cells.removed.mean(axis=0)),
-            _missing_fraction(missing, n_before, n_frames, frame),
+            _missing_fraction(missing, n_there, n_before, n_frames, frame),
         )
 
     def _check(self, spectra: NDArray[Any], n_before: int, n_frames: int) -> None:
@@ -294,12 +298,15 @@ class FrontEnd:
 
 
 def _missing_fraction(
-    missing: NDArray[np.bool_] | None, start: int, n_frames: int, frame: int
+    missing: NDArray[np.bool_] | None, n_there: int, start: int, n_frames: int, frame: int
 ) -> NDArray[np.float64]:
-    """Return the share of samples in each frame that carry no data, shape (frame,)."""
-    if missing is None:
-        return np.zeros(n_frames)
-    return missing[start : start + n_frames * frame].reshape(n_frames, -1).mean(axis=1)
+    """Return the share of each frame's samples that were recorded without data, shape (frame,)."""
+    out = np.zeros(n_frames)
+    if missing is not None:
+        recorded = missing[:n_there].mean(axis=1)
+        for n in range(n_frames):
+            out[n] = recorded[start + n * frame : start + (n + 1) * frame].sum() / frame
+    return out
 
 
 def _gate(scalars: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ N_LEVEL = 1024
 QUARTILES_OF_NOISE = 1.349  # distance of the quartiles of a unit Gaussian
 
 
-def filled(spectra: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+def filled(spectra: NDArray[Any], n_absent: int = 0) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Return spectra in which noise like their channel's stands for what is missing, and what that is.
 
     With it level, noise and interference are measured as if nothing were missing; what is summed up
@@ -24,6 +24,7 @@ def filled(spectra: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | Non
 
     Args:
         spectra: Counts, shape (time, channel).
+        n_absent: So many at the end stand only for what an observation no longer holds.
 
     Returns:
         The spectra as they are and None where nothing is missing; else a copy in single precision, and
@@ -32,7 +33,9 @@ def filled(spectra: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | Non
     >>> filled(np.array([[1.0, 5.0], [np.nan, 7.0], [1.0, 6.0]]))[0].tolist()
     [[1.0, 5.0], [1.0, 7.0], [1.0, 6.0]]
     """
-    lost = np.broadcast_to(_repeated(spectra)[:, None], spectra.shape)
+    repeated = _repeated(spectra[: len(spectra) - n_absent])
+    repeated = np.concatenate([repeated, np.ones(n_absent, dtype=bool)])
+    lost = np.broadcast_to(repeated[:, None], spectra.shape)
     if spectra.dtype.kind == "f":
         lost = lost | ~np.isfinite(spectra)
     if not lost.any():

@@ -75,7 +75,7 @@ def split_stream(
     first_frame: int = 0,
     more_to_come: bool = False,
 ) -> Iterator[StreamBlock]:
-    """Yield blocks from a frame on; what does not fill a frame at the end is left out.
+    """Yield blocks from a frame on; what does not fill a frame at the end is one, too.
 
     The last block reaches back, so that level and noise are always those of as many frames.
 
@@ -87,7 +87,7 @@ def split_stream(
     """
     frame = front_end.parameters.frame_spectra
     length = block_frames(front_end)
-    n_frames = n_spectra // frame
+    n_frames = n_spectra // frame if more_to_come else -(-n_spectra // frame)
     while first_frame < n_frames:
         n = min(length, n_frames - first_frame)
         stop = (first_frame + n + BESIDE_FRAMES) * frame + front_end.n_after
@@ -113,7 +113,12 @@ def label_block(
 ) -> LabelledBlock:
     """Read one block and label its frames."""
     spectra = source.read(block.start, block.n_read)
-    frames = front_end(spectra, n_before=block.n_before, n_frames=block.n_looked)
+    needed = block.n_before + block.n_looked * front_end.parameters.frame_spectra
+    n_absent = max(0, needed - len(spectra))
+    if n_absent:
+        spectra = np.pad(spectra, ((0, n_absent), (0, 0)))
+    place = {"n_before": block.n_before, "n_frames": block.n_looked, "n_absent": n_absent}
+    frames = front_end(spectra, **place)
     found = classifier.classify(frames)
     own = slice(block.skipped, block.skipped + block.n_frames)
     looked_from = block.start + block.n_before

@@ -24,6 +24,7 @@ class Progress:
         n_pieces: Pieces written.
         kept_spectra: Spectra in them.
         kept_until: Spectrum after the last that is in a piece.
+        n_spectra: Spectra that the observation held when it was finished.
         last_other: Last frame labelled "other".
         n_alerts: Alerts raised.
         missing_frames: Frames' worth of samples that carry no data.
@@ -38,6 +39,7 @@ class Progress:
     n_pieces: int = 0
     kept_spectra: int = 0
     kept_until: int = 0
+    n_spectra: int = 0
     last_other: int = -2
     n_alerts: int = 0
     missing_frames: float = 0.0
@@ -69,6 +71,7 @@ class Labelling:
         n_pieces: Pieces kept.
         kept_spectra: Spectra in them.
         n_spectra: Spectra of all frames labelled.
+        is_shorter: Whether it is finished, and the observation has grown since.
         n_alerts: Alerts raised.
         missing_fraction: Share of the samples that carry no data.
         seconds: Time spent, over all calls.
@@ -81,6 +84,7 @@ class Labelling:
     n_pieces: int
     kept_spectra: int
     n_spectra: int
+    is_shorter: bool
     n_alerts: int
     missing_fraction: float
     seconds: float
@@ -88,7 +92,7 @@ class Labelling:
     @classmethod
     def nothing(cls, folder: Path) -> Self:
         """Return what a labelling comes to that has not begun."""
-        return cls(folder, False, 0, dict.fromkeys(LABELS, 0), 0, 0, 0, 0, 0.0, 0.0)
+        return cls(folder, False, 0, dict.fromkeys(LABELS, 0), 0, 0, 0, False, 0, 0.0, 0.0)
 
     @property
     def deleted_fraction(self) -> float:

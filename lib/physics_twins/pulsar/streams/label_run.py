@@ -42,6 +42,18 @@ Measure = Callable[[xr.Dataset, Decision], Mapping[str, Any]]
 _log = logging.getLogger(__name__)
 
 
+class OtherLabellingError(ValueError):
+    """A folder that holds another labelling.
+
+    Attributes:
+        of_other_file: Whether it is that of another observation.
+    """
+
+    def __init__(self, message: str, *, of_other_file: bool) -> None:
+        super().__init__(message)
+        self.of_other_file = of_other_file
+
+
 class LabelRun:
     """A labelling that is under way.
 
@@ -55,7 +67,7 @@ class LabelRun:
         measure: Called with each piece that holds a pulse, and what is beside it.
 
     Raises:
-        ValueError: The folder holds the labelling of something else.
+        OtherLabellingError: The folder holds the labelling of something else.
     """
 
     def __init__(
@@ -83,9 +95,10 @@ class LabelRun:
         if self.state.facts != facts:
             old = self.state.facts
             changed = ", ".join(name for name in facts if old.get(name) != facts[name])
-            raise ValueError(
+            raise OtherLabellingError(
                 f"{folder.path} holds another labelling, which differs in {changed}:"
-                " give another folder"
+                " give another folder",
+                of_other_file=old.get("identity") != facts["identity"],
             )
         self._pieces = Pieces(self.state.open)
         self._since = self._saved = time.monotonic()
@@ -102,7 +115,7 @@ class LabelRun:
                 more_to_come=more_to_come,
             )
         )
-        n_frames = self._stream.n_spectra // self._front_end.parameters.frame_spectra
+        n_frames = -(-self._stream.n_spectra // self._front_end.parameters.frame_spectra)
         options: dict[str, Any] = {"desc": "label", "unit": "frame", "leave": False}
         bar = tqdm(total=n_frames, initial=self.state.next_frame, disable=not show, **options)
         with Interruption() as interruption, bar:
@@ -126,7 +139,8 @@ class LabelRun:
             dict(zip(LABELS, self.state.counts, strict=True)),
             self.state.n_pieces,
             self.state.kept_spectra,
-            self.state.next_frame * self._front_end.parameters.frame_spectra,
+            min(self.state.next_frame * self._rule.frame_spectra, self._stream.n_spectra),
+            self.state.finished and self.state.n_spectra < self._stream.n_spectra,
             self.state.n_alerts,
             self.state.missing_frames / max(1, self.state.next_frame),
             self.state.seconds,
@@ -229,9 +243,8 @@ class LabelRun:
     def _finish(self) -> None:
         for piece in self._pieces.close():
             self._keep(piece)
-        self.state.finished = True
+        self.state.finished, self.state.n_spectra = True, self._stream.n_spectra
         done = self.result()
-        rest = self._stream.n_spectra - done.n_spectra
         self._folder.log(
             "finished",
             n_frames=done.n_frames,
@@ -240,7 +253,6 @@ class LabelRun:
             n_alerts=done.n_alerts,
             deleted_fraction=done.deleted_fraction,
             missing_fraction=done.missing_fraction,
-            spectra_without_label=rest,
         )
 
     def _save(self) -> None:

@@ -61,9 +61,9 @@ def _write_psrfits(source: Spectra, reader: PsrfitsReader, path: Path, start: in
 
 
 def _common_scaling(reader: PsrfitsReader, rows: range) -> Scaling | None:
-    """Return the scaling of all rows; None where they differ, or where polarisations were added."""
+    """Return the scaling of all rows; None where they differ, or a sample is more than scaled."""
     first = reader.scaling(rows[0])
-    if len(first.scale) != 1:
+    if len(first.scale) != 1 or reader.is_shifted:
         return None
     for row in rows:
         own = reader.scaling(row)
