@@ -1,6 +1,9 @@
 """The parameters of the pendulum that tests run notebooks about."""
 
-from physics_twins.parameters import Parameters, field
+from collections.abc import Mapping
+from typing import Any
+
+from physics_twins.parameters import ParameterError, Parameters, field
 
 
 class PendulumParameters(Parameters):
@@ -11,3 +14,9 @@ class PendulumParameters(Parameters):
     damped: bool = field(False, help="Whether it loses energy")
     label: str = field("", help="Name of the experiment")
     log_path: str = field("", help="A file of measured times", input_file=True)
+
+
+def refuse_long(values: Mapping[str, Any]) -> None:
+    """Refuse what a later cell would."""
+    if values["length_m"] > 5:
+        raise ParameterError("length_m is too long for the later cell")

@@ -55,6 +55,16 @@ def test_a_bright_pulse_is_no_step(snr):
     assert steps(measure_cells(recording(snr)["data"].values, drift=1.0)) == []
 
 
+@pytest.mark.parametrize("width_s", [2e-3, 8e-3, 20e-3, 80e-3])
+def test_a_bright_pulse_that_crosses_the_band_in_two_and_a_half_widths_is_no_step(width_s):
+    time_s, delay_s = np.arange(8192)[:, None] * 256e-6, np.linspace(0, 2.5 * width_s, 96)
+    pulse = np.exp(-0.5 * ((time_s - 0.8 - delay_s) / (width_s / 2.3548)) ** 2)
+    noise = np.random.default_rng(5).normal(size=pulse.shape)
+    for snr in (30.0, 100.0, 300.0):
+        counts = 96 + 12 * (noise + snr * pulse / np.sqrt((pulse**2).sum()))
+        assert steps(measure_cells(counts.astype(np.float32), drift=1.0)) == []
+
+
 def test_a_transmitter_that_goes_on_stays_to_be_seen_as_one():
     data = with_step(4000, 1.2)
     data["data"].values[9000:, 40:44] = 200

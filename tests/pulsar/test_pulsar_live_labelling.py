@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from physics_twins.data.datasets import data_file
+from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
-from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.keep_parameters import KeepParameters
+from physics_twins.pulsar.label_parameters import LabelParameters, sought_in_band
 from physics_twins.pulsar.live_labelling import label_folder
 from physics_twins.pulsar.streams.label_files import read_labels, read_lines
 
@@ -176,11 +179,47 @@ def test_the_command_labels_a_file_and_says_what_it_came_to(tmp_path: Path):
     settings = ["-p", "dm_min_pc_cm3=45", "-p", "dm_max_pc_cm3=65", "-p", "block_frames=8"]
     done = twins(str(tmp_path / "a.fil"), *settings, "--keep", "0.5", "--quiet")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"a.fil: {N_FRAMES} frames: ")
+    sought, found = done.stdout.splitlines()[:2]
+    assert sought.startswith("a.fil: sought are pulses of DM 45 to 65 pc cm-3, and 0.3 to 5 ms wide")
+    assert found.startswith(f"a.fil: {N_FRAMES} frames: ")
     out = tmp_path / "a.fil.labels"
     assert read_labels(out).sizes["frame"] == N_FRAMES
     assert read_lines(out)[0]["threshold"] == 0.5
     assert read_lines(out)[0]["parameters"]["dm_max_pc_cm3"] == 65.0
+
+
+@pytest.mark.slow
+def test_without_a_range_all_that_the_band_tells_is_sought_and_that_is_told_first(tmp_path: Path):
+    try:
+        path = data_file("pulsar/askap_frb_28.fil")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    done = twins(str(path), "--out", str(tmp_path / "out"), "--quiet")
+    assert done.returncode == 0, done.stderr
+    sought = "of DM 2.4 to 3000 pc cm-3, all that this band tells from interference"
+    assert sought in done.stdout.splitlines()[0]
+    frames = read_labels(tmp_path / "out")
+    pulse = frames.isel(frame=frames["label"].values == "pulse")
+    assert pulse["dm_pc_cm3"].values == pytest.approx([475.0], abs=3)
+    assert pulse["kept"].values == [1]
+
+
+def test_the_range_of_a_band_is_narrowed_by_either_end():
+    of_band = {"sampling_s": 1e-3, "delay_s_per_dm": 1e-3}
+    assert sought_in_band({}, **of_band).dm_min_pc_cm3 == 2.5
+    assert sought_in_band({}, **of_band).dm_max_pc_cm3 == 3000.0
+    assert sought_in_band({"dm_max_pc_cm3": 100.0}, **of_band).dm_min_pc_cm3 == 2.5
+    assert sought_in_band({"dm_min_pc_cm3": 100.0}, **of_band).dm_max_pc_cm3 == 3000.0
+    assert sought_in_band({}, sampling_s=1e-3, delay_s_per_dm=0.1).dm_max_pc_cm3 == 100.0
+    with pytest.raises(ParameterError, match="must be below"):
+        sought_in_band({"dm_max_pc_cm3": 1.0}, **of_band)
+
+
+def test_the_help_lists_every_parameter():
+    done = twins("--help")
+    for name in (*LabelParameters.model_fields, *KeepParameters.model_fields):
+        assert name in done.stdout
+    assert "from the band" in done.stdout
 
 
 @pytest.mark.slow

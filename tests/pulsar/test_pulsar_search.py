@@ -7,13 +7,16 @@ import pytest
 import xarray as xr
 
 from physics_twins.data.datasets import data_file
+from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.evaluate import evaluate, true_frames
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, write_dataset
 from physics_twins.pulsar.infer import candidate_table, infer, split_blocks
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
+from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching.cleaning import clean
 from physics_twins.pulsar.searching.search import Band, boxcar_widths, strongest_first
 from physics_twins.pulsar.simulate import simulate
+from physics_twins.runs import notebooks
 
 OBSERVATION = ObservationParameters(n_channels=64, duration_s=2.0)
 SEARCH = SearchParameters(dm_min_pc_cm3=30.0, dm_max_pc_cm3=80.0, dm_loss=0.1)
@@ -204,6 +207,53 @@ def test_a_weak_impulse_does_not_hide_a_pulse_whose_track_it_crosses():
     dm, time_s = np.array([0.5, 56.8]), np.array([1.02, 1.0])
     groups = strongest_first(dm, time_s, np.full(2, 1e-3), np.array([12.0, 10.0]), delay)
     assert len(groups) == 2
+
+
+def test_as_many_pulses_as_there_are_are_told():
+    # Three thousand, each with detections at neighbouring DMs, and one of another source.
+    delay, n = BAND.delay_s_per_dm, 3000
+    dm = np.concatenate([np.tile([56.8, 57.8, 55.8], n), [75.0]])
+    time_s = np.concatenate([np.repeat(0.1 * np.arange(n), 3), [150.05]])
+    snr = np.concatenate([np.tile([15.0, 9.0, 8.0], n), [8.0]])
+    groups = strongest_first(dm, time_s, np.full(len(dm), 2e-3), snr, delay)
+    assert len(groups) == n + 1
+    assert [len(group) for group in groups] == [3] * n + [1]
+
+
+@pytest.mark.parametrize("n_spectra", [100, 200, 1000])
+def test_a_file_shorter_than_the_widest_boxcar_is_searched_with_what_fits(n_spectra):
+    frequency_mhz = 1500.0 - 300 / 256 * np.arange(256)
+    time_s = np.arange(n_spectra) * 256e-6
+    delay_s = dispersion_delay(frequency_mhz, 12.0, reference_mhz=1500.0)
+    pulse = np.exp(-0.5 * ((time_s[:, None] - 8e-3 - delay_s) / 0.4e-3) ** 2)
+    noise = np.random.default_rng(1).normal(size=pulse.shape)
+    counts = np.rint(96 + 12 * (noise + 20 * pulse / np.sqrt((pulse**2).sum())))
+    data = xr.Dataset(
+        {"data": (("time", "frequency"), counts.astype("u1"), {"units": "counts"})},
+        {"time": ("time", time_s), "frequency": ("frequency", frequency_mhz)},
+        {"sampling_time_s": 256e-6},
+    )
+    found = infer(SearchParameters(width_max_ms=1000.0), data)
+    assert found["label"].values[0] == "pulse"
+    # Noise that so few spectra tell is known to a tenth.
+    assert found["snr"].values[0] == pytest.approx(19.0, rel=0.1 if n_spectra == 1000 else 0.25)
+    assert found["time_s"].values[0] == pytest.approx(8e-3, abs=1e-3)
+
+
+def test_no_dm_outside_the_range_is_told():
+    observation = simulate(OBSERVATION.replace(dm_pc_cm3=49.9, fluence_jy_ms=2.0), seed=4)
+    found = infer(SEARCH.replace(dm_min_pc_cm3=50.0, dm_max_pc_cm3=50.2), observation)
+    assert found.sizes["candidate"] > 3
+    assert found["dm_pc_cm3"].min() >= 50.0
+    assert found["dm_pc_cm3"].max() <= 50.2
+
+
+def test_what_a_labelling_would_refuse_is_refused_before_the_search():
+    notebook = notebooks.read("pulsar/4_infer")
+    for width_ms in (0.2, 250.0, 1000.0):
+        assert notebook.check({"width_max_ms": width_ms})["width_max_ms"] == width_ms
+    with pytest.raises(ParameterError, match="frame_spectra = 72 must be a multiple of 16"):
+        notebook.check({"frame_spectra": 72})
 
 
 def test_the_real_burst_is_found_and_nothing_else():

@@ -272,3 +272,19 @@ def test_changed_code_is_another_notebook_and_a_changed_default_too(tmp_path):
         path = write_notebook(tmp_path / "a.ipynb", *code, parameters=cell)
         hashes.add(notebooks.read(path).sha256)
     assert len(hashes) == 3
+
+
+def test_what_a_later_cell_would_refuse_is_refused_before_a_kernel_starts(
+    tmp_path, monkeypatch, no_kernel
+):
+    path = write_notebook(tmp_path / "notebooks" / "pendulum" / "1_simulate.ipynb", OPEN)
+    content = json.loads(path.read_text())
+    content["metadata"]["physics_twins"]["checks"] = ["pendulum:refuse_long"]
+    path.write_text(json.dumps(content))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ParameterError, match="too long for the later cell"):
+        notebooks.run(NAME, {"length_m": 9.0})
+    content["metadata"]["physics_twins"]["checks"] = ["pendulum:nothing_there"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(NotebookError, match="declared checks"):
+        notebooks.read(NAME)

@@ -40,13 +40,18 @@ app.command("cluster")(clusters.cluster)
 app.command("sweep")(sweeps.sweep)
 app.add_typer(sweeps.sweeps_app, name="sweeps")
 app.add_typer(models.app, name="models")
-app.command("label")(label.label)
+app.command("label", cls=label.WithParameters)(label.label)
 app.command("tune")(studies.tune)
 app.add_typer(studies.studies_app, name="studies")
 
 _Name = Annotated[str, typer.Argument(help="As in pulsar/4_infer, or the path of a notebook.")]
 _Settings = Annotated[
-    list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="A parameter; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "-p",
+        metavar="NAME=VALUE",
+        help="A parameter, as `twins notebooks NAME` lists them; may be repeated.",
+    ),
 ]
 _File = Annotated[Path | None, typer.Option(help="JSON file with parameters; -p comes before it.")]
 _On = Annotated[str | None, typer.Option(help="local, threads, slurm, ... or tcp://host:port.")]

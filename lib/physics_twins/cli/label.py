@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
+from typer.core import TyperCommand
 
 from physics_twins.cli import parse
 
@@ -28,6 +30,19 @@ _Classifier = Annotated[
 _On = Annotated[str | None, typer.Option(help="local, threads, slurm, ... or tcp://host:port.")]
 _Once = Annotated[bool, typer.Option("--once", help="Label a folder's files and end.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+
+
+class WithParameters(TyperCommand):
+    """A command whose help lists the parameters of `-p`, too."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help, and the parameters of the twin that does the work."""
+        from physics_twins.data.quantities import aligned
+
+        super().format_help(ctx, formatter)
+        header = ("parameter of -p", "default", "allowed", "")
+        rows = importlib.import_module(_LABELLING).parameter_help()
+        formatter.write("\n" + aligned([header, *rows]) + "\n")
 
 
 def label(

@@ -29,6 +29,7 @@ from .infer import candidate_table as candidate_table
 from .infer import excerpt as excerpt
 from .infer import infer as infer
 from .label_parameters import LabelParameters as LabelParameters
+from .label_parameters import sought_by as sought_by
 from .labelling import label as label
 from .lookalike import lookalike as lookalike
 from .lookalike import write_lookalike as write_lookalike

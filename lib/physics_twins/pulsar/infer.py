@@ -18,6 +18,7 @@ from physics_twins.clusters import results
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.observation_file import ObservationReader
 from physics_twins.pulsar.parameters import SearchParameters
+from physics_twins.pulsar.searching.cells import BASELINE_WIDTHS
 from physics_twins.pulsar.searching.cleaning import clean
 from physics_twins.pulsar.searching.dedispersion import dm_trials, longest_delays
 from physics_twins.pulsar.searching.search import (
@@ -119,6 +120,8 @@ def split_blocks(n_spectra: int, band: Band, search: SearchParameters) -> Iterat
     reach_s = search.dm_max_pc_cm3 * band.delay_s_per_dm + 2e-3 * search.width_max_ms
     overlap = int(np.ceil(reach_s / band.sampling_s))
     n_wanted = min(search.block_s / band.sampling_s, MAX_BLOCK_SAMPLES / len(band.frequency_mhz))
+    # Level and noise are told beside the widest pulse.
+    n_wanted = max(n_wanted, BASELINE_WIDTHS * 1e-3 * search.width_max_ms / band.sampling_s)
     # Frames of all blocks together have equal lengths.
     n_frames = max(1, round(n_wanted / search.frame_spectra))
     length = max(n_frames, -(-overlap // search.frame_spectra)) * search.frame_spectra
@@ -153,7 +156,7 @@ def search_block(
         search: Range and thresholds.
     """
     delays = longest_delays(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
-    cleaned = clean(spectra, delays=delays)
+    cleaned = clean(spectra, delays=delays, width_max=1e-3 * search.width_max_ms / band.sampling_s)
     trials = dm_trials(
         band.frequency_mhz,
         sampling_s=band.sampling_s,
@@ -169,11 +172,14 @@ def search_block(
         dm, events[:, 1] * band.sampling_s, width_s, events[:, 3], band.delay_s_per_dm
     )
     candidates = []
+    searched = search.dm_min_pc_cm3, search.dm_max_pc_cm3
     for trial, centre, width, snr in events[[group[0] for group in groups]]:
         step = np.gradient(trials)[int(trial)] if len(trials) > 1 else 1.0
         # Wide pulses blur over many trials: the parabola must span the width of the peak.
         step = max(step, width * band.sampling_s / band.delay_s_per_dm / 3)
-        best_dm, best_centre = refine_dm(cleaned, band, trials[int(trial)], centre, int(width), step)
+        best_dm, best_centre = refine_dm(
+            cleaned, band, trials[int(trial)], centre, int(width), step, searched
+        )
         n_trials = block.n_core * len(trials) / width
         label, probability = classify(cleaned, band, best_dm, best_centre, int(width), n_trials)
         time_s = (block.start + best_centre) * band.sampling_s

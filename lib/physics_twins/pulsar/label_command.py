@@ -1,14 +1,25 @@
 """What the command `twins label` does: labels a file or a folder, and tells what it came to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from physics_twins import clusters
 from physics_twins.parameters import check
+from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.keep_parameters import KeepParameters
-from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.label_parameters import (
+    DM_RANGE,
+    HIGHEST_DM_PC_CM3,
+    LabelParameters,
+    sought_in_band,
+)
+
+Sought = Callable[[FilterbankHeader], LabelParameters]
 
 
 def lines(
@@ -35,21 +46,49 @@ def lines(
     Raises:
         ParameterError: A parameter is unknown or outside its range.
     """
-    checked = check([LabelParameters, KeepParameters], values)
-    sought, keep = LabelParameters.take(checked), KeepParameters.take(checked)
+    widest = {"dm_min_pc_cm3": 0.0, "dm_max_pc_cm3": HIGHEST_DM_PC_CM3}
+    checked = check([LabelParameters, KeepParameters], {**widest, **values})
+    keep = KeepParameters.take(checked)
+    left_open = [name for name in DM_RANGE if name not in values]
+    known = {name: checked[name] for name in LabelParameters.model_fields if name not in left_open}
+    sought = partial(_sought, known)
     # Numba is imported only now, so that a refusal comes at once.
     from physics_twins.pulsar.classifying.trained_classifier import find_classifier
 
     options: dict[str, Any] = {"keep": keep, "classifier": find_classifier(classifier)}
     if source.is_dir():
+        if left_open:
+            yield "in each file the whole range of DM is sought that its band tells from interference"
         yield from _folder(source, target, sought, options, once)
     else:
+        yield _range(source, sought, bool(left_open))
         with clusters.connect(on) if on else nullcontext() as client:
             yield from _file(source, target, sought, options | {"client": client}, quiet)
 
 
+def _sought(known: Mapping[str, Any], header: FilterbankHeader) -> LabelParameters:
+    from physics_twins.pulsar.physics.ism import dispersion_delay
+
+    low, high = np.sort(header.frequency_mhz)[[0, -1]]
+    per_dm_s = float(dispersion_delay(low, 1.0, reference_mhz=high))
+    return sought_in_band(known, sampling_s=header.sampling_time_s, delay_s_per_dm=per_dm_s)
+
+
+def _range(source: Path, sought: Sought, from_band: bool) -> str:
+    """Tell what is sought: what lies outside is deleted with the rest."""
+    from physics_twins.pulsar.formats.spectra import open_spectra
+
+    with open_spectra(source) as stream:
+        p = sought(stream.header)
+    whence = ", all that this band tells from interference" if from_band else ""
+    return (
+        f"{source.name}: sought are pulses of DM {p.dm_min_pc_cm3:g} to {p.dm_max_pc_cm3:g} pc cm-3"
+        f"{whence}, and {p.width_min_ms:g} to {p.width_max_ms:g} ms wide; all else may be deleted"
+    )
+
+
 def _file(
-    source: Path, target: Path, sought: LabelParameters, options: dict[str, Any], quiet: bool
+    source: Path, target: Path, sought: Sought, options: dict[str, Any], quiet: bool
 ) -> Iterator[str]:
     from physics_twins.pulsar.labelling import label
 
@@ -64,7 +103,7 @@ def _file(
 
 
 def _folder(
-    source: Path, target: Path, sought: LabelParameters, options: dict[str, Any], once: bool
+    source: Path, target: Path, sought: Sought, options: dict[str, Any], once: bool
 ) -> Iterator[str]:
     from physics_twins.pulsar.live_labelling import label_folder
 
@@ -79,3 +118,13 @@ def _folder(
         )
         yield f"{name}: {facts['state']}: {told}"
     yield f"tables, pieces and logs are in {target}"
+
+
+def parameter_help() -> list[tuple[str, str, str, str]]:
+    """Return name, default, allowed values and meaning of each parameter."""
+    rows = []
+    for model in (LabelParameters, KeepParameters):
+        for name, info in model.describe().items():
+            default = "from the band" if name in DM_RANGE else f"{info.default:g}"
+            rows.append((name, default, info.allowed, info.help))
+    return rows

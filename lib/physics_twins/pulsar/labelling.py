@@ -1,11 +1,13 @@
 """Label every frame of a stream, keep the pieces that matter, and say why: block by block."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from physics_twins.pulsar.classifying.frame_labels import Classifier
 from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
+from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.keep_parameters import KeepParameters
 from physics_twins.pulsar.label_parameters import LabelParameters
@@ -18,7 +20,7 @@ from physics_twins.pulsar.streams.pulse_measure import measure_pulse
 
 def label(
     source: Observation,
-    parameters: LabelParameters,
+    parameters: LabelParameters | Callable[[FilterbankHeader], LabelParameters],
     *,
     out_folder: str | os.PathLike[str],
     classifier: Classifier | None = None,
@@ -40,7 +42,7 @@ def label(
     Args:
         source: A dataset with `data` (time, frequency), or the path of a file that
             `files.open_observation` knows, which is streamed.
-        parameters: What is sought.
+        parameters: What is sought, or what tells it from the observation's header.
         out_folder: Where to write.
         classifier: What labels frames; by default `ThresholdClassifier`.
         keep: What is kept, and what raises an alert.
@@ -59,6 +61,8 @@ def label(
     """
     keep, classifier = keep or KeepParameters(), classifier or ThresholdClassifier()
     with open_spectra(source, drop_partial=more_to_come) as stream:
+        if not isinstance(parameters, LabelParameters):
+            parameters = parameters(stream.header)
         front_end = FrontEnd(stream.header.frequency_mhz, stream.header.sampling_time_s, parameters)
         if more_to_come and stream.n_spectra < parameters.frame_spectra:
             return Labelling.nothing(Path(out_folder))

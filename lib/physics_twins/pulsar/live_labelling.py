@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins.data import atomic
+from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.streams.label_progress import Labelling
@@ -21,6 +22,8 @@ SUFFIXES = (".fil", ".sf", ".fits", ".psrfits", ".dada")
 # Only these say in their first bytes all that is needed to read them while they grow.
 GROWING_SUFFIXES = (".fil", ".dada")
 COMPLETE, DAMAGED = "complete", "damaged"
+
+Sought = LabelParameters | Callable[[FilterbankHeader], LabelParameters]
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ class _Seen:
 
 def label_folder(
     folder: str | os.PathLike[str],
-    parameters: LabelParameters,
+    parameters: Sought,
     *,
     out_folder: str | os.PathLike[str],
     poll_s: float = 1.0,
@@ -55,7 +58,7 @@ def label_folder(
 
     Args:
         folder: Where files appear; those in folders below it are not looked at.
-        parameters: What is sought.
+        parameters: What is sought, or what tells it from a file's header.
         out_folder: Where to write: a folder for each file, by its name.
         poll_s: How often to look.
         settled_s: For how long a complete file has not changed.
@@ -90,7 +93,7 @@ class _Watch:
         self,
         folder: Path,
         out_folder: Path,
-        parameters: LabelParameters,
+        parameters: Sought,
         settled_s: float,
         options: dict[str, Any],
     ) -> None:

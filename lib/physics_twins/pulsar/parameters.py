@@ -256,7 +256,7 @@ class SearchParameters(Parameters):
         0.03, ge=0.001, le=0.5, folded=True, help="Largest loss of S/N between two DM trials"
     )
     frame_spectra: int = field(
-        256, ge=16, le=65536, folded=True, help="Spectra in a frame that gets a label"
+        256, ge=64, le=65536, folded=True, help="Spectra in a frame that gets a label"
     )
     block_s: float = field(
         4.0, ge=0.1, le=600, unit="s", folded=True, help="Longest part cleaned and searched at once"

@@ -2,7 +2,8 @@
 
 A notebook names its parameter models in its metadata,
 `{"physics_twins": {"parameters": ["physics_twins.parameters:Execution", ...]}}`, and may set other
-defaults than theirs, as plain values, in its cell tagged `parameters`.
+defaults than theirs, as plain values, in its cell tagged `parameters`. What it makes of them later is
+refused before it starts, too, by functions of all values that it names under `checks`.
 """
 
 import ast
@@ -37,6 +38,7 @@ class Notebook:
         models: The models that declare its parameters.
         defaults: Every parameter by name, with the notebook's own defaults before the models'.
         in_cell: Names of those in its cell tagged `parameters`, in order.
+        checks: Functions that raise `ParameterError` for values which a later cell would refuse.
         time: How long it takes, in the words of its first cell; "" where it does not say.
         sha256: Hash of cells and declarations; outputs do not enter.
         twins: Those that its code or its declarations name; None where none is named.
@@ -48,6 +50,7 @@ class Notebook:
     models: tuple[type[Parameters], ...]
     defaults: dict[str, Any]
     in_cell: tuple[str, ...]
+    checks: tuple[Callable[[Mapping[str, Any]], Any], ...]
     time: str
     sha256: str
     twins: tuple[str, ...] | None
@@ -64,6 +67,8 @@ class Notebook:
             ParameterError: A name is unknown, a value is wrong, or an input file is not there.
         """
         complete = check(self.models, {**self.defaults, **values})
+        for refuse in self.checks:
+            refuse(complete)
         clusters.check(complete["on"])
         return with_files(self.fields, complete)
 
@@ -129,6 +134,7 @@ def read(name: str | Path) -> Notebook:
         cells = [_Cell.of(cell) for cell in content["cells"]]
         declared = content["metadata"].get("physics_twins", {})
         models = tuple(_model(text) for text in declared.get("parameters", []))
+        checks = tuple(_check(text) for text in declared.get("checks", []))
         _check_models(models)
         given = _literals(cells)
         defaults = check(models, given)
@@ -144,6 +150,7 @@ def read(name: str | Path) -> Notebook:
         models=models,
         defaults=defaults,
         in_cell=tuple(given),
+        checks=checks,
         time=_time(cells),
         sha256=provenance.json_sha256({"cells": source, "declared": declared}),
         twins=provenance.named_twins("\n".join([*code, *declared.get("parameters", [])])),
@@ -241,14 +248,26 @@ class _Cell:
 
 def _model(text: str) -> type[Parameters]:
     """Return the class that `module:Name` names."""
-    module, _, name = text.partition(":")
-    try:
-        model = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise NotebookError(f"declared parameters {text!r} cannot be imported: {error}") from None
+    model = _imported(text, "parameters")
     if not (isinstance(model, type) and issubclass(model, Parameters)):
         raise NotebookError(f"declared parameters {text!r} are no Parameters model")
     return model
+
+
+def _check(text: str) -> Callable[[Mapping[str, Any]], Any]:
+    """Return the function that `module:name` names."""
+    function = _imported(text, "checks")
+    if not callable(function):
+        raise NotebookError(f"declared checks {text!r} are no function")
+    return function
+
+
+def _imported(text: str, what: str) -> Any:
+    module, _, name = text.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise NotebookError(f"declared {what} {text!r} cannot be imported: {error}") from None
 
 
 def _check_models(models: tuple[type[Parameters], ...]) -> None:

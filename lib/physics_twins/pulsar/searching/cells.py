@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 CELL = 16  # spectra
 MIN_CELLS = 4
-# Over so many cells level is followed; far longer than any pulse that is sought.
+# Over so many cells level is followed, and over so many widths of the widest pulse that is sought.
 BASELINE_CELLS = 300
+BASELINE_WIDTHS = 20
 # Channels of a group share what their baselines have in common.
 N_BASELINE_GROUPS = 16
 # Cells that level and noise are taken from at most.
@@ -76,12 +77,24 @@ class CellMemory:
         return *self._arrays, self._removed
 
 
-def measure_cells(spectra: NDArray[Any], *, drift: float, memory: CellMemory | None = None) -> Cells:
+def baseline_cells(width_max: float) -> int:
+    """Return over how many cells level is followed where pulses are up to so many samples wide."""
+    return max(BASELINE_CELLS, int(np.ceil(BASELINE_WIDTHS * width_max / CELL)))
+
+
+def measure_cells(
+    spectra: NDArray[Any],
+    *,
+    drift: float,
+    n_baseline: int = BASELINE_CELLS,
+    memory: CellMemory | None = None,
+) -> Cells:
     """Return level, noise and interference of each channel.
 
     Args:
         spectra: Counts, shape (time, channel), at least four cells long.
         drift: By how many samples a pulse comes later in a channel than in the one above, at most.
+        n_baseline: Over how many cells level is followed, from `baseline_cells`.
         memory: Where the result is put; the next call with the same memory overwrites it.
 
     Raises:
@@ -97,7 +110,7 @@ def measure_cells(spectra: NDArray[Any], *, drift: float, memory: CellMemory | N
     dead = _constant(level, sigma)
     inverse = np.where(dead, 0, 1 / np.where(dead, 1, sigma)).astype(np.float32)
     _standardise(excess, rough, level, inverse)
-    _baseline(excess, baseline)
+    _baseline(excess, baseline, n_baseline)
     np.subtract(excess, baseline, out=steady)
     n_cells_drift = int(np.ceil(NEARBY_CHANNELS * drift / CELL)) + 1
     _bursts(steady, rough, n_cells_drift, runs, removed)
@@ -194,7 +207,7 @@ def _standardise(mean, variance, level, inverse):  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True)
-def _baseline(excess, out):  # pragma: no cover
+def _baseline(excess, out, n_baseline):  # pragma: no cover
     """Write the slow variation of the cells, shape (cell, channel).
 
     What the channels of a group have in common is followed by a running median, which a pulse that
@@ -203,7 +216,7 @@ def _baseline(excess, out):  # pragma: no cover
     value cut at 3 sigma.
     """
     n_cells, n_channels = excess.shape
-    half = min(BASELINE_CELLS // 2, max(1, n_cells // 2))
+    half = min(n_baseline // 2, max(1, n_cells // 2))
     n_groups = max(1, min(N_BASELINE_GROUPS, n_channels // 4))
     group = np.empty(n_channels, np.int64)
     common = np.zeros((n_cells, n_groups), np.float32)

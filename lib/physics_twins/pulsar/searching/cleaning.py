@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.searching.cells import CELL, MIN_CELLS, quiet_noise
+from physics_twins.pulsar.searching.cells import CELL, MIN_CELLS, baseline_cells, quiet_noise
 from physics_twins.pulsar.searching.gain_steps import measured
 from physics_twins.pulsar.searching.impulses import drift_of, find_impulses
 from physics_twins.pulsar.searching.missing import filled
@@ -32,13 +32,14 @@ class Cleaned:
     n_missing: int = 0
 
 
-def clean(spectra: NDArray[Any], *, delays: NDArray[np.float64]) -> Cleaned:
+def clean(spectra: NDArray[Any], *, delays: NDArray[np.float64], width_max: float = 0.0) -> Cleaned:
     """Normalise spectra and remove interference, and what carries no data.
 
     Args:
         spectra: Counts, shape (time, channel); where they are few, no interference is removed.
         delays: Of the highest DM that is sought, from `dedispersion.longest_delays`: what such a pulse
             explains better than an impulse of the whole band stays; zeros where none is sought.
+        width_max: Of the widest pulse that is sought, in samples: it is no baseline.
     """
     spectra, missing = filled(spectra)
     n_missing = 0 if missing is None else int(missing.sum())
@@ -49,7 +50,7 @@ def clean(spectra: NDArray[Any], *, delays: NDArray[np.float64]) -> Cleaned:
             data[missing.T] = 0
         nothing = np.zeros(len(spectra), dtype=bool)
         return Cleaned(data, np.logical_not(data.any(axis=1)), narrowband, nothing, n_missing)
-    spectra, cells = measured(spectra, drift=drift_of(delays))
+    spectra, cells = measured(spectra, drift=drift_of(delays), n_baseline=baseline_cells(width_max))
     data = normalised(spectra, cells)
     coarse = np.empty(normalised_shape(*spectra.shape), np.int8)
     normalise_into(coarse, spectra, cells)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.physics.ism import channel_smearing
 from physics_twins.pulsar.searching import frame_statistics
-from physics_twins.pulsar.searching.cells import CELL, CellMemory, Cells
+from physics_twins.pulsar.searching.cells import CELL, CellMemory, Cells, baseline_cells
 from physics_twins.pulsar.searching.dedispersion import dm_trials, longest_delays
 from physics_twins.pulsar.searching.dm_plane import Peaks, Plan, frame_peaks, make_plan
 from physics_twins.pulsar.searching.gain_steps import measured
@@ -31,6 +31,8 @@ GATE_ROUGH_SIGMA = 8.0
 GATE_IMPULSE_SIGMA = 4.5
 GATE_TOTAL_SIGMA = 5.0
 GATE_LOWEST_SIGMA = -6.0
+# A filter reaches over so many of its widths on each side.
+FILTER_WIDTHS = 1.0
 # Lowest S/N of a pulse whose wings in the frames around it are known as such.
 MIN_SHADOW_SNR = 7.0
 
@@ -134,8 +136,11 @@ class FrontEnd:
             width_max_s=1e-3 * parameters.width_max_ms,
         )
         self._delays = longest_delays(self.frequency_mhz, parameters.dm_max_pc_cm3, sampling_s)
-        self.n_before = parameters.frame_spectra
-        self.n_after = parameters.frame_spectra + self.plan.reach
+        self._width_max = 1e-3 * parameters.width_max_ms / sampling_s
+        # Half of the widest filter, in whole frames.
+        frame = parameters.frame_spectra
+        self.n_before = frame * max(1, int(np.ceil(FILTER_WIDTHS * self._width_max / frame)))
+        self.n_after = self.n_before + self.plan.reach
         self._buffer, self._memory = np.empty((0, 0), np.int8), CellMemory()
 
     def _narrowest_s(self) -> float:
@@ -168,7 +173,12 @@ class FrontEnd:
         frame = self.parameters.frame_spectra
         n_there = len(spectra) - n_absent
         spectra, missing = filled(spectra, n_absent)
-        spectra, cells = measured(spectra, drift=drift_of(self._delays), memory=self._memory)
+        spectra, cells = measured(
+            spectra,
+            drift=drift_of(self._delays),
+            n_baseline=baseline_cells(self._width_max),
+            memory=self._memory,
+        )
         data = self._normalised(spectra, cells)
         if missing is not None:
             data[: spectra.shape[1], : len(spectra)][missing.T] = 0

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.searching.cells import CELL, CellMemory, Cells, measure_cells
+from physics_twins.pulsar.searching.cells import CELL, Cells, measure_cells
 
 N_SUBBANDS = 16
 # Level before and after is compared over so many cells, and over so few at the ends of a block.
@@ -27,24 +27,21 @@ N_LEVEL = 1024
 OWN_SIGMA = 5.0
 
 
-def measured(
-    spectra: NDArray[Any], *, drift: float, memory: CellMemory | None = None
-) -> tuple[NDArray[Any], Cells]:
+def measured(spectra: NDArray[Any], **options: Any) -> tuple[NDArray[Any], Cells]:
     """Return spectra without steps, and their cells, see `measure_cells`.
 
     Args:
         spectra: Counts, shape (time, channel), at least four cells long.
-        drift: As for `measure_cells`.
-        memory: As for `measure_cells`.
+        options: Those of `measure_cells`.
     """
-    cells = measure_cells(spectra, drift=drift, memory=memory)
+    cells = measure_cells(spectra, **options)
     found = steps(cells)
     if not found:
         return spectra, cells
     level, sigma = cells.level.copy(), cells.sigma.copy()
     cuts = [_instant(spectra, level, sigma, step) for step in found]
     spectra = _without(spectra, sigma, [0, *sorted(set(cuts)), len(spectra)])
-    return spectra, measure_cells(spectra, drift=drift, memory=memory)
+    return spectra, measure_cells(spectra, **options)
 
 
 def steps(cells: Cells) -> list[int]:
@@ -92,10 +89,19 @@ def _heights(means: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _lasts(means: NDArray[np.floating], n: int) -> bool:
-    """Return whether a step before cell `n` is more than a change that soon comes back."""
+    """Return whether a step before cell `n` is neither a change that soon comes back nor a slow one.
+
+    The one moves a mean, where a step moves the lower and the upper quartiles as far; the other is
+    small between cells that are near, as the wings of a wide pulse that is in many subbands.
+    """
     before, after = means[max(0, n - REACH_CELLS) : n], means[n : n + REACH_CELLS]
-    change = np.median(after, axis=0) - np.median(before, axis=0)
-    return bool(_is_common(change[None] / np.sqrt(1 / len(before) + 1 / len(after)))[0])
+    moved = after.mean(axis=0) - before.mean(axis=0)
+    quartiles = [np.quantile(part, [0.25, 0.75], axis=0) for part in (after, before)]
+    shared = (quartiles[0] - quartiles[1]) * np.sign(moved.mean())
+    least = shared.min(axis=0).mean()
+    near = means[n + 1 : n + LEAST_CELLS].mean() - means[max(0, n - LEAST_CELLS) : n - 1].mean()
+    near *= np.sign(moved.mean())
+    return bool(min(least, near) > 0.5 * abs(moved.mean()))
 
 
 def _is_common(change: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -1,6 +1,5 @@
 """Search cleaned spectra for dispersed pulses: DM trials, boxcars, candidates, and what each one is."""
 
-import logging
 from dataclasses import dataclass
 
 import numba
@@ -12,8 +11,6 @@ from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching.cleaning import Cleaned
 from physics_twins.pulsar.searching.dedispersion import dedisperse, delay_samples
 
-logger = logging.getLogger(__name__)
-
 LABELS = ("none", "pulse", "nbrfi", "bbrfi")
 N_SUBBANDS = 8
 # Relative scatter of a pulse's flux density between subbands (scintillation, spectral structure).
@@ -22,7 +19,8 @@ MODULATION = 0.5
 N_NOISE_VALUES = 2048
 # What is so far above them is no noise.
 PULSE_SIGMA = 3.5
-MAX_CANDIDATES = 500
+# White noise counts as much as so many independent values.
+N_WHITE = 60
 
 
 @dataclass(frozen=True)
@@ -92,9 +90,11 @@ def find_events(
         series, present = dedisperse(cleaned.data, delays[trial], good)
         # A track that misses half of the band is not searched.
         n_valid = int(np.searchsorted(-present, -max(1, good.sum() // 2), side="right"))
-        if n_valid < 2 * widths[-1]:
+        # Of few spectra, noise is told for the boxcars that fit several times.
+        fitting = widths[2 * widths <= n_valid]
+        if not len(fitting):
             continue
-        centre, width, snr = _peaks(series[:n_valid], widths, snr_min)
+        centre, width, snr = _peaks(series[:n_valid], fitting, snr_min)
         found.append(np.column_stack([np.full(len(snr), trial), centre, width, snr]))
     return np.concatenate(found)
 
@@ -110,6 +110,7 @@ def _peaks(series, widths, snr_min):  # pragma: no cover
         there[t + 1] = there[t] + (series[t] != 0)
     best = np.zeros(n_time, np.float32)
     best_width = np.zeros(n_time, np.int32)
+    white = 0.0  # noise of one sample, from the narrowest boxcar
     for width in widths:
         n = n_time - width + 1
         step = max(1, n // N_NOISE_VALUES)
@@ -121,6 +122,11 @@ def _peaks(series, widths, snr_min):  # pragma: no cover
         middle, sigma = _quiet_noise(sums)
         if sigma <= 0:
             continue
+        # Of few independent sums the scatter says little: white noise has a say, too.
+        if white == 0:
+            white = sigma / np.sqrt(width)
+        share = n_time / (n_time + N_WHITE * width)
+        sigma = np.sqrt(share * sigma**2 + (1 - share) * white**2 * width)
         for t in range(n):
             snr = (cumulative[t + width] - cumulative[t] - middle) / sigma
             centre = t + (width - 1) // 2
@@ -174,42 +180,54 @@ def strongest_first(
     is no more than dedispersing the stronger at the wrong DM explains.
 
     Returns:
-        One array of indices per event, its strongest detection first; at most `MAX_CANDIDATES`, and a
-        warning where there were more.
+        One array of indices per event, its strongest detection first.
     """
-    left = np.argsort(-snr, kind="stable")
+    order = np.argsort(time_s, kind="stable")
+    sorted_s = time_s[order]
+    spread = float(np.ptp(dm_pc_cm3)) if len(dm_pc_cm3) else 0.0
+    reach_most_s = 1.5 * float(width_s.max(initial=0.0)) + spread * delay_s_per_dm
+    left = np.ones(len(snr), dtype=bool)
     groups = []
-    while len(left) and len(groups) < MAX_CANDIDATES:
-        first = left[0]
-        later_s = time_s[left] - time_s[first]  # at the highest channel
-        dm_error = dm_pc_cm3[left] - dm_pc_cm3[first]
+    for first in np.argsort(-snr, kind="stable"):
+        if not left[first]:
+            continue
+        low, high = np.searchsorted(
+            sorted_s, [time_s[first] - reach_most_s, time_s[first] + reach_most_s]
+        )
+        near = order[low : high + 1]
+        near = near[left[near]]
+        later_s = time_s[near] - time_s[first]  # at the highest channel
+        dm_error = dm_pc_cm3[near] - dm_pc_cm3[first]
         later_at_end_s = later_s + dm_error * delay_s_per_dm  # at the lowest
-        reach_s = 0.75 * (width_s[left] + width_s[first])
+        reach_s = 0.75 * (width_s[near] + width_s[first])
         crosses = (np.minimum(later_s, later_at_end_s) <= reach_s) & (
             np.maximum(later_s, later_at_end_s) >= -reach_s
         )
         swept_s = width_s[first] + np.abs(dm_error) * delay_s_per_dm
         explained = 1.3 * snr[first] * np.sqrt(width_s[first] / swept_s) + 2
-        same = crosses & (snr[left] <= explained)
-        same[0] = True
-        groups.append(left[same])
-        left = left[~same]
-    if len(left):
-        logger.warning("%d detections beyond %d candidates left out", len(left), MAX_CANDIDATES)
+        same = near[crosses & (snr[near] <= explained) & (near != first)]
+        left[same] = left[first] = False
+        groups.append(np.concatenate([[first], same[np.argsort(-snr[same], kind="stable")]]))
     return groups
 
 
 def refine_dm(
-    cleaned: Cleaned, band: Band, dm_pc_cm3: float, centre: float, width: int, step_pc_cm3: float
+    cleaned: Cleaned,
+    band: Band,
+    dm_pc_cm3: float,
+    centre: float,
+    width: int,
+    step_pc_cm3: float,
+    searched_pc_cm3: tuple[float, float],
 ) -> tuple[float, float]:
     """Return the DM and centre (in samples) at which a boxcar of this width has the highest S/N.
 
     The DM is the vertex of a parabola through the S/N of DM trials around the first guess, so that
-    it is not tied to a trial.
+    it is not tied to a trial; it stays within the range that is searched.
     """
     n_side = 6
     trials = dm_pc_cm3 + np.linspace(-3, 3, 2 * n_side + 1) * step_pc_cm3
-    trials = trials[trials >= 0]
+    trials = np.unique(trials.clip(*searched_pc_cm3))
     good = ~cleaned.bad_channel
     sums = np.zeros(len(trials))
     centres = np.zeros(len(trials))

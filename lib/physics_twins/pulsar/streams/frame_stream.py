@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.classifying.frame_labels import Classifier, FrameLabels
 from physics_twins.pulsar.formats.spectra import Spectra, open_spectra
 from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.searching.cells import BASELINE_WIDTHS
 from physics_twins.pulsar.searching.frontend import SCALARS, FrontEnd
 
 # What a block holds at most, so that memory does not grow with the number of channels.
@@ -105,7 +106,10 @@ def split_stream(
 def block_frames(front_end: FrontEnd) -> int:
     """Return the number of frames in a block."""
     frame, n_channels = front_end.parameters.frame_spectra, len(front_end.frequency_mhz)
-    return max(8, min(front_end.parameters.block_frames, MAX_BLOCK_SAMPLES // (frame * n_channels)))
+    wanted = min(front_end.parameters.block_frames, MAX_BLOCK_SAMPLES // (frame * n_channels))
+    # Level and noise are told beside the widest pulse.
+    widest = 1e-3 * front_end.parameters.width_max_ms / front_end.sampling_s
+    return max(8, wanted, int(np.ceil(BASELINE_WIDTHS * widest / frame)))
 
 
 def label_block(

@@ -1,0 +1,41 @@
+"""Pulses of up to a second are found where they are asked for."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from physics_twins.pulsar.infer import infer
+from physics_twins.pulsar.label_parameters import LabelParameters
+from physics_twins.pulsar.labelling import label
+from physics_twins.pulsar.parameters import SearchParameters
+
+SAMPLING_S, ARRIVAL_S = 2e-3, 20.0
+RANGE = {"dm_min_pc_cm3": 1000.0, "dm_max_pc_cm3": 3000.0, "width_max_ms": 1000.0}
+
+
+def recording(width_s: float, dm_pc_cm3: float, snr: float) -> xr.Dataset:
+    """50 s of 64 channels with one pulse."""
+    frequency_mhz = 1500.0 - 300 / 64 * np.arange(64)
+    time_s = np.arange(25_000) * SAMPLING_S
+    delay_s = 4148.808 * dm_pc_cm3 * (frequency_mhz**-2 - frequency_mhz[0] ** -2)
+    pulse = np.exp(-0.5 * ((time_s[:, None] - ARRIVAL_S - delay_s) / (width_s / 2.3548)) ** 2)
+    noise = np.random.default_rng(1).normal(size=pulse.shape)
+    counts = np.rint(96 + 16 * (noise + snr * pulse / np.sqrt((pulse**2).sum()))).clip(0, 255)
+    return xr.Dataset(
+        {"data": (("time", "frequency"), counts.astype("u1"), {"units": "counts"})},
+        {"time": ("time", time_s), "frequency": ("frequency", frequency_mhz)},
+        {"sampling_time_s": SAMPLING_S},
+    )
+
+
+@pytest.mark.parametrize(("width_s", "dm_pc_cm3"), [(0.1, 1200.0), (0.3, 1500.0), (1.0, 2800.0)])
+def test_a_wide_pulse_keeps_four_fifths_of_its_snr(tmp_path, width_s, dm_pc_cm3):
+    data = recording(width_s, dm_pc_cm3, 25.0)
+    found = infer(SearchParameters(**RANGE), data)
+    assert found["label"].values.tolist() == ["pulse"]
+    assert found["snr"].item() > 0.8 * 25.0 * 0.93  # a boxcar sees 0.93 of a Gaussian
+    assert found["time_s"].item() == pytest.approx(ARRIVAL_S, abs=0.5 * width_s)
+    done = label(data, LabelParameters(**RANGE), out_folder=tmp_path, measure=None, progress=False)
+    begins = done.decisions()["start_s"].to_numpy()
+    ends = begins + done.decisions()["duration_s"].to_numpy()
+    assert ((begins < ARRIVAL_S) & (ends > ARRIVAL_S)).any()
