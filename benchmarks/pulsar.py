@@ -5,7 +5,7 @@ import sys
 
 from _table import run_benchmarks
 
-PARTS = ("simulation", "classifier", "labelling", "twin", "realism", "files", "bright")
+PARTS = ("simulation", "classifier", "labelling", "twin", "realism", "files", "bright", "gaps")
 
 if __name__ == "__main__":
     benchmarks = {}

@@ -5,9 +5,10 @@ import pytest
 import xarray as xr
 
 from physics_twins.parameters import ParameterError
-from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
+from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters, SourceParameters
 from physics_twins.pulsar.physics.digitiser import digitise
 from physics_twins.pulsar.physics.ism import (
+    SIGMA_PER_FWHM,
     channel_smearing,
     dispersion_delay,
     pulse_cumulative,
@@ -16,6 +17,7 @@ from physics_twins.pulsar.physics.ism import (
     snr_ratio_at_dm_error,
 )
 from physics_twins.pulsar.physics.receiver import bandpass, noise_sigma_jy
+from physics_twins.pulsar.physics.source import beam_components
 from physics_twins.pulsar.searching.dedispersion import dedisperse, dm_trials
 from physics_twins.pulsar.simulate import simulate, simulate_pulse
 
@@ -53,8 +55,21 @@ def test_a_profile_has_unit_area_and_is_delayed_by_its_tail(tau_s):
     assert profile.sum() * step_s == pytest.approx(1, rel=1e-6)
     arrived = pulse_cumulative(time_s, 1e-3, tau_s)
     np.testing.assert_allclose(arrived, np.cumsum(profile) * step_s, atol=1e-3)
-    if tau_s > 1e-4:  # below, the tail is left out because no sample could show it
-        assert (profile * time_s).sum() * step_s == pytest.approx(tau_s, rel=1e-4)
+    assert (profile * time_s).sum() * step_s == pytest.approx(tau_s, rel=1e-4, abs=1e-9)
+
+
+def test_a_short_tail_moves_a_pulse_as_steadily_as_a_long_one():
+    # In standard deviations of the Gaussian, across the threshold; a jump would be a dead slider.
+    sigma_s, time_s = 1e-3 * SIGMA_PER_FWHM, np.linspace(-0.01, 0.02, 60_001)
+    tails = np.array([5e-4, 2e-3, 0.01, 0.05, 0.09, 0.11, 0.2])
+    peaks = [pulse_profile(time_s, 1e-3, tail * sigma_s).max() * sigma_s for tail in tails]
+    at_rest = 1 / np.sqrt(2 * np.pi)
+    # The variances add up: the peak falls by half of the squared ratio.
+    np.testing.assert_allclose(1 - np.array(peaks) / at_rest, tails**2 / 2, atol=2e-3)
+    middles = [
+        np.average(time_s, weights=pulse_profile(time_s, 1e-3, tail * sigma_s)) for tail in tails
+    ]
+    np.testing.assert_allclose(middles, np.where(tails > 1e-3, tails, 0) * sigma_s, atol=2e-6 * sigma_s)
 
 
 def test_scattering_agrees_with_a_convolution_done_numerically():
@@ -216,3 +231,36 @@ def test_bands_and_ranges_that_contradict_themselves_are_refused():
         ObservationParameters(centre_frequency_mhz=400.0, bandwidth_mhz=900.0)
     with pytest.raises(ParameterError, match="dm_min_pc_cm3 = 50 pc cm-3 must be below"):
         SearchParameters(dm_min_pc_cm3=50.0, dm_max_pc_cm3=20.0)
+
+
+@pytest.mark.parametrize(("inclination_deg", "impact_deg"), [(20.0, 4.0), (4.0, 8.0), (9.0, -5.0)])
+def test_the_core_fades_with_the_impact_as_a_beam_on_the_sphere_does(inclination_deg, impact_deg):
+    # The line of sight just touches the cone, which shines with all its power; the core is further off.
+    source = SourceParameters(
+        inclination_deg=inclination_deg,
+        impact_deg=impact_deg,
+        width_ms=40.0,
+        cone_fraction=0.5,
+        cone_radius_deg=abs(impact_deg),
+    )
+    found = beam_components(source, np.array([1400.0]), reference_mhz=1400.0).weight[0, :, 0]
+    alpha, zeta = np.deg2rad([inclination_deg, inclination_deg + impact_deg])
+    phase = np.deg2rad(np.linspace(-60, 60, 20_001))
+    angle = np.arccos(np.cos(alpha) * np.cos(zeta) + np.sin(alpha) * np.sin(zeta) * np.cos(phase))
+
+    # The beam whose core is 40 ms wide on this line of sight.
+    def width_s(beam: float) -> float:
+        seen = np.exp(-4 * np.log(2) * (angle**2 - angle.min() ** 2) / beam**2) > 0.5
+        return np.ptp(phase[seen]) / (2 * np.pi) * source.period_s
+
+    beams = np.deg2rad(np.geomspace(0.2, 60, 400))
+    beam = np.interp(40e-3, [width_s(beam) for beam in beams], beams)
+    faded = np.exp(-4 * np.log(2) * (np.deg2rad(impact_deg) / beam) ** 2)
+    assert found[0] / found[1:].sum() == pytest.approx(faded, rel=0.1)
+
+
+def test_a_line_of_sight_beyond_the_rotation_axis_is_refused():
+    with pytest.raises(ParameterError, match="must lie between 0 and 180 deg"):
+        SourceParameters(inclination_deg=10.0, impact_deg=-20.0)
+    with pytest.raises(ParameterError, match="must lie between 0 and 180 deg"):
+        SourceParameters(inclination_deg=170.0, impact_deg=20.0)

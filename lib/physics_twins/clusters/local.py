@@ -55,6 +55,7 @@ def start(jobs: int | None = None) -> Any:
     devices = gpus()
     quiet: dict[str, Any] = {"silence_logs": logging.WARNING}
     common = {"host": _LOOPBACK, "memory_limit": memory, "dashboard": False, **quiet}
+    common |= {"preload": ["physics_twins.clusters.deaf"]}
     plain = common | {"nthreads": n_threads}
     if devices:
         plain["env"] = {"CUDA_VISIBLE_DEVICES": ""}

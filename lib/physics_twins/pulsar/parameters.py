@@ -108,6 +108,17 @@ class SourceParameters(Parameters):
     )
 
     @model_validator(mode="after")
+    def _line_of_sight_is_one(self) -> Self:
+        line_of_sight_deg = self.inclination_deg + self.impact_deg
+        if not 0 < line_of_sight_deg < 180:
+            raise ValueError(
+                f"impact_deg = {self.impact_deg:g} deg with inclination_deg ="
+                f" {self.inclination_deg:g} deg puts the line of sight at {line_of_sight_deg:g} deg"
+                " from the rotation axis: it must lie between 0 and 180 deg"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _is_slower_than_light(self) -> Self:
         speed = tau * self.orbit_axis_ls / (3600 * self.orbit_period_h)
         if speed / (1 - self.orbit_eccentricity) ** 2 > 0.5:

@@ -23,6 +23,8 @@ from physics_twins.sweeps.records import COMPLETE, FAILED, Record
 CELLS = "cells"  # folder of results that are files or runs
 # A short notebook mostly waits for its kernel: so many run beside each other in one worker.
 AT_ONCE = 2
+# So much later than its cells a worker may learn that it is to end.
+_MOMENT_S = 0.05
 
 
 class FarmError(ClusterError):
@@ -62,7 +64,7 @@ def compute_batch(
     task = _task(name)
     if (task.sha256, provenance.source_sha256(task.twins)) != code:
         raise FarmError(f"{platform.node()} runs other code than was asked for: restart its workers")
-    compute = functools.partial(_record, task, place / CELLS)
+    compute = functools.partial(_record, task, place / CELLS, _is_ending(_own_worker()))
     if isinstance(task, tasks.NotebookTask):
         with ThreadPoolExecutor(AT_ONCE) as threads:
             found = list(threads.map(functools.partial(_in_thread, compute), cells))
@@ -108,13 +110,15 @@ def _in_thread(compute: Callable[..., Record], cell: tuple[str, dict[str, Any]])
         ensure_event_loop().close()
 
 
-def _record(task: tasks.Task, cells: Path, key: str, values: dict[str, Any]) -> Record:
+def _record(
+    task: tasks.Task, cells: Path, is_ending: Callable[[], bool], key: str, values: dict[str, Any]
+) -> Record:
     started, clock = time.time(), time.perf_counter()
     try:
         with sources.noted() as read:
             result = _stored(task, task.compute(values, cells), cells, key)
     except BaseException as error:  # whatever a cell does, the others go on
-        if _is_ending():
+        if isinstance(error, KeyboardInterrupt) or is_ending():
             raise CellInterruptedError(f"{platform.node()} ended meanwhile") from error
         return failure(key, error, started, time.perf_counter() - clock)
     found = sources.to_records(read) + _read_by_run(result, cells)
@@ -126,14 +130,31 @@ def _read_by_run(result: dict[str, Any], cells: Path) -> list[dict[str, Any]]:
     return load(cells / result["run"]).provenance["sources"] if "run" in result else []
 
 
-def _is_ending() -> bool:
-    """Return whether this worker has been told to end: what its cells raise then is not theirs."""
+def _own_worker() -> Any:
+    """Return the worker that this runs on, None outside of one."""
     from distributed import get_worker
 
     try:
-        return get_worker().status.name not in ("running", "paused")
-    except ValueError:  # outside of a worker
-        return False
+        return get_worker()
+    except ValueError:
+        return None
+
+
+def _is_ending(worker: Any) -> Callable[[], bool]:
+    """Return what tells whether a worker has been told to end: what its cells raise then is not theirs.
+
+    It is asked when a cell has failed, and may have been told only a moment later.
+    """
+
+    def told() -> bool:
+        return sys.is_finalizing() or (
+            worker is not None and worker.status.name not in ("running", "paused")
+        )
+
+    def soon() -> bool:
+        return told() or (time.sleep(_MOMENT_S) or told())
+
+    return soon
 
 
 def _stored(task: tasks.Task, result: Any, cells: Path, key: str) -> dict[str, Any]:

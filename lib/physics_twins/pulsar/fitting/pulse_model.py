@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.physics.ism import (
+    MIN_TAIL_SIGMA,
     SIGMA_PER_FWHM,
     channel_smearing,
     dispersion_delay,
@@ -25,8 +26,6 @@ from physics_twins.pulsar.searching.search import Band
 FLUENCE, TIME, DM, SQUARED_WIDTH, SCATTERING, INDEX = range(6)
 N_COLUMNS = 6
 THIN_SCREEN = 4.0
-# Below this ratio of tail to Gaussian the closed forms lose digits, and a series has more than enough.
-MIN_TAIL = 1e-3
 # Further out than this, in standard deviations and in scattering times, is less than 1e-8 of a pulse.
 EDGE_SIGMA, EDGE_TAILS = 6.0, 18.0
 # Smearing is a box. Where its variance is below this part of the rest, a Gaussian of that variance
@@ -142,7 +141,7 @@ def _tailed(x, variance, tau):  # pragma: no cover
         return 1.0, 0.0, 0.0, 0.0
     gauss = math.exp(-0.5 * u * u) / (sigma * 2.5066282746310002)
     cumulative = 0.5 * math.erfc(-0.7071067811865476 * u)
-    if tau < MIN_TAIL * sigma:
+    if tau < MIN_TAIL_SIGMA * sigma:
         slope = -u / sigma * gauss
         bend = (u * u - 1) / variance * gauss
         twice = gauss - 2 * tau * slope

@@ -9,8 +9,8 @@ DISPERSION_MHZ2_CM3_S_PER_PC = 4148.808
 # Standard deviation of a Gaussian over its full width at half maximum.
 SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
-# A scattering tail shorter than this, in standard deviations of the pulse, shows in no sample.
-MIN_TAIL_SIGMA = 0.1
+# A scattering tail shorter than this, in standard deviations of the pulse, changes it by less.
+MIN_TAIL_SIGMA = 1e-3
 MIN_BOX_SIGMA = 0.02
 
 

@@ -67,7 +67,9 @@ def beam_components(
     ratio = frequency_mhz / reference_mhz
     narrowing = np.append(ratio, 1.0) ** -source.beam_index  # (channel + 1,): the reference last
     width_s = source.width_ms * 1e-3 * narrowing
-    turn = abs(np.sin(np.deg2rad(source.inclination_deg)))
+    # Near the axis an angle in the beam is that of rotation times the mean of both circles' radii.
+    line_of_sight_deg = source.inclination_deg + source.impact_deg
+    turn = np.sqrt(np.prod(np.sin(np.deg2rad([source.inclination_deg, line_of_sight_deg]))))
     width_deg = width_s / source.period_s * 360 * turn
     radius_deg = source.cone_radius_deg * narrowing
     phase_deg = cone_phase_deg(radius_deg, source.inclination_deg, source.impact_deg)

@@ -204,7 +204,7 @@ def strongest_first(
             np.maximum(later_s, later_at_end_s) >= -reach_s
         )
         swept_s = width_s[first] + np.abs(dm_error) * delay_s_per_dm
-        explained = 1.3 * snr[first] * np.sqrt(width_s[first] / swept_s) + 2
+        explained = 1.3 * snr[first] * np.sqrt(width_s[first] / swept_s) + 2.5
         same = near[crosses & (snr[near] <= explained) & (near != first)]
         left[same] = left[first] = False
         groups.append(np.concatenate([[first], same[np.argsort(-snr[same], kind="stable")]]))
