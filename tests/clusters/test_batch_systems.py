@@ -236,3 +236,39 @@ def test_no_worker_outlives_its_walltime_even_at_the_end_of_its_stagger(walltime
 @pytest.mark.parametrize("walltime", ["", "30:00", "120", "1-00", "INFINITE"])
 def test_a_walltime_whose_meaning_differs_between_systems_sets_no_lifetime(walltime):
     assert batch._lifetime(walltime) == []
+
+
+def slurm_with(line):
+    """Dask's configuration with one line of a file changed."""
+    batch.load_jobqueue()  # brings its defaults
+    given = {"cores": 8, "memory": "24GB"} | yaml.safe_load(line)
+    return config.set({f"jobqueue.slurm.{key}": value for key, value in given.items()})
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("walltime: 12:00:00", "walltime is the number 43200, as YAML reads 12:00:00 without quotes"),
+        ("walltime: 12:30", "walltime is the number 750, as YAML reads 00:12:30 without quotes"),
+        ("job-extra-directives: --exclusive", "job-extra-directives is '--exclusive', where a list"),
+        ("worker-extra-args: --lifetime 1h", "worker-extra-args is '--lifetime 1h', where a list"),
+        ("job-script-prologue: module load python", "job-script-prologue is 'module load python'"),
+        ("queue: on", "queue is True to YAML, where text is meant"),
+        ("account: 0123", "account is 83 to YAML, where text is meant"),
+        ("memory: 24", "memory is 24, without a unit"),
+        ("cores: 8.5", "cores is 8.5, where a whole number is meant"),
+        ("processes: yes", "processes is True, where a whole number is meant"),
+    ],
+)
+def test_what_yaml_has_mistaken_is_refused_by_its_key(line, told):
+    with slurm_with(line), pytest.raises(ClusterError, match=re.escape(told)) as refused:
+        clusters.job_script("slurm")
+    assert str(refused.value).startswith("slurm: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_walltime_in_quotes_keeps_its_lifetime():
+    with slurm_with("walltime: '12:00:00'"):
+        script = clusters.job_script("slurm")
+    assert "-t 12:00:00" in script
+    assert "--lifetime 42300s" in script

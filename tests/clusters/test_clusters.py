@@ -6,7 +6,7 @@ import dask
 import pytest
 
 from physics_twins import clusters
-from physics_twins.clusters import ClusterError, batch, client
+from physics_twins.clusters import ClusterError, address, batch
 
 NEEDED = {
     "slurm": {"queue": "debug"},
@@ -56,21 +56,20 @@ def test_threads_compute_in_this_process():
 
 def test_a_client_joins_a_scheduler_by_its_address_and_leaves_it_running():
     with clusters.connect("local", jobs=1) as owner:
-        address = owner.cluster.scheduler_address
-        with clusters.connect(address) as guest:
+        with clusters.connect(owner.cluster.scheduler_address) as guest:
             assert guest.submit(square, 6).result() == 36
         assert owner.submit(square, 7).result() == 49
 
 
 def test_an_address_where_nobody_answers_is_given_up_soon(monkeypatch):
-    assert client.CONNECT_TIMEOUT_S <= 9  # 10 s are promised, start and end included
-    monkeypatch.setattr("physics_twins.clusters.client.CONNECT_TIMEOUT_S", 0.5)
+    assert address.CONNECT_TIMEOUT_S <= 9  # 10 s are promised, start and end included
+    monkeypatch.setattr("physics_twins.clusters.address.CONNECT_TIMEOUT_S", 0.5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        where = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         begun = time.monotonic()
-        with pytest.raises(ClusterError, match=f"no Dask scheduler answers at {address}"):
-            clusters.connect(address)
+        with pytest.raises(ClusterError, match=f"no Dask scheduler answers at {where}"):
+            clusters.connect(where)
     assert time.monotonic() - begun < 5
 
 

@@ -121,6 +121,7 @@ def describe(section: str) -> dict[str, Any]:
 
     options = _given(section)
     _check_keys(section, options)
+    _check_kinds(section, options)
     if not {"cores", "memory"} <= options.keys():
         raise ClusterError(
             f"{section}: its jobs are not described: set cores, memory and the like under "
@@ -270,6 +271,51 @@ def _check_keys(section: str, options: dict[str, Any]) -> None:
             raise ClusterError(
                 f"{section}: unknown key {key.replace('_', '-')!r} in {DESCRIPTION}{hint}"
             )
+
+
+def _check_kinds(section: str, options: dict[str, Any]) -> None:
+    """Refuse what YAML has read as something else than what was meant."""
+    lists = {key for key, value in _defaults(section).items() if isinstance(value, list)}
+    for key, value in options.items():
+        wrong = ""
+        if key in lists and not isinstance(value, list):
+            wrong = f"is {value!r}, where a list is meant: write one line '- ...' for each entry"
+        elif key == "walltime" and not isinstance(value, str):
+            wrong = f"is the number {value!r}, as YAML reads {_clock(value)} without quotes: write them"
+        elif key in ("cores", "processes") and (isinstance(value, bool) or not isinstance(value, int)):
+            wrong = f"is {value!r}, where a whole number is meant"
+        elif key == "memory" and not isinstance(value, str):
+            wrong = f"is {value!r}, without a unit: write it as in 24GB"
+        elif key in _TEXTS and not isinstance(value, str):
+            wrong = f"is {value!r} to YAML, where text is meant: write it in quotes"
+        if wrong:
+            name = key.replace("_", "-")
+            raise ClusterError(f"{section}: {name} {wrong} (jobqueue: {section}: in {DESCRIPTION})")
+
+
+# What YAML may take for a truth value, a number or a date.
+_TEXTS = ("queue", "account", "project", "name", "interface", "local_directory", "log_directory")
+
+
+def _clock(value: Any) -> str:
+    """Return the time of day that YAML has turned into a number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return "some times"
+    minutes, seconds = divmod(value, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}"
+
+
+def _defaults(section: str) -> dict[str, Any]:
+    """Return dask-jobqueue's own values of a batch system's keys."""
+    from dask import config
+
+    system = section.partition("-")[0]
+    found: dict[str, Any] = {}
+    for each in config.defaults:
+        own = (each.get("jobqueue") or {}).get(system) or {}
+        found |= {key.replace("-", "_"): value for key, value in own.items()}
+    return found
 
 
 def _check_spaces(section: str, options: dict[str, Any]) -> None:

@@ -7,12 +7,10 @@ many run at once stands under `physics-twins: jobs:` in any file of that folder 
 from typing import TYPE_CHECKING, Any
 
 from physics_twins.clusters import workers
-from physics_twins.clusters.names import BATCH_SYSTEMS, ClusterError, check, is_batch
+from physics_twins.clusters.names import BATCH_SYSTEMS, check, is_batch
 
 if TYPE_CHECKING:
     from distributed import Client
-
-CONNECT_TIMEOUT_S = 8.0
 
 
 def connect(where: str = "local", *, jobs: int | None = None) -> "Client":
@@ -33,8 +31,8 @@ def connect(where: str = "local", *, jobs: int | None = None) -> "Client":
 
     Raises:
         ValueError: `where` is no known word and no address.
-        ClusterError: Nobody answers at the address, or the batch system's commands or the description
-            of its jobs are missing, or it refuses them.
+        ClusterError: No scheduler answers at the address, or its workers lack this library; or the
+            batch system's commands or the description of its jobs are missing, or it refuses them.
     """
     check(where)
     if jobs is not None and jobs < 1:
@@ -70,13 +68,9 @@ def _client(where: str, jobs: int | None) -> "Client":
 
         starting = local.start if where == "local" else local.start_threads
         return _owned(starting(jobs))
-    from distributed import Client
+    from physics_twins.clusters import address
 
-    try:
-        return Client(where, timeout=CONNECT_TIMEOUT_S)
-    except OSError:
-        limit = f"within {CONNECT_TIMEOUT_S:g} s"
-        raise ClusterError(f"no Dask scheduler answers at {where} {limit}: is it running?") from None
+    return address.join(where)
 
 
 def _owned(cluster: Any) -> "Client":
