@@ -15,6 +15,10 @@ from physics_twins.pulsar.searching.cells import CELL, Cells, measure_cells
 N_SUBBANDS = 16
 # Level before and after is compared over so many cells, and over so few at the ends of a block.
 REACH_CELLS, LEAST_CELLS = 24, 4
+# So long at least it stays, where a wide pulse has gone.
+LASTING_CELLS = 96
+# Between near cells all subbands together must move by so many of their standard deviations.
+NEAR_SIGMA = 3.0
 # Three quarters of the subbands must move by so many standard deviations of their own, in one
 # direction.
 STEP_SIGMA = 2.0
@@ -94,14 +98,15 @@ def _lasts(means: NDArray[np.floating], n: int) -> bool:
     The one moves a mean, where a step moves the lower and the upper quartiles as far; the other is
     small between cells that are near, as the wings of a wide pulse that is in many subbands.
     """
-    before, after = means[max(0, n - REACH_CELLS) : n], means[n : n + REACH_CELLS]
+    before, after = means[max(0, n - LASTING_CELLS) : n], means[n : n + LASTING_CELLS]
     moved = after.mean(axis=0) - before.mean(axis=0)
     quartiles = [np.quantile(part, [0.25, 0.75], axis=0) for part in (after, before)]
     shared = (quartiles[0] - quartiles[1]) * np.sign(moved.mean())
     least = shared.min(axis=0).mean()
     near = means[n + 1 : n + LEAST_CELLS].mean() - means[max(0, n - LEAST_CELLS) : n - 1].mean()
     near *= np.sign(moved.mean())
-    return bool(min(least, near) > 0.5 * abs(moved.mean()))
+    noise = np.sqrt(2 / (LEAST_CELLS - 1) / means.shape[1])
+    return bool(min(least, near) > 0.5 * abs(moved.mean()) and near > NEAR_SIGMA * noise)
 
 
 def _is_common(change: NDArray[np.floating]) -> NDArray[np.bool_]:
