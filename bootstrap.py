@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 OLDEST_PYTHON = (3, 11)
@@ -275,11 +276,14 @@ def lab(extra):
     """JupyterLab on the start page: this machine only, with a token."""
     # JupyterLab asks each new user whether to fetch news; here it neither asks nor fetches.
     settings = VENV / "share" / "jupyter" / "lab" / "settings"
-    settings.mkdir(parents=True, exist_ok=True)
-    (settings / "overrides.json").write_text(json.dumps({NOTIFICATIONS: {"fetchNews": "false"}}))
+    with contextlib.suppress(PermissionError):  # somebody else's installation
+        settings.mkdir(parents=True, exist_ok=True)
+        (settings / "overrides.json").write_text(json.dumps({NOTIFICATIONS: {"fetchNews": "false"}}))
     # Kept here, so that neither a user's own workspaces nor another clone's are touched. Once there, it
     # remembers what the user opened in it; the address puts the start page in front of that.
     workspaces = VENV / "share" / "jupyter" / "lab" / "workspaces"
+    if not os.access(VENV, os.W_OK):
+        workspaces = Path(tempfile.mkdtemp(prefix="twins-workspaces-"))
     os.environ["JUPYTERLAB_WORKSPACES_DIR"] = str(workspaces)
     if not any(workspaces.glob("start-*")):
         call([BIN / "jupyter", "lab", "workspaces", "import", WORKSPACE])

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -114,7 +115,7 @@ def _starts(lost: NDArray[np.bool_]) -> Iterator[int]:
     yield from (int(n) for n in np.flatnonzero(lost & ~np.append(False, lost[:-1])))
 
 
-def _frequency_mhz() -> NDArray[np.float64]:
+def _frequency_mhz() -> NDArray[Any]:
     return 1500.0 - 300 / N_CHANNELS * np.arange(N_CHANNELS)
 
 

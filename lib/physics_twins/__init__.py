@@ -1,6 +1,10 @@
 """Digital twins of physics instruments: simulate, calibrate, train, evaluate, infer.
 
-Nothing is imported here, so that workers and the command line start light.
+Next to nothing is imported here, so that workers and the command line start light.
 """
 
+from physics_twins.data.places import keep_compiled_code
+
 __version__ = "0.1.0"
+
+keep_compiled_code()  # before anything of it is imported

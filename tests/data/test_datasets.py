@@ -117,7 +117,7 @@ def published(tmp_path, monkeypatch):
     """A file on a server of this machine, and an empty cache."""
     (tmp_path / "public").mkdir()
     (tmp_path / "public" / "small.fil").write_bytes(b"content")
-    monkeypatch.setattr(datasets, "_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
     handler = partial(_Silent, directory=str(tmp_path / "public"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -112,12 +112,6 @@ def test_a_metric_that_only_some_cells_have_is_not_a_number_in_the_others():
     assert np.isnan(found["y"].values).tolist() == [True, False, True]
 
 
-def test_one_metric_in_two_units_is_refused():
-    records = [done({"t": {"value": 1, "unit": unit}}) for unit in ("s", "ms")]
-    with pytest.raises(ValueError, match=r"t has units \['ms', 's'\]"):
-        combined([{"a": 1}, {"a": 2}], records)
-
-
 @pytest.mark.parametrize("listed", [[{"n": 1}, {"n": 2}], [{"n": 1, "m": 1}, {"n": 2, "m": 2}]])
 def test_a_metric_with_a_parameters_name_keeps_it_and_the_parameter_gets_another(listed):
     found = combined(listed, [done({"n": 10.0, "n_error": 1}), done({"n": 20.0, "n_error": 2})])
@@ -276,3 +270,39 @@ def test_the_content_hash_does_not_depend_on_the_order_or_the_storage(tmp_path):
 def test_any_change_of_content_changes_the_hash(change):
     found = combined([{"a": 1}, {"a": 2}], [done({"x": 1.0}), done({"x": 2.0})])
     assert datasets.content_sha256(change(found)) != datasets.content_sha256(found)
+
+
+def test_names_that_a_file_cannot_hold_are_changed_and_told(tmp_path):
+    listed = points.grid({"a": [1, 2]})
+    records = [done({"val/loss": 1.0 * n, "val_loss": 2.0 * n, "3rd": n, "": 0.0}) for n in (1, 2)]
+    found = combined(listed, records)
+    stored_again = datasets.open_dataset(datasets.save(found, tmp_path / "result.nc"))
+    assert stored_again["val_loss"].values.tolist() == [1.0, 2.0]
+    assert stored_again["val_loss"].attrs["long_name"] == "val/loss"
+    assert stored_again["val_loss_"].values.tolist() == [2.0, 4.0]
+    assert stored_again["_3rd"].values.tolist() == [1.0, 2.0]
+
+
+def test_what_does_not_fit_is_named_and_the_rest_is_combined(tmp_path):
+    listed = points.grid({"a": [1, 2]})
+    records = [
+        done({"length": {"value": n, "unit": unit}, "huge": 10**400, "n": n, "large": 2**70})
+        for n, unit in ((1, "m"), (2, "ft"))
+    ]
+    found = combined(listed, records)
+    datasets.save(found, tmp_path / "result.nc")
+    assert found["n"].values.tolist() == [1.0, 2.0]
+    assert found["large"].values.tolist() == [2.0**70] * 2
+    assert np.isnan(found["huge"]).all()
+    assert "length has units ['ft', 'm']" in found.attrs["not_combined"]
+    assert "huge is too large for a number in 2 cells" in found.attrs["not_combined"]
+
+
+@pytest.mark.parametrize(
+    "seeds", [[1, 2**63], [2**63, 2**64 - 1], [-1, 2**63], [2**64, 2**70], [2**53, 2**53 + 1]]
+)
+def test_seeds_of_any_size_stay_what_they_are(tmp_path, seeds):
+    listed = points.grid({"seed": seeds})
+    found = combined(listed, [done({"n": n}) for n in range(len(seeds))])
+    again = datasets.open_dataset(datasets.save(found, tmp_path / "result.nc"))
+    assert sorted(map(int, again["seed"].values)) == sorted(seeds)

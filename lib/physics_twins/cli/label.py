@@ -3,9 +3,8 @@
 import importlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -35,7 +34,7 @@ _Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 class WithParameters(TyperCommand):
     """A command whose help lists the parameters of `-p`, too."""
 
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, and the parameters of the twin that does the work."""
         from physics_twins.data.quantities import aligned
 

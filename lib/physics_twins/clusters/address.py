@@ -47,7 +47,7 @@ def join(where: str) -> "Client":
     return client
 
 
-def check_workers(client: "Client", where: str) -> None:
+def check_workers(client: Any, where: str) -> None:
     """Check that the workers there are have this library, without asking them to unpack any of it.
 
     Raises:

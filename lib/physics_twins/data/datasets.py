@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from physics_twins import __version__
 from physics_twins.data import atomic
+from physics_twins.data.places import cache
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -75,6 +76,27 @@ def save(dataset: "xr.Dataset", path: str | Path) -> Path:
     with atomic.replacing(path) as temporary:
         dataset.to_netcdf(temporary, engine=_ENGINE)
     return path
+
+
+def plain_name(name: str) -> str:
+    """Return a name that netCDF takes for a variable, the same where it takes it already.
+
+    >>> plain_name("val/loss"), plain_name("loss")
+    ('val_loss', 'loss')
+    """
+    kept = "".join("_" if c == "/" or not c.isprintable() else c for c in name).strip()
+    return kept if kept and (kept[0].isalpha() or kept[0] == "_") else f"_{kept}"
+
+
+def with_plain_names(dataset: "xr.Dataset") -> "xr.Dataset":
+    """Return a dataset whose variables and dimensions netCDF can hold; `long_name` has the old."""
+    names = {str(n): plain_name(str(n)) for n in (*dataset.variables, *dataset.dims)}
+    odd = {old: new for old, new in names.items() if old != new}
+    renamed = dataset.rename(odd) if odd else dataset
+    for old, new in odd.items():
+        if new in renamed.variables:
+            renamed[new].attrs.setdefault("long_name", old)
+    return renamed
 
 
 def open_dataset(path: str | Path, *, chunks: Mapping[str, int] | None = None) -> "xr.Dataset":
@@ -150,7 +172,7 @@ def places() -> list[Path]:
     """
     named = os.environ.get("PHYSICS_TWINS_DATA")
     first = [Path(named).expanduser()] if named else []
-    return [*first, _cache()]
+    return [*first, cache()]
 
 
 def find_data_file(name: str) -> Path | None:
@@ -189,7 +211,7 @@ def fetch(name: str, *, timeout_s: float = 30.0) -> Path:
         raise ValueError(f"no public file {name!r}; known are {', '.join(PUBLIC_FILES)}")
     public = PUBLIC_FILES[name]
     store = pooch.create(
-        path=_cache(),
+        path=cache(),
         base_url="",
         registry={name: f"sha256:{public.sha256}"},
         urls={name: public.address},
@@ -197,12 +219,6 @@ def fetch(name: str, *, timeout_s: float = 30.0) -> Path:
     # What pooch says of its own type is that of a function.
     downloader: Any = pooch.HTTPDownloader(timeout=timeout_s)
     return Path(store.fetch(name, downloader=downloader))
-
-
-def _cache() -> Path:
-    import pooch
-
-    return Path(pooch.os_cache("physics-twins"))
 
 
 def _plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:

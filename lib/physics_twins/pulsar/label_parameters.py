@@ -91,5 +91,5 @@ def sought_in_band(
     lowest = LEAST_SWEEP_WIDTHS * narrowest_s / delay_s_per_dm
     highest = min(HIGHEST_DM_PC_CM3, LONGEST_SWEEP_S / delay_s_per_dm)
     lowest = min(float(f"{lowest:.2g}"), 0.5 * highest)
-    ends = dict(zip(DM_RANGE, (lowest, float(f"{highest:.3g}")), strict=True))
+    ends: dict[str, Any] = dict(zip(DM_RANGE, (lowest, float(f"{highest:.3g}")), strict=True))
     return LabelParameters(**(ends | dict(values)))

@@ -20,8 +20,11 @@ from traitlets import default
 from traitlets.config import Config
 
 from physics_twins.runs import lifecycle, provenance
-from physics_twins.runs.folder import PROVENANCE, REPORT, Run
+from physics_twins.runs.folder import PROVENANCE, REPORT, Run, RunError
 from physics_twins.runs.progress import Progress, tidy, write
+
+# A socket's path may have 107 bytes; ours end in "/twins-xxxxxxxx/kernel-1".
+LONGEST_PLACE_BYTES = 80
 
 
 def execute(
@@ -142,8 +145,25 @@ def _kernel_transport() -> Iterator[Config]:
     if sys.platform == "win32":
         yield Config()
         return
-    with tempfile.TemporaryDirectory(prefix="twins-", ignore_cleanup_errors=True) as folder:
+    options: dict[str, Any] = {"prefix": "twins-", "dir": _socket_place()}
+    with tempfile.TemporaryDirectory(**options, ignore_cleanup_errors=True) as folder:
         yield Config(KernelManager={"transport": "ipc", "ip": f"{folder}/kernel"})
+
+
+def _socket_place() -> str:
+    """Return a folder whose name leaves room for those of sockets: the temporary one if it does.
+
+    Raises:
+        RunError: There is none.
+    """
+    places = [tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/dev/shm"]  # noqa: S108
+    for place in filter(None, places):
+        if len(os.fsencode(place)) <= LONGEST_PLACE_BYTES and os.access(place, os.W_OK | os.X_OK):
+            return place
+    raise RunError(
+        f"TMPDIR = {places[0]} is too long for the kernel's sockets: set it to a folder of at most"
+        f" {LONGEST_PLACE_BYTES} characters"
+    )
 
 
 class _Follower:

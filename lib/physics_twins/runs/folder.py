@@ -206,11 +206,15 @@ def claim(folder: Path) -> bool:
 
     The exclusive creation of the provenance file is the lock between processes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / PROVENANCE).touch(exist_ok=False)
     except FileExistsError:
         return False
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be written ({error.strerror}): set PHYSICS_TWINS_RUNS to a folder of yours"
+        ) from None
     return True
 
 

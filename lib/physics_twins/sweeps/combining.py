@@ -36,7 +36,9 @@ def combine(
         `cell` and the parameters are coordinates along it. Variables are the metrics, each with
         `<name>_error` where it has errors, or those of the datasets. `complete` says which cells
         have results; the others are not a number. Of two things with one name, a parameter's or
-        `complete` of the cells gets the name with a `_` at its end.
+        `complete` of the cells gets the name with a `_` at its end; a name that netCDF cannot hold
+        gets another, and stands in `long_name`. The attribute `not_combined` names what does not fit
+        together or into a number, and why.
 
     Raises:
         ValueError: A file is damaged, or the results do not fit together.
@@ -75,20 +77,37 @@ def _free(name: str, taken: set[str]) -> str:
 def _table(results: Sequence[Mapping[str, Any]], complete: Sequence[bool]) -> xr.Dataset:
     names = list(dict.fromkeys(name for metrics in results for name in metrics))
     places = np.flatnonzero(complete)
-    taken = set(names)
+    taken = {CELL}
+    titles = {name: _free(datasets.plain_name(name), taken) for name in names}
     variables: dict[str, Any] = {}
-    for name in names:
+    left_out: list[str] = []
+    for name, title in titles.items():
         metrics = [m if isinstance(m := each.get(name), Mapping) else {"value": m} for each in results]
         units = {unit for m in metrics if (unit := m.get("unit"))} or {"1"}
         if len(units) > 1:
-            raise ValueError(f"the cells do not fit together: {name} has units {sorted(units)}")
+            left_out.append(f"{name} has units {sorted(units)}")
+            continue
+        about = {"units": min(units)} | ({} if title == name else {"long_name": name})
         for part in ("value", "error"):
             column = np.full(len(complete), np.nan)
-            column[places] = [math.nan if m.get(part) is None else m[part] for m in metrics]
+            column[places] = [_number(m.get(part)) for m in metrics]
+            n_lost = int(np.isinf(column).sum())
+            if n_lost:
+                left_out.append(f"{name} is too large for a number in {n_lost} cells")
+                column[np.isinf(column)] = np.nan
             if part == "value" or any("error" in m for m in metrics):
-                title = name if part == "value" else _free(f"{name}_error", taken)
-                variables[title] = (CELL, column, {"units": min(units)})
-    return xr.Dataset({name if name != CELL else f"{CELL}_": v for name, v in variables.items()})
+                own = title if part == "value" else _free(f"{title}_error", taken)
+                variables[own] = (CELL, column, about)
+    told = {"not_combined": "; ".join(left_out)} if left_out else {}
+    return xr.Dataset(variables, attrs=told)
+
+
+def _number(value: Any) -> float:
+    """Return a metric as a number; infinite where it is an integer that is too large for one."""
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _joined(results: Sequence[xr.Dataset], complete: Sequence[bool]) -> xr.Dataset:
@@ -137,7 +156,13 @@ def column(values: Sequence[Any]) -> np.ndarray:
     if all(isinstance(value, bool) for value in values):
         return np.array(values)
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return np.array(values)
+        numbers = np.array(values)
+        # Integers beyond 64 bits, or on both sides of what fits, make no column of numbers.
+        exact = numbers.dtype.kind != "f" or not any(
+            isinstance(value, int) and int(float(value)) != value for value in values
+        )
+        if numbers.dtype.kind != "O" and exact:
+            return numbers
     return np.array([str(value) for value in values])
 
 

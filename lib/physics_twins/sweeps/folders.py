@@ -1,5 +1,6 @@
 """What the folders of sweeps and studies share: a name, one driver at a time, progress, a report."""
 
+import errno
 import os
 import re
 import sys
@@ -78,10 +79,18 @@ def driving(folder: Path, error: type[FolderError]) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / LOCK, timeout=_LOOK_S):
-            yield
+        lock = FileLock(folder / LOCK, timeout=_LOOK_S)
+        lock.acquire()
     except Timeout:
         raise error(f"{folder} is being computed by another process") from None
+    except (NotImplementedError, OSError) as reason:
+        if getattr(reason, "errno", errno.ENOLCK) not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        raise error(f"{folder} is on a file system without locks: give a folder elsewhere") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_driven(folder: Path) -> bool:

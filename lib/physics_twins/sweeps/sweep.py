@@ -323,4 +323,7 @@ def _combine_if_new(sweep: Sweep) -> None:
 
 
 def _attribute(value: Any) -> Any:
+    """Return what a file holds as an attribute: a large integer only as text."""
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return str(value)
     return int(value) if isinstance(value, bool) else value

@@ -165,6 +165,7 @@ def _stored(task: tasks.Task, result: Any, cells: Path, key: str) -> dict[str, A
     from physics_twins.data import datasets
 
     # Two workers may compute a cell when one was taken for dead: neither disturbs the other's file.
+    result = datasets.with_plain_names(result)
     path = datasets.save(result, cells / f"{key}-{secrets.token_hex(4)}.nc")
     return {"file": path.name, "sha256": provenance.file_sha256(path), "bytes": path.stat().st_size}
 

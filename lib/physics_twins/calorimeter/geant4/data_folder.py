@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from physics_twins.calorimeter.geant4 import bremsstrahlung, photons
 from physics_twins.calorimeter.geant4.materials import ELEMENTS
-from physics_twins.data import atomic, sources
+from physics_twins.data import atomic, places, sources
 
 # The data sets of Geant4 11.4, as calzone 1.2 asks for them; those of no use here stay empty.
 _EM, _NUCLEAR, _NUCLIDES = "G4EMLOW8.8", "G4PARTICLEXS4.2", "G4ENSDFSTATE3.0"
@@ -136,7 +136,7 @@ def small_tables(root: Path | None = None) -> Path:
         ModuleNotFoundError: xraylib is missing.
         OSError: The folder cannot be written.
     """
-    folder = (root or _cache()) / f"geant4-{_identity()[:16]}"
+    folder = (root or places.cache()) / f"geant4-{_identity()[:16]}"
     if not is_whole(folder):
         write_tables(folder, ELEMENTS.values())
     return folder
@@ -237,9 +237,3 @@ def _of_calzone() -> Path:
     if os.name == "nt":
         return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "calzone" / "data"
     return Path.home() / ".local/share/calzone/data"
-
-
-def _cache() -> Path:
-    import pooch
-
-    return Path(pooch.os_cache("physics-twins"))
