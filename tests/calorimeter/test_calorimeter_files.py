@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from xml.etree import ElementTree
 
 import h5py
 import numpy as np
@@ -13,6 +14,7 @@ from physics_twins.calorimeter import files
 from physics_twins.calorimeter.files import ShowerFileError
 from physics_twins.calorimeter.form import shower_dataset
 from physics_twins.calorimeter.formats import shower_file
+from physics_twins.calorimeter.formats.calochallenge import CaloChallengeReader, CaloChallengeWriter
 from physics_twins.calorimeter.geant4 import voxels
 from physics_twins.calorimeter.geant4.beam import draw
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
@@ -123,7 +125,7 @@ LAYER = '<Bins><Particle pid="photon"><Layer id="0" r_edges="{}" n_bin_alpha="{}
         (LAUGHS, "DOCTYPE: a binning declares nothing"),
         ("<Bins><Particle>", "no well-formed XML"),
         ("", "no well-formed XML"),
-        ("<Bins/>", "Particle: missing"),
+        ("<Bins/>", "Bin: missing"),
         ('<Bins><Particle pid="photon"/></Bins>', "0 layers"),
         (LAYER.format("0,1,x", 4), "Layer '0': could not convert"),
         (LAYER.format("0,2,1", 4), "Layer 0: r_edges: expected increasing radii"),
@@ -139,6 +141,60 @@ def test_a_wrong_binning_is_refused(tmp_path, text, expected):
     with pytest.raises(ShowerFileError, match=expected) as error:
         files.read_binning(path)
     assert str(path) in str(error.value)
+
+
+# The form of the challenge's own four files.
+THEIRS = """<Bins>
+   <Bin pid="{}" etaMin="0" etaMax="130" name="{}">
+      <Layer id="0"  r_edges="0,5,10,30" n_bin_alpha="1" />
+      <Layer id="1" r_edges="0,2,4"  n_bin_alpha="10"/>
+      <Layer id="2" r_edges="0" n_bin_alpha="1" />
+   </Bin>
+</Bins>
+"""
+
+
+@pytest.mark.parametrize(("number", "name"), [(11, "electron"), (22, "photon"), (211, "pion")])
+def test_the_challenges_own_form_is_read_and_written(tmp_path, number, name):
+    (tmp_path / "theirs.xml").write_text(THEIRS.format(number, name))
+    binning = files.read_binning(tmp_path / "theirs.xml")
+    assert (binning.particle, binning.n_cells) == (name, 23)
+    assert [layer.n_cells for layer in binning.layers] == [3, 20, 0]
+    files.write_binning(binning, tmp_path / "ours.xml")
+    assert files.read_binning(tmp_path / "ours.xml") == binning
+    # What the challenge's tools look up: the particle by name, then every layer's numbers.
+    top = ElementTree.parse(tmp_path / "ours.xml").getroot()
+    assert [each.attrib for each in top] == [{"pid": str(number), "name": name}]
+    for layer in top[0]:
+        assert layer.attrib["r_edges"].split(",")[0] in ("0", "0.0")
+        assert int(layer.attrib["n_bin_alpha"]) >= 1
+
+
+def test_showers_of_an_irregular_binning_are_read_with_it(tmp_path):
+    (tmp_path / "b.xml").write_text(THEIRS.format(22, "photon"))
+    binning = files.read_binning(tmp_path / "b.xml")
+    cells = np.full((5, binning.n_cells), 40.0)
+    with CaloChallengeWriter(tmp_path / "a.hdf5", binning.n_cells) as file:
+        file.write(np.full(5, 1024.0), cells)
+    reader = CaloChallengeReader(tmp_path / "a.hdf5", binning=binning)
+    ((_, energy, found),) = reader.blocks()
+    np.testing.assert_array_equal(found, cells)
+    assert energy.tolist() == [1024.0] * 5
+
+
+@pytest.mark.parametrize(
+    ("incident", "cell", "told"),
+    [
+        (10_000.0, 9.0 / 23, "showers: the median shower holds 0.0009"),
+        (10_000.0, 9e6 / 23, "showers: the median shower holds 900"),
+        (10.0, 9.0 / 23, "incident_energies: at most 10 MeV: are they in GeV"),
+    ],
+)
+def test_showers_in_another_unit_are_refused_by_name(tmp_path, incident, cell, told):
+    with CaloChallengeWriter(tmp_path / "a.hdf5", 23) as file:
+        file.write(np.full(5, incident), np.full((5, 23), cell))
+    with pytest.raises(ShowerFileError, match=told):
+        list(CaloChallengeReader(tmp_path / "a.hdf5").blocks())
 
 
 def test_a_binning_of_two_particles_asks_which(tmp_path):

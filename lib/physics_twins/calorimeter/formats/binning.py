@@ -2,14 +2,15 @@
 
 ```xml
 <Bins>
-  <Particle pid="electron">
+  <Bin pid="11" name="electron">
     <Layer id="0" r_edges="0,4.65,9.3" n_bin_alpha="16" />
-  </Particle>
+  </Bin>
 </Bins>
 ```
 
-Source: the challenge's own files `binning_dataset_2.xml` and others (arXiv:2410.21611, section 2).
-Layers without `r_edges` or with one edge hold no cells.
+Source: the challenge's own files `binning_dataset_2.xml` and others (arXiv:2410.21611, section 2); its
+tools know a particle by `name`. Files with `<Particle pid="electron">`, as were once written here, are
+read too. Layers without `r_edges` or with one edge hold no cells.
 """
 
 import os
@@ -25,7 +26,9 @@ from physics_twins.data import atomic
 
 _MAX_BYTES = 1 << 20
 _MAX_LAYERS, _MAX_RINGS, _MAX_ANGLES, _MAX_CELLS = 1000, 10_000, 10_000, 10_000_000
-_PARTICLES = ("electron", "positron", "photon", "pion")
+# Numbers of the Particle Data Group.
+_PARTICLES = {"electron": 11, "positron": -11, "photon": 22, "pion": 211}
+_ELEMENTS = ("Bin", "Particle")
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,12 @@ def regular(particle: str, n_layers: int, n_angles: int, r_edges_mm: tuple[float
 def write_binning(binning: Binning, path: str | os.PathLike[str]) -> None:
     """Write a binning as the challenge's XML, in one step."""
     top = ElementTree.Element("Bins")
-    particle = ElementTree.SubElement(top, "Particle", {"pid": binning.particle})
+    number = _PARTICLES.get(binning.particle, 0)
+    particle = ElementTree.SubElement(top, "Bin", {"pid": str(number), "name": binning.particle})
     for layer in binning.layers:
-        edges = ",".join(repr(float(edge)) for edge in layer.r_edges_mm)
-        values = {"id": str(layer.number), "r_edges": edges, "n_bin_alpha": str(layer.n_angles)}
+        edges = ",".join(repr(float(edge)) for edge in layer.r_edges_mm or (0.0,))
+        angles = str(max(1, layer.n_angles))  # the challenge's own form of a layer without cells
+        values = {"id": str(layer.number), "r_edges": edges, "n_bin_alpha": angles}
         ElementTree.SubElement(particle, "Layer", values)
     ElementTree.indent(top)
     atomic.write_text(Path(path), ElementTree.tostring(top, encoding="unicode") + "\n")
@@ -114,14 +119,14 @@ def read_binning(path: str | os.PathLike[str], *, particle: str = "") -> Binning
         raise ShowerFileError(f"{path}: more than {_MAX_BYTES} bytes, too large for a binning")
     _refuse_declarations(raw, path)
     top = ElementTree.fromstring(raw)  # noqa: S314 (it declares nothing: checked above)
-    found = {each.get("pid", ""): each for each in top.iter("Particle")}
+    found = {_name(each): each for element in _ELEMENTS for each in top.iter(element)}
     if not found:
-        raise ShowerFileError(f"{path}: Particle: missing, this is no binning")
+        raise ShowerFileError(f"{path}: Bin: missing, this is no binning")
     if not particle and len(found) > 1:
-        raise ShowerFileError(f"{path}: Particle: choose one of {', '.join(found)}")
+        raise ShowerFileError(f"{path}: Bin: choose one of {', '.join(found)}")
     name = particle or next(iter(found))
     if name not in found:
-        raise ShowerFileError(f"{path}: Particle: no {name!r}, but {', '.join(found)}")
+        raise ShowerFileError(f"{path}: Bin: no {name!r}, but {', '.join(found)}")
     layers = tuple(_layer(each, path) for each in found[name].iter("Layer"))
     binning = Binning(name, layers)
     if not 0 < len(layers) <= _MAX_LAYERS or not 0 < binning.n_cells <= _MAX_CELLS:
@@ -130,6 +135,13 @@ def read_binning(path: str | os.PathLike[str], *, particle: str = "") -> Binning
             f" {_MAX_LAYERS} layers and 1 to {_MAX_CELLS} cells"
         )
     return binning
+
+
+def _name(element: ElementTree.Element) -> str:
+    """Return the particle of an element: its name, or what its number stands for."""
+    number = element.get("pid", "")
+    by_number = {str(number): name for name, number in _PARTICLES.items()}
+    return element.get("name") or by_number.get(number, number)
 
 
 def _refuse_declarations(raw: bytes, path: Path) -> None:
@@ -159,4 +171,4 @@ def _layer(element: ElementTree.Element, path: Path) -> Layer:
         raise ShowerFileError(f"{path}: Layer {number}: r_edges: expected increasing radii in mm")
     if not 0 <= n_angles <= _MAX_ANGLES:
         raise ShowerFileError(f"{path}: Layer {number}: n_bin_alpha = {n_angles}: expected 0 or more")
-    return Layer(number, edges, n_angles)
+    return Layer(number, edges, n_angles) if len(edges) > 1 and n_angles else Layer(number, (), 0)

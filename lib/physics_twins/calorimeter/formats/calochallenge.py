@@ -19,6 +19,7 @@ from physics_twins.calorimeter.formats.shower_file import (
     GrowingArray,
     ShowerFileError,
     blocks,
+    check_scale,
     check_shape,
     check_values,
     numbers,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import h5py
 
 ENERGIES, SHOWERS = "incident_energies", "showers"
+# The challenge's particles have 256 MeV and more; some of a block reach this, in MeV.
+LEAST_MEV = 200.0
 
 
 class CaloChallengeReader:
@@ -64,7 +67,8 @@ class CaloChallengeReader:
         """Yield number of the first shower, energies in MeV (event,) and cells in MeV (event, cell).
 
         Raises:
-            ShowerFileError: A value is negative or no number, or a part cannot be read.
+            ShowerFileError: A value is negative or no number, the unit is another one, or a part cannot
+                be read.
         """
         stop = self.n_showers if stop is None else min(stop, self.n_showers)
         with reading(self.path) as file:
@@ -75,6 +79,11 @@ class CaloChallengeReader:
                 check_values(incident, ENERGIES, self.path, here.start, open_low=True)
                 cells = showers[here]
                 check_values(cells, SHOWERS, self.path, here.start, high=MAX_MEV)
+                check_scale(incident, cells.sum(axis=1, dtype=np.float64), SHOWERS, self.path)
+                if incident.max(initial=0.0) < LEAST_MEV:
+                    raise ShowerFileError(
+                        f"{self.path}: {ENERGIES}: at most {incident.max():g} MeV: are they in GeV?"
+                    )
                 yield here.start, incident, cells
 
     def _arrays(self, file: "h5py.File") -> tuple["h5py.Dataset", "h5py.Dataset"]:

@@ -19,6 +19,8 @@ BLOCK_BYTES = 32 << 20
 MAX_CHUNK_BYTES = 256 << 20
 # No calorimeter sees more in a cell.
 MAX_MEV = 1e9
+# What calorimeters see of a particle's energy: a sampling one little, one with calibrated cells all.
+VISIBLE_SHARE = (2e-3, 10.0)
 
 
 class ShowerFileError(ValueError):
@@ -108,6 +110,30 @@ def check_shape(
             return
     wanted = " or ".join(str(tuple(n if n is not None else "N" for n in s)) for s in expected)
     raise ShowerFileError(f"{path}: {key}: shape {found.shape}, expected {wanted}")
+
+
+def check_scale(incident_mev: NDArray[Any], total_mev: NDArray[Any], key: str, path: Path) -> None:
+    """Check that showers hold about as much energy as calorimeters see of what came in.
+
+    Args:
+        incident_mev: Energies of the particles, shape (event,).
+        total_mev: Sums over the cells, shape (event,).
+        key: Where in the file the cells come from.
+        path: The file.
+
+    Raises:
+        ShowerFileError: They hold a thousandth or a thousandfold: one of both has another unit.
+    """
+    lit = total_mev > 0
+    if not lit.any():
+        return
+    share = float(np.median(total_mev[lit] / incident_mev[lit]))
+    low, high = VISIBLE_SHARE
+    if not low <= share <= high:
+        raise ShowerFileError(
+            f"{path}: {key}: the median shower holds {share:.3g} of its particle's energy, expected"
+            f" {low:g} to {high:g}: cells or incident energies are in another unit"
+        )
 
 
 def check_values(
