@@ -1,5 +1,6 @@
 """The installed wheel works in any folder: no file of the checkout is needed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from small_notebooks import write_notebook
 from sources import ROOT
 
 SMALL = ["-p", "n_channels=64", "-p", "duration_s=1.0", "-p", "dm_max_pc_cm3=64"]
@@ -83,3 +85,29 @@ def test_a_sweep_runs_from_any_folder(twins, tmp_path):
     assert "2 complete" in told
     assert (tmp_path / "s" / "result.nc").is_file()
     assert list((tmp_path / "s" / "report").glob("**/report.html"))
+
+
+@pytest.mark.slow
+def test_the_shipped_models_come_with_the_wheel(twins):
+    listed = twins("models")
+    for name in ("calorimeter-flow/1", "pulsar-classifier/2"):
+        assert name in listed
+    assert "damaged" not in listed
+    told = twins("run", "pulsar/3_evaluate", "--quiet")
+    assert "complete" in told
+
+
+@pytest.mark.slow
+def test_kernels_look_for_models_where_the_command_does(twins, tmp_path):
+    look = "from physics_twins import models, runs\nrun = runs.open_run(run_dir)\n"
+    look += (
+        "run.record({'same': str(models.own_root()) == " + repr(str(tmp_path / "runs/models")) + "})"
+    )
+    write_notebook(
+        tmp_path / "look.ipynb",
+        look,
+        parameters="seed = 1",
+        models=("physics_twins.parameters:Execution",),
+    )
+    twins("run", str(tmp_path / "look.ipynb"), "--out", "looked", "--quiet")
+    assert json.loads((tmp_path / "looked" / "metrics.json").read_text()) == {"same": 1}

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
+from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import label
@@ -114,6 +116,26 @@ def test_lost_packets_of_a_part_of_the_band_make_no_pulse_either(whole):
     ((time_s, snr),) = pulses(data)
     assert time_s == pytest.approx(8000 * SAMPLING_S, abs=2e-3)
     assert snr == pytest.approx(whole, rel=0.1)
+
+
+def test_a_last_row_that_was_filled_up_keeps_no_other_pieces(tmp_path):
+    data = recording(snr=20.0)
+    header = FilterbankHeader(128, 8, 1500.0, -300 / 128, SAMPLING_S, 59000.0, "J0000+0000")
+    samples = data["data"].values
+    with FilterbankWriter(tmp_path / "a.fil", header) as file:
+        file.write(samples)
+    for value in (0, 255, 96):
+        filled_up = np.pad(samples, ((0, -len(samples) % 6000), (0, 0)), constant_values=value)
+        with PsrfitsWriter(tmp_path / f"{value}.sf", header, row_spectra=6000) as file:
+            file.write(filled_up)
+    sought = LabelParameters(dm_min_pc_cm3=20.0, dm_max_pc_cm3=120.0)
+    options = {"measure": None, "progress": False}
+    plain = label(tmp_path / "a.fil", sought, out_folder=tmp_path / "plain", **options)
+    for value in (0, 255, 96):
+        done = label(tmp_path / f"{value}.sf", sought, out_folder=tmp_path / f"{value}", **options)
+        assert done.decisions().equals(plain.decisions())
+        assert done.n_spectra == len(samples)
+        assert done.missing_fraction == pytest.approx((18_000 - len(samples)) / len(samples), rel=0.01)
 
 
 def test_nothing_missing_changes_nothing():

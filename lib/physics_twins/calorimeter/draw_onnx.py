@@ -30,6 +30,16 @@ def open_session(address: str = NAME) -> "onnxruntime.InferenceSession":
     return models.find(address).onnx_session()
 
 
+def find_session(address: str = NAME) -> "onnxruntime.InferenceSession | None":
+    """Return the session of a saved flow; None where it was saved without an ONNX file.
+
+    Raises:
+        ModelError: There is no such model, or its ONNX file is unsound.
+    """
+    model = models.find(address)
+    return None if model.manifest.onnx is None else model.onnx_session()
+
+
 def draw(
     session: "onnxruntime.InferenceSession",
     energy_gev: ArrayLike,

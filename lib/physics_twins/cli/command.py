@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from physics_twins.cli import clusters, label, models, studies, sweeps
-from physics_twins.clusters import ClusterError
+from physics_twins.clusters import ClusterError, check
 
 if TYPE_CHECKING:
     from physics_twins.runs import Run
@@ -87,9 +87,15 @@ def run(
     from physics_twins.runs import notebooks
 
     values = {**_read_parameters(parameters), **dict(map(_setting, settings or []))}
+    notebook = notebooks.read(name)
+    if (where := on or values.get("on")) and not notebook.farms:
+        check(where)
+        print(
+            f"twins: {notebook.name} farms nothing out: on = {where} changes nothing", file=sys.stderr
+        )
     with _stopping():
         done = notebooks.run(
-            name, values, on=on, out=out, force=force, progress=None if quiet else _progress
+            notebook, values, on=on, out=out, force=force, progress=None if quiet else _progress
         )
     _check_complete(done)
     _show_result(done)

@@ -27,3 +27,8 @@ def has_notebooks(folder: Path) -> bool:
 def beside_package() -> Path:
     """Return the folder that holds `lib/` where the package is used from a clone."""
     return Path(__file__).resolve().parents[3]
+
+
+def inside_package() -> Path:
+    """Return the package's own folder, which in a wheel holds notebooks and models too."""
+    return Path(__file__).resolve().parents[1]

@@ -38,8 +38,10 @@ def own_root() -> Path:
 
 
 def roots() -> list[Path]:
-    """Return where models are looked for: your own, then those that ship with the project."""
+    """Return where models are looked for: your own, then those that ship, with a clone or the wheel."""
     shipped = (project.root() or project.beside_package()) / "models"
+    if not shipped.is_dir():
+        shipped = project.inside_package() / "shipped"
     return list(dict.fromkeys([own_root(), shipped]))
 
 

@@ -15,12 +15,13 @@ from typing import Any
 import nbformat
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from papermill import PapermillExecutionError, execute_notebook
 from traitlets import default
 from traitlets.config import Config
 
 from physics_twins.runs import lifecycle, provenance
-from physics_twins.runs.folder import PROVENANCE, REPORT, Run, RunError
+from physics_twins.runs.folder import PROVENANCE, REPORT, Run, RunError, default_root
 from physics_twins.runs.progress import Progress, tidy, write
 
 # A socket's path may have 107 bytes; ours end in "/twins-xxxxxxxx/kernel-1".
@@ -115,6 +116,17 @@ class _OwnInterpreter(AsyncKernelManager):
     @default("kernel_spec_manager")
     def _without_folders(self) -> KernelSpecManager:
         return KernelSpecManager(kernel_dirs=[])
+
+    async def _async_pre_start_kernel(self, **options: Any) -> Any:
+        """Let the kernel, which works in the run's folder, look where this process does."""
+        places = {"PHYSICS_TWINS_RUNS": str(default_root())}
+        for name in ("PHYSICS_TWINS_MODELS", "PHYSICS_TWINS_DATA"):
+            if named := os.environ.get(name):
+                places[name] = str(Path(named).expanduser().resolve())
+        environment = {**os.environ, **(options.pop("env", None) or {}), **places}
+        return await super()._async_pre_start_kernel(**options, env=environment)
+
+    pre_start_kernel = run_sync(_async_pre_start_kernel)
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class Notebook:
         defaults: Every parameter by name, with the notebook's own defaults before the models'.
         in_cell: Names of those in its cell tagged `parameters`, in order.
         checks: Functions that raise `ParameterError` for values which a later cell would refuse.
+        farms: Whether it uses `on`, and so farms work out.
         time: How long it takes, in the words of its first cell; "" where it does not say.
         sha256: Hash of cells and declarations; outputs do not enter.
         twins: Those that its code or its declarations name; None where none is named.
@@ -51,6 +52,7 @@ class Notebook:
     defaults: dict[str, Any]
     in_cell: tuple[str, ...]
     checks: tuple[Callable[[Mapping[str, Any]], Any], ...]
+    farms: bool
     time: str
     sha256: str
     twins: tuple[str, ...] | None
@@ -151,6 +153,7 @@ def read(name: str | Path) -> Notebook:
         defaults=defaults,
         in_cell=tuple(given),
         checks=checks,
+        farms=any(_uses(cell, "on") for cell in cells if "parameters" not in cell.tags),
         time=_time(cells),
         sha256=provenance.json_sha256({"cells": source, "declared": declared}),
         twins=provenance.named_twins("\n".join([*code, *declared.get("parameters", [])])),
@@ -158,7 +161,7 @@ def read(name: str | Path) -> Notebook:
 
 
 def run(
-    name: str | Path,
+    name: "str | Path | Notebook",
     values: Mapping[str, Any] | None = None,
     *,
     on: str | None = None,
@@ -170,7 +173,7 @@ def run(
     """Execute a notebook with checked parameters in a run folder of its own.
 
     Args:
-        name: Its name, as in `pulsar/4_infer`, or its path.
+        name: Its name, as in `pulsar/4_infer`, its path, or what `read` returned.
         values: Parameters by name; the others keep their defaults.
         on: Where heavy work runs, see `clusters.connect`.
         out: The run's folder; by default a numbered one under `root`.
@@ -187,7 +190,7 @@ def run(
         RunError: `out` is taken.
         KeyboardInterrupt: The user stopped it; the run is marked cancelled.
     """
-    notebook = read(name)
+    notebook = name if isinstance(name, Notebook) else read(name)
     given = dict(values or {}) | ({} if on is None else {"on": on})
     out = out or given.pop("run_dir", None)
     complete = notebook.check(given)
@@ -244,6 +247,17 @@ class _Cell:
         source = cell["source"]
         text = source if isinstance(source, str) else "".join(source)
         return cls(cell["cell_type"], cell.get("metadata", {}).get("tags", []), text)
+
+
+def _uses(cell: _Cell, name: str) -> bool:
+    """Return whether a cell's code reads a variable."""
+    if cell.kind != "code":
+        return False
+    try:
+        nodes = ast.walk(ast.parse(cell.source))
+    except SyntaxError:  # one of IPython's own commands
+        return bool(re.search(rf"\b{name}\b", cell.source))
+    return any(isinstance(node, ast.Name) and node.id == name for node in nodes)
 
 
 def _model(text: str) -> type[Parameters]:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader, ObservationReader
+from physics_twins.pulsar.formats.samples import N_EQUAL
+
+LOOKED_AT = 256  # spectra at a time
 
 Observation = xr.Dataset | str | os.PathLike[str]
 
@@ -27,12 +30,14 @@ class Spectra:
         source_header: What it says about itself.
         n_spectra: How many spectra it holds.
         name: What messages call it.
+        n_filled_up: How many equal ones follow that a writer has filled its last row up with.
     """
 
     source: ObservationReader | NDArray[Any]
     source_header: FilterbankHeader
     n_spectra: int
     name: str
+    n_filled_up: int = 0
 
     @property
     def reversed(self) -> bool:
@@ -122,8 +127,24 @@ def open_spectra(data: Observation, *, drop_partial: bool = False) -> Iterator[S
         yield _checked(Spectra(values, _dataset_header(data), len(values), "the observation"))
         return
     with open_observation(data, drop_partial=drop_partial) as file:
-        spectra = Spectra(file, file.header, file.n_spectra, str(file.path))
+        filled_up = 0 if drop_partial else _filled_up(file)
+        n_spectra = file.n_spectra - filled_up
+        spectra = Spectra(file, file.header, n_spectra, str(file.path), filled_up)
         yield _checked(spectra, may_be_empty=drop_partial)
+
+
+def _filled_up(file: ObservationReader) -> int:
+    """Return how many spectra at the end of a file are all equal: too many to have been measured."""
+    n, end = 0, file.n_spectra
+    last = file.read(end - 1, 1) if end else None
+    while n < end:
+        block = file.read(max(0, end - n - LOOKED_AT), min(LOOKED_AT, end - n))
+        differs = ~((block == last) | (np.isnan(block) & np.isnan(last))).all(axis=1)
+        if differs.any():
+            n += len(block) - 1 - int(np.flatnonzero(differs)[-1])
+            return n if n >= N_EQUAL else 0
+        n += len(block)
+    return 0  # nothing else is in it: there is nothing to leave out
 
 
 def _checked(spectra: Spectra, *, may_be_empty: bool = False) -> Spectra:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# So many equal spectra in a row are no measurement: zeros or a last value that a recorder filled in.
-N_EQUAL = 3
+from physics_twins.pulsar.formats.samples import N_EQUAL
+
 # Spectra from which a channel's level and noise are taken.
 N_LEVEL = 1024
 QUARTILES_OF_NOISE = 1.349  # distance of the quartiles of a unit Gaussian

@@ -244,6 +244,7 @@ class LabelRun:
         for piece in self._pieces.close():
             self._keep(piece)
         self.state.finished, self.state.n_spectra = True, self._stream.n_spectra
+        self.state.missing_frames += self._stream.n_filled_up / self._rule.frame_spectra
         done = self.result()
         self._folder.log(
             "finished",
