@@ -136,7 +136,9 @@ def open_spectra(data: Observation, *, drop_partial: bool = False) -> Iterator[S
 def _filled_up(file: ObservationReader) -> int:
     """Return how many spectra at the end of a file are all equal: too many to have been measured."""
     n, end = 0, file.n_spectra
-    last = file.read(end - 1, 1) if end else None
+    if not end:
+        return 0
+    last = file.read(end - 1, 1)
     while n < end:
         block = file.read(max(0, end - n - LOOKED_AT), min(LOOKED_AT, end - n))
         differs = ~((block == last) | (np.isnan(block) & np.isnan(last))).all(axis=1)
