@@ -11,6 +11,7 @@ from physics_twins.pulsar.searching.frontend import Frames
 
 HAS_PULSE = np.array([*(components(name)[0] for name in CLASSES), False])
 HAS_INTERFERENCE = np.array([*(any(components(name)[1:]) for name in CLASSES), False])
+HAS_IMPULSE = np.array([*(components(name)[2] for name in CLASSES), False])
 IS_OTHER = np.array([name == OTHER for name in LABELS])
 
 

@@ -72,6 +72,7 @@ class Frames:
         impulses: Their subbands without any delay, shape (gated, 16, 64).
         removed_fraction: Share of samples removed in each channel, shape (channel,).
         missing_fraction: Share of samples that carry no data, shape (frame,).
+        impulse_width: Length in samples of the longest impulse that was removed, shape (frame,).
     """
 
     scalars: NDArray[np.float32]
@@ -85,6 +86,7 @@ class Frames:
     impulses: NDArray[np.float32]
     removed_fraction: NDArray[np.float64]
     missing_fraction: NDArray[np.float64]
+    impulse_width: NDArray[np.int64]
 
     @property
     def snr(self) -> NDArray[np.float32]:
@@ -203,6 +205,7 @@ class FrontEnd:
             subbands,
             np.where(cells.bad_channel, 1.0, cells.removed.mean(axis=0)),
             _missing_fraction(missing, n_there, n_before, n_frames, frame),
+            _longest_runs(impulses.removed, n_before, n_frames, frame),
         )
 
     def _check(self, spectra: NDArray[Any], n_before: int, n_frames: int) -> None:
@@ -316,6 +319,18 @@ def _missing_fraction(
         recorded = missing[:n_there].mean(axis=1)
         for n in range(n_frames):
             out[n] = recorded[start + n * frame : start + (n + 1) * frame].sum() / frame
+    return out
+
+
+def _longest_runs(
+    removed: NDArray[np.bool_], start: int, n_frames: int, frame: int
+) -> NDArray[np.int64]:
+    """Return the length of the longest run of removed spectra that reaches into each frame."""
+    out = np.zeros(n_frames, np.int64)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], removed, [False]]).astype(np.int8)))
+    for begin, end in edges.reshape(-1, 2) - start:
+        first, last = max(begin // frame, 0), min((end - 1) // frame, n_frames - 1)
+        out[first : last + 1] = np.maximum(out[first : last + 1], end - begin)
     return out
 
 

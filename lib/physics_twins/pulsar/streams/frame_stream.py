@@ -54,6 +54,7 @@ class LabelledBlock:
         width: Full width of its filter in samples.
         shadow_snr: S/N of the pulse in another frame whose wing it is, else 0.
         missing_fraction: Share of samples that carry no data, shape (frame,).
+        impulse_width: Length in samples of the longest impulse of the whole band, shape (frame,).
     """
 
     first_frame: int
@@ -64,6 +65,7 @@ class LabelledBlock:
     width: NDArray[np.float32]
     shadow_snr: NDArray[np.float32]
     missing_fraction: NDArray[np.float64]
+    impulse_width: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.snr)
@@ -135,6 +137,7 @@ def label_block(
         frames.width[own],
         frames.scalars[own, SCALARS.index("shadow_snr")],
         frames.missing_fraction[own],
+        frames.impulse_width[own],
     )
 
 

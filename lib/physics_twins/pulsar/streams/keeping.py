@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.classifying.frame_labels import HAS_INTERFERENCE, IS_OTHER
+from physics_twins.pulsar.classifying.frame_labels import HAS_IMPULSE, HAS_INTERFERENCE, IS_OTHER
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.keep_parameters import KeepParameters
+from physics_twins.pulsar.label_parameters import LEAST_SWEEP_WIDTHS
 from physics_twins.pulsar.streams.frame_stream import LabelledBlock
 
-PULSE, OTHER = "pulse", "other"
+PULSE, OTHER, UNCLEAR = "pulse", "other", "unclear"
 # A filter of this many of its full widths on each side holds a pulse.
 PULSE_WIDTHS = 2.0
 
@@ -24,7 +25,8 @@ class Decision:
         frame: Its number.
         start: First spectrum to keep.
         stop: The one after the last.
-        why: `pulse` or `other`.
+        why: `pulse`, `other`, or `unclear`: an impulse so long that a pulse of the lowest DM sought
+            would look the same.
         label: Its label.
         p_pulse: Probability of a pulse.
         snr: S/N of its best candidate, whose DM in pc cm-3, arrival at the highest channel in s from
@@ -85,6 +87,7 @@ class KeepRule:
         frame_spectra: Spectra in a frame.
         sampling_s: Time from one spectrum to the next.
         delay_per_dm: Samples across the band for a DM of 1 pc cm-3.
+        lowest_dm_pc_cm3: Lowest DM sought.
     """
 
     keep: KeepParameters
@@ -92,6 +95,7 @@ class KeepRule:
     frame_spectra: int
     sampling_s: float
     delay_per_dm: float
+    lowest_dm_pc_cm3: float
 
     @property
     def margin(self) -> int:
@@ -102,7 +106,10 @@ class KeepRule:
         """Return why each frame is kept, empty where it is not, shape (frame,)."""
         other = IS_OTHER[block.labels.label] & self.keep.keep_other
         pulse = (block.labels.p_pulse >= self.threshold) & ~IS_OTHER[block.labels.label]
-        return np.where(pulse, PULSE, np.where(other, OTHER, ""))
+        shortest_sweep = self.lowest_dm_pc_cm3 * self.delay_per_dm
+        long = LEAST_SWEEP_WIDTHS * block.impulse_width > shortest_sweep
+        unclear = np.where(HAS_IMPULSE[block.labels.label] & long, UNCLEAR, "")
+        return np.where(pulse, PULSE, np.where(other, OTHER, unclear))
 
     def decisions(self, block: LabelledBlock, reasons: NDArray[np.str_]) -> list[Decision]:
         """Return what is kept of a block, in order."""

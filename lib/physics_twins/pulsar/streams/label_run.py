@@ -89,6 +89,7 @@ class LabelRun:
             front_end.parameters.frame_spectra,
             front_end.sampling_s,
             front_end.delay_per_dm,
+            front_end.parameters.dm_min_pc_cm3,
         )
         facts = self._facts()
         self.state = Progress.from_dict({"facts": facts} | folder.progress)
