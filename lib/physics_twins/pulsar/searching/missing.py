@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.formats.samples import N_EQUAL
+from physics_twins.pulsar.formats.spectra import Spectra
 
 # Spectra from which a channel's level and noise are taken.
 N_LEVEL = 1024
@@ -27,8 +28,8 @@ def filled(spectra: NDArray[Any], n_absent: int = 0) -> tuple[NDArray[Any], NDAr
         n_absent: So many at the end stand only for what an observation no longer holds.
 
     Returns:
-        The spectra as they are and None where nothing is missing; else a copy in single precision, and
-        which samples are missing, shape (time, channel). A channel without any data is 0.
+        The spectra as they are and None where nothing is missing; else a copy, of whole numbers as
+        before, and which samples are missing, shape (time, channel). A channel without any data is 0.
 
     >>> filled(np.array([[1.0, 5.0], [np.nan, 7.0], [1.0, 6.0]]))[0].tolist()
     [[1.0, 5.0], [1.0, 7.0], [1.0, 6.0]]
@@ -53,7 +54,14 @@ def filled(spectra: NDArray[Any], n_absent: int = 0) -> tuple[NDArray[Any], NDAr
     noise = np.random.default_rng(0).standard_normal(int(lost.sum()), dtype=np.float32)
     channel = np.nonzero(lost)[1]
     out[lost] = level[channel] + sigma[channel] * noise
+    if spectra.dtype.kind in "ui":
+        out = np.rint(out).clip(0, spectra.max()).astype(spectra.dtype)
     return out, lost
+
+
+def read_filled(source: Spectra, start: int, count: int) -> NDArray[Any]:
+    """Return spectra of an observation in which noise stands for what is missing, see `filled`."""
+    return filled(source.read(start, count))[0]
 
 
 def _repeated(spectra: NDArray[Any]) -> NDArray[np.bool_]:
