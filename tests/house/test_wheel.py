@@ -93,7 +93,7 @@ def test_the_shipped_models_come_with_the_wheel(twins, installed, tmp_path):
     for name in ("calorimeter-flow/1", "pulsar-classifier/2"):
         assert name in listed
     assert "damaged" not in listed
-    look = "from physics_twins.pulsar.model import load_classifier; print(load_classifier().name)"
+    look = "from physics_twins.pulsar.model import load_classifier; print(load_classifier().address)"
     command = [installed / "bin" / "python", "-c", look]
     loaded = subprocess.run(command, cwd=tmp_path, env=alone(), capture_output=True, text=True)
     assert loaded.stdout.strip() == "pulsar-classifier/2", loaded.stderr
