@@ -1,4 +1,5 @@
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ _REAL_FILES = Path(__file__).resolve().parents[2] / "shared" / "data"
 if _REAL_FILES.is_dir():
     os.environ.setdefault("PHYSICS_TWINS_DATA", str(_REAL_FILES))
 
+
+# What notebooks train is saved among the user's own models: here among this session's.
+os.environ.setdefault("PHYSICS_TWINS_MODELS", tempfile.mkdtemp(prefix="twins-models-"))
 
 # What there is once: all that needs it goes to one process when several share the work.
 _TOGETHER = {

@@ -35,8 +35,9 @@ class Client:
     def nthreads(self) -> dict[str, int]:
         return dict.fromkeys("abc", 1)
 
-    def submit(self, function: Callable[..., xr.Dataset], *told: Any, pure: bool) -> Future:
+    def submit(self, function: Callable[..., xr.Dataset], *told: Any, pure: bool, key: str) -> Future:
         assert not pure
+        assert key
         self.given.append(Future(lambda: function(*told)))
         return self.given[-1]
 

@@ -122,7 +122,7 @@ def test_an_interruption_cancels_what_workers_have_not_begun(monkeypatch):
         def nthreads(self):
             return {"worker": 1}
 
-        def submit(self, function, *arguments, pure):
+        def submit(self, function, *arguments, pure, key):
             return self
 
         def result(self):

@@ -133,8 +133,8 @@ def test_a_batch_run_gets_the_same_parameters(panel, tmp_path, monkeypatch):
 def test_the_command_shown_runs_the_notebook_with_these_parameters(panel, tmp_path, monkeypatch):
     asked = []
 
-    def run(name, values, **_options):
-        asked.append((name, values))
+    def run(notebook, values, **_options):
+        asked.append((notebook.name, values))
         raise ValueError("enough")
 
     monkeypatch.setattr(notebooks, "run", run)
