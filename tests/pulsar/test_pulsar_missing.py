@@ -4,17 +4,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins.pulsar.distinguish import frame_features
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
 from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.realism import realism
 from physics_twins.pulsar.searching.missing import filled
 from physics_twins.pulsar.streams.label_files import read_labels
-from physics_twins.pulsar.telescopes.telescope_portrait import portrait
 
 SEARCH = SearchParameters(dm_min_pc_cm3=20.0, dm_max_pc_cm3=120.0)
 SAMPLING_S = 256e-6
@@ -155,20 +152,6 @@ def test_two_equal_spectra_may_be_chance_and_three_are_not():
     missing = filled(spectra)[1]
     assert missing is not None
     assert np.flatnonzero(missing.all(axis=1)).tolist() == [3, 4, 5]
-
-
-@pytest.mark.parametrize("kind", ["zero", "nan"])
-def test_gaps_are_no_part_of_what_a_telescope_looks_like(kind):
-    whole = recording(snr=0.0, kind="f4" if kind == "nan" else "u1")
-    gaps = [(n, n + 400) for n in range(500, 15_000, 3000)]
-    holed = with_gaps(whole, gaps, 0 if kind == "zero" else np.nan)
-    expected, found = (portrait(each, segment_spectra=3904) for each in (whole, holed))
-    np.testing.assert_allclose(found["level"], expected["level"], rtol=0.01)
-    np.testing.assert_allclose(found["sigma"], expected["sigma"], rtol=0.05)
-    _, numbers = frame_features(holed, segment_spectra=3904)
-    assert np.isfinite(numbers).all()
-    real = realism(holed)
-    assert np.isfinite(real["value"].values).all()
 
 
 def test_what_is_filled_in_stays_of_whole_numbers():

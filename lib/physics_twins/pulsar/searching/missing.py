@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.formats.samples import N_EQUAL
-from physics_twins.pulsar.formats.spectra import Spectra
 
 # Spectra from which a channel's level and noise are taken.
 N_LEVEL = 1024
@@ -57,11 +56,6 @@ def filled(spectra: NDArray[Any], n_absent: int = 0) -> tuple[NDArray[Any], NDAr
     if spectra.dtype.kind in "ui":
         out = np.rint(out).clip(0, spectra.max()).astype(spectra.dtype)
     return out, lost
-
-
-def read_filled(source: Spectra, start: int, count: int) -> NDArray[Any]:
-    """Return spectra of an observation in which noise stands for what is missing, see `filled`."""
-    return filled(source.read(start, count))[0]
 
 
 def _repeated(spectra: NDArray[Any]) -> NDArray[np.bool_]:
