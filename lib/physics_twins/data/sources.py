@@ -6,6 +6,7 @@ while they were computed, and are found again only as long as all of it is still
 
 import hashlib
 import importlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -75,6 +76,12 @@ def to_records(found: Iterable[Source]) -> list[dict[str, Any]]:
     return [asdict(source) for source in found]
 
 
+def changed(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return those of `to_records` of which something else would be read now, each asked for once."""
+    distinct = {json.dumps(record, sort_keys=True): record for record in records}
+    return [record for record in distinct.values() if not is_current(record)]
+
+
 def is_current(record: Mapping[str, Any]) -> bool:
     """Return whether the same would be read now; False where that cannot be told.
 
@@ -90,12 +97,17 @@ def is_current(record: Mapping[str, Any]) -> bool:
         return False
 
 
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def source_sha256(path: str) -> str:
     """Return the hash of a file's content, or of a folder's files by name, size and time of change."""
     place = Path(path)
     if place.is_file():
-        with place.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(place)
     files = sorted(each for each in place.rglob("*") if each.is_file())
     states = [(str(each.relative_to(place)), each.stat()) for each in files]
     facts = [(name, state.st_size, state.st_mtime_ns) for name, state in states]

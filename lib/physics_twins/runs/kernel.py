@@ -1,5 +1,7 @@
 """What a run's kernel tells of itself: the code that it runs, its interpreter, and what it reads."""
 
+import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,18 @@ def tell(folder: Path, into: str = TOLD) -> None:
         "interpreter": provenance.describe_interpreter(),
     }
 
+    one_at_a_time = threading.Lock()  # threads of one process read, too
+    heard: set[sources.Source] = set()
+
     def hear(source: sources.Source) -> None:
-        known = atomic.read_json(path) if path.is_file() else {}
-        read = known.get("sources", [])
-        (record,) = sources.to_records([source])
-        if folder.is_dir() and record not in read and not source.name.startswith(inside):
-            atomic.write_json(path, known | {"sources": [*read, record]})
+        with one_at_a_time:
+            if source in heard or source.name.startswith(inside) or not folder.is_dir():
+                return
+            heard.add(source)
+            known = atomic.read_json(path) if path.is_file() else {}
+            read = known.get("sources", [])
+            if (record := asdict(source)) not in read:
+                atomic.write_json(path, known | {"sources": [*read, record]})
 
     known = atomic.read_json(path) if path.is_file() else {}
     atomic.write_json(path, {"sources": []} | known | facts)

@@ -163,11 +163,7 @@ def _occupant(out: Path) -> list[Run]:
 def _finished(runs: Sequence[Run], key: str) -> Run | None:
     complete = (run for run in reversed(runs) if run.status == "complete")
     same = (run for run in complete if run.provenance.get("identity") == key)
-    return next((run for run in same if all(map(sources.is_current, _sources(run)))), None)
-
-
-def _sources(run: Run) -> list[dict[str, Any]]:
-    return run.provenance.get("sources", [])
+    return next((r for r in same if not sources.changed(r.provenance.get("sources", []))), None)
 
 
 def _claim_next(parent: Path, key: str) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from physics_twins import __version__
+from physics_twins.data.sources import file_sha256
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -25,12 +26,6 @@ ALIVE_S, SILENT_S = 20.0, 300.0
 # What all twins stand on. Every other package of the library is a twin, but for the command above them.
 _SHARED = {"data", "clusters", "twin", "figures", "runs", "sweeps", "training", "models"}
 _ABOVE = "cli"
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_sha256(value: Any) -> str:

@@ -5,7 +5,6 @@ A sweep is a folder: `plan.json` (what, where), `records/` (what became of the c
 `twins sweep`, `report/`.
 """
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -268,8 +267,8 @@ def _catch_up(
     folders.write_plan(folder, plan)
     known = Records(folder)
     records = {c.key: known.by_key[c.key] for c in cells if c.key in known.by_key}
-    is_current = functools.cache(lambda each: sources.is_current(dict(each)))
-    known.forget([key for key, r in records.items() if not _is_valid(folder, r, is_current)])
+    changed = sources.changed(each for r in records.values() for each in r.get("sources", ()))
+    known.forget([key for key, r in records.items() if not _is_valid(folder, r, changed)])
     done = {COMPLETE} if retry_failed else {COMPLETE, FAILED}
     finished = {key for key, record in known.by_key.items() if record["status"] in done}
     todo = [cell for cell in cells if cell.key not in finished]
@@ -291,12 +290,12 @@ def _follow(
             bar.step(len(records), client, {"failed": n_failed})
 
 
-def _is_valid(folder: Path, record: Record, is_current: Callable[[Any], bool]) -> bool:
-    """Return whether what a cell has read is the same now, and its file or run is there.
+def _is_valid(folder: Path, record: Record, changed: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether nothing that a cell has read has changed, and its file or run is there.
 
     The file's hash is checked when it is read.
     """
-    if not all(is_current(tuple(sorted(source.items()))) for source in record.get("sources", ())):
+    if any(source in changed for source in record.get("sources", ())):
         return False
     result = record["result"]
     if "file" in result:

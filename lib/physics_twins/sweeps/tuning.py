@@ -272,11 +272,11 @@ def _check_same(folder: Path, asked: Mapping[str, Any]) -> None:
 def _check_sources(folder: Path) -> None:
     """Check that what the trials of a study have read is the same now: their values are compared."""
     records = Records(folder).by_key.values()
-    read = {tuple(sorted(each.items())) for record in records for each in record.get("sources", ())}
-    if changed := [dict(each)["name"] for each in read if not sources.is_current(dict(each))]:
+    changed = sources.changed(each for record in records for each in record.get("sources", ()))
+    if changed:
+        names = ", ".join(sorted(each["name"] for each in changed))
         raise StudyError(
-            f"{folder} holds trials that were computed with another {', '.join(sorted(changed))}:"
-            " give another folder"
+            f"{folder} holds trials that were computed with another {names}: give another folder"
         )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Little endian; FITS stores the two wide ones big endian.
 # So many equal spectra in a row are no measurement: zeros or a last value that a recorder filled in.
 N_EQUAL = 3
+# Little endian; FITS stores the two wide ones big endian.
 SAMPLE_TYPES = {1: "u1", 2: "u1", 4: "u1", 8: "u1", 16: "<u2", 32: "<f4"}
 
 
