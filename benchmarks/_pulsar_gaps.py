@@ -18,6 +18,7 @@ from physics_twins.pulsar.label_parameters import sought_in_band
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.physics.ism import dispersion_delay
+from physics_twins.pulsar.searching.search import Band
 
 SEED, N_FILES = 37_000, 100
 N_SPECTRA, N_CHANNELS, SAMPLING_S = 15_616, 128, 256e-6
@@ -64,9 +65,8 @@ def real_pairs() -> Figure:
 def _difference(path: Path) -> int:
     with open_observation(path) as file, tempfile.TemporaryDirectory() as folder:
         header, samples = file.header, file.read(0, file.n_spectra)
-        ends_mhz = np.sort(header.frequency_mhz)[[0, -1]]
-        per_dm_s = float(dispersion_delay(ends_mhz[0], 1.0, reference_mhz=ends_mhz[1]))
-        sought = sought_in_band({}, sampling_s=header.sampling_time_s, delay_s_per_dm=per_dm_s)
+        band = Band(np.sort(header.frequency_mhz)[::-1], header.sampling_time_s)
+        sought = sought_in_band({}, sampling_s=band.sampling_s, delay_s_per_dm=band.delay_s_per_dm)
         filled = -len(samples) % ROW_SPECTRA
         copy = Path(folder, "copy.sf")
         with PsrfitsWriter(copy, header, row_spectra=ROW_SPECTRA) as writer:

@@ -173,7 +173,7 @@ def test_leaving_early_cancels_what_has_not_begun(client, tmp_path):
 
 def test_a_cell_that_is_broken_off_with_its_worker_is_computed_again(client, tmp_path, monkeypatch):
     ending = iter([True])
-    monkeypatch.setattr(worker, "_is_ending", lambda _: lambda: next(ending, False))
+    monkeypatch.setattr(worker, "_is_ending", lambda _: next(ending, False))
     points = [{"x": x, "how": "error"} for x in (2, 3)]  # at three it raises
     told = farm(sweep_cells.awkward, points, tmp_path, client)
     assert [record["status"] for record in sorted(told, key=lambda r: r["key"])] == [

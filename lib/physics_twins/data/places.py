@@ -3,6 +3,7 @@
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -11,8 +12,9 @@ def cache() -> Path:
 
     A shared installation may be used by somebody without a home, as in a container.
     """
-    named = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = Path(named).expanduser() / "physics-twins"
+    import pooch
+
+    folder = Path(pooch.os_cache("physics-twins"))
     return folder if can_be_made(folder) else private()
 
 
@@ -27,18 +29,13 @@ def private() -> Path:
 
     What is loaded from it is run, so one that somebody else has made is never taken.
     """
-    user = os.getuid() if hasattr(os, "getuid") else "user"
+    user = os.getuid() if hasattr(os, "getuid") else 0
     folder = Path(tempfile.gettempdir()) / f"physics-twins-{user}"
-    try:
+    with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
         state = folder.lstat()
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="physics-twins-"))
-    is_own = (
-        stat.S_ISDIR(state.st_mode) and getattr(os, "getuid", lambda: state.st_uid)() == state.st_uid
-    )
-    if is_own and not state.st_mode & 0o077:
-        return folder
+        if stat.S_ISDIR(state.st_mode) and state.st_uid == user and not state.st_mode & 0o077:
+            return folder
     return Path(tempfile.mkdtemp(prefix="physics-twins-"))
 
 

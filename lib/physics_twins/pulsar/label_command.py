@@ -67,11 +67,10 @@ def lines(
 
 
 def _sought(known: Mapping[str, Any], header: FilterbankHeader) -> LabelParameters:
-    from physics_twins.pulsar.physics.ism import dispersion_delay
+    from physics_twins.pulsar.searching.search import Band
 
-    low, high = np.sort(header.frequency_mhz)[[0, -1]]
-    per_dm_s = float(dispersion_delay(low, 1.0, reference_mhz=high))
-    return sought_in_band(known, sampling_s=header.sampling_time_s, delay_s_per_dm=per_dm_s)
+    band = Band(np.sort(header.frequency_mhz)[::-1], header.sampling_time_s)
+    return sought_in_band(known, sampling_s=band.sampling_s, delay_s_per_dm=band.delay_s_per_dm)
 
 
 def _range(source: Path, sought: Sought, from_band: bool) -> str:

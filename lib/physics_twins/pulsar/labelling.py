@@ -17,10 +17,13 @@ from physics_twins.pulsar.streams.label_progress import Labelling
 from physics_twins.pulsar.streams.label_run import Alert, LabelRun, Measure
 from physics_twins.pulsar.streams.pulse_measure import measure_pulse
 
+# What is sought, or what tells it from an observation's header.
+Sought = LabelParameters | Callable[[FilterbankHeader], LabelParameters]
+
 
 def label(
     source: Observation,
-    parameters: LabelParameters | Callable[[FilterbankHeader], LabelParameters],
+    parameters: Sought,
     *,
     out_folder: str | os.PathLike[str],
     classifier: Classifier | None = None,

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins.data import atomic
-from physics_twins.pulsar.formats.observation_file import FilterbankHeader
-from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.labelling import label
+from physics_twins.pulsar.labelling import Sought, label
 from physics_twins.pulsar.streams.label_progress import Labelling
 from physics_twins.pulsar.streams.label_run import OtherLabellingError
 
@@ -22,8 +20,6 @@ SUFFIXES = (".fil", ".sf", ".fits", ".psrfits", ".dada")
 # Only these say in their first bytes all that is needed to read them while they grow.
 GROWING_SUFFIXES = (".fil", ".dada")
 COMPLETE, DAMAGED = "complete", "damaged"
-
-Sought = LabelParameters | Callable[[FilterbankHeader], LabelParameters]
 
 _log = logging.getLogger(__name__)
 

@@ -64,12 +64,17 @@ def compute_batch(
     task = _task(name)
     if (task.sha256, provenance.source_sha256(task.twins)) != code:
         raise FarmError(f"{platform.node()} runs other code than was asked for: restart its workers")
-    compute = functools.partial(_record, task, place / CELLS, _is_ending(_own_worker()))
+    worker = _own_worker()
+    compute = functools.partial(_record, task, place / CELLS, worker)
     if isinstance(task, tasks.NotebookTask):
         with ThreadPoolExecutor(AT_ONCE) as threads:
             found = list(threads.map(functools.partial(_in_thread, compute), cells))
     else:
         found = [compute(key, values) for key, values in cells]
+    if any(record["status"] == FAILED for record in found):
+        time.sleep(_MOMENT_S)
+        if _is_ending(worker):
+            raise CellInterruptedError(f"{platform.node()} ended meanwhile")
     records.leave(place, batch, found)
     return found
 
@@ -110,15 +115,13 @@ def _in_thread(compute: Callable[..., Record], cell: tuple[str, dict[str, Any]])
         ensure_event_loop().close()
 
 
-def _record(
-    task: tasks.Task, cells: Path, is_ending: Callable[[], bool], key: str, values: dict[str, Any]
-) -> Record:
+def _record(task: tasks.Task, cells: Path, worker: Any, key: str, values: dict[str, Any]) -> Record:
     started, clock = time.time(), time.perf_counter()
     try:
         with sources.noted() as read:
             result = _stored(task, task.compute(values, cells), cells, key)
     except BaseException as error:  # whatever a cell does, the others go on
-        if isinstance(error, KeyboardInterrupt) or is_ending():
+        if isinstance(error, KeyboardInterrupt) or _is_ending(worker):
             raise CellInterruptedError(f"{platform.node()} ended meanwhile") from error
         return failure(key, error, started, time.perf_counter() - clock)
     found = sources.to_records(read) + _read_by_run(result, cells)
@@ -140,21 +143,11 @@ def _own_worker() -> Any:
         return None
 
 
-def _is_ending(worker: Any) -> Callable[[], bool]:
-    """Return what tells whether a worker has been told to end: what its cells raise then is not theirs.
-
-    It is asked when a cell has failed, and may have been told only a moment later.
-    """
-
-    def told() -> bool:
-        return sys.is_finalizing() or (
-            worker is not None and worker.status.name not in ("running", "paused")
-        )
-
-    def soon() -> bool:
-        return told() or (time.sleep(_MOMENT_S) or told())
-
-    return soon
+def _is_ending(worker: Any) -> bool:
+    """Return whether a worker has been told to end: what its cells raise then is not theirs."""
+    if sys.is_finalizing():
+        return True
+    return worker is not None and worker.status.name not in ("running", "paused")
 
 
 def _stored(task: tasks.Task, result: Any, cells: Path, key: str) -> dict[str, Any]:

@@ -11,7 +11,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-CELL = 16  # spectra
+from physics_twins.pulsar.label_parameters import FRAME_STEP
+
+CELL = FRAME_STEP  # spectra: a frame is a whole number of cells
 MIN_CELLS = 4
 # Over so many cells level is followed, and over so many widths of the widest pulse that is sought.
 BASELINE_CELLS = 300

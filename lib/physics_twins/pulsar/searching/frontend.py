@@ -31,8 +31,6 @@ GATE_ROUGH_SIGMA = 8.0
 GATE_IMPULSE_SIGMA = 4.5
 GATE_TOTAL_SIGMA = 5.0
 GATE_LOWEST_SIGMA = -6.0
-# A filter reaches over so many of its widths on each side.
-FILTER_WIDTHS = 1.0
 # Lowest S/N of a pulse whose wings in the frames around it are known as such.
 MIN_SHADOW_SNR = 7.0
 
@@ -111,14 +109,10 @@ class FrontEnd:
         """Plan the dedispersion.
 
         Raises:
-            ValueError: Frequencies do not descend, or a frame is no whole number of cells.
+            ValueError: Frequencies do not descend.
         """
         if len(frequency_mhz) < 2 or not (np.diff(frequency_mhz) < 0).all():
             raise ValueError("frequency_mhz: two or more channels are needed, the highest first")
-        if parameters.frame_spectra % CELL:
-            raise ValueError(
-                f"frame_spectra = {parameters.frame_spectra} must be a multiple of {CELL} spectra"
-            )
         self.frequency_mhz = np.asarray(frequency_mhz, dtype=np.float64)
         self.sampling_s = sampling_s
         self.parameters = parameters
@@ -139,9 +133,9 @@ class FrontEnd:
         )
         self._delays = longest_delays(self.frequency_mhz, parameters.dm_max_pc_cm3, sampling_s)
         self._width_max = 1e-3 * parameters.width_max_ms / sampling_s
-        # Half of the widest filter, in whole frames.
+        # On each side of a frame the widest filter reaches over its width; in whole frames.
         frame = parameters.frame_spectra
-        self.n_before = frame * max(1, int(np.ceil(FILTER_WIDTHS * self._width_max / frame)))
+        self.n_before = frame * max(1, int(np.ceil(self._width_max / frame)))
         self.n_after = self.n_before + self.plan.reach
         self._buffer, self._memory = np.empty((0, 0), np.int8), CellMemory()
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.searching.cells import CELL, Cells, measure_cells
+from physics_twins.pulsar.searching.missing import N_LEVEL, level_and_noise
 
 N_SUBBANDS = 16
 # Level before and after is compared over so many cells, and over so few at the ends of a block.
@@ -25,8 +26,6 @@ STEP_SIGMA = 2.0
 MAX_STEPS = 16  # in a block
 # No interference counts for more in a cell's mean, in its standard deviations.
 MAX_EXCESS = 4.0
-# Spectra of a stretch that its level and noise are taken from at most.
-N_LEVEL = 1024
 # A channel whose own step is that far from the common one has something of its own.
 OWN_SIGMA = 5.0
 
@@ -153,5 +152,4 @@ def _without(spectra: NDArray[Any], sigma: NDArray[np.float32], cuts: list[int])
 def _state(part: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
     """Return level and noise of each channel in a stretch, and from how many spectra."""
     some = part[:: max(1, len(part) // N_LEVEL)]
-    low, middle, high = np.quantile(some, [0.25, 0.5, 0.75], axis=0).astype(np.float32)
-    return middle, (high - low) / np.float32(1.349), len(some)
+    return *level_and_noise(some), len(some)

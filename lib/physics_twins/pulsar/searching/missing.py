@@ -48,14 +48,19 @@ def filled(spectra: NDArray[Any], n_absent: int = 0) -> tuple[NDArray[Any], NDAr
     told = ~np.isnan(known).all(axis=0)
     level, sigma = np.zeros((2, out.shape[1]), np.float32)
     if told.any():
-        low, level[told], high = np.nanquantile(known[:, told], [0.25, 0.5, 0.75], axis=0)
-        sigma[told] = (high - low) / QUARTILES_OF_NOISE
+        level[told], sigma[told] = level_and_noise(known[:, told])
     noise = np.random.default_rng(0).standard_normal(int(lost.sum()), dtype=np.float32)
     channel = np.nonzero(lost)[1]
     out[lost] = level[channel] + sigma[channel] * noise
     if spectra.dtype.kind in "ui":
         out = np.rint(out).clip(0, spectra.max()).astype(spectra.dtype)
     return out, lost
+
+
+def level_and_noise(spectra: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return each channel's median and standard deviation, by quartiles; NaN is left out."""
+    low, middle, high = np.nanquantile(spectra, [0.25, 0.5, 0.75], axis=0).astype(np.float32)
+    return middle, (high - low) / np.float32(QUARTILES_OF_NOISE)
 
 
 def _repeated(spectra: NDArray[Any]) -> NDArray[np.bool_]:
