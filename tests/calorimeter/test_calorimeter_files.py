@@ -382,6 +382,16 @@ def test_wrong_columns_of_3dgan_are_refused(tmp_path, key, values, expected):
         list(files.ThreeDGanReader(tmp_path / "s.h5").blocks())
 
 
+def test_cells_of_3dgan_in_another_unit_are_refused_unless_it_is_told(tmp_path):
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["ECAL"] = np.full((2, 3, 3, 2), 100.0)  # MeV: 1.8 GeV of 100; read as GeV, 1.8 TeV
+        file["energy"], file["theta"] = [100.0, 100.0], [1.5, 1.5]
+    with pytest.raises(ShowerFileError, match="ECAL: the median shower holds 18 of its"):
+        list(files.ThreeDGanReader(tmp_path / "s.h5").blocks())
+    (block,) = files.ThreeDGanReader(tmp_path / "s.h5", cells_in="MeV").blocks()
+    assert block.cells_mev.sum() == 3600
+
+
 PEAK = """
     import re, sys
     import numpy as np

@@ -18,8 +18,10 @@ from physics_twins.pulsar.files import open_observation, write_dataset
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader, ObservationWarning
 from physics_twins.pulsar.formats.psrfits import PsrfitsError, PsrfitsReader, Scaling
 from physics_twins.pulsar.formats.psrfits_writer import DEPTHS, PsrfitsWriter
+from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.simulate import simulate
+from physics_twins.pulsar.streams.piece_files import write_piece
 
 HEADER = FilterbankHeader(16, 8, 1500.0, -1.0, 1e-3, 60000.5, "J0000+0000")
 # The mandatory keywords of the definition's main header and SUBINT table in search mode.
@@ -202,7 +204,6 @@ def test_a_split_observation_starts_where_its_first_row_does(tmp_path):
 
 
 NO_TIMES = np.zeros(3)
-GAP = np.array([0.5, 1.5, 3.5]) * 8e-3
 UNEQUAL = np.tile(FREQUENCY_MHZ + 0.5 * (FREQUENCY_MHZ == 1490), (3, 1))
 NAN = np.full((3, 16), np.nan)
 
@@ -231,7 +232,10 @@ NAN = np.full((3, 16), np.nan)
         ({"columns": {"DAT_FREQ": np.ones((3, 5))}}, "DAT_FREQ: 5 values for 16 channels"),
         ({"columns": {"DAT_FREQ": UNEQUAL}}, "DAT_FREQ: the channels are not equally spaced"),
         ({"columns": {"DAT_FREQ": NAN}}, "DAT_FREQ"),
-        ({"columns": {"OFFS_SUB": GAP}}, "1.0 rows are missing"),
+        ({"columns": {"OFFS_SUB": np.array([0.5, 1.5, 900.5]) * 8e-3}}, "898.0 rows would be missing"),
+        ({"columns": {"OFFS_SUB": np.array([0.5, 0.5, 3.5]) * 8e-3}}, "not all begin where a row may"),
+        ({"columns": {"OFFS_SUB": np.array([0.5, 1.9, 3.5]) * 8e-3}}, "not all begin where a row may"),
+        ({"columns": {"OFFS_SUB": np.array([2.5, 1.5, 0.5]) * 8e-3}}, "-4.0 rows would be missing"),
         ({"columns": {"OFFS_SUB": np.full(3, np.nan)}}, "OFFS_SUB"),
     ],
 )
@@ -251,6 +255,32 @@ def test_scales_that_are_no_numbers_are_refused_and_missing_ones_are_not(tmp_pat
         file.read(8, 1)
     with PsrfitsReader(psrfits(tmp_path / "b.sf", polarised(), columns={name: None})) as file:
         np.testing.assert_array_equal(file.read(0, 24), polarised()[:, 0])
+
+
+def test_rows_that_are_lost_hold_no_data_and_what_follows_keeps_its_time(tmp_path):
+    middle_s = {"OFFS_SUB": np.array([0.5, 1.5, 4.5]) * 8e-3}
+    path = psrfits(tmp_path / "a.sf", polarised(), columns=middle_s)
+    with pytest.warns(ObservationWarning, match=r"2 rows of 0\.008 s are missing"):
+        file = PsrfitsReader(path)
+    with file:
+        found, (_, pieces) = file.read(0, file.n_spectra), zip(*file.blocks(7), strict=True)
+        assert file.attributes["assumed"].startswith("2 rows of 0.008 s are missing")
+    np.testing.assert_array_equal(found[:16], polarised()[:16, 0])
+    assert np.isnan(found[16:32]).all()
+    np.testing.assert_array_equal(found[32:], polarised()[16:, 0])
+    np.testing.assert_array_equal(np.concatenate(pieces), found)
+
+
+def test_a_piece_around_lost_rows_reads_as_they_do(tmp_path):
+    middle_s = {"OFFS_SUB": np.array([0.5, 1.5, 4.5]) * 8e-3}
+    psrfits(tmp_path / "a.sf", polarised(), columns=middle_s)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ObservationWarning)
+        with open_spectra(tmp_path / "a.sf") as source:
+            piece = write_piece(source, tmp_path, 10, 36)
+            expected = source.source.read(10, 26)
+    with PsrfitsReader(piece) as file:
+        np.testing.assert_array_equal(file.read(0, 26), expected)
 
 
 def test_rows_without_times_are_taken_as_following_each_other(tmp_path):

@@ -18,6 +18,7 @@ from physics_twins.calorimeter.formats.shower_file import (
     GrowingArray,
     ShowerFileError,
     blocks,
+    check_scale,
     check_shape,
     check_values,
     numbers,
@@ -105,7 +106,8 @@ class ThreeDGanReader:
         """Yield the showers, some at a time.
 
         Raises:
-            ShowerFileError: A value is negative, out of range or no number, or cannot be read.
+            ShowerFileError: A value is negative, out of range or no number, or cannot be read; or cells
+                hold a thousandth or a thousandfold of what they can, in a wrong unit.
         """
         stop = self.n_showers if stop is None else min(stop, self.n_showers)
         with reading(self.path) as file:
@@ -118,6 +120,8 @@ class ThreeDGanReader:
                 energy = energy if self._mev == 1 else energy * energy.dtype.type(self._mev)
                 found = {name: column[here].reshape(-1) for name, column in columns.items()}
                 check_columns(found, self.path, here.start)
+                totals_mev = energy.sum(axis=(1, 2, 3), dtype=np.float64)
+                check_scale(1e3 * found["energy"], totals_mev, CELLS, self.path)
                 yield ShowerBlock(here.start, energy, found)
 
     def _arrays(self, file: "h5py.File") -> tuple["h5py.Dataset", dict[str, "h5py.Dataset"]]:

@@ -28,6 +28,8 @@ from physics_twins.pulsar.formats.samples import unpack
 # Channel centres, often stored as 32-bit numbers, may lie this far from equal spacing.
 MAX_SPACING_ERROR_CHANNELS = 0.1
 N_ROWS_LOOKED_AT = 8  # for weights
+MAX_LOST = 10  # rows for each that is there
+MAX_ROW_ERROR = 0.25  # of a row, between its time and one at which a row may begin
 NAMES = {
     "n_channels": "SUBINT: NCHAN",
     "n_bits": "SUBINT: NBITS",
@@ -72,7 +74,8 @@ class PsrfitsReader(ObservationReader):
     """A search-mode file opened for streaming: total intensity as 32-bit floating-point numbers.
 
     `attributes["polarisation"]` says what that was made of. Rows are read in pieces: memory grows with
-    what is asked for, not with the file or its rows.
+    what is asked for, not with the file or its rows. Rows are counted by their times; one that is
+    missing in the file reads as not-a-number.
     """
 
     error = PsrfitsError
@@ -83,7 +86,9 @@ class PsrfitsReader(ObservationReader):
             primary, self._table = find_table(self._file, "SUBINT")
             check_mode(primary, self._table.cards)
             self._layout = read_layout(self._table)
-            self.n_spectra = self._count(drop_partial)
+            self._n_rows = self._count_rows(drop_partial)
+            self._stored = self._stored_rows()
+            self.n_spectra = self._count()
             self.header = self._understood(self._read_header(primary))
         except FitsError as error:
             raise PsrfitsError(f"{self.path}: {error}") from None
@@ -97,8 +102,11 @@ class PsrfitsReader(ObservationReader):
         while done < count:
             row, first = divmod(start + done, self._layout.row_spectra)
             n = min(self._layout.row_spectra - first, count - done)
-            samples = self.samples(row, first, n)
-            out[done : done + n] = self.scaling(row).intensity(samples, self._layout.taken)
+            if self.has_row(row):
+                samples = self.samples(row, first, n)
+                out[done : done + n] = self.scaling(row).intensity(samples, self._layout.taken)
+            else:
+                out[done : done + n] = np.nan
             done += n
         return out
 
@@ -112,6 +120,10 @@ class PsrfitsReader(ObservationReader):
         """Whether samples are stored with TZERO."""
         return self._layout.shift != 0
 
+    def has_row(self, row: int) -> bool:
+        """Return whether a row is in the file, or lost."""
+        return bool(self._stored[row] >= 0)
+
     def samples(self, row: int, first: int, count: int) -> NDArray[Any]:
         """Return the samples of one row as they are stored, shape (time, polarisation, channel).
 
@@ -121,7 +133,7 @@ class PsrfitsReader(ObservationReader):
             count: Spectra.
         """
         layout = self._layout
-        start = self._position("DATA", row) + first * layout.spectrum_bytes
+        start = self._position("DATA", int(self._stored[row])) + first * layout.spectrum_bytes
         raw = np.frombuffer(self._bytes(start, count * layout.spectrum_bytes), layout.sample_type)
         values = unpack(raw, layout.n_bits, high_first=True)
         if layout.shift:
@@ -144,6 +156,7 @@ class PsrfitsReader(ObservationReader):
         Raises:
             PsrfitsError: One of them is not finite.
         """
+        row = int(self._stored[row])
         if self._scaling_of is None or self._scaling_of[0] != row:
             shape = self._layout.n_polarisations, self._layout.n_channels
             weight = np.ones(shape[1], np.float32)
@@ -185,16 +198,19 @@ class PsrfitsReader(ObservationReader):
     def _position(self, name: str, row: int) -> int:
         return self._table.start + row * self._table.row_bytes + self._table.columns[name].offset
 
-    def _count(self, drop_partial: bool) -> int:
-        """Return the number of spectra; the last row may be filled up, and NSTOT says where it ends."""
-        table, row_spectra = self._table, self._layout.row_spectra
+    def _count_rows(self, drop_partial: bool) -> int:
+        table = self._table
         held = (os.fstat(self._file.fileno()).st_size - table.start) // table.row_bytes
         if held < table.n_rows and not drop_partial:
             self._assume(f"NAXIS2 = {table.n_rows}, but the file is cut: its {held} rows are read")
-        self._n_rows = min(held, table.n_rows)
-        most = self._n_rows * row_spectra
-        stated = int(table.cards.number("NSTOT", 0))
-        return stated if most - row_spectra < stated < most else most
+        return min(held, table.n_rows)
+
+    def _count(self) -> int:
+        """Return the number of spectra; the last row may be filled up, and NSTOT says where it ends."""
+        row_spectra = self._layout.row_spectra
+        filled_up = self._n_rows * row_spectra - int(self._table.cards.number("NSTOT", 0))
+        n_spectra = len(self._stored) * row_spectra
+        return n_spectra - filled_up if 0 < filled_up < row_spectra else n_spectra
 
     def _read_header(self, primary: Cards) -> FilterbankHeader:
         first_mhz, width_mhz = self._frequencies()
@@ -233,26 +249,52 @@ class PsrfitsReader(ObservationReader):
         return float(frequency_mhz[0]), width_mhz
 
     def _first_s(self) -> float:
-        """Return the time of the first spectrum from the start that the primary header states.
-
-        Rows that are missing inside the file are an error: what follows them would come too early.
-        """
-        row_s, last = self._layout.row_s, self._n_rows - 1
-        skipped_s = self._table.cards.number("NSUBOFFS", 0) * row_s
-        if "OFFS_SUB" not in self._table.columns:
-            return skipped_s
-        first_s, last_s = (float(self._numbers("OFFS_SUB", row)[0]) for row in (0, last))
-        if first_s == last_s == 0:  # no times were written
-            return skipped_s
-        n_missing = (last_s - first_s) / row_s - last
-        if not abs(n_missing) < 0.5:
-            raise FitsError(
-                f"SUBINT: OFFS_SUB: {first_s:g} s in the first and {last_s:g} s in the last of"
-                f" {last + 1} rows of {row_s:g} s: {n_missing:.1f} rows are missing"
-            )
-        begin_s = first_s - row_s / 2
+        """Return the time of the first spectrum from the start that the primary header states."""
+        row_s = self._layout.row_s
+        if not self._has_times():
+            return self._table.cards.number("NSUBOFFS", 0) * row_s
+        begin_s = self._middle_s(0) - row_s / 2
         # Not a rounding error far below a sample.
         return begin_s if abs(begin_s) > 1e-3 * self._layout.sampling_s else 0.0
+
+    def _stored_rows(self) -> NDArray[np.int64]:
+        """Return which row of the table is the n-th in time, -1 where that is lost.
+
+        Raises:
+            FitsError: The rows' times are not those of whole rows that follow each other.
+        """
+        stored = np.arange(self._n_rows)
+        if not self._has_times():
+            return stored
+        row_s, last = self._layout.row_s, self._n_rows - 1
+        first_s, last_s = self._middle_s(0), self._middle_s(last)
+        n_lost = (last_s - first_s) / row_s - last
+        if abs(n_lost) < 0.5:
+            return stored
+        n_rows = last + 1
+        span = f"{first_s:g} s in the first, {last_s:g} s in the last of {n_rows} rows of {row_s:g} s"
+        if not -1 < n_lost <= MAX_LOST * n_rows:
+            raise FitsError(f"SUBINT: OFFS_SUB: {span}: {n_lost:.1f} rows would be missing")
+        middle_s = np.array([self._middle_s(row) for row in range(n_rows)])
+        in_time = (middle_s - first_s) / row_s
+        place = np.round(in_time).astype(np.int64)
+        if not (np.abs(in_time - place) < MAX_ROW_ERROR).all() or not (np.diff(place) > 0).all():
+            raise FitsError(f"SUBINT: OFFS_SUB: {span}: not all begin where a row may")
+        self._assume(
+            f"{place[-1] - last} rows of {row_s:g} s are missing (OFFS_SUB): they hold no data"
+        )
+        out = np.full(place[-1] + 1, -1)
+        out[place] = stored
+        return out
+
+    def _has_times(self) -> bool:
+        """Return whether the rows' times were written."""
+        if "OFFS_SUB" not in self._table.columns or self._n_rows == 0:
+            return False
+        return not self._middle_s(0) == self._middle_s(self._n_rows - 1) == 0
+
+    def _middle_s(self, row: int) -> float:
+        return float(self._numbers("OFFS_SUB", row)[0])
 
 
 def _start_mjd(primary: Cards) -> float:

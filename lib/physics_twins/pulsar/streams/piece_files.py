@@ -61,7 +61,9 @@ def _write_psrfits(source: Spectra, reader: PsrfitsReader, path: Path, start: in
 
 
 def _common_scaling(reader: PsrfitsReader, rows: range) -> Scaling | None:
-    """Return the scaling of all rows; None where they differ, or a sample is more than scaled."""
+    """Return the scaling of all rows; None where they differ, one is lost, or samples are shifted."""
+    if not all(map(reader.has_row, rows)):
+        return None
     first = reader.scaling(rows[0])
     if len(first.scale) != 1 or reader.is_shifted:
         return None
