@@ -1,4 +1,5 @@
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -63,6 +64,25 @@ def pytest_collection_modifyitems(items):
 def _own_listener():
     """Let no run that an earlier test has opened hear what this one reads."""
     listen(lambda source: None)
+
+
+@pytest.fixture(autouse=True)
+def _no_forgotten_client():
+    """Fail the test after which Dask would ask for a client that is gone, in every later one too."""
+    yield
+    if "distributed" not in sys.modules:
+        return
+    from dask import config
+    from distributed import default_client
+
+    if config.get("scheduler", None) == "dask.distributed":
+        try:
+            default_client()
+        except ValueError:
+            config.set(scheduler=None)
+            pytest.fail(
+                "a client left Dask's setting `scheduler` behind: close clients last opened first"
+            )
 
 
 @pytest.fixture

@@ -3,7 +3,11 @@ import socket
 import time
 
 import dask
+import dask.array
+import numpy as np
 import pytest
+import xarray as xr
+from distributed import Client
 
 from physics_twins import clusters
 from physics_twins.clusters import ClusterError, address, batch
@@ -59,6 +63,39 @@ def test_a_client_joins_a_scheduler_by_its_address_and_leaves_it_running():
         with clusters.connect(owner.cluster.scheduler_address) as guest:
             assert guest.submit(square, 6).result() == 36
         assert owner.submit(square, 7).result() == 49
+
+
+def closed_as_opened():
+    first, second = clusters.connect("threads", jobs=1), clusters.connect("threads", jobs=1)
+    first.close()
+    second.close()
+
+
+def closed_twice():
+    with clusters.connect("threads", jobs=1) as client:
+        client.close()
+
+
+def closed_before_one_of_dasks_own():
+    ours = clusters.connect("threads", jobs=1)
+    with Client(processes=False, dashboard_address="127.0.0.1:0"):
+        ours.close()
+
+
+@pytest.mark.parametrize("use", [closed_as_opened, closed_twice, closed_before_one_of_dasks_own])
+def test_what_is_computed_after_clients_are_closed_asks_for_none(use, tmp_path):
+    use()
+    xr.Dataset({"counts": ("time", np.arange(4.0))}).chunk().to_netcdf(tmp_path / "later.nc")
+
+
+def test_dask_computes_with_the_client_and_keeps_the_users_own_scheduler_afterwards():
+    values = dask.array.ones(3)
+    with dask.config.set(scheduler="synchronous"):
+        closed_as_opened()
+        assert dask.config.get("scheduler") == "synchronous"
+    with clusters.connect("threads", jobs=1) as client:
+        assert dask.base.get_scheduler() == client.get
+        assert values.sum().compute() == 3
 
 
 def test_an_address_where_nobody_answers_is_given_up_soon(monkeypatch):

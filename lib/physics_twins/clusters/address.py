@@ -24,7 +24,7 @@ def join(where: str) -> "Client":
     Raises:
         ClusterError: There is none, it cannot be spoken to, or a worker lacks the library.
     """
-    from distributed import Client
+    from physics_twins.clusters.owning import TidyClient
 
     options: dict[str, Any] = {}
     if where.startswith("tls://"):
@@ -32,7 +32,7 @@ def join(where: str) -> "Client":
     else:
         _check_greeting(where)
     try:
-        client = Client(where, timeout=CONNECT_TIMEOUT_S, **options)
+        client = TidyClient(where, timeout=CONNECT_TIMEOUT_S, **options)
     except Exception as error:  # of another version, it may answer anything
         limit = f"within {CONNECT_TIMEOUT_S:g} s ({_first_line(error)})"
         raise ClusterError(

@@ -74,10 +74,10 @@ def _client(where: str, jobs: int | None) -> "Client":
 
 
 def _owned(cluster: Any) -> "Client":
-    from physics_twins.clusters.owning import OwningClient
+    from physics_twins.clusters.owning import TidyClient
 
     try:
-        return OwningClient(cluster)
+        return TidyClient(cluster, owned=cluster)
     except BaseException:
         cluster.close()
         raise
