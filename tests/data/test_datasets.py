@@ -1,4 +1,6 @@
 import hashlib
+import subprocess
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -144,3 +146,29 @@ def test_a_file_with_another_hash_is_refused(published):
 def test_only_known_files_are_fetched():
     with pytest.raises(ValueError, match="no public file"):
         datasets.fetch("somewhere/else.fil")
+
+
+FULL_DISK = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np, xarray as xr
+from physics_twins.data import datasets
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))  # as a disk that fills up
+
+def saved(n):
+    try:
+        return datasets.save(xr.Dataset({"a": ("x", np.arange(60_000.0))}), f"{sys.argv[1]}/{n}.nc")
+    except OSError:
+        return None
+
+with ThreadPoolExecutor(8) as pool:
+    print(sum(path is not None for path in pool.map(saved, range(40))))
+"""
+
+
+def test_a_disk_that_fills_up_while_threads_write_is_an_error_and_leaves_nothing(tmp_path):
+    # Through HDF5's own files this ended in a segmentation fault.
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "0"), done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from physics_twins.parameters import Parameters
 
+_MADE_IN_MEMORY_BYTES = 1 << 28
 _ENGINE = "h5netcdf"
 
 
@@ -71,10 +72,17 @@ PUBLIC_FILES: Mapping[str, PublicFile] = {
 
 
 def save(dataset: "xr.Dataset", path: str | Path) -> Path:
-    """Write a dataset as netCDF-4 in one step; return its path."""
+    """Write a dataset as netCDF-4 in one step; return its path.
+
+    Raises:
+        OSError: It cannot be written; what was there before stays.
+    """
     path = Path(path)
     with atomic.replacing(path) as temporary:
-        dataset.to_netcdf(temporary, engine=_ENGINE)
+        if dataset.nbytes > _MADE_IN_MEMORY_BYTES:
+            dataset.to_netcdf(temporary, engine=_ENGINE)
+        else:  # HDF5 ends the process when the disk fills up while several threads write
+            temporary.write_bytes(dataset.to_netcdf(engine=_ENGINE))
     return path
 
 
