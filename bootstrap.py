@@ -240,10 +240,10 @@ def real_file():
     """Where the real observation is, downloaded once where it is not here; "" without a network."""
     look = """
 import sys
-from physics_twins.data import datasets
+from physics_twins.data import fetch, find_data_file
 name = sys.argv[1]
 try:
-    print(datasets.find_data_file(name) or datasets.fetch(name, timeout_s=5))
+    print(find_data_file(name) or fetch(name, timeout_s=5))
 except (OSError, ValueError) as error:
     print(f"{name}: {error}", file=sys.stderr)
 """

@@ -22,7 +22,7 @@ from physics_twins.calorimeter.infer import generate, infer
 from physics_twins.calorimeter.model import load_flow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.training_showers import N_TEST, TEST, TEST_SEED
-from physics_twins.data.statistics import of_members
+from physics_twins.data import of_members
 
 # Not used while any of this was written.
 SEEDS = {"drawn": 62_000, "time": 63_000, "onnx": 64_000, "ensemble": 74_000}

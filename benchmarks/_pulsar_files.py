@@ -5,7 +5,7 @@ from functools import cache
 import pandas as pd
 
 from _table import Figure, Skipped, this_machine
-from physics_twins.data.datasets import find_data_file
+from physics_twins.data import find_data_file
 from physics_twins.pulsar.formats.presto import PrestoReader
 from physics_twins.pulsar.infer import candidate_table, infer
 from physics_twins.pulsar.parameters import SearchParameters

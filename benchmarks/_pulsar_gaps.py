@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from _table import Figure, Skipped, median_and_spread, this_machine
-from physics_twins.data.datasets import data_file
+from physics_twins.data import data_file
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
 from physics_twins.pulsar.infer import infer

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from _table import Figure, Skipped, this_machine
-from physics_twins.data.datasets import find_data_file
+from physics_twins.data import find_data_file
 from physics_twins.pulsar.distinguish import distinguish
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.lookalike import lookalike

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from physics_twins.data.statistics import fraction
+from physics_twins.data import fraction
 
 
 class Skipped(Exception):
@@ -56,7 +56,7 @@ def median_and_spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def share_error(share: float, n: int) -> float:
-    """Return the standard error of a share of `n`, not zero at its ends; see `statistics.fraction`.
+    """Return the standard error of a share of `n`, not zero at its ends; see `data.fraction`.
 
     >>> round(share_error(0.5, 100), 3), share_error(1.0, 100) > 0
     (0.049, True)

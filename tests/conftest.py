@@ -7,8 +7,7 @@ import pytest
 from lab_browser import running_browser, why_no_browser
 from slurm import PrivateSlurm, why_not
 
-from physics_twins.data import project
-from physics_twins.data.sources import listen
+from physics_twins.data import listen
 
 # Real files beside the checkout; set here so that kernels and workers find them too.
 _REAL_FILES = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -88,7 +87,7 @@ def _no_forgotten_client():
 @pytest.fixture
 def no_shipped_models(tmp_path, monkeypatch):
     """Hide the models that ship with the project: a test sees what it saved alone."""
-    monkeypatch.setattr(project, "beside_package", lambda: tmp_path / "elsewhere")
+    monkeypatch.setattr("physics_twins.data.beside_package", lambda: tmp_path / "elsewhere")
 
 
 @pytest.fixture(scope="session")

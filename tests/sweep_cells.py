@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from pendulum import PendulumParameters
 
-from physics_twins.data import sources
+from physics_twins.data import note_path
 from physics_twins.parameters import Parameters, field
 
 
@@ -159,5 +159,5 @@ number = 3
 
 def reading(x: float, *, table: str = "") -> float:
     """A number from a file that no parameter declares as an input."""
-    sources.note_path(Path(table))
+    note_path(Path(table))
     return x * float(Path(table).read_text())

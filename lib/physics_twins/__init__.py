@@ -3,7 +3,7 @@
 Next to nothing is imported here, so that workers and the command line start light.
 """
 
-from physics_twins.data.places import keep_compiled_code
+from physics_twins.data import keep_compiled_code
 
 __version__ = "0.1.0"
 

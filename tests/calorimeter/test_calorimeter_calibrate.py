@@ -32,7 +32,7 @@ from physics_twins.calorimeter.observe import gains, observe, with_gain
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.calorimeter.simulate import simulate
 from physics_twins.calorimeter.twin_parameters import CalibrationParameters
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 
 SMALL = Sizes(hidden=16, context=16, memory=16, layers=16)
 ASKED = CalorimeterParameters(

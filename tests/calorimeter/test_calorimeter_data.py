@@ -17,7 +17,8 @@ from physics_twins.calorimeter.geant4.bremsstrahlung import (
     scaled_cross_section,
 )
 from physics_twins.calorimeter.geant4.materials import ABSORBERS, ELEMENTS, SENSORS, VACUUM
-from physics_twins.data import sources
+from physics_twins.data import noted, to_records
+from physics_twins.data.sources import is_current
 
 # Review of Particle Physics, "Atomic and nuclear properties": mass number, radiation length in g/cm2.
 RADIATION_LENGTHS = {
@@ -188,16 +189,16 @@ def test_full_tables_are_used_where_a_user_has_them(tmp_path, monkeypatch):
 def test_other_tables_are_noted_as_others(tmp_path, monkeypatch):
     monkeypatch.delenv("GEANT4_DATA_DIR", raising=False)
     data_folder._used.cache_clear()
-    with sources.noted() as read:
+    with noted() as read:
         data_folder.use_tables()
-    (record,) = sources.to_records(read)
-    assert sources.is_current(record)
+    (record,) = to_records(read)
+    assert is_current(record)
     table = tmp_path / "G4EMLOW8.8" / "brem_SB" / "br74"
     table.parent.mkdir(parents=True)
     table.touch()
     monkeypatch.setenv("GEANT4_DATA_DIR", str(tmp_path))
     full = data_folder.source_sha256()
-    assert not sources.is_current(record)
+    assert not is_current(record)
     table.write_text("other numbers")
     assert data_folder.source_sha256() != full
 

@@ -7,7 +7,7 @@ from scipy.stats import norm
 from physics_twins.calorimeter.evaluating import kernels, neighbours, response
 from physics_twins.calorimeter.evaluating.classifying import tell_apart
 from physics_twins.calorimeter.evaluating.separation import separation
-from physics_twins.data.statistics import auc
+from physics_twins.data import auc
 
 N = 2000
 

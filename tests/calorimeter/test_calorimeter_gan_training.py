@@ -21,7 +21,8 @@ from physics_twins.calorimeter.geant4.beam import draw
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.simulate import simulate
 from physics_twins.calorimeter.train_gan import train_gan
-from physics_twins.data import datasets
+from physics_twins.data import open_dataset, save
+from physics_twins.data.datasets import check_units
 
 SETTINGS = GanParameters(n_steps=1, batch_size=2, accelerator="cpu")
 NARROW_SHOWERS = CalorimeterParameters(**NARROW, n_showers=4)
@@ -120,7 +121,7 @@ def test_only_the_showers_of_a_batch_are_read(tmp_path):
 
 def test_a_lazy_dataset_gives_the_same_images(tmp_path):
     made = showers(FULL_SHOWERS)
-    lazy = datasets.open_dataset(datasets.save(made, tmp_path / "s.nc"), chunks={"shower": 1})
+    lazy = open_dataset(save(made, tmp_path / "s.nc"), chunks={"shower": 1})
     first, second = stream_showers(made, SETTINGS), stream_showers(lazy, SETTINGS)
     assert first.sha256 == second.sha256
     for n in range(len(first)):
@@ -215,7 +216,7 @@ def test_generated_showers_have_the_form_of_the_simulation(untrained):
     assert np.array_equal(made["energy_gev"], beam.energy_gev)
     cells = made["showers"].values
     assert cells[cells > 0].min() >= np.float32(15.15e-3)
-    datasets.check_units(made)
+    check_units(made)
 
 
 def test_generated_showers_are_the_same_whatever_their_number(untrained):

@@ -9,7 +9,7 @@ from physics_twins.calorimeter.baseline.model import Numbers
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.calorimeter.parametrised import ParametrisedShower, fit_parametrised, generate
 from physics_twins.calorimeter.simulate import simulate
-from physics_twins.data import datasets
+from physics_twins.data.datasets import check_units
 
 ROUND = CalorimeterParameters(
     **CALO_CHALLENGE_2, energy_gev=1.0, energy_max_gev=20.0, theta_max_deg=30.0
@@ -99,7 +99,7 @@ def test_showers_have_the_form_of_the_simulation(parameters):
     assert {n: (v.dims, v.dtype, v.shape) for n, v in drawn.variables.items()} == {
         n: (v.dims, v.dtype, v.shape) for n, v in made.variables.items()
     }
-    datasets.check_units(drawn)
+    check_units(drawn)
     np.testing.assert_array_equal(drawn["theta_deg"], made["theta_deg"])
 
 

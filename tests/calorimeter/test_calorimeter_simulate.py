@@ -12,7 +12,8 @@ from physics_twins.calorimeter.geant4 import beam, events
 from physics_twins.calorimeter.geant4.materials import ABSORBERS, SENSORS
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.calorimeter.simulate import part, simulate
-from physics_twins.data import datasets
+from physics_twins.data import open_dataset, save
+from physics_twins.data.datasets import check_units
 from physics_twins.parameters import ParameterError
 
 REFERENCE = CalorimeterParameters()
@@ -274,9 +275,9 @@ def test_the_reference_calorimeter_agrees_with_another_program_of_geant4():
 
 
 def test_everything_has_units_and_survives_the_disk(small, tmp_path):
-    datasets.check_units(small)
-    path = datasets.save(small, tmp_path / "showers.nc")
-    read = datasets.open_dataset(path)
+    check_units(small)
+    path = save(small, tmp_path / "showers.nc")
+    read = open_dataset(path)
     xr.testing.assert_identical(read, small)
     # Most cells are empty: compressed, they take a small part of 260 kB.
     assert path.stat().st_size < 8 * 30_000

@@ -9,7 +9,7 @@ from physics_twins.calorimeter.flow_parameters import FlowParameters
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import flow_of
 from physics_twins.calorimeter.train_ensemble import train_ensemble
-from physics_twins.data import datasets
+from physics_twins.data import save
 
 N = 60
 
@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     flow = flow_of([untrained()], parameters, absorber_mm=(1.2, 1.6))
     for name, (asked, seed) in training_showers.plan(N).items():
         (place / name).mkdir()
-        datasets.save(generate(flow, asked, seed=seed), place / name / "showers-00000.nc")
+        save(generate(flow, asked, seed=seed), place / name / "showers-00000.nc")
     return place
 
 

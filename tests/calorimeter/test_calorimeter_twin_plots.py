@@ -5,7 +5,7 @@ import numpy as np
 import xarray as xr
 
 from physics_twins.calorimeter.figures import twin_plots
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.twin.drift import Evidence, table_of
 
 

@@ -10,7 +10,17 @@ import pytest
 import xarray as xr
 from pendulum import PendulumParameters
 
-from physics_twins.data import datasets
+from physics_twins.data import (
+    PUBLIC_FILES,
+    attributes,
+    data_file,
+    datasets,
+    fetch,
+    find_data_file,
+    open_dataset,
+    save,
+)
+from physics_twins.data.datasets import PublicFile, check_units, places
 
 
 @pytest.fixture
@@ -22,27 +32,27 @@ def swings():
             "waited": ("time", np.arange(4), {"units": "seconds"}),
         },
         coords={"time": ("time", np.arange(4.0), {"units": "s"}), "pendulum": ["a", "b", "c"]},
-        attrs=datasets.attributes(PendulumParameters(damped=True), seed=3, title="Swings"),
+        attrs=attributes(PendulumParameters(damped=True), seed=3, title="Swings"),
     )
 
 
 def test_a_dataset_comes_back_from_disk_unchanged(swings, tmp_path):
-    path = datasets.save(swings, tmp_path / "swings.nc")
-    xr.testing.assert_identical(datasets.open_dataset(path), swings)
+    path = save(swings, tmp_path / "swings.nc")
+    xr.testing.assert_identical(open_dataset(path), swings)
 
 
 def test_a_dataset_can_be_read_in_chunks(swings, tmp_path):
-    path = datasets.save(swings, tmp_path / "swings.nc")
-    with datasets.open_dataset(path, chunks={"time": 2}) as lazy:
+    path = save(swings, tmp_path / "swings.nc")
+    with open_dataset(path, chunks={"time": 2}) as lazy:
         assert lazy.angle.chunks == ((3,), (2, 2))
         xr.testing.assert_identical(lazy.compute(), swings)
 
 
 def test_a_dataset_that_cannot_be_written_leaves_the_old_file(swings, tmp_path):
-    path = datasets.save(swings, tmp_path / "swings.nc")
+    path = save(swings, tmp_path / "swings.nc")
     before = path.read_bytes()
     with pytest.raises(TypeError):
-        datasets.save(swings.assign_attrs(bad=object()), path)
+        save(swings.assign_attrs(bad=object()), path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["swings.nc"]
 
@@ -52,19 +62,19 @@ def test_a_damaged_dataset_is_named(content, tmp_path):
     path = tmp_path / "damaged.nc"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"damaged\.nc"):
-        datasets.open_dataset(path)
+        open_dataset(path)
 
 
 def test_a_missing_dataset_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.nc"):
-        datasets.open_dataset(tmp_path / "none.nc")
+        open_dataset(tmp_path / "none.nc")
 
 
 def test_variables_and_coordinates_without_units_are_named(swings):
-    datasets.check_units(swings)
+    check_units(swings)
     del swings.angle.attrs["units"], swings.time.attrs["units"]
     with pytest.raises(ValueError, match="angle, time"):
-        datasets.check_units(swings)
+        check_units(swings)
 
 
 def test_the_attributes_trace_a_dataset_to_parameters_seed_and_code(swings):
@@ -79,7 +89,7 @@ def test_the_named_folder_is_looked_in_before_the_cache(tmp_path, monkeypatch):
     here = tmp_path / "pulsar" / "made_up.fil"
     here.parent.mkdir()
     here.touch()
-    assert datasets.find_data_file("pulsar/made_up.fil") == here.resolve()
+    assert find_data_file("pulsar/made_up.fil") == here.resolve()
 
 
 def test_no_folder_beside_the_project_is_looked_in(tmp_path, monkeypatch):
@@ -91,22 +101,22 @@ def test_no_folder_beside_the_project_is_looked_in(tmp_path, monkeypatch):
     beside.parent.mkdir(parents=True)
     beside.touch()
     monkeypatch.chdir(inside)
-    assert datasets.find_data_file("made_up.fil") is None
+    assert find_data_file("made_up.fil") is None
 
 
 def test_a_file_that_is_nowhere_says_where_it_was_looked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("PHYSICS_TWINS_DATA", str(tmp_path))
-    assert datasets.find_data_file("made_up.fil") is None
+    assert find_data_file("made_up.fil") is None
     with pytest.raises(FileNotFoundError, match=str(tmp_path)):
-        datasets.data_file("made_up.fil")
+        data_file("made_up.fil")
 
 
-@pytest.mark.parametrize("name", datasets.PUBLIC_FILES)
+@pytest.mark.parametrize("name", PUBLIC_FILES)
 def test_a_file_that_is_here_is_the_public_one(name):
-    path = datasets.find_data_file(name)
+    path = find_data_file(name)
     if path is None:
-        pytest.skip(f"{name} is in none of {', '.join(map(str, datasets.places()))}")
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == datasets.PUBLIC_FILES[name].sha256
+        pytest.skip(f"{name} is in none of {', '.join(map(str, places()))}")
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == PUBLIC_FILES[name].sha256
 
 
 class _Silent(SimpleHTTPRequestHandler):
@@ -125,40 +135,40 @@ def published(tmp_path, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/small.fil"
         yield lambda sha256: monkeypatch.setattr(
-            datasets, "PUBLIC_FILES", {"small.fil": datasets.PublicFile(address, sha256, "")}
+            datasets, "PUBLIC_FILES", {"small.fil": PublicFile(address, sha256, "")}
         )
         server.shutdown()
 
 
 def test_a_fetched_file_is_checked_and_then_found(published):
     published(hashlib.sha256(b"content").hexdigest())
-    assert datasets.fetch("small.fil").read_bytes() == b"content"
-    assert datasets.find_data_file("small.fil") is not None
+    assert fetch("small.fil").read_bytes() == b"content"
+    assert find_data_file("small.fil") is not None
 
 
 def test_a_file_with_another_hash_is_refused(published):
     published(hashlib.sha256(b"other").hexdigest())
     with pytest.raises(ValueError, match="hash"):
-        datasets.fetch("small.fil")
-    assert datasets.find_data_file("small.fil") is None
+        fetch("small.fil")
+    assert find_data_file("small.fil") is None
 
 
 def test_only_known_files_are_fetched():
     with pytest.raises(ValueError, match="no public file"):
-        datasets.fetch("somewhere/else.fil")
+        fetch("somewhere/else.fil")
 
 
 FULL_DISK = """
 import resource, sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np, xarray as xr
-from physics_twins.data import datasets
+from physics_twins.data import save
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))  # as a disk that fills up
 
 def saved(n):
     try:
-        return datasets.save(xr.Dataset({"a": ("x", np.arange(60_000.0))}), f"{sys.argv[1]}/{n}.nc")
+        return save(xr.Dataset({"a": ("x", np.arange(60_000.0))}), f"{sys.argv[1]}/{n}.nc")
     except OSError:
         return None
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from physics_twins.data.statistics import auc, bootstrap, fraction, jackknife, mean, of_members
+from physics_twins.data import auc, bootstrap, fraction, jackknife, mean, of_members
 
 N_REPEATED = 400
 

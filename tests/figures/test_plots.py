@@ -10,7 +10,7 @@ import xarray as xr
 from bokeh.model import Model
 from bokeh.models import ColorBar, GlyphRenderer, Legend, LinearAxis, Title
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.figures import plots, style, verbs
 from physics_twins.figures.downsample import block_mean, extremes, level
 from physics_twins.pulsar.figures import search_plots

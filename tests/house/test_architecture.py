@@ -8,17 +8,14 @@ from sources import LIBRARY, ROOT, TWINS, Sources, cycles, imported_names
 
 
 def through_walls(sources: Sources) -> list[str]:
-    """Every import from inside a shared package that its face does not hand on.
-
-    The modules of `data` are five small ones without anything behind them: they are its face.
-    """
+    """Every import from inside a shared package that its face does not hand on."""
     wrong = []
     for module, tree in sources.trees.items():
         names = {name for node in ast.walk(tree) for name in imported_names(node)}
         for name in names:
             top, package, *rest = [*name.split("."), "", ""]
             inside = f"{top}.{package}.{rest[0]}"
-            if top != LIBRARY or package in (*TWINS, "data") or inside not in sources.trees:
+            if top != LIBRARY or package in TWINS or inside not in sources.trees:
                 continue
             handed_on = sources.faces.get(f"{top}.{package}", {})
             is_own = module.startswith(f"{top}.{package}.") or module == f"{top}.{package}"

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import pytest
@@ -6,7 +7,8 @@ import torch
 from small_models import save
 
 from physics_twins import models
-from physics_twins.data import atomic, sources
+from physics_twins.data import noted, to_records
+from physics_twins.data.sources import is_current
 from physics_twins.models import ModelError
 
 
@@ -180,7 +182,7 @@ def test_a_promotion_that_is_stopped_leaves_the_old_one(monkeypatch, root):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(atomic.os, "fsync", stop)
+    monkeypatch.setattr(os, "fsync", stop)
     with pytest.raises(KeyboardInterrupt):
         models.promote("classifier/2")
     assert str(models.find("classifier")) == "classifier/1"
@@ -198,23 +200,23 @@ def test_other_files_and_folders_among_the_models_do_not_matter(root):
 
 def test_a_model_that_was_used_is_noted_and_another_of_its_name_is_not_the_same():
     save()
-    with sources.noted() as read:
+    with noted() as read:
         models.find("classifier")
         models.find("classifier/1")
-    records = sources.to_records(read)
+    records = to_records(read)
     assert [record["name"] for record in records] == ["classifier", "classifier/1"]
-    assert [sources.is_current(record) for record in records] == [True, True]
+    assert [is_current(record) for record in records] == [True, True]
     second = save()
     models.promote(str(second))
-    assert [sources.is_current(record) for record in records] == [False, True]
+    assert [is_current(record) for record in records] == [False, True]
     models.promote("classifier/1")
-    assert [sources.is_current(record) for record in records] == [True, True]
+    assert [is_current(record) for record in records] == [True, True]
     damage(models.find("classifier/1"))
-    assert [sources.is_current(record) for record in records] == [False, False]
+    assert [is_current(record) for record in records] == [False, False]
 
 
 def test_a_model_in_a_folder_of_its_own_is_not_noted(tmp_path):
     save(root=tmp_path / "run")
-    with sources.noted() as read:
+    with noted() as read:
         models.find("classifier", root=tmp_path / "run")
     assert read == []

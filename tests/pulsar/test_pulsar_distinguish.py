@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_pulsar_realism import observation
 
-from physics_twins.data.datasets import find_data_file
+from physics_twins.data import find_data_file
 from physics_twins.pulsar.distinguish import distinguish
 from physics_twins.pulsar.lookalike import lookalike
 from physics_twins.pulsar.realism import realism

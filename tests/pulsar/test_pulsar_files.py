@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from physics_twins.data import sources
+from physics_twins.data import noted, to_records
+from physics_twins.data.sources import is_current
 from physics_twins.pulsar.files import (
     FilterbankError,
     FilterbankHeader,
@@ -199,12 +200,12 @@ def test_what_the_user_says_of_a_file_comes_before_its_header(tmp_path):
     path = raw_file(tmp_path / "a.fil", {"tsamp": struct.pack("<d", 64.0)})
     beside = tmp_path / "a.fil.header.json"
     beside.write_text('{"sampling_time_s": 2.0, "source_name": "B0833-45"}')
-    with pytest.warns(ObservationWarning, match="sampling_time_s = 2"), sources.noted() as read:
+    with pytest.warns(ObservationWarning, match="sampling_time_s = 2"), noted() as read:
         opened = FilterbankReader(path)
     with opened as file:
         assert (file.header.sampling_time_s, file.header.source_name) == (2.0, "B0833-45")
     beside.write_text("{}")
-    assert not sources.is_current(sources.to_records(read)[0])
+    assert not is_current(to_records(read)[0])
     for wrong, told in (
         ('{"n_bits": 8}', "n_bits: may only be one of"),
         ('{"sampling_time_s": "fast"}', "expected a float"),

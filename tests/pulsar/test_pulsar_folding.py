@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from physics_twins.data.datasets import data_file
+from physics_twins.data import data_file
 from physics_twins.pulsar.files import write_dataset
 from physics_twins.pulsar.formats.presto import PrestoReader
 from physics_twins.pulsar.parameters import ObservationParameters

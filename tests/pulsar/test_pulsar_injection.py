@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from physics_twins.data.datasets import find_data_file
+from physics_twins.data import find_data_file
 from physics_twins.pulsar.files import open_observation, write_dataset
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.infer import candidate_table, infer

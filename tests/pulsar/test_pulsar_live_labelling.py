@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from physics_twins.data.datasets import data_file
+from physics_twins.data import data_file
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
 from physics_twins.pulsar.keep_parameters import KeepParameters

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from physics_twins.data.datasets import find_data_file
+from physics_twins.data import find_data_file
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.files import FilterbankReader
 from physics_twins.runs import notebooks

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pulsar_files import FREQUENCY_MHZ, psrfits
 
-from physics_twins.data.datasets import data_file
+from physics_twins.data import data_file
 from physics_twins.pulsar.files import open_observation, write_dataset
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader, ObservationWarning
 from physics_twins.pulsar.formats.psrfits import PsrfitsError, PsrfitsReader, Scaling

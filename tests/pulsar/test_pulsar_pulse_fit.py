@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins.data.datasets import find_data_file
+from physics_twins.data import find_data_file
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.fitting.pulse_fit import PulseFit, PulseStart, fit_pulse
 from physics_twins.pulsar.fitting.pulse_model import (

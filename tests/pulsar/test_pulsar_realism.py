@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from scipy.signal import lfilter
 
-from physics_twins.data.datasets import find_data_file
+from physics_twins.data import find_data_file
 from physics_twins.pulsar.files import write_dataset
 from physics_twins.pulsar.realism import STATISTICS, compare, realism
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from physics_twins.data.quantities import plain_metrics
+from physics_twins.data import plain_metrics
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.recovery import recovery
 

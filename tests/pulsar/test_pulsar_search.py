@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins.data.datasets import data_file
+from physics_twins.data import data_file
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.evaluate import evaluate, true_frames
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, write_dataset

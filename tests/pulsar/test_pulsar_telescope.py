@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 from scipy.signal import lfilter
 
-from physics_twins.data import datasets
-from physics_twins.data.datasets import find_data_file
+from physics_twins.data import find_data_file, save
+from physics_twins.data.datasets import check_units
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.lookalike import LookalikeStream, lookalike, write_lookalike
 from physics_twins.pulsar.realism import compare, realism
@@ -241,7 +241,7 @@ def test_a_model_comes_back_from_its_file_unchanged(disturbed, tmp_path):
     again = open_telescope(save_telescope(model, tmp_path / "telescope.nc"))
     assert again.header == replace(model.header, others=())
     xr.testing.assert_identical(again.to_dataset(), model.to_dataset())
-    datasets.check_units(model.to_dataset())
+    check_units(model.to_dataset())
     first, second = (lookalike(each, 300, seed=4) for each in (model, again))
     xr.testing.assert_identical(first, second)
 
@@ -278,7 +278,7 @@ def test_a_model_without_interference_comes_back_too(tmp_path):
 )
 def test_a_damaged_model_is_refused_by_the_name_of_its_field(disturbed, tmp_path, damage, message):
     _, model = disturbed
-    datasets.save(damage(model.to_dataset()), tmp_path / "telescope.nc")
+    save(damage(model.to_dataset()), tmp_path / "telescope.nc")
     with pytest.raises(ValueError, match=rf"telescope\.nc: {message}"):
         open_telescope(tmp_path / "telescope.nc")
 

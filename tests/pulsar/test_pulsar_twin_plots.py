@@ -4,7 +4,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.pulsar.figures import twin_plots
 
 

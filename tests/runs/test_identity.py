@@ -9,8 +9,8 @@ import pytest
 from small_notebooks import OPEN, PERIOD, SAVE, write_notebook, write_project
 
 from physics_twins import clusters, runs
-from physics_twins.data import atomic
-from physics_twins.data import sources as data_sources
+from physics_twins.data import note_path, noted, read_json, write_json
+from physics_twins.data.sources import is_current
 from physics_twins.runs import kernel, lifecycle, notebooks, provenance
 
 VALUES = {"length_m": 2.0, "seed": 5, "on": "local", "run_dir": ""}
@@ -41,10 +41,10 @@ def computed(*paths, **told):
     assert not run.reused
     kernel.tell(run.folder)
     for path in paths:
-        data_sources.note_path(path)
+        note_path(path)
     if told:
         path = run.folder / kernel.TOLD
-        atomic.write_json(path, atomic.read_json(path) | told)
+        write_json(path, read_json(path) | told)
     lifecycle.end(run, "complete")
     return run
 
@@ -83,7 +83,7 @@ def test_what_a_run_has_written_itself_is_not_told():
     run = begin()
     kernel.tell(run.folder)
     (run.folder / "own").touch()
-    data_sources.note_path(run.folder / "own")
+    note_path(run.folder / "own")
     lifecycle.end(run, "complete")
     assert run.provenance["sources"] == []
 
@@ -114,26 +114,26 @@ def test_another_interpreter_makes_another_run(change):
     ],
 )
 def test_a_record_that_this_library_has_not_written_is_never_current(record):
-    assert not data_sources.is_current(record)
+    assert not is_current(record)
 
 
 def test_an_interactive_run_keeps_what_it_is_and_reads(table):
     run = runs.open_run()
-    data_sources.note_path(table)
+    note_path(table)
     assert run.status == "interactive"
     assert run.provenance["interpreter"]["executable"] == sys.executable
     assert [source["name"] for source in run.provenance["sources"]] == [str(table)]
 
 
 def reads(path):
-    data_sources.note_path(path)
+    note_path(path)
     return 1
 
 
 def test_what_workers_read_is_heard_here(table):
     from functools import partial
 
-    with clusters.connect("threads", jobs=1) as client, data_sources.noted() as read:
+    with clusters.connect("threads", jobs=1) as client, noted() as read:
         assert list(clusters.results(client, [partial(reads, table)])) == [1]
         list(clusters.as_they_come(client, [partial(reads, table)]))
     assert [source.name for source in read] == [str(table)]
@@ -172,7 +172,7 @@ def test_a_notebook_whose_kernel_finds_another_library_is_not_found_for_ours(tmp
 def on_another_machine(run, silent_s):
     record = run.provenance
     record["machine"] |= {"host": "elsewhere", "pid": 2**22 + 1}
-    atomic.write_json(run.folder / runs.PROVENANCE, record)
+    write_json(run.folder / runs.PROVENANCE, record)
     then = time.time() - silent_s
     os.utime(run.folder / runs.PROVENANCE, (then, then))
 

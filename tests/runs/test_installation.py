@@ -3,7 +3,6 @@
 import numba
 import pytest
 
-from physics_twins.data import datasets
 from physics_twins.runs import installation
 from physics_twins.runs.installation import Finding, Installation
 
@@ -37,7 +36,7 @@ def test_too_little_memory_is_wrong(monkeypatch):
 
 
 def test_a_missing_real_file_is_optional_and_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(datasets, "find_data_file", lambda name: None)
+    monkeypatch.setattr("physics_twins.data.find_data_file", lambda name: None)
     assert finding("real file").state == "optional"
     assert "twins data fetch pulsar/" in finding("real file").found
 

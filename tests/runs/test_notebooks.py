@@ -7,7 +7,7 @@ import pytest
 from small_notebooks import OPEN, PERIOD, SAVE, write_notebook, write_project
 
 from physics_twins import runs
-from physics_twins.data import datasets
+from physics_twins.data import open_dataset
 from physics_twins.parameters import ParameterError
 from physics_twins.runs import notebooks
 from physics_twins.runs.notebooks import NotebookError
@@ -72,7 +72,7 @@ def test_the_run_folder_has_all_that_is_promised(done, project):
         "swings.csv",
         "swings.nc",
     }
-    assert datasets.open_dataset(done.folder / "swings.nc").time_s.size == 3
+    assert open_dataset(done.folder / "swings.nc").time_s.size == 3
 
 
 def test_the_recorded_parameters_are_complete_with_the_notebooks_defaults_before_the_models(done):

@@ -10,7 +10,7 @@ from small_notebooks import OPEN, write_notebook, write_project
 
 from physics_twins import clusters, runs
 from physics_twins.clusters import workers
-from physics_twins.data import atomic
+from physics_twins.data import write_json
 from physics_twins.runs import RunError, background, lifecycle, notebooks, progress
 from physics_twins.runs.progress import Progress
 
@@ -31,7 +31,7 @@ def begin(**changes):
 def finished(duration_s, **changes):
     run = begin(**changes)
     lifecycle.end(run, "complete")
-    atomic.write_json(run.folder / runs.PROVENANCE, run.provenance | {"duration_s": duration_s})
+    write_json(run.folder / runs.PROVENANCE, run.provenance | {"duration_s": duration_s})
     return run
 
 

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from physics_twins import runs
-from physics_twins.data import atomic
+from physics_twins.data import read_json, replacing, write_json
 from physics_twins.runs import RunError, lifecycle, notebooks, provenance
 
 VALUES = {"length_m": 2.0, "seed": 5, "on": "local", "run_dir": ""}
@@ -138,7 +138,7 @@ def test_a_run_whose_process_is_gone_shows_as_interrupted():
     ended.wait()
     record = run.provenance
     record["machine"]["pid"] = ended.pid
-    atomic.write_json(run.folder / "provenance.json", record)
+    write_json(run.folder / "provenance.json", record)
     assert run.status == "interrupted"
     assert not begin().reused
 
@@ -147,7 +147,7 @@ def test_a_process_number_that_is_used_again_does_not_revive_a_run():
     run = begin()
     record = run.provenance
     record["machine"]["process_started"] -= 100
-    atomic.write_json(run.folder / "provenance.json", record)
+    write_json(run.folder / "provenance.json", record)
     assert run.status == "interrupted"
 
 
@@ -155,7 +155,7 @@ def test_a_run_of_another_machine_is_believed():
     run = begin()
     record = run.provenance
     record["machine"] |= {"host": "elsewhere", "pid": 2**22 + 1}
-    atomic.write_json(run.folder / "provenance.json", record)
+    write_json(run.folder / "provenance.json", record)
     assert run.status == "running"
 
 
@@ -314,13 +314,13 @@ def test_a_comparison_shows_what_differs_and_by_how_many_standard_errors():
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.json"
-    atomic.write_json(path, {"a": 1})
-    with pytest.raises(ZeroDivisionError), atomic.replacing(path) as temporary:
+    write_json(path, {"a": 1})
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
         temporary.write_text(str(1 / 0))
-    assert atomic.read_json(path) == {"a": 1}
+    assert read_json(path) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["a.json"]
 
 
 def test_a_number_that_json_lacks_is_never_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
-        atomic.write_json(tmp_path / "a.json", {"a": math.nan})
+        write_json(tmp_path / "a.json", {"a": math.nan})

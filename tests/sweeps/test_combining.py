@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins.data import datasets
+from physics_twins.data import content_sha256, open_dataset, save
+from physics_twins.data.datasets import check_units
 from physics_twins.runs import provenance
 from physics_twins.sweeps import points
 from physics_twins.sweeps.combining import combine
@@ -22,7 +23,7 @@ FAILED = {"status": "failed", "result": {}}
 
 
 def stored(dataset, folder, name):
-    path = datasets.save(dataset, folder / name)
+    path = save(dataset, folder / name)
     return {
         "status": "complete",
         "result": {"file": path.name, "sha256": provenance.file_sha256(path)},
@@ -101,7 +102,7 @@ def test_errors_stand_beside_their_values_and_units_are_kept():
     assert (found["t"].attrs["units"], found["t_error"].attrs["units"]) == ("s", "s")
     assert found["t_error"].values.tolist() == [0.1, 0.1]
     assert found["length_m"].attrs["units"] == "m"
-    datasets.check_units(found)
+    check_units(found)
 
 
 def test_a_metric_that_only_some_cells_have_is_not_a_number_in_the_others():
@@ -136,7 +137,7 @@ def test_text_and_truth_values_are_coordinates_too():
     assert found["label"].values.tolist() == ["a", "b"]
     assert found["damped"].values.tolist() == [False, True]
     assert found["x"].sel(label="b", damped=True) == 0
-    datasets.check_units(found)
+    check_units(found)
 
 
 def test_datasets_keep_their_inner_dimensions_and_attributes(tmp_path):
@@ -149,7 +150,7 @@ def test_datasets_keep_their_inner_dimensions_and_attributes(tmp_path):
     assert found["angle"].values.tolist() == [[1.0, 2.0], [2.0, 3.0]]
     assert found.attrs == {"twin": "x"}
     assert found["time"].attrs["units"] == "s"
-    datasets.check_units(found)
+    check_units(found)
 
 
 def test_a_failed_cell_among_datasets_is_not_a_number(tmp_path):
@@ -215,15 +216,15 @@ def test_every_kind_of_variable_survives_missing_cells_and_the_disk(last, tmp_pa
         last if last is FAILED else stored(other, tmp_path, "2.nc"),
     ]
     found = combined([{"a": 1}, {"a": 2}], records, tmp_path)
-    again = datasets.open_dataset(datasets.save(found, tmp_path / "all.nc"))
+    again = open_dataset(save(found, tmp_path / "all.nc"))
     assert again["count"].sel(a=1, time=[0.0, 1.0]).values.tolist() == [1, 2]
     assert np.isnan(again["count"].sel(a=2, time=0.0))
     assert again["good"].sel(a=1, time=[0.0, 1.0]).values.tolist() == [1, 0]
     assert np.isnan(again["good"].sel(a=2, time=0.0))
     assert again["name"].sel(a=1, time=[0.0, 1.0]).values.tolist() == ["x", "yy"]
     assert again["name"].sel(a=2, time=0.0) == ""
-    assert datasets.content_sha256(again) == datasets.content_sha256(found)
-    datasets.check_units(found)
+    assert content_sha256(again) == content_sha256(found)
+    check_units(found)
 
 
 def test_a_cell_file_that_changed_is_refused_by_name(tmp_path):
@@ -248,13 +249,13 @@ def test_the_content_hash_does_not_depend_on_the_order_or_the_storage(tmp_path):
     metrics = {"x": {"value": 1.0, "error": 0.1, "unit": "s"}, "y": 2}
     found = combined(listed, [done(metrics)] * 8)
     turned = combined(listed[::-1], [done(dict(reversed(metrics.items())))] * 8)
-    again = datasets.open_dataset(datasets.save(found, tmp_path / "a.nc"))
-    chunked = datasets.open_dataset(tmp_path / "a.nc", chunks={})
+    again = open_dataset(save(found, tmp_path / "a.nc"))
+    chunked = open_dataset(tmp_path / "a.nc", chunks={})
     part = found.sel(label=["b"])
-    stored_part = datasets.open_dataset(datasets.save(part, tmp_path / "b.nc"))
-    hashes = {datasets.content_sha256(each) for each in (found, turned, again, chunked)}
+    stored_part = open_dataset(save(part, tmp_path / "b.nc"))
+    hashes = {content_sha256(each) for each in (found, turned, again, chunked)}
     assert len(hashes) == 1
-    assert datasets.content_sha256(part) == datasets.content_sha256(stored_part)
+    assert content_sha256(part) == content_sha256(stored_part)
 
 
 @pytest.mark.parametrize(
@@ -269,14 +270,14 @@ def test_the_content_hash_does_not_depend_on_the_order_or_the_storage(tmp_path):
 )
 def test_any_change_of_content_changes_the_hash(change):
     found = combined([{"a": 1}, {"a": 2}], [done({"x": 1.0}), done({"x": 2.0})])
-    assert datasets.content_sha256(change(found)) != datasets.content_sha256(found)
+    assert content_sha256(change(found)) != content_sha256(found)
 
 
 def test_names_that_a_file_cannot_hold_are_changed_and_told(tmp_path):
     listed = points.grid({"a": [1, 2]})
     records = [done({"val/loss": 1.0 * n, "val_loss": 2.0 * n, "3rd": n, "": 0.0}) for n in (1, 2)]
     found = combined(listed, records)
-    stored_again = datasets.open_dataset(datasets.save(found, tmp_path / "result.nc"))
+    stored_again = open_dataset(save(found, tmp_path / "result.nc"))
     assert stored_again["val_loss"].values.tolist() == [1.0, 2.0]
     assert stored_again["val_loss"].attrs["long_name"] == "val/loss"
     assert stored_again["val_loss_"].values.tolist() == [2.0, 4.0]
@@ -290,7 +291,7 @@ def test_what_does_not_fit_is_named_and_the_rest_is_combined(tmp_path):
         for n, unit in ((1, "m"), (2, "ft"))
     ]
     found = combined(listed, records)
-    datasets.save(found, tmp_path / "result.nc")
+    save(found, tmp_path / "result.nc")
     assert found["n"].values.tolist() == [1.0, 2.0]
     assert found["large"].values.tolist() == [2.0**70] * 2
     assert np.isnan(found["huge"]).all()
@@ -304,5 +305,5 @@ def test_what_does_not_fit_is_named_and_the_rest_is_combined(tmp_path):
 def test_seeds_of_any_size_stay_what_they_are(tmp_path, seeds):
     listed = points.grid({"seed": seeds})
     found = combined(listed, [done({"n": n}) for n in range(len(seeds))])
-    again = datasets.open_dataset(datasets.save(found, tmp_path / "result.nc"))
+    again = open_dataset(save(found, tmp_path / "result.nc"))
     assert sorted(map(int, again["seed"].values)) == sorted(seeds)

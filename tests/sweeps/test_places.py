@@ -4,7 +4,7 @@ import pytest
 
 from physics_twins import clusters, runs
 from physics_twins.clusters import batch
-from physics_twins.data import atomic
+from physics_twins.data import write_json
 from physics_twins.sweeps import places
 from physics_twins.sweeps.places import Place, Places
 
@@ -33,7 +33,7 @@ def test_a_run_in_progress_is_named(monkeypatch, tmp_path):
     only(monkeypatch)
     run = runs.open_run(tmp_path / "one")
     record = run.provenance | {"status": "running", "notebook": "pulsar/4_infer"}
-    atomic.write_json(run.folder / runs.PROVENANCE, record)
+    write_json(run.folder / runs.PROVENANCE, record)
     assert places.look().rows[0].now == "1 in progress: pulsar/4_infer"
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 from bokeh.model import Model
 from bokeh.models import GlyphRenderer, Legend, LinearAxis, LogAxis, Title, Whisker
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.sweeps import SweepTable, plots, study_plots, table_of, tables, trial_table
 from physics_twins.sweeps.combining import combine
 from physics_twins.sweeps.points import grid, sobol, with_seeds

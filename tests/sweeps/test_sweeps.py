@@ -17,7 +17,8 @@ from sources import TESTS
 
 from physics_twins import clusters, runs, sweeps
 from physics_twins.clusters import ClusterError
-from physics_twins.data import datasets
+from physics_twins.data import content_sha256, open_dataset
+from physics_twins.data.datasets import check_units
 from physics_twins.parameters import ParameterError
 from physics_twins.sweeps import SweepError, folders, points
 from physics_twins.sweeps.records import Records
@@ -73,14 +74,14 @@ def test_a_sweep_gives_one_dataset_with_the_parameters_as_coordinates(client):
     listed = points.grid({"length_m": [1.0, 4.0], "seed": [1, 2, 3]})
     sweep = sweeps.run(sweep_cells.period, listed, client=client, fixed={"n_swings": 7}, **QUIET)
     assert (sweep.status, sweep.computed) == ("complete", 6)
-    stored = datasets.open_dataset(sweep.folder / "result.nc")
+    stored = open_dataset(sweep.folder / "result.nc")
     assert stored.sizes == {"length_m": 2, "seed": 3}
     assert stored["period_s"].sel(length_m=4.0, seed=2) == pytest.approx(4.0121, abs=1e-3)
     assert stored["length_m"].attrs["units"] == "m"
     assert stored.attrs["n_swings"] == 7
     assert stored.attrs["task"] == "sweep_cells:period"
-    assert sweep.sha256 == datasets.content_sha256(stored) == datasets.content_sha256(sweep.dataset())
-    datasets.check_units(stored)
+    assert sweep.sha256 == content_sha256(stored) == content_sha256(sweep.dataset())
+    check_units(stored)
 
 
 def test_the_same_call_finds_its_folder_and_computes_nothing(client, log, no_cluster):
@@ -103,7 +104,7 @@ def test_cells_that_read_what_has_changed_since_are_computed_again(client, tmp_p
     table.write_text("3")
     again = swept()
     assert again.computed == 2
-    assert datasets.open_dataset(again.folder / "result.nc")["result"].values.tolist() == [3.0, 6.0]
+    assert open_dataset(again.folder / "result.nc")["result"].values.tolist() == [3.0, 6.0]
 
 
 def test_a_finished_sweep_is_not_written_again(client, log, no_cluster):
@@ -373,10 +374,10 @@ def test_odd_but_allowed_parameters_survive_the_disk(client, no_cluster):
     fixed = {"label": "", "damped": True}
     listed = [{"length_m": x} for x in (1e-2, 0.1 + 0.2)]
     first = sweeps.run(sweep_cells.period, listed, fixed=fixed, client=client, **QUIET)
-    stored = datasets.open_dataset(first.folder / "result.nc")
+    stored = open_dataset(first.folder / "result.nc")
     assert stored.attrs["label"] == ""
     assert stored["length_m"].values[1] == 0.1 + 0.2
-    assert datasets.content_sha256(stored) == first.sha256
+    assert content_sha256(stored) == first.sha256
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from small_trainings import QUIET, SETTINGS, everything_random
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
-from physics_twins.data import datasets
+from physics_twins.data import open_dataset, save
+from physics_twins.data.datasets import check_units
 from physics_twins.parameters import ParameterError
 from physics_twins.training import Objective, Task, TrainingSettings, random_states, train
 
@@ -275,12 +276,12 @@ def test_a_setting_outside_its_range_names_its_unit():
 def test_the_history_has_units_and_is_saved_unchanged(tmp_path):
     build = partial(line, validate=lambda modules: {"energy": 2.0}, units={"validation_energy": "GeV"})
     history = train(build, settings(4, validate_every=2), folder=tmp_path, **QUIET).history
-    datasets.check_units(history)
+    check_units(history)
     assert history["validation_energy"].attrs["units"] == "GeV"
     assert history["validation"].values.tolist() == [2, 4]
     assert history.attrs["seed"] == 1
-    datasets.save(history, tmp_path / "history.nc")
-    assert history.identical(datasets.open_dataset(tmp_path / "history.nc"))
+    save(history, tmp_path / "history.nc")
+    assert history.identical(open_dataset(tmp_path / "history.nc"))
 
 
 def test_settings_are_refused_without_loading_torch():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.twin import Correlation, Range, TwinState, TwinStateError
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

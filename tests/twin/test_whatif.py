@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.parameters import Parameters, field
 from physics_twins.twin import (
     AS_CALIBRATED,

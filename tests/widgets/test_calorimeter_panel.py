@@ -14,7 +14,7 @@ from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow, flow_of
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.calorimeter.projections import bands, profiles
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.twin import TwinState
 from twin_panels.calorimeter import N_BAND, CalorimeterPanel
 from twin_panels.figures import FollowingRange
@@ -135,7 +135,7 @@ def test_another_calorimeter_is_told_in_a_sentence(flow):
 
 def test_without_a_model_a_sentence_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "none"))
-    monkeypatch.setattr("physics_twins.data.project.root", lambda: tmp_path)
+    monkeypatch.setattr("physics_twins.data.project_root", lambda: tmp_path)
     panel = CalorimeterPanel()
     assert "no model 'calorimeter-flow'" in panel.error
     assert "calorimeter/2_train" in panel.error

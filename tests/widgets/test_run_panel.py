@@ -10,7 +10,7 @@ from sources import TESTS
 
 from physics_twins import clusters, runs
 from physics_twins.clusters import Worker, WorkerView, read_workers
-from physics_twins.data import atomic
+from physics_twins.data import write_json
 from physics_twins.parameters import ParameterError
 from physics_twins.runs import background, notebooks, progress
 from physics_twins.runs.lifecycle import begin, end
@@ -121,7 +121,7 @@ def test_the_estimate_says_from_how_many_runs_it_comes():
     for length_m in (3.0, 4.0):
         run = finished(length_m=length_m)
         record = run.provenance | {"duration_s": 10 * length_m}
-        atomic.write_json(run.folder / runs.PROVENANCE, record)
+        write_json(run.folder / runs.PROVENANCE, record)
     assert "about 35 s; the last 2 runs took 30 s to 40 s" in ready()._estimate.value
 
 
@@ -252,7 +252,7 @@ def test_workers_are_told_in_words_where_there_are_none(tmp_path):
 
     def told(**facts):
         view = {"on": "slurm", "time": time.time(), "workers": {}, "gone": {}, "jobs": []} | facts
-        atomic.write_json(run.folder / runs.WORKERS, view)
+        write_json(run.folder / runs.WORKERS, view)
         return run_views.workers(run)
 
     worker = vars(Worker("slurm-1", 3, 210_000_000, 1_500_000_000, time.time() - 1))
@@ -318,5 +318,5 @@ def test_a_run_on_slurm_shows_its_script_its_workers_and_its_end(slurm, project)
 
 def test_a_view_that_was_written_by_a_newer_version_is_passed_over(tmp_path):
     path = tmp_path / "view.json"
-    atomic.write_json(path, vars(WorkerView("local", 1.0)) | {"more": 1})
+    write_json(path, vars(WorkerView("local", 1.0)) | {"more": 1})
     assert read_workers(path) is None

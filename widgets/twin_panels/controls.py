@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import ipywidgets as ipw
 
-from physics_twins.data.quantities import in_print
+from physics_twins.data import in_print
 from physics_twins.parameters import FieldDescription, ParameterError, Parameters
 from twin_panels.scales import scale_of
 

@@ -9,7 +9,7 @@ import xarray as xr
 from bokeh.layouts import column
 from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, LayoutDOM, Span
 
-from physics_twins.data.quantities import in_print, round_up
+from physics_twins.data import in_print, round_up
 from physics_twins.figures.style import BLUE, VERMILLION
 from physics_twins.models import ModelError
 from physics_twins.pulsar.parameters import ObservationParameters

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from physics_twins import clusters, runs
 from physics_twins.clusters import Worker, WorkerView
-from physics_twins.data.quantities import in_words
+from physics_twins.data import in_words
 from physics_twins.runs import REPORT, Expected, Run, progress
 
 STALE_S = 10.0  # the view is written every second

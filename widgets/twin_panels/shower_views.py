@@ -8,7 +8,7 @@ import xarray as xr
 from bokeh.models import ColumnDataSource, HoverTool
 from bokeh.plotting import figure
 
-from physics_twins.data.quantities import round_up
+from physics_twins.data import round_up
 from physics_twins.figures.style import BLUE, GREEN, VERMILLION
 from twin_panels.figures import FollowingRange, LiveImage, fill, frame, place_legend, retitle
 

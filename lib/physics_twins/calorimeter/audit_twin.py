@@ -19,7 +19,7 @@ from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.simulate import chunk
 from physics_twins.clusters import results
-from physics_twins.data import datasets
+from physics_twins.data import open_dataset, save
 
 N_TWIN = 1000
 # The twin's showers have another seed than the real ones, which share their particles otherwise.
@@ -141,11 +141,11 @@ class Showers:
             return self._fired(first, count)
         path = self._folder / f"showers-from-{first:07d}.nc"
         if path.is_file():
-            found = datasets.open_dataset(path)
+            found = open_dataset(path)
             if found.sizes["shower"] >= count:
                 return found
         made = self._fired(first, count)
-        datasets.save(made, path)
+        save(made, path)
         return made
 
     def _fired(self, first: int, count: int) -> xr.Dataset:

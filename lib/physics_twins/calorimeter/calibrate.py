@@ -21,9 +21,7 @@ from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
 from physics_twins.calorimeter.model import RANGES, ShowerFlow
 from physics_twins.calorimeter.observe import observe
 from physics_twins.calorimeter.twin_parameters import CalibrationParameters
-from physics_twins.data import datasets
-from physics_twins.data.quantities import Estimate
-from physics_twins.data.statistics import of_members
+from physics_twins.data import Estimate, content_sha256, of_members
 from physics_twins.twin import Correlation
 
 # The fit looks so far beyond the thicknesses and angles that the flow was trained for, which then shows
@@ -76,7 +74,7 @@ def calibrate(
     """Fit the twin to measured showers by maximum likelihood of their layer energies.
 
     Every member of the flow is fitted by itself. The result is their mean; its error adds in quadrature
-    what the showers leave open and what the members disagree on; see `statistics.of_members`.
+    what the showers leave open and what the members disagree on; see `data.of_members`.
 
     Args:
         model: A trained flow.
@@ -140,7 +138,7 @@ def identity(showers: xr.Dataset) -> str:
     """Return what tells showers from others: who made them, and the SHA-256 of cells and particles."""
     names = [name for name in ("showers", "energy_gev", "theta_deg") if name in showers]
     maker = str(showers.attrs.get("made_by", "showers"))[:60]
-    return f"{maker} sha256:{datasets.content_sha256(showers[names])}"
+    return f"{maker} sha256:{content_sha256(showers[names])}"
 
 
 def _fitted(settings: CalibrationParameters) -> tuple[str, ...]:

@@ -16,8 +16,7 @@ from physics_twins.calorimeter.geant4 import beam as beams
 from physics_twins.calorimeter.geant4.voxels import ANGLES, DEPTHS, RINGS
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
-from physics_twins.data import datasets
-from physics_twins.data.statistics import of_members
+from physics_twins.data import attributes, of_members
 
 
 def generate(
@@ -137,8 +136,8 @@ def _drawn(
         "made_by": f"flow {model.address or 'not saved'}",
         "member": "all in turn" if member is None else str(member),
     }
-    attributes = datasets.attributes(parameters, seed=seed, **facts)
-    showers = form.shower_dataset(parameters, beam, cells, {}, attributes)
+    traced = attributes(parameters, seed=seed, **facts)
+    showers = form.shower_dataset(parameters, beam, cells, {}, traced)
     if log_density is None:
         return showers
     about = {"units": "1", "long_name": "Logarithm of the density of the shower"}

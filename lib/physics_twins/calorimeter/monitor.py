@@ -18,7 +18,7 @@ from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.twin_parameters import MonitorParameters
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.twin import Call, Evidence, Number, TwinState, Watch
 
 WATCHED: tuple[str, ...] = ("energy_scale", "resolution", "absorber_mm")

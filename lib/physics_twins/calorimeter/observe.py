@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from physics_twins.calorimeter.infer import generate, infer
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 
 # Between the seed of the showers and that of their gains.
 _GAIN_STREAM = 7

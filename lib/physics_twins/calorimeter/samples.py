@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
-from physics_twins.data import atomic, datasets, sources
+from physics_twins.data import note_path, open_dataset, read_json, save, write_json
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,7 +61,7 @@ def make(
     for path, first, count in _files(folder, parameters.n_showers):
         if not _is_complete(path, count):
             made = part(parameters, first, count, seed=seed, client=client, progress=progress)
-            datasets.save(made, path)
+            save(made, path)
         files.append(path)
     return files
 
@@ -69,7 +69,7 @@ def make(
 def open_sample(folder: str | Path) -> "xr.Dataset":
     """Return all showers that a sample has so far, read lazily, file by file.
 
-    The folder is noted, see `data.sources`.
+    The folder is noted, see `data.note`.
 
     Raises:
         FileNotFoundError: The folder holds no showers.
@@ -80,8 +80,8 @@ def open_sample(folder: str | Path) -> "xr.Dataset":
     paths = sorted(Path(folder).expanduser().glob("showers-*.nc"))
     if not paths:
         raise FileNotFoundError(f"there are no showers in {folder}")
-    sources.note_path(Path(folder).expanduser())
-    parts = [datasets.open_dataset(path, chunks={"shower": SHOWERS_PER_FILE}) for path in paths]
+    note_path(Path(folder).expanduser())
+    parts = [open_dataset(path, chunks={"shower": SHOWERS_PER_FILE}) for path in paths]
     options: Any = {"join": "exact", "data_vars": "minimal", "coords": "minimal", "compat": "equals"}
     return xr.concat(parts, "shower", combine_attrs="drop_conflicts", **options)
 
@@ -99,8 +99,8 @@ def claim(folder: Path, parameters: CalorimeterParameters, seed: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise ValueError(f"{folder} holds other files: give another folder")
-        atomic.write_json(path, plan)
-    elif (found := atomic.read_json(path)) != plan:
+        write_json(path, plan)
+    elif (found := read_json(path)) != plan:
         known = {**found.get("parameters", {}), "seed": found.get("seed")}
         wanted = {**values, "seed": seed}
         differing = [name for name in wanted if known.get(name) != wanted[name]]
@@ -119,5 +119,5 @@ def _is_complete(path: Path, count: int) -> bool:
     """Return whether a file holds as many showers as it should; a shorter one was the end of fewer."""
     if not path.is_file():
         return False
-    with datasets.open_dataset(path, chunks={}) as found:
+    with open_dataset(path, chunks={}) as found:
         return found.sizes["shower"] >= count

@@ -21,7 +21,7 @@ from physics_twins.calorimeter.geant4 import events, voxels
 from physics_twins.calorimeter.geant4.data_folder import full_tables
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.clusters import results
-from physics_twins.data import datasets
+from physics_twins.data import attributes
 
 # Showers that a worker makes at once: long enough to be worth sending, short enough to be stopped.
 _CHUNK_GEV, _CHUNK_SHOWERS = 1000.0, 250
@@ -123,8 +123,8 @@ def _dataset(
         "made_by": f"Geant4 {events.require_calzone().GEANT4_VERSION}, electromagnetic physics",
         "geant4_tables": "full" if full_tables() else "small",
     }
-    attributes = datasets.attributes(parameters, seed=seed, **facts)
-    return form.shower_dataset(parameters, beam, showers, sums, attributes, first=first)
+    traced = attributes(parameters, seed=seed, **facts)
+    return form.shower_dataset(parameters, beam, showers, sums, traced, first=first)
 
 
 def _chunks(

@@ -30,7 +30,7 @@ def cluster(
 
 def _list() -> None:
     from physics_twins import clusters
-    from physics_twins.data.quantities import aligned
+    from physics_twins.data import aligned
     from physics_twins.sweeps import places
 
     rows = [("local", places.this_machine())]

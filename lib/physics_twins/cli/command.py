@@ -181,18 +181,18 @@ def list_data(context: typer.Context) -> None:
     """List the real files, and where they are."""
     if context.invoked_subcommand:
         return
-    from physics_twins.data import datasets
+    from physics_twins.data import PUBLIC_FILES, find_data_file
 
-    rows = [(name, str(datasets.find_data_file(name) or "not here")) for name in datasets.PUBLIC_FILES]
-    print(_table([(*row, datasets.PUBLIC_FILES[row[0]].about) for row in rows]))
+    rows = [(name, str(find_data_file(name) or "not here")) for name in PUBLIC_FILES]
+    print(_table([(*row, PUBLIC_FILES[row[0]].about) for row in rows]))
 
 
 @data_app.command("fetch")
 def fetch_data(name: Annotated[str, typer.Argument(help="As `twins data` lists it.")]) -> None:
     """Download one real file into the cache, checked by its SHA-256."""
-    from physics_twins.data import datasets
+    from physics_twins.data import fetch
 
-    print(datasets.fetch(name))
+    print(fetch(name))
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -203,9 +203,9 @@ def _setting(text: str) -> tuple[str, str]:
 
 
 def _read_parameters(path: Path | None) -> dict[str, Any]:
-    from physics_twins.data import atomic
+    from physics_twins.data import read_json
 
-    return atomic.read_json(path) if path else {}
+    return read_json(path) if path else {}
 
 
 @contextmanager
@@ -229,7 +229,7 @@ def _check_complete(run: "Run") -> None:
 
 
 def _show_result(run: "Run") -> None:
-    from physics_twins.data.quantities import in_words
+    from physics_twins.data import in_words
     from physics_twins.runs import REPORT
 
     duration = f"{run.provenance['duration_s']:.1f} s"
@@ -251,7 +251,7 @@ def _summary(run: "Run") -> dict[str, Any]:
 
 
 def _row(run: "Run") -> tuple[str, ...]:
-    from physics_twins.data.quantities import in_words
+    from physics_twins.data import in_words
 
     facts = _summary(run)
     started = (facts["started"] or "")[:16].replace("T", " ")
@@ -270,7 +270,7 @@ def _described(notebook: "Notebook") -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:
-    from physics_twins.data.quantities import aligned
+    from physics_twins.data import aligned
 
     return aligned(rows)
 

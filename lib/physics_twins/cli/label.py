@@ -36,7 +36,7 @@ class WithParameters(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, and the parameters of the twin that does the work."""
-        from physics_twins.data.quantities import aligned
+        from physics_twins.data import aligned
 
         super().format_help(ctx, formatter)
         header = ("parameter of -p", "default", "allowed", "")

@@ -34,7 +34,7 @@ def list_models(context: typer.Context, as_json: _Json = False) -> None:
     if context.invoked_subcommand:
         return
     from physics_twins import models
-    from physics_twins.data.quantities import aligned
+    from physics_twins.data import aligned
 
     found = models.available()
     if as_json:
@@ -125,7 +125,7 @@ def _row(entry: "Entry") -> tuple[str, ...]:
 
 def _headline(model: "Model") -> str:
     """The first metric in words."""
-    from physics_twins.data.quantities import in_words
+    from physics_twins.data import in_words
 
     first = next(iter(model.metrics.items()), None)
     return f"{first[0]} {in_words(first[1].model_dump())}" if first else ""

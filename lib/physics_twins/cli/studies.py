@@ -100,7 +100,7 @@ def list_studies(context: typer.Context) -> None:
     """List studies, oldest first."""
     if context.invoked_subcommand:
         return
-    from physics_twins.data.quantities import aligned
+    from physics_twins.data import aligned
     from physics_twins.sweeps import tuning
 
     rows: list[tuple[str, ...]] = [
@@ -155,7 +155,7 @@ def _show_counts(study: "Study") -> None:
 
 
 def _show_verdict(metric: str, verdict: "Verdict") -> None:
-    from physics_twins.data.quantities import aligned, with_error
+    from physics_twins.data import aligned, with_error
 
     if verdict.best is None:
         return
@@ -174,7 +174,7 @@ def _show_verdict(metric: str, verdict: "Verdict") -> None:
 
 
 def _show_trials(trials: "list[Trial]", unit: str) -> None:
-    from physics_twins.data.quantities import aligned, with_error
+    from physics_twins.data import aligned, with_error
 
     names = list(trials[0].point) if trials else []
     rows: list[tuple[str, ...]] = [("trial", "status", "metric", *names, "")]

@@ -101,7 +101,7 @@ def list_sweeps(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     from physics_twins import sweeps
-    from physics_twins.data.quantities import aligned
+    from physics_twins.data import aligned
 
     rows: list[tuple[str, ...]] = [
         ("sweep", "status", "complete", "failed", "waiting", "started", "of")
@@ -195,7 +195,7 @@ def _seeds(text: str) -> list[int]:
 
 
 def _show_plan(points: "list[Point]", task: Any) -> None:
-    from physics_twins.data.quantities import aligned
+    from physics_twins.data import aligned
 
     names = list(dict.fromkeys(name for point in points for name in point))
     checked = [task.check(point) for point in points]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from physics_twins.data import sources
+from physics_twins.data import Source, noted, pass_on
 
 HEARTBEAT_S = 0.1  # so often a caller may say that it has lost interest
 NO_WORKER_S = 20.0
@@ -87,7 +87,7 @@ def _taken(client: Any, under_way: deque[Any]) -> Any:
     future = under_way[0]
     found, read = future.result()
     under_way.popleft().release()
-    sources.pass_on(read)
+    pass_on(read)
     return found
 
 
@@ -98,9 +98,9 @@ def _submitted(client: Any, call: Call) -> Any:
     return client.submit(_observed, call, key=key, pure=False)
 
 
-def _observed(call: Call) -> tuple[Any, list[sources.Source]]:
+def _observed(call: Call) -> tuple[Any, list[Source]]:
     """Return a call's result and what the worker read for it."""
-    with sources.noted() as read:
+    with noted() as read:
         found = call()
     return found, read
 
@@ -130,7 +130,7 @@ def _finished(client: Any, futures: list[Any], no_worker_s: float, advice: str) 
             done = set()
         for future in done:
             found, read = future.result()
-            sources.pass_on(read)
+            pass_on(read)
             yield found
         waiting -= done
         if done or _n_workers(client):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physics_twins.clusters.names import is_batch
-from physics_twins.data import atomic
+from physics_twins.data import read_json, write_json
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -66,7 +66,7 @@ class WorkerView:
 def read_workers(path: Path) -> WorkerView | None:
     """Return the view that is kept in a file; None where there is none."""
     try:
-        known = atomic.read_json(path)
+        known = read_json(path)
         for name in ("workers", "gone"):
             known[name] = {address: Worker(**facts) for address, facts in known[name].items()}
         return WorkerView(**known)
@@ -77,7 +77,7 @@ def read_workers(path: Path) -> WorkerView | None:
 def announce(on: str) -> None:
     """Tell in the file, where one is named, that a cluster is about to start."""
     if path := _named():
-        atomic.write_json(path, asdict(WorkerView(on, time.time())))
+        write_json(path, asdict(WorkerView(on, time.time())))
 
 
 def keep(client: "Client", on: str) -> None:
@@ -135,7 +135,7 @@ class Keeper(threading.Thread):
     def _write(self, view: WorkerView) -> None:
         self.view = view
         if self._path.parent.is_dir():  # else it has been moved away
-            atomic.write_json(self._path, asdict(view))
+            write_json(self._path, asdict(view))
 
 
 def _worker(known: dict[str, Any], tasks: Any) -> Worker:

@@ -6,7 +6,7 @@ from pathlib import Path
 NOTEBOOKS = "[!.]*/*.ipynb"
 
 
-def root(start: Path | None = None) -> Path | None:
+def project_root(start: Path | None = None) -> Path | None:
     """Return the nearest folder, from `start` upwards, whose `notebooks/` holds twins' notebooks.
 
     Args:

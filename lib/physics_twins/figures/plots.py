@@ -12,7 +12,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from physics_twins.data.quantities import in_print
+from physics_twins.data import in_print
 from physics_twins.figures.downsample import SIGMA_PER_MAD, block_mean, block_sizes, extremes, level
 from physics_twins.figures.style import (
     BAR,

@@ -9,7 +9,7 @@ from IPython import get_ipython
 from IPython.display import publish_display_data
 from IPython.utils.capture import capture_output
 
-from physics_twins.data.quantities import in_print
+from physics_twins.data import in_print
 
 WIDTH, HEIGHT = 690, 350  # screen pixels of a figure that fills a column of the book
 COLOUR_MAP = "viridis"  # even in brightness, and to colour-blind readers

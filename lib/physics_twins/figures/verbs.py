@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from physics_twins.data.quantities import Estimate, in_print, with_error
+from physics_twins.data import Estimate, in_print, with_error
 from physics_twins.figures.style import (
     BLUE,
     FRAME,

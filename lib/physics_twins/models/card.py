@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from physics_twins.data.quantities import in_words
+from physics_twins.data import in_words
 from physics_twins.models.manifest import Metric, ModelError
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from physics_twins.data.atomic import flush_folder
+from physics_twins.data import flush_folder
 from physics_twins.models.manifest import (
     MANIFEST,
     MAX_JSON_BYTES,

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from physics_twins import runs
-from physics_twins.data import atomic, project, sources
+from physics_twins import data, runs
 from physics_twins.models import files
 from physics_twins.models.folder import Model, open_model
 from physics_twins.models.manifest import MAX_JSON_BYTES, ModelError, check_model_name, parse_json
@@ -39,9 +38,9 @@ def own_root() -> Path:
 
 def roots() -> list[Path]:
     """Return where models are looked for: your own, then those that ship, with a clone or the wheel."""
-    shipped = (project.root() or project.beside_package()) / "models"
+    shipped = (data.project_root() or data.beside_package()) / "models"
     if not shipped.is_dir():
-        shipped = project.inside_package() / "shipped"
+        shipped = data.inside_package() / "shipped"
     return list(dict.fromkeys([own_root(), shipped]))
 
 
@@ -65,14 +64,14 @@ def available(name: str | None = None, *, root: Path | None = None) -> list[Entr
 def find(address: str, *, root: Path | None = None) -> Model:
     """Return a model by its address: `name/version`, or `name` for the promoted or else the newest one.
 
-    One from `roots` is noted, see `data.sources`.
+    One from `roots` is noted, see `data.note`.
 
     Raises:
         ModelError: There is none, it is damaged, or it is not the one that was promoted.
     """
     model = _found(address, root)
     if root is None:
-        sources.note(__name__, address, model.manifest_sha256)
+        data.note(__name__, address, model.manifest_sha256)
     return model
 
 
@@ -119,7 +118,7 @@ def promote(address: str, *, root: Path | None = None) -> Model:
     history = [*promotions(name, root=root), record]
     path = (root or own_root()) / name / PROMOTED
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_json(path, {"history": history})
+    data.write_json(path, {"history": history})
     return model
 
 

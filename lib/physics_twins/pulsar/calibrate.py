@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import linalg, stats
 
 from physics_twins import __version__, twin
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.pulsar.fitting.arrivals import Rotation, rotation
 from physics_twins.pulsar.fitting.least_squares import Solution, of_some, solve
 from physics_twins.pulsar.fitting.pulse_finding import FoundPulses, find_pulses

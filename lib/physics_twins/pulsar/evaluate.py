@@ -4,8 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data import statistics
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate, fraction, mean
 from physics_twins.twin import beside
 
 
@@ -60,9 +59,9 @@ def _told(snr: NDArray[np.float64], ideal: NDArray[np.float64]) -> xr.Dataset:
     ratio = {"limit": Estimate.of(1.0)}
     recall = {}
     if len(snr):
-        recall["ours"] = Estimate.of(*statistics.fraction(found.sum(), len(snr)))
+        recall["ours"] = Estimate.of(*fraction(found.sum(), len(snr)))
     if found.any():
-        value, error = statistics.mean(snr[found] / ideal[found])
+        value, error = mean(snr[found] / ideal[found])
         ratio["ours"] = Estimate.of(value, error if np.isfinite(error) else None)
     told = {"recall": ("Whole pulses found", recall)}
     return beside(told | {"snr_ratio": ("S/N found over that of a matched filter", ratio)})

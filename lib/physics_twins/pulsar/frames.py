@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data import datasets
+from physics_twins.data import attributes
 from physics_twins.pulsar.classifying.labels import CLASSES, COMPONENTS, components
 from physics_twins.pulsar.frame_parameters import FrameParameters
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM, dispersion_delay
@@ -129,7 +129,7 @@ def frame_set(
             "data": (("frame", "time", "frequency"), data, {"units": "counts"}),
             "label": ("frame", label, {"units": "1", "flag_meanings": " ".join(CLASSES)}),
         },
-        attrs=datasets.attributes(frame, seed=seed, title="Frames of eight classes"),
+        attrs=attributes(frame, seed=seed, title="Frames of eight classes"),
     )
 
 
@@ -260,5 +260,5 @@ def _dataset(
             "time": ("time", time_s, {"units": "s"}),
             "frequency": ("frequency", frame_frequencies(parameters), {"units": "MHz"}),
         },
-        attrs=datasets.attributes(parameters, seed=seed, title="A painted frame"),
+        attrs=attributes(parameters, seed=seed, title="A painted frame"),
     )

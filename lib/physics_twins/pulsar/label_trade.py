@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data.statistics import fraction
+from physics_twins.data import fraction
 from physics_twins.pulsar.classifying.frame_labels import Classifier
 from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
 from physics_twins.pulsar.classifying.trained_classifier import find_classifier

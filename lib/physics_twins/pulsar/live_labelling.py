@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from physics_twins.data import atomic
+from physics_twins.data import read_json, write_json
 from physics_twins.pulsar.labelling import Sought, label
 from physics_twins.pulsar.streams.label_progress import Labelling
 from physics_twins.pulsar.streams.label_run import OtherLabellingError
@@ -96,9 +96,7 @@ class _Watch:
         self.folder, self.out_folder, self.parameters = folder, out_folder, parameters
         self.settled_s, self.options = settled_s, options
         self.path = out_folder / LEDGER
-        self.ledger: dict[str, dict[str, Any]] = (
-            atomic.read_json(self.path) if self.path.is_file() else {}
-        )
+        self.ledger: dict[str, dict[str, Any]] = read_json(self.path) if self.path.is_file() else {}
         self.seen: dict[str, _Seen] = {}
 
     def look(self) -> None:
@@ -167,7 +165,7 @@ class _Watch:
 
     def _remember(self, name: str, **facts: Any) -> None:
         self.ledger[name] = facts
-        atomic.write_json(self.path, self.ledger)
+        write_json(self.path, self.ledger)
 
 
 def _number(name: str, folder: str) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.pulsar.calibrate import calibrated
 from physics_twins.pulsar.fitting.frame_evidence import (
     SHAPE,

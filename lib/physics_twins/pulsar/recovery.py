@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from physics_twins.data import statistics
+from physics_twins.data import fraction, mean
 from physics_twins.pulsar.evaluate import evaluate
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
@@ -23,7 +23,7 @@ def recovery(
 
     Returns:
         `n_sought`: pulses whose whole track lies inside the observation. `n_found` of them. `recall`,
-        their ratio, with the error of `statistics.fraction`, which is not zero at the
+        their ratio, with the error of `data.fraction`, which is not zero at the
         ends. `n_false`: pulses invented. `snr_ratio`: mean S/N found over the ideal one, with its
         standard error; 0.943 is the limit of a boxcar on a Gaussian pulse. What nothing was found or
         sought for is not a number.
@@ -40,7 +40,7 @@ def recovery(
     ratios = (snr / scores["pulse_snr_ideal"].values[sought])[np.isfinite(snr)]
     n, n_found = int(sought.sum()), len(ratios)
     metrics: dict[str, Any] = {"n_sought": n, "n_found": n_found, "n_false": int(scores["n_false"])}
-    told = {"recall": statistics.fraction(n_found, n), "snr_ratio": statistics.mean(ratios)}
+    told = {"recall": fraction(n_found, n), "snr_ratio": mean(ratios)}
     for name, (value, error) in told.items():
         metrics[name] = {"value": value, "error": error}
     return metrics

@@ -8,8 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data import datasets
-from physics_twins.data.quantities import round_up
+from physics_twins.data import attributes, round_up
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics import truth
 from physics_twins.pulsar.physics.digitiser import sample_type
@@ -133,7 +132,7 @@ def _observe(sky: Sky, each_kind: bool) -> xr.Dataset:
             "time": ("time", np.arange(n_spectra) * sky.sampling_s, _unit("s")),
             "frequency": ("frequency", sky.frequency_mhz, _unit("MHz")),
         },
-        attrs=datasets.attributes(
+        attrs=attributes(
             parameters,
             seed=sky.seed,
             sampling_time_s=sky.sampling_s,

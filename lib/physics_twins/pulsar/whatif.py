@@ -9,8 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import twin
-from physics_twins.data.quantities import Estimate
-from physics_twins.data.statistics import fraction
+from physics_twins.data import Estimate, fraction
 from physics_twins.pulsar.calibrate import calibrated
 from physics_twins.pulsar.evaluate import evaluate
 from physics_twins.pulsar.fitting.pulse_limits import ideal_snr

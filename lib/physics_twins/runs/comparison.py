@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from physics_twins.data.quantities import aligned, difference, in_words
+from physics_twins.data import aligned, difference, in_words
 
 _CODE = ("version", "git_commit", "git_dirty", "source_sha256", "notebook_sha256")
 

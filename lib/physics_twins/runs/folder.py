@@ -10,9 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physics_twins import clusters
-from physics_twins.data import atomic, project
-from physics_twins.data.quantities import plain_metrics
+from physics_twins import clusters, data
+from physics_twins.data import plain_metrics, read_json, replacing, write_json
 from physics_twins.runs import kernel, provenance
 
 if TYPE_CHECKING:
@@ -79,14 +78,14 @@ class Run:
 
     def save(self, name: str, dataset: "xr.Dataset") -> Path:
         """Write a dataset as `name`.nc into the run; return its path."""
-        from physics_twins.data import datasets
+        from physics_twins.data import save
 
-        return datasets.save(dataset, self._path(name, ".nc"))
+        return save(dataset, self._path(name, ".nc"))
 
     def save_table(self, name: str, table: "pd.DataFrame") -> Path:
         """Write a table, without its index, as `name`.csv into the run; return its path."""
         path = self._path(name, ".csv")
-        with atomic.replacing(path) as temporary:
+        with replacing(path) as temporary:
             table.to_csv(temporary, index=False)
         return path
 
@@ -100,7 +99,7 @@ class Run:
         Raises:
             ValueError: A metric is none of these.
         """
-        atomic.write_json(self.folder / METRICS, self.metrics | plain_metrics(metrics))
+        write_json(self.folder / METRICS, self.metrics | plain_metrics(metrics))
 
     def _path(self, name: str, suffix: str) -> Path:
         name = name.removesuffix(suffix)
@@ -124,7 +123,7 @@ def default_root() -> Path:
     """Return the folder of all runs: `PHYSICS_TWINS_RUNS`, or `runs/` of the project or of here."""
     if named := os.environ.get("PHYSICS_TWINS_RUNS"):
         return Path(named).expanduser().resolve()
-    return (project.root() or Path.cwd()) / "runs"
+    return (data.project_root() or Path.cwd()) / "runs"
 
 
 def open_run(run_dir: str | Path = "") -> Run:
@@ -135,7 +134,7 @@ def open_run(run_dir: str | Path = "") -> Run:
             `default_root`, named after the time.
 
     What workers do that this process asks for from now on is kept there, see `clusters.connect`; so is
-    what this process is and what it reads, see `data.sources`.
+    what this process is and what it reads, see `data.note`.
     """
     if run_dir:
         folder = Path(run_dir).expanduser().resolve()
@@ -144,7 +143,7 @@ def open_run(run_dir: str | Path = "") -> Run:
         folder, claimed = _new_folder(default_root() / "interactive"), True
     if claimed:
         record = {"status": "interactive", "started": now(), "machine": provenance.describe_machine()}
-        atomic.write_json(folder / PROVENANCE, record | {"code": provenance.describe_code()})
+        write_json(folder / PROVENANCE, record | {"code": provenance.describe_code()})
     is_driven = Run(folder).provenance.get("status") != "interactive"
     kernel.tell(folder, kernel.TOLD if is_driven else PROVENANCE)
     os.environ[clusters.WORKERS_FILE] = str(folder / WORKERS)
@@ -244,7 +243,7 @@ def _check_record(record: dict[str, Any]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return atomic.read_json(path) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def _new_folder(parent: Path) -> Path:

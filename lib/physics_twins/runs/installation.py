@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 
+from physics_twins import data
+
 SHOWN_PACKAGES = (
     "numpy",
     "xarray",
@@ -114,11 +116,9 @@ def _compiler() -> Finding:
 
 
 def _data_files() -> list[Finding]:
-    from physics_twins.data import datasets
-
     findings = []
-    for name in datasets.PUBLIC_FILES:
-        path = datasets.find_data_file(name)
+    for name in data.PUBLIC_FILES:
+        path = data.find_data_file(name)
         state = "ok" if path else "optional"
         findings.append(Finding("real file", state, str(path or f"not here: twins data fetch {name}")))
     return findings

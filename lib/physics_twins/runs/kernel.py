@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins import __version__
-from physics_twins.data import atomic, sources
+from physics_twins.data import Source, listen, read_json, write_json
 from physics_twins.runs import provenance
 
 TOLD = ".kernel.json"  # of a run that another process drives, until that one takes it over
@@ -27,21 +27,21 @@ def tell(folder: Path, into: str = TOLD) -> None:
     }
 
     one_at_a_time = threading.Lock()  # threads of one process read, too
-    heard: set[sources.Source] = set()
+    heard: set[Source] = set()
 
-    def hear(source: sources.Source) -> None:
+    def hear(source: Source) -> None:
         with one_at_a_time:
             if source in heard or source.name.startswith(inside) or not folder.is_dir():
                 return
             heard.add(source)
-            known = atomic.read_json(path) if path.is_file() else {}
+            known = read_json(path) if path.is_file() else {}
             read = known.get("sources", [])
             if (record := asdict(source)) not in read:
-                atomic.write_json(path, known | {"sources": [*read, record]})
+                write_json(path, known | {"sources": [*read, record]})
 
-    known = atomic.read_json(path) if path.is_file() else {}
-    atomic.write_json(path, {"sources": []} | known | facts)
-    sources.listen(hear)
+    known = read_json(path) if path.is_file() else {}
+    write_json(path, {"sources": []} | known | facts)
+    listen(hear)
 
 
 def take(folder: Path) -> dict[str, Any]:
@@ -49,6 +49,6 @@ def take(folder: Path) -> dict[str, Any]:
     path = folder / TOLD
     if not path.is_file():
         return {}
-    told = atomic.read_json(path)
+    told = read_json(path)
     path.unlink()
     return told

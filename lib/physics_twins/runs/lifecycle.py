@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from physics_twins.data import atomic, sources
+from physics_twins.data import changed, write_json
 from physics_twins.runs import kernel, provenance
 from physics_twins.runs.folder import PARAMETERS, PROVENANCE, Run, RunError, claim, default_root, load, now
 
@@ -25,7 +25,7 @@ def identity(
 ) -> str:
     """Return the SHA-256 that two runs share when they must give the same result.
 
-    What else they have read must be the same too, see `data.sources`.
+    What else they have read must be the same too, see `data.note`.
 
     Args:
         notebook_sha256: Hash of the notebook's source.
@@ -100,9 +100,9 @@ def begin(
         "inputs": [dict(item) for item in inputs],
         "sources": [],
     }
-    atomic.write_json(folder / PROVENANCE, record)
+    write_json(folder / PROVENANCE, record)
     what = {name: value for name, value in values.items() if name not in HOW}
-    atomic.write_json(folder / PARAMETERS, what)
+    write_json(folder / PARAMETERS, what)
     return Run(folder)
 
 
@@ -131,7 +131,7 @@ def end(run: Run, status: str, *, error: str | None = None, cell: str | None = N
     finished = now()
     spent = datetime.fromisoformat(finished) - datetime.fromisoformat(record["started"])
     record |= {"status": status, "finished": finished, "error": error, "cell": cell}
-    atomic.write_json(run.folder / PROVENANCE, record | {"duration_s": spent.total_seconds()})
+    write_json(run.folder / PROVENANCE, record | {"duration_s": spent.total_seconds()})
 
 
 def _as_told(
@@ -163,7 +163,7 @@ def _occupant(out: Path) -> list[Run]:
 def _finished(runs: Sequence[Run], key: str) -> Run | None:
     complete = (run for run in reversed(runs) if run.status == "complete")
     same = (run for run in complete if run.provenance.get("identity") == key)
-    return next((r for r in same if not sources.changed(r.provenance.get("sources", []))), None)
+    return next((r for r in same if not changed(r.provenance.get("sources", []))), None)
 
 
 def _claim_next(parent: Path, key: str) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins import clusters
-from physics_twins.data import project
+from physics_twins import data
 from physics_twins.runs import lifecycle, provenance
 from physics_twins.parameters import Execution, FieldDescription, ParameterError, Parameters, check
 from physics_twins.runs.folder import Run
@@ -87,10 +87,10 @@ def with_files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]
 
 def folders() -> list[Path]:
     """Return the folders that notebooks are taken from: the project's, then the package's."""
-    around = project.root()
+    around = data.project_root()
     places = [around / "notebooks"] if around else []
-    places += [provenance.PACKAGE / "notebooks", project.beside_package() / "notebooks"]
-    return [place for place in places if project.has_notebooks(place)]
+    places += [provenance.PACKAGE / "notebooks", data.beside_package() / "notebooks"]
+    return [place for place in places if data.has_notebooks(place)]
 
 
 def available() -> dict[str, Path]:
@@ -98,7 +98,7 @@ def available() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in reversed(folders()):
         found |= {
-            p.relative_to(folder).with_suffix("").as_posix(): p for p in folder.glob(project.NOTEBOOKS)
+            p.relative_to(folder).with_suffix("").as_posix(): p for p in folder.glob(data.NOTEBOOKS)
         }
     return dict(sorted(found.items()))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from physics_twins.data import atomic
+from physics_twins.data import read_json, write_json
 from physics_twins.runs.folder import WORKERS, Run, RunError, default_root, find
 
 PROGRESS = ".progress.json"  # there only while the run lasts
@@ -54,13 +54,13 @@ class Expected:
 
 def write(run: Run, progress: Progress) -> None:
     """Note which cell a run is in, for whoever looks from another process."""
-    atomic.write_json(run.folder / PROGRESS, asdict(progress))
+    write_json(run.folder / PROGRESS, asdict(progress))
 
 
 def read(run: Run) -> Progress | None:
     """Return which cell a run is in; None before the first one and after the end."""
     try:
-        return Progress(**atomic.read_json(run.folder / PROGRESS))
+        return Progress(**read_json(run.folder / PROGRESS))
     except (OSError, ValueError, TypeError):  # it has just ended
         return None
 

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from physics_twins import __version__
-from physics_twins.data.sources import file_sha256
+from physics_twins.data import file_sha256
 
 PACKAGE = Path(__file__).resolve().parents[1]
 

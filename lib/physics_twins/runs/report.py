@@ -8,7 +8,7 @@ import nbformat
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 
-from physics_twins.data import atomic
+from physics_twins.data import write_text
 
 # The blocks left empty load scripts from elsewhere. Formulas alone keep theirs, where there are any:
 # without a network they are read as TeX.
@@ -36,7 +36,7 @@ def write(exporter: HTMLExporter, notebook: Path, page: Path) -> None:
     """Settle an executed notebook's progress bars, and write its page; each in one step."""
     content = nbformat.read(notebook, as_version=4)
     _settle(content)
-    atomic.write_text(notebook, nbformat.writes(content))
+    write_text(notebook, nbformat.writes(content))
     for cell in content.cells:
         outputs = cell.get("outputs", [])
         for output in outputs:
@@ -47,7 +47,7 @@ def write(exporter: HTMLExporter, notebook: Path, page: Path) -> None:
     resources = {"has_formulas": has_formulas, "metadata": {"name": notebook.stem}}
     with _ONE_AT_A_TIME:
         body, _ = exporter.from_notebook_node(content, resources=resources)
-    atomic.write_text(page, body)
+    write_text(page, body)
 
 
 def _settle(notebook: nbformat.NotebookNode) -> None:

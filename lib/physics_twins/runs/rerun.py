@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from physics_twins.data import atomic
+from physics_twins.data import write_json
 from physics_twins.runs import lifecycle, notebooks
 from physics_twins.runs.folder import PARAMETERS, PROVENANCE, Run, RunError, resolve
 from physics_twins.runs.comparison import compare
@@ -47,8 +47,8 @@ def remember(run: Run, notebook: str, values: Mapping[str, Any]) -> None:
     source = notebooks.read(notebook)
     complete = source.check({name: values[name] for name in source.defaults if name in values})
     what = {name: value for name, value in complete.items() if name not in lifecycle.HOW}
-    atomic.write_json(run.folder / PARAMETERS, what)
-    atomic.write_json(run.folder / PROVENANCE, run.provenance | {"notebook": source.name})
+    write_json(run.folder / PARAMETERS, what)
+    write_json(run.folder / PROVENANCE, run.provenance | {"notebook": source.name})
 
 
 def rerun(

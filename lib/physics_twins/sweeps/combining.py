@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from physics_twins.data import datasets
+from physics_twins.data import open_dataset, plain_name
 from physics_twins.runs import provenance
 from physics_twins.sweeps.records import COMPLETE, Record
 
@@ -78,7 +78,7 @@ def _table(results: Sequence[Mapping[str, Any]], complete: Sequence[bool]) -> xr
     names = list(dict.fromkeys(name for metrics in results for name in metrics))
     places = np.flatnonzero(complete)
     taken = {CELL}
-    titles = {name: _free(datasets.plain_name(name), taken) for name in names}
+    titles = {name: _free(plain_name(name), taken) for name in names}
     variables: dict[str, Any] = {}
     left_out: list[str] = []
     for name, title in titles.items():
@@ -146,7 +146,7 @@ def _read(cells: Path, result: Mapping[str, Any]) -> xr.Dataset:
     path = cells / Path(result["file"]).name
     if provenance.file_sha256(path) != result["sha256"]:
         raise ValueError(f"{path} has changed since it was written: delete it to compute it again")
-    dataset = datasets.open_dataset(path).drop_encoding()  # of one cell, and not of all together
+    dataset = open_dataset(path).drop_encoding()  # of one cell, and not of all together
     names = {str(name) for name in (*dataset.variables, *dataset.dims)}
     return dataset.rename({CELL: _free(CELL, names)}) if CELL in names else dataset
 

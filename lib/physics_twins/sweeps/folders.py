@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from physics_twins.data import atomic
+from physics_twins.data import read_json, write_json
 from physics_twins.runs import PLAN, PROVENANCE, default_root, provenance
 from physics_twins.sweeps import farm
 
@@ -44,7 +44,7 @@ def find(root: Path | None, holding: str) -> list[Path]:
         if PLAN in files or PROVENANCE in files:  # a sweep, study or run has none inside
             subfolders.clear()
         with suppress(ValueError):  # a damaged plan must not hide the others
-            plan = atomic.read_json(Path(folder) / PLAN) if PLAN in files else {}
+            plan = read_json(Path(folder) / PLAN) if PLAN in files else {}
             if holding in plan:
                 found.append((plan["started"], Path(folder).resolve()))
     return [folder for _, folder in sorted(found)]
@@ -65,9 +65,9 @@ def shown(folder: Path) -> str:
 
 def write_plan(folder: Path, plan: Mapping[str, Any]) -> None:
     """Write the plan, unless the same one is there, whenever that was begun."""
-    old = atomic.read_json(folder / PLAN) if (folder / PLAN).is_file() else {}
+    old = read_json(folder / PLAN) if (folder / PLAN).is_file() else {}
     if {**old, "started": ""} != {**plan, "started": ""}:
-        atomic.write_json(folder / PLAN, plan)
+        write_json(folder / PLAN, plan)
 
 
 @contextmanager

@@ -53,9 +53,9 @@ def unit(record: Record | None, metric: str) -> str:
 
 
 def _scalars(path: Path) -> dict[str, Any]:
-    from physics_twins.data import datasets
+    from physics_twins.data import open_dataset
 
-    dataset = datasets.open_dataset(path)
+    dataset = open_dataset(path)
     scalars = [str(name) for name, variable in dataset.data_vars.items() if not variable.dims]
     found = {name: {"value": float(dataset[name])} for name in scalars}
     for name in scalars:

@@ -7,7 +7,7 @@ import holoviews as hv
 import numpy as np
 from bokeh.palettes import Viridis256
 
-from physics_twins.data.quantities import in_print
+from physics_twins.data import in_print
 from physics_twins.figures.style import (
     BLUE,
     FRAME,

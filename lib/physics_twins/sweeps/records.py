@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from physics_twins.data import atomic
+from physics_twins.data import read_json, write_json
 
 COMPLETE, FAILED = "complete", "failed"
 RECORDS = "records"
@@ -69,7 +69,7 @@ def leave(folder: Path, batch: str, records: Sequence[Record]) -> None:
     """Write a batch's records in one step into the folder of a sweep or study."""
     path = folder / RECORDS / f"{batch}.json"
     path.parent.mkdir(exist_ok=True)
-    atomic.write_json(path, {"records": list(records)})
+    write_json(path, {"records": list(records)})
 
 
 def left(folder: Path, batch: str) -> list[Record]:
@@ -81,7 +81,7 @@ def left(folder: Path, batch: str) -> list[Record]:
 def _read(path: Path) -> list[Record]:
     """Return the records in a file; a damaged one gets another name, an absent one holds none."""
     try:
-        records = atomic.read_json(path)["records"]
+        records = read_json(path)["records"]
         if all(map(_is_whole, records)):
             return records
     except FileNotFoundError:

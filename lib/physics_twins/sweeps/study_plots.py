@@ -7,7 +7,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.figures.style import BLUE, FRAME, GREEN, ORANGE, VERMILLION, WIDTH, legend, styled
 from physics_twins.sweeps.plots import dimension, level, whiskers
 from physics_twins.sweeps.records import COMPLETE, FAILED

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physics_twins import clusters
-from physics_twins.data import atomic, sources
+from physics_twins.data import changed, note_path, read_json, write_json
 from physics_twins.parameters import Parameters, field
 from physics_twins.runs import PLAN, now, provenance
 from physics_twins.sweeps import farm, folders, tasks
@@ -56,7 +56,7 @@ class Sweep:
     @cached_property
     def plan(self) -> dict[str, Any]:
         """What is swept: `task`, `points`, `fixed` parameters, `units`, `keys` of the cells."""
-        return atomic.read_json(self.folder / PLAN)
+        return read_json(self.folder / PLAN)
 
     @cached_property
     def records(self) -> list[Record | None]:
@@ -95,7 +95,7 @@ class Sweep:
     def sha256(self) -> str | None:
         """Hash of the combined dataset's content, None before there is one."""
         summary = self.folder / _SUMMARY
-        return atomic.read_json(summary)["content_sha256"] if summary.is_file() else None
+        return read_json(summary)["content_sha256"] if summary.is_file() else None
 
     def dataset(self) -> "xr.Dataset":
         """Return all results so far, with the parameters as coordinates; see `combining.combine`."""
@@ -183,16 +183,16 @@ def resume(folder: str | Path, **options: Any) -> Sweep:
 
 
 def load(folder: str | Path) -> Sweep:
-    """Return the sweep in `folder`, which is noted, see `data.sources`.
+    """Return the sweep in `folder`, which is noted, see `data.note`.
 
     Raises:
         SweepError: The folder holds no sweep.
     """
     path = Path(folder).expanduser().resolve()
-    if not (path / PLAN).is_file() or "points" not in atomic.read_json(path / PLAN):
+    if not (path / PLAN).is_file() or "points" not in read_json(path / PLAN):
         raise SweepError(f"{folder} is no sweep: it has no {PLAN} with points")
     for name in (PLAN, RECORDS):
-        sources.note_path(path / name)
+        note_path(path / name)
     return Sweep(path)
 
 
@@ -267,8 +267,8 @@ def _catch_up(
     folders.write_plan(folder, plan)
     known = Records(folder)
     records = {c.key: known.by_key[c.key] for c in cells if c.key in known.by_key}
-    changed = sources.changed(each for r in records.values() for each in r.get("sources", ()))
-    known.forget([key for key, r in records.items() if not _is_valid(folder, r, changed)])
+    others = changed(each for r in records.values() for each in r.get("sources", ()))
+    known.forget([key for key, r in records.items() if not _is_valid(folder, r, others)])
     done = {COMPLETE} if retry_failed else {COMPLETE, FAILED}
     finished = {key for key, record in known.by_key.items() if record["status"] in done}
     todo = [cell for cell in cells if cell.key not in finished]
@@ -290,12 +290,12 @@ def _follow(
             bar.step(len(records), client, {"failed": n_failed})
 
 
-def _is_valid(folder: Path, record: Record, changed: Sequence[Mapping[str, Any]]) -> bool:
+def _is_valid(folder: Path, record: Record, others: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether nothing that a cell has read has changed, and its file or run is there.
 
     The file's hash is checked when it is read.
     """
-    if any(source in changed for source in record.get("sources", ())):
+    if any(source in others for source in record.get("sources", ())):
         return False
     result = record["result"]
     if "file" in result:
@@ -306,19 +306,19 @@ def _is_valid(folder: Path, record: Record, changed: Sequence[Mapping[str, Any]]
 
 def _combine_if_new(sweep: Sweep) -> None:
     """Write the combined dataset, unless these very records are in it already."""
-    from physics_twins.data import datasets
+    from physics_twins.data import content_sha256, save
 
     facts = ("key", "status", "finished")
     states = [record and [record[name] for name in facts] for record in sweep.records]
     digest = hashlib.sha256(json.dumps([sweep.plan["points"], states]).encode()).hexdigest()
     summary = sweep.folder / _SUMMARY
-    known = atomic.read_json(summary) if summary.is_file() else {}
+    known = read_json(summary) if summary.is_file() else {}
     if known.get("records_sha256") == digest and (sweep.folder / RESULT).is_file():
         return
     combined = sweep.dataset()
-    datasets.save(combined, sweep.folder / RESULT)
-    found = {"records_sha256": digest, "content_sha256": datasets.content_sha256(combined)}
-    atomic.write_json(summary, found | {"finished": now()} | sweep.counts)
+    save(combined, sweep.folder / RESULT)
+    found = {"records_sha256": digest, "content_sha256": content_sha256(combined)}
+    write_json(summary, found | {"finished": now()} | sweep.counts)
 
 
 def _attribute(value: Any) -> Any:

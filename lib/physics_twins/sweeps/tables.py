@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from pandas.io.formats.style import Styler
 
-from physics_twins.data.quantities import in_print, with_error
+from physics_twins.data import in_print, with_error
 from physics_twins.sweeps import Sweep
 from physics_twins.sweeps.records import FAILED, Record, Records
 from physics_twins.sweeps.tuning import Study

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ConfigDict, create_model
 
-from physics_twins.data.quantities import plain_metrics
+from physics_twins.data import plain_metrics
 from physics_twins.parameters import FieldDescription, Parameters, check, field
 from physics_twins.runs import identity, notebooks, provenance
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physics_twins import clusters
-from physics_twins.data import atomic, sources
+from physics_twins.data import changed, note_path, read_json
 from physics_twins.parameters import Parameters, field
 from physics_twins.runs import PLAN, now, provenance
 from physics_twins.sweeps import folders, search_space, tasks, trials, verdict
@@ -55,7 +55,7 @@ class Study:
     @property
     def plan(self) -> dict[str, Any]:
         """What is asked: `task`, `metric`, `maximise`, `ranges`, `choices`, `fixed`, `trials`, ..."""
-        return atomic.read_json(self.folder / PLAN)
+        return read_json(self.folder / PLAN)
 
     @property
     def trials(self) -> list[Trial]:
@@ -201,16 +201,16 @@ def resume(folder: str | Path, *, n_trials: int | None = None, **options: Any) -
 
 
 def load(folder: str | Path) -> Study:
-    """Return the study in `folder`, which is noted, see `data.sources`.
+    """Return the study in `folder`, which is noted, see `data.note`.
 
     Raises:
         StudyError: The folder holds no study.
     """
     path = Path(folder).expanduser().resolve()
-    if not (path / PLAN).is_file() or "metric" not in atomic.read_json(path / PLAN):
+    if not (path / PLAN).is_file() or "metric" not in read_json(path / PLAN):
         raise StudyError(f"{folder} is no study: it has no {PLAN} with a metric")
     for name in (PLAN, trials.JOURNAL):
-        sources.note_path(path / name)
+        note_path(path / name)
     return Study(path)
 
 
@@ -261,7 +261,7 @@ def _check_numbers(n_trials: int, sampler: str, confirm: int, parallel: int | No
 
 def _check_same(folder: Path, asked: Mapping[str, Any]) -> None:
     """Check that a folder holds no other study; `asked` is what makes this one."""
-    old = atomic.read_json(folder / PLAN) if (folder / PLAN).is_file() else {}
+    old = read_json(folder / PLAN) if (folder / PLAN).is_file() else {}
     differing = [name for name, value in asked.items() if old and old.get(name) != value]
     if differing:
         raise StudyError(
@@ -272,15 +272,15 @@ def _check_same(folder: Path, asked: Mapping[str, Any]) -> None:
 def _check_sources(folder: Path) -> None:
     """Check that what the trials of a study have read is the same now: their values are compared."""
     records = Records(folder).by_key.values()
-    changed = sources.changed(each for record in records for each in record.get("sources", ()))
-    if changed:
-        names = ", ".join(sorted(each["name"] for each in changed))
+    others = changed(each for record in records for each in record.get("sources", ()))
+    if others:
+        names = ", ".join(sorted(each["name"] for each in others))
         raise StudyError(
             f"{folder} holds trials that were computed with another {names}: give another folder"
         )
 
 
 def _save(study: Study) -> None:
-    from physics_twins.data import datasets
+    from physics_twins.data import save
 
-    datasets.save(study.dataset(), study.folder / TRIALS)
+    save(study.dataset(), study.folder / TRIALS)

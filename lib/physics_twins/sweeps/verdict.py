@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from physics_twins.data.quantities import Estimate
-from physics_twins.data.statistics import mean
+from physics_twins.data import Estimate, mean
 from physics_twins.runs import PLAN
 from physics_twins.sweeps import sweep
 from physics_twins.sweeps.objective import ObjectiveError, objective, unit

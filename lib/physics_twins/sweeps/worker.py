@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins.clusters import ClusterError
-from physics_twins.data import sources
+from physics_twins.data import noted, to_records
 from physics_twins.runs import load, provenance
 from physics_twins.sweeps import records, tasks
 from physics_twins.sweeps.records import COMPLETE, FAILED, Record
@@ -118,13 +118,13 @@ def _in_thread(compute: Callable[..., Record], cell: tuple[str, dict[str, Any]])
 def _record(task: tasks.Task, cells: Path, worker: Any, key: str, values: dict[str, Any]) -> Record:
     started, clock = time.time(), time.perf_counter()
     try:
-        with sources.noted() as read:
+        with noted() as read:
             result = _stored(task, task.compute(values, cells), cells, key)
     except BaseException as error:  # whatever a cell does, the others go on
         if isinstance(error, KeyboardInterrupt) or _is_ending(worker):
             raise CellInterruptedError(f"{platform.node()} ended meanwhile") from error
         return failure(key, error, started, time.perf_counter() - clock)
-    found = sources.to_records(read) + _read_by_run(result, cells)
+    found = to_records(read) + _read_by_run(result, cells)
     return row(key, COMPLETE, started, time.perf_counter() - clock, result=result, read=found)
 
 
@@ -155,11 +155,11 @@ def _stored(task: tasks.Task, result: Any, cells: Path, key: str) -> dict[str, A
     xarray = sys.modules.get("xarray")
     if not (xarray and isinstance(result, xarray.Dataset)):
         return tasks.plain_result(task, result)
-    from physics_twins.data import datasets
+    from physics_twins.data import save, with_plain_names
 
     # Two workers may compute a cell when one was taken for dead: neither disturbs the other's file.
-    result = datasets.with_plain_names(result)
-    path = datasets.save(result, cells / f"{key}-{secrets.token_hex(4)}.nc")
+    result = with_plain_names(result)
+    path = save(result, cells / f"{key}-{secrets.token_hex(4)}.nc")
     return {"file": path.name, "sha256": provenance.file_sha256(path), "bytes": path.stat().st_size}
 
 

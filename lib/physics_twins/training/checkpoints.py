@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from physics_twins.data import atomic
+from physics_twins.data import replacing
 
 KEPT = 2
 # What a killed process had begun to write is removed after this time; a living one writes faster.
@@ -40,7 +40,7 @@ def write(path: Path, state: Any) -> None:
     tensors: dict[str, Tensor] = {}
     tree = json.dumps(_encode(state, "", tensors), allow_nan=False)
     metadata = {"tree": tree, "sha256": _sha256(tree, tensors)}
-    with atomic.replacing(path) as temporary:
+    with replacing(path) as temporary:
         save_file(tensors, temporary, metadata)
 
 

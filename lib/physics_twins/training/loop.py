@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tqdm import tqdm
 
-from physics_twins.data import datasets
+from physics_twins.data import attributes
 from physics_twins.runs import Interruption
 from physics_twins.training import checkpoints, own_process, random_states, training_state
 from physics_twins.training.history import History
@@ -287,10 +287,10 @@ def _trained(task: Task, settings: TrainingSettings, seed: int, state: Mapping[s
     done = training_state.Progress(**state["progress"])
     history = History()
     history.load_state(state["history"])
-    attributes = datasets.attributes(settings, seed=seed, title="History of a training")
+    traced = attributes(settings, seed=seed, title="History of a training")
     return Trained(
         modules=task.modules,
-        history=history.to_dataset(task.units, attributes),
+        history=history.to_dataset(task.units, traced),
         n_steps=done.step,
         best_step=done.best_step,
         best_figures=done.best_figures,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import xarray as xr
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.twin.state import Correlation, Range, TwinState, TwinStateError
 
 

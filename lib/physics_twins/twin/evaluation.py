@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 
 WHO = ("ours", "limit", "baseline", "peer")
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from physics_twins import __version__
-from physics_twins.data import atomic, sources
-from physics_twins.data.quantities import Estimate, Text
+from physics_twins.data import Estimate, Text, note_path, read_json, write_text
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -272,12 +271,12 @@ class TwinState(_Record):
     def save(self, path: str | Path) -> Path:
         """Write the state as JSON in one step; return its path."""
         path = Path(path)
-        atomic.write_text(path, self.model_dump_json(indent=2) + "\n")
+        write_text(path, self.model_dump_json(indent=2) + "\n")
         return path
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Return the state in a file, which is noted, see `data.sources`.
+        """Return the state in a file, which is noted, see `data.note`.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -287,7 +286,7 @@ class TwinState(_Record):
         if path.stat().st_size > MAX_BYTES:
             raise TwinStateError(f"{path} has {path.stat().st_size} bytes, a state at most {MAX_BYTES}")
         values = _json_object(path)
-        sources.note_path(path)
+        note_path(path)
         version = values.get("format")
         if isinstance(version, int) and version > FORMAT:
             raise TwinStateError(
@@ -303,7 +302,7 @@ class TwinState(_Record):
 
 def _json_object(path: Path) -> dict[str, Any]:
     try:
-        return atomic.read_json(path)
+        return read_json(path)
     except (ValueError, RecursionError) as error:
         raise TwinStateError(f"{path}: {error}") from None
 

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data.statistics import of_members
+from physics_twins.data import of_members
 from physics_twins.parameters import Parameters
 from physics_twins.twin.state import TwinState
 

@@ -12,7 +12,7 @@ from physics_twins.calorimeter.baseline.sums import REFERENCE_GEV
 from physics_twins.calorimeter.geant4 import beam as beams
 from physics_twins.calorimeter.geant4 import voxels
 from physics_twins.calorimeter.parameters import CalorimeterParameters, DetectorParameters
-from physics_twins.data import datasets
+from physics_twins.data import attributes
 
 _BLOCK = 200
 # Edges of the parts of a slice, in cells: as fine as the cells need.
@@ -50,9 +50,9 @@ def generate(model: ParametrisedShower, parameters: CalorimeterParameters, *, se
         "title": f"Showers of {parameters.particle}s in {parameters.absorber} and {parameters.sensor}",
         "made_by": f"parametrisation fitted to {model.n_showers} showers",
     }
-    attributes = datasets.attributes(parameters, seed=seed, **facts)
+    traced = attributes(parameters, seed=seed, **facts)
     beam = beams.join(columns[0])
-    return form.shower_dataset(parameters, beam, np.concatenate(columns[1]), sums, attributes)
+    return form.shower_dataset(parameters, beam, np.concatenate(columns[1]), sums, traced)
 
 
 def check_range(model: ParametrisedShower, parameters: CalorimeterParameters) -> None:

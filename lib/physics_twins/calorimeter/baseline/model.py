@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from physics_twins.calorimeter.parameters import CalorimeterParameters
-from physics_twins.data import atomic
+from physics_twins.data import read_json, write_text
 
 
 class _Record(BaseModel):
@@ -96,7 +96,7 @@ class ParametrisedShower(_Record):
     def save(self, path: str | Path) -> Path:
         """Write it as JSON in one step; return the path."""
         path = Path(path)
-        atomic.write_text(path, self.model_dump_json(indent=2) + "\n")
+        write_text(path, self.model_dump_json(indent=2) + "\n")
         return path
 
     @classmethod
@@ -108,7 +108,7 @@ class ParametrisedShower(_Record):
             ValueError: It holds something else; the message names file and field.
         """
         path = Path(path)
-        values = atomic.read_json(path)
+        values = read_json(path)
         try:
             return cls.model_validate(values)
         except ValidationError as error:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from physics_twins.calorimeter.evaluating.features import blocks_of, cells_of
-from physics_twins.data.statistics import auc
+from physics_twins.data import auc
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

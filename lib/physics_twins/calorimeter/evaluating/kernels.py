@@ -9,7 +9,7 @@ samples of one distribution give zero within the error, and values may be negati
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.data.statistics import jackknife
+from physics_twins.data import jackknife
 
 # Both samples are cut into so many groups; subsets are unions of 3, 4, 6 and 12 of them.
 _N_GROUPS, _UNIONS, _N_SHUFFLES = 12, (3, 4, 6, 12), 4

@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.calorimeter.projections import BAND
-from physics_twins.data.statistics import bootstrap
+from physics_twins.data import bootstrap
 
 N_ENERGY_BINS, BIN_SHOWERS = 8, 50
 TAILS = (0.001, 0.999)

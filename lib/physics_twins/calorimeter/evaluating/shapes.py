@@ -14,7 +14,7 @@ from physics_twins.calorimeter.evaluating import response
 from physics_twins.calorimeter.evaluating.classifying import Told
 from physics_twins.calorimeter.evaluating.separation import separation
 from physics_twins.calorimeter.projections import BAND
-from physics_twins.data.statistics import fraction
+from physics_twins.data import fraction
 
 # Numbers of a shower whose histograms are kept.
 HISTOGRAMS = ("response", "depth_mm", "length_mm", "radius_mm", "spread_mm", "empty", "largest_mev")

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data.quantities import in_print
+from physics_twins.data import in_print
 from physics_twins.figures.style import BLUE, FRAME, GREEN, GREY, ORANGE, VERMILLION, legend, styled
 
 # Name and colour of each set of showers, in the order in which they are drawn.

@@ -7,7 +7,7 @@ import holoviews as hv
 import xarray as xr
 
 from physics_twins import figures
-from physics_twins.data.quantities import Estimate, in_print
+from physics_twins.data import Estimate, in_print
 from physics_twins.figures.style import BLUE, FRAME, GREY, VERMILLION, WIDTH, legend, styled
 
 TITLES = {

@@ -22,7 +22,7 @@ from xml.parsers import expat
 import numpy as np
 
 from physics_twins.calorimeter.formats.shower_file import ShowerFileError
-from physics_twins.data import atomic
+from physics_twins.data import write_text
 
 _MAX_BYTES = 1 << 20
 _MAX_LAYERS, _MAX_RINGS, _MAX_ANGLES, _MAX_CELLS = 1000, 10_000, 10_000, 10_000_000
@@ -98,7 +98,7 @@ def write_binning(binning: Binning, path: str | os.PathLike[str]) -> None:
         values = {"id": str(layer.number), "r_edges": edges, "n_bin_alpha": angles}
         ElementTree.SubElement(particle, "Layer", values)
     ElementTree.indent(top)
-    atomic.write_text(Path(path), ElementTree.tostring(top, encoding="unicode") + "\n")
+    write_text(Path(path), ElementTree.tostring(top, encoding="unicode") + "\n")
 
 
 def read_binning(path: str | os.PathLike[str], *, particle: str = "") -> Binning:

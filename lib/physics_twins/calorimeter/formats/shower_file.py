@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.data import atomic
+from physics_twins.data import replacing
 
 if TYPE_CHECKING:
     import h5py
@@ -55,7 +55,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator["h5py.File"]:
     """Yield an HDF5 file that takes its name when the block succeeds."""
     import h5py
 
-    with atomic.replacing(Path(path)) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(Path(path)) as temporary, h5py.File(temporary, "w") as file:
         yield file
 
 

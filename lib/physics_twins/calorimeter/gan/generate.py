@@ -11,7 +11,7 @@ from physics_twins.calorimeter.gan.model import ShowerGan
 from physics_twins.calorimeter.gan.networks import LATENT, SHAPE
 from physics_twins.calorimeter.geant4 import beam as beams
 from physics_twins.calorimeter.parameters import CalorimeterParameters
-from physics_twins.data import datasets
+from physics_twins.data import attributes
 
 _AT_ONCE = 16
 
@@ -43,8 +43,8 @@ def generate_gan(model: ShowerGan, parameters: CalorimeterParameters, *, seed: i
         "title": f"Showers of {parameters.particle}s in {parameters.absorber} and {parameters.sensor}",
         "made_by": f"3DGAN {model.address or 'not saved'}",
     }
-    attributes = datasets.attributes(parameters, seed=seed, **facts)
-    return form.shower_dataset(parameters, beam, cells, {}, attributes)
+    traced = attributes(parameters, seed=seed, **facts)
+    return form.shower_dataset(parameters, beam, cells, {}, traced)
 
 
 def _cells(

@@ -86,7 +86,7 @@ class ShowerStream(Dataset[dict[str, Tensor]]):
 def stream_showers(showers: xr.Dataset, settings: GanImage | None = None) -> ShowerStream:
     """Return the showers of a dataset in the form of `simulate`, which may be a lazy one.
 
-    One of `datasets.open_dataset(path, chunks={"shower": 1})` is read shower by shower; larger chunks
+    One of `data.open_dataset(path, chunks={"shower": 1})` is read shower by shower; larger chunks
     are read whole for each of their showers.
 
     Raises:

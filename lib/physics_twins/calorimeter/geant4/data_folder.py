@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from physics_twins import data
 from physics_twins.calorimeter.geant4 import bremsstrahlung, photons
 from physics_twins.calorimeter.geant4.materials import ELEMENTS
-from physics_twins.data import atomic, places, sources
 
 # The data sets of Geant4 11.4, as calzone 1.2 asks for them; those of no use here stay empty.
 _EM, _NUCLEAR, _NUCLIDES = "G4EMLOW8.8", "G4PARTICLEXS4.2", "G4ENSDFSTATE3.0"
@@ -69,7 +69,7 @@ _NUCLEAR_FROM_MEV = 150.0
 def use_tables() -> Path:
     """Let Geant4 find its data, written if need be, in this process; return their folder.
 
-    What they are is noted, see `data.sources`.
+    What they are is noted, see `data.note`.
 
     Full tables are taken from where calzone looks for them: the folder that `GEANT4_DATA_DIR` names, or
     that of `python -m calzone download`. To be called before calzone is imported.
@@ -80,7 +80,7 @@ def use_tables() -> Path:
         OSError: The cache folder cannot be written.
     """
     folder, sha256 = _used()
-    sources.note(__name__, "Geant4's tables", sha256)
+    data.note(__name__, "Geant4's tables", sha256)
     return folder
 
 
@@ -103,7 +103,7 @@ def source_sha256(name: str = "") -> str:
         ModuleNotFoundError: xraylib is missing.
     """
     full = full_tables()
-    return sources.source_sha256(str(full)) if full else _identity()
+    return data.source_sha256(str(full)) if full else _identity()
 
 
 def full_tables() -> Path | None:
@@ -136,7 +136,7 @@ def small_tables(root: Path | None = None) -> Path:
         ModuleNotFoundError: xraylib is missing.
         OSError: The folder cannot be written.
     """
-    folder = (root or places.cache()) / f"geant4-{_identity()[:16]}"
+    folder = (root or data.cache()) / f"geant4-{_identity()[:16]}"
     if not is_whole(folder):
         write_tables(folder, ELEMENTS.values())
     return folder
@@ -169,10 +169,10 @@ def write_tables(folder: Path, atomic_numbers: Iterable[int]) -> None:
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.replacing(path) as temporary:
+        with data.replacing(path) as temporary:
             temporary.write_bytes(content)
     sums = "".join(f"{_sha256(content)}  {name}\n" for name, content in sorted(files.items()))
-    atomic.write_text(folder / _SUM, sums)
+    data.write_text(folder / _SUM, sums)
 
 
 def _tables(z: int) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from physics_twins.data.statistics import fraction
+from physics_twins.data import fraction
 
 N_BINS = 15
 # Pulls the scaling to none where there are few examples, as of a class that hardly occurs.

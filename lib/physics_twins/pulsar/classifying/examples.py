@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from physics_twins.data import datasets
+from physics_twins.data import attributes
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.classifying.window_canvas import SAMPLING_S, band_mhz
 from physics_twins.pulsar.classifying.windows import labelled_stream
@@ -109,5 +109,5 @@ def _examples(
     return xr.Dataset(
         variables,
         coords={"scalar": ("scalar", list(SCALARS), one)},
-        attrs=datasets.attributes(parameters, seed=seed, title="Labelled frames of one stream"),
+        attrs=attributes(parameters, seed=seed, title="Labelled frames of one stream"),
     )

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from physics_twins.data.statistics import fraction
+from physics_twins.data import fraction
 from physics_twins.pulsar.searching.dedispersion import delay_samples
 
 
@@ -124,7 +124,7 @@ def threshold_at(scores_without: ArrayLike, false_alarms: float) -> float:
 def fraction_above(scores: ArrayLike, threshold: float) -> tuple[float, float]:
     """Return the part of the scores above a threshold, and its error.
 
-    The error is that of `statistics.fraction`.
+    The error is that of `data.fraction`.
 
     >>> [round(x, 3) for x in fraction_above([1.0, 2.0, 3.0, 4.0], 1.5)]
     [0.75, 0.171]

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data import datasets
+from physics_twins.data import attributes
 from physics_twins.pulsar.classifying.ideal_filter import (
     best_snr,
     boxcar_template,
@@ -178,9 +178,7 @@ def recall_curves(
             "threshold": ("detector", level, one),
         },
         coords={"detector": ("detector", list(detectors), one), "snr": ("snr", snr, one)},
-        attrs=datasets.attributes(
-            parameters[0], seed=seed, title="Recall of W-CLS", false_alarms=false_alarms
-        ),
+        attrs=attributes(parameters[0], seed=seed, title="Recall of W-CLS", false_alarms=false_alarms),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data import datasets
+from physics_twins.data import attributes
 from physics_twins.pulsar.classifying.labels import CLASSES, LABELS, components
 from physics_twins.pulsar.classifying.window_canvas import (
     FRAME_SPECTRA,
@@ -175,9 +175,7 @@ def _dataset(
             "time": ("time", np.arange(len(data)) * SAMPLING_S, {"units": "s"}),
             "frequency": ("frequency", band_mhz(), {"units": "MHz"}),
         },
-        attrs=datasets.attributes(
-            parameters, seed=seed, title="A labelled stream", sampling_time_s=SAMPLING_S
-        ),
+        attrs=attributes(parameters, seed=seed, title="A labelled stream", sampling_time_s=SAMPLING_S),
     )
 
 

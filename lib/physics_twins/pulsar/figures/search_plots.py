@@ -7,7 +7,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from physics_twins.data.quantities import in_print
+from physics_twins.data import in_print
 from physics_twins.figures import image, pixel
 from physics_twins.figures.style import (
     BLUE,

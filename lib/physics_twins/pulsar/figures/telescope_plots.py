@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from physics_twins.data.quantities import in_print
+from physics_twins.data import in_print
 from physics_twins.figures import image
 from physics_twins.figures.style import (
     BLUE,

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from physics_twins import figures
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.figures.style import BLUE, FRAME, GREEN, legend, styled
 
 TITLES = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 
 # Arrivals that scatter by more than this part of the period do not tell it.
 MAX_SCATTER_PERIODS = 0.05

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.pulsar.fitting.pieces import Piece
 from physics_twins.pulsar.searching.cleaning import Cleaned
 from physics_twins.pulsar.searching.search import Band

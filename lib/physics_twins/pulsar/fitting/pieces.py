@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data import datasets
+from physics_twins.data import content_sha256
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.infer import split_blocks
@@ -75,7 +75,7 @@ def pieces(data: Observation, band: Band, search: SearchParameters) -> Iterator[
 def identity(data: Observation) -> str:
     """Return what tells data from others: a name, and the SHA-256 of the content."""
     if isinstance(data, xr.Dataset):
-        digest = datasets.content_sha256(data[["data"]])
+        digest = content_sha256(data[["data"]])
         return f"{data.attrs.get('source_name', 'dataset')} sha256:{digest}"
     path = Path(data)
     return f"{path.name} sha256:{provenance.file_sha256(path)}"

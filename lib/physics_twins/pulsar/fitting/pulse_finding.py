@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.pulsar.fitting.backgrounds import Background
 from physics_twins.pulsar.fitting.pieces import Piece, pieces, receiver
 from physics_twins.pulsar.fitting.pulse_fit import BOXCAR_PER_FWHM

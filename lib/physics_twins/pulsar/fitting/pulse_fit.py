@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.pulsar.fitting.least_squares import BOUNDED, Solution, solve
 from physics_twins.pulsar.fitting.profile_likelihood import interval, parabola, within_bounds
 from physics_twins.pulsar.fitting.pulse_model import (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.data import atomic, sources
+from physics_twins.data import note_path, read_json
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -211,11 +211,11 @@ class ObservationReader(ABC):
 
     def _forced(self) -> dict[str, Any]:
         path = self.path.with_name(self.path.name + FORCED)
-        sources.note_path(path)  # also where there is none yet
+        note_path(path)  # also where there is none yet
         if not path.is_file():
             return {}
         try:
-            values = atomic.read_json(path)
+            values = read_json(path)
         except ValueError as error:
             raise self.error(str(error)) from None
         for name, value in values.items():

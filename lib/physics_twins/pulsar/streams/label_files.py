@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data import atomic
+from physics_twins.data import read_json, write_json
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.streams.frame_stream import LabelledBlock
 
@@ -61,7 +61,7 @@ class LabelFolder:
         """
         self.path = path
         (path / PIECES).mkdir(parents=True, exist_ok=True)
-        self.progress = atomic.read_json(path / PROGRESS) if (path / PROGRESS).is_file() else {}
+        self.progress = read_json(path / PROGRESS) if (path / PROGRESS).is_file() else {}
         lengths = self.progress.get("bytes", {})
         self._files: dict[str, BinaryIO] = {}
         try:
@@ -126,7 +126,7 @@ class LabelFolder:
             os.fsync(file.fileno())
             lengths[name] = file.tell()
         self.progress = dict(progress) | {"bytes": lengths}
-        atomic.write_json(self.path / PROGRESS, self.progress)
+        write_json(self.path / PROGRESS, self.progress)
 
     def _append(self, name: str, what: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         line = {"what": what, "when": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}

@@ -4,7 +4,7 @@ from typing import Any
 
 import xarray as xr
 
-from physics_twins.data.quantities import Estimate
+from physics_twins.data import Estimate
 from physics_twins.pulsar.fitting.pulse_fit import BOXCAR_PER_FWHM, PulseFit, PulseStart, fit_pulse
 from physics_twins.pulsar.streams.keeping import Decision
 

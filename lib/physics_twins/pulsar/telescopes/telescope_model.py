@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import __version__
-from physics_twins.data import datasets
+from physics_twins.data import open_dataset, save
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.telescopes.levelling import Levelling
 from physics_twins.pulsar.telescopes.marginals import SHAPE_NODES
@@ -95,7 +95,7 @@ class TelescopeModel:
 
 def save_telescope(model: TelescopeModel, path: str | os.PathLike[str]) -> Path:
     """Write a model as netCDF-4 in one step; return its path."""
-    return datasets.save(model.to_dataset(), Path(path))
+    return save(model.to_dataset(), Path(path))
 
 
 def open_telescope(path: str | os.PathLike[str]) -> TelescopeModel:
@@ -105,7 +105,7 @@ def open_telescope(path: str | os.PathLike[str]) -> TelescopeModel:
         FileNotFoundError: There is no such file.
         ValueError: It is damaged, or holds no telescope; the message names file and field.
     """
-    dataset = datasets.open_dataset(Path(path))
+    dataset = open_dataset(Path(path))
     try:
         return from_dataset(dataset)
     except ValueError as error:
