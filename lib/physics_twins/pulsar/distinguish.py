@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.realism import normalised
+from physics_twins.pulsar.searching.missing import finite
 
 FRAME_SPECTRA = 256
 N_SUBBANDS = 16
@@ -88,7 +89,7 @@ def frame_features(data: Observation, *, segment_spectra: int) -> tuple[list[str
     names: list[str] = []
     with open_spectra(data) as spectra:
         for start in range(0, spectra.n_spectra - segment_spectra + 1, segment_spectra):
-            z = normalised(spectra.read(start, segment_spectra))
+            z = normalised(finite(spectra.read(start, segment_spectra)))
             for first in range(0, len(z) - FRAME_SPECTRA + 1, FRAME_SPECTRA):
                 described = _describe(z[first : first + FRAME_SPECTRA])
                 names = list(described)

@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
+from physics_twins.pulsar.searching.missing import finite
 
 # Tails heavier than this are no Gaussian noise: excess kurtosis, 0 for a Gaussian.
 HIGH_KURTOSIS = 1.0
@@ -55,7 +56,7 @@ def realism(data: Observation, *, segment_spectra: int | None = None) -> xr.Data
         length = _segment_length(spectra.n_spectra, segment_spectra, spectra.name)
         n_segments = spectra.n_spectra // length
         pairs = [
-            _segment(spectra.read(n * length, length), spectra.name, n * length)
+            _segment(finite(spectra.read(n * length, length)), spectra.name, n * length)
             for n in range(n_segments)
         ]
         n_channels = spectra.header.n_channels

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
 from physics_twins.pulsar.realism import normalised
+from physics_twins.pulsar.searching.missing import finite
 from physics_twins.pulsar.telescopes.levelling import find_levelling, fit_levelling, unlevelled
 from physics_twins.pulsar.telescopes.quiet_noise import quiet_noise
 from physics_twins.pulsar.telescopes.telescope_impulses import (
@@ -112,7 +113,7 @@ def _segments(spectra: Spectra) -> NDArray[Any]:
     length = min(spectra.n_spectra, SEGMENT_SPECTRA, affordable) // 2 * 2
     n = max(1, min(affordable // length, spectra.n_spectra // length))
     starts = np.linspace(0, spectra.n_spectra - length, n).astype(int)
-    return np.stack([spectra.read(start, length) for start in starts])
+    return np.stack([finite(spectra.read(start, length)) for start in starts])
 
 
 def _normalised(

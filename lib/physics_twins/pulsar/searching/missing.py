@@ -41,6 +41,20 @@ def filled(spectra: NDArray[Any], n_absent: int = 0) -> tuple[NDArray[Any], NDAr
     if not lost.any():
         return spectra, None
     lost = np.array(lost)
+    return _with_noise(spectra, lost), lost
+
+
+def finite(spectra: NDArray[Any]) -> NDArray[Any]:
+    """Return spectra, (time, channel), where noise like their channel's stands for what is no number.
+
+    Spectra that repeat stay: to a telescope's imitation they are what it does.
+    """
+    if spectra.dtype.kind != "f" or (known := np.isfinite(spectra)).all():
+        return spectra
+    return _with_noise(spectra, ~known)
+
+
+def _with_noise(spectra: NDArray[Any], lost: NDArray[np.bool_]) -> NDArray[Any]:
     out = spectra.astype(np.float32)
     out[lost] = 0
     step = max(1, len(out) // N_LEVEL)
@@ -54,7 +68,7 @@ def filled(spectra: NDArray[Any], n_absent: int = 0) -> tuple[NDArray[Any], NDAr
     out[lost] = level[channel] + sigma[channel] * noise
     if spectra.dtype.kind in "ui":
         out = np.rint(out).clip(0, spectra.max()).astype(spectra.dtype)
-    return out, lost
+    return out
 
 
 def level_and_noise(spectra: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
 from physics_twins.pulsar.physics.receiver import noise_sigma_jy
+from physics_twins.pulsar.searching.missing import finite
 from physics_twins.pulsar.telescopes.quiet_noise import quiet_noise
 
 # The noise is measured in so many parts, evenly spaced, of at most so many spectra.
@@ -68,7 +69,7 @@ def calibrate_spectra(spectra: Spectra, *, sefd_jy: float | NDArray[np.float64])
         )
     length = min(PART_SPECTRA, spectra.n_spectra)
     starts = np.unique(np.linspace(0, spectra.n_spectra - length, N_PARTS).astype(int))
-    parts = [quiet_noise(spectra.read(start, length), spectra.n_bits)[1:] for start in starts]
+    parts = [quiet_noise(finite(spectra.read(start, length)), spectra.n_bits)[1:] for start in starts]
     level, sigma = (np.median(column, axis=0) for column in zip(*parts, strict=True))
     if not (sigma > 0).any():
         raise ValueError(f"{spectra.name}: data: no channel varies")

@@ -5,6 +5,7 @@ import xarray as xr
 
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.realism import normalised
+from physics_twins.pulsar.searching.missing import finite
 from physics_twins.pulsar.telescopes.quiet_noise import quiet_noise
 from physics_twins.pulsar.telescopes.telescope_noise import band_means, bands
 from physics_twins.pulsar.telescopes.telescope_transmitters import find_transmitters
@@ -41,7 +42,7 @@ def portrait(data: Observation, *, segment_spectra: int) -> xr.Dataset:
         level, sigma, occupancy = np.zeros((3, header.n_channels))
         density, power = np.zeros(len(BINS) - 1), np.zeros(len(edge))
         for n in range(n_segments):
-            counts = spectra.read(n * segment_spectra, segment_spectra)
+            counts = finite(spectra.read(n * segment_spectra, segment_spectra))
             z, own_level, own_sigma = quiet_noise(counts, header.n_bits)
             level += own_level / n_segments
             sigma += own_sigma / n_segments
