@@ -7,8 +7,7 @@ import torch
 from small_models import save
 
 from physics_twins import models
-from physics_twins.data import noted, to_records
-from physics_twins.data.sources import is_current
+from physics_twins.data import changed, noted
 from physics_twins.models import ModelError
 
 
@@ -203,16 +202,15 @@ def test_a_model_that_was_used_is_noted_and_another_of_its_name_is_not_the_same(
     with noted() as read:
         models.find("classifier")
         models.find("classifier/1")
-    records = to_records(read)
-    assert [record["name"] for record in records] == ["classifier", "classifier/1"]
-    assert [is_current(record) for record in records] == [True, True]
+    assert [source["name"] for source in read] == ["classifier", "classifier/1"]
+    assert changed(read) == []
     second = save()
     models.promote(str(second))
-    assert [is_current(record) for record in records] == [False, True]
+    assert changed(read) == read[:1]
     models.promote("classifier/1")
-    assert [is_current(record) for record in records] == [True, True]
+    assert changed(read) == []
     damage(models.find("classifier/1"))
-    assert [is_current(record) for record in records] == [False, False]
+    assert changed(read) == read
 
 
 def test_a_model_in_a_folder_of_its_own_is_not_noted(tmp_path):

@@ -9,8 +9,7 @@ import pytest
 from small_notebooks import OPEN, PERIOD, SAVE, write_notebook, write_project
 
 from physics_twins import clusters, runs
-from physics_twins.data import note_path, noted, read_json, write_json
-from physics_twins.data.sources import is_current
+from physics_twins.data import changed, note_path, noted, read_json, write_json
 from physics_twins.runs import kernel, lifecycle, notebooks, provenance
 
 VALUES = {"length_m": 2.0, "seed": 5, "on": "local", "run_dir": ""}
@@ -114,7 +113,7 @@ def test_another_interpreter_makes_another_run(change):
     ],
 )
 def test_a_record_that_this_library_has_not_written_is_never_current(record):
-    assert not is_current(record)
+    assert changed([record]) == [record]
 
 
 def test_an_interactive_run_keeps_what_it_is_and_reads(table):
@@ -136,7 +135,7 @@ def test_what_workers_read_is_heard_here(table):
     with clusters.connect("threads", jobs=1) as client, noted() as read:
         assert list(clusters.results(client, [partial(reads, table)])) == [1]
         list(clusters.as_they_come(client, [partial(reads, table)]))
-    assert [source.name for source in read] == [str(table)]
+    assert [source["name"] for source in read] == [str(table)]
 
 
 @pytest.mark.slow

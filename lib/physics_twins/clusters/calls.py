@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from physics_twins.data import Source, noted, pass_on
+from physics_twins.data import note, noted
 
 HEARTBEAT_S = 0.1  # so often a caller may say that it has lost interest
 NO_WORKER_S = 20.0
@@ -87,7 +87,7 @@ def _taken(client: Any, under_way: deque[Any]) -> Any:
     future = under_way[0]
     found, read = future.result()
     under_way.popleft().release()
-    pass_on(read)
+    _note_all(read)
     return found
 
 
@@ -98,11 +98,16 @@ def _submitted(client: Any, call: Call) -> Any:
     return client.submit(_observed, call, key=key, pure=False)
 
 
-def _observed(call: Call) -> tuple[Any, list[Source]]:
+def _observed(call: Call) -> tuple[Any, list[dict[str, str]]]:
     """Return a call's result and what the worker read for it."""
     with noted() as read:
         found = call()
     return found, read
+
+
+def _note_all(read: Iterable[dict[str, str]]) -> None:
+    for source in read:
+        note(**source)
 
 
 def _cancel(client: Any, futures: list[Any]) -> None:
@@ -130,7 +135,7 @@ def _finished(client: Any, futures: list[Any], no_worker_s: float, advice: str) 
             done = set()
         for future in done:
             found, read = future.result()
-            pass_on(read)
+            _note_all(read)
             yield found
         waiting -= done
         if done or _n_workers(client):

@@ -31,16 +31,13 @@ from .quantities import in_words as in_words
 from .quantities import plain_metrics as plain_metrics
 from .quantities import round_up as round_up
 from .quantities import with_error as with_error
-from .sources import Source as Source
 from .sources import changed as changed
 from .sources import file_sha256 as file_sha256
 from .sources import listen as listen
 from .sources import note as note
 from .sources import note_path as note_path
 from .sources import noted as noted
-from .sources import pass_on as pass_on
 from .sources import source_sha256 as source_sha256
-from .sources import to_records as to_records
 from .statistics import auc as auc
 from .statistics import bootstrap as bootstrap
 from .statistics import fraction as fraction

@@ -2,6 +2,9 @@
 
 Whatever reads such a thing notes it, with its hash. A run and a cell of a sweep keep what was noted
 while they were computed, and are found again only as long as all of it is still the same.
+
+A source is a record as JSON has it: `name`, what it is; `sha256`, the hash of its content when it was
+read; `module`, which read it and whose function `source_sha256` tells what that name would give now.
 """
 
 import hashlib
@@ -10,36 +13,20 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 _PACKAGE = __name__.partition(".")[0]
 
-
-@dataclass(frozen=True)
-class Source:
-    """One thing that was read.
-
-    Attributes:
-        module: The module that read it; its function `source_sha256` tells what it would read now.
-        name: What it is, for that function.
-        sha256: Hash of its content when it was read.
-    """
-
-    module: str
-    name: str
-    sha256: str
-
-
-Listener = Callable[[Source], None]
-_process: list[Listener] = []
-_here: ContextVar[tuple[Listener, ...]] = ContextVar("_here", default=())
+_Listener = Callable[[dict[str, str]], None]
+_process: list[_Listener] = []
+_here: ContextVar[tuple[_Listener, ...]] = ContextVar("_here", default=())
 
 
 def note(module: str, name: str, sha256: str) -> None:
-    """Tell whoever listens that something was read; see `Source`."""
-    pass_on([Source(module, name, sha256)])
+    """Tell whoever listens that something was read, here or on a worker."""
+    for listener in (*_process, *_here.get()):
+        listener({"module": module, "name": name, "sha256": sha256})
 
 
 def note_path(path: Path) -> None:
@@ -48,22 +35,15 @@ def note_path(path: Path) -> None:
     note(__name__, place, source_sha256(place))
 
 
-def pass_on(found: Iterable[Source]) -> None:
-    """Tell whoever listens what was noted elsewhere, as on a worker."""
-    for source in found:
-        for listener in (*_process, *_here.get()):
-            listener(source)
-
-
-def listen(listener: Listener) -> None:
+def listen(listener: _Listener) -> None:
     """Let `listener` hear what this process reads from now on, in place of who heard it before."""
     _process[:] = [listener]
 
 
 @contextmanager
-def noted() -> Iterator[list[Source]]:
+def noted() -> Iterator[list[dict[str, str]]]:
     """Yield a list that takes what is read in the block, each once; other threads do not enter."""
-    found: list[Source] = []
+    found: list[dict[str, str]] = []
     token = _here.set((*_here.get(), lambda s: None if s in found else found.append(s)))
     try:
         yield found
@@ -71,28 +51,21 @@ def noted() -> Iterator[list[Source]]:
         _here.reset(token)
 
 
-def to_records(found: Iterable[Source]) -> list[dict[str, Any]]:
-    """Return sources as JSON has them."""
-    return [asdict(source) for source in found]
-
-
 def changed(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return those of `to_records` of which something else would be read now, each asked for once."""
-    distinct = {json.dumps(record, sort_keys=True): record for record in records}
-    return [record for record in distinct.values() if not is_current(record)]
-
-
-def is_current(record: Mapping[str, Any]) -> bool:
-    """Return whether the same would be read now; False where that cannot be told.
+    """Return those sources of which something else would be read now, or where that cannot be told.
 
     Args:
-        record: One of `to_records`, of whatever file: only modules of this library are asked.
+        records: From whatever file; each is asked for once, and only modules of this library are.
     """
+    distinct = {json.dumps(record, sort_keys=True): record for record in records}
+    return [record for record in distinct.values() if not _is_current(record)]
+
+
+def _is_current(record: Mapping[str, Any]) -> bool:
     try:
-        source = Source(**record)
-        if source.module.partition(".")[0] != _PACKAGE:
-            return False
-        return importlib.import_module(source.module).source_sha256(source.name) == source.sha256
+        module, name, sha256 = record["module"], record["name"], record["sha256"]
+        is_ours = module.partition(".")[0] == _PACKAGE
+        return is_ours and importlib.import_module(module).source_sha256(name) == sha256
     except Exception:  # it is gone, damaged, or the record is
         return False
 

@@ -1,12 +1,11 @@
 """What a run's kernel tells of itself: the code that it runs, its interpreter, and what it reads."""
 
 import threading
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from physics_twins import __version__
-from physics_twins.data import Source, listen, read_json, write_json
+from physics_twins.data import listen, read_json, write_json
 from physics_twins.runs import provenance
 
 TOLD = ".kernel.json"  # of a run that another process drives, until that one takes it over
@@ -27,17 +26,17 @@ def tell(folder: Path, into: str = TOLD) -> None:
     }
 
     one_at_a_time = threading.Lock()  # threads of one process read, too
-    heard: set[Source] = set()
+    heard: list[dict[str, str]] = []
 
-    def hear(source: Source) -> None:
+    def hear(source: dict[str, str]) -> None:
         with one_at_a_time:
-            if source in heard or source.name.startswith(inside) or not folder.is_dir():
+            if source in heard or source["name"].startswith(inside) or not folder.is_dir():
                 return
-            heard.add(source)
+            heard.append(source)
             known = read_json(path) if path.is_file() else {}
             read = known.get("sources", [])
-            if (record := asdict(source)) not in read:
-                write_json(path, known | {"sources": [*read, record]})
+            if source not in read:
+                write_json(path, known | {"sources": [*read, source]})
 
     known = read_json(path) if path.is_file() else {}
     write_json(path, {"sources": []} | known | facts)

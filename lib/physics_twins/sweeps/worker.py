@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins.clusters import ClusterError
-from physics_twins.data import noted, to_records
+from physics_twins.data import noted
 from physics_twins.runs import load, provenance
 from physics_twins.sweeps import records, tasks
 from physics_twins.sweeps.records import COMPLETE, FAILED, Record
@@ -124,7 +124,7 @@ def _record(task: tasks.Task, cells: Path, worker: Any, key: str, values: dict[s
         if isinstance(error, KeyboardInterrupt) or _is_ending(worker):
             raise CellInterruptedError(f"{platform.node()} ended meanwhile") from error
         return failure(key, error, started, time.perf_counter() - clock)
-    found = to_records(read) + _read_by_run(result, cells)
+    found = read + _read_by_run(result, cells)
     return row(key, COMPLETE, started, time.perf_counter() - clock, result=result, read=found)
 
 
