@@ -240,7 +240,8 @@ def real_file():
     """Where the real observation is, downloaded once where it is not here; "" without a network."""
     look = """
 import sys
-from physics_twins.data import fetch, find_data_file
+from physics_twins.data import find_data_file
+from physics_twins.pulsar.real_files import fetch
 name = sys.argv[1]
 try:
     print(find_data_file(name) or fetch(name, timeout_s=5))

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from _table import Figure, Skipped, median_and_spread, this_machine
-from physics_twins.data import data_file
+from physics_twins.data import find_data_file
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
 from physics_twins.pulsar.infer import infer
@@ -54,11 +54,10 @@ def real_pairs() -> Figure:
     """How many more or fewer pieces are kept of PSRFITS with a filled-up last row than of SIGPROC."""
     differing = []
     for name in ("pulsar/askap_frb_28.fil", "pulsar/parkes_8bit_1.fil"):
-        try:
-            path = data_file(name)
-        except FileNotFoundError as error:
-            raise Skipped(str(error)) from None
-        differing.append(_difference(Path(path)))
+        path = find_data_file(name)
+        if path is None:
+            raise Skipped(f"{name} is not here: twins data fetch {name}")
+        differing.append(_difference(path))
     return Figure([float(n) for n in differing], [0.0, 0.0], "pieces", 0.0, this_machine(), ())
 
 

@@ -85,9 +85,9 @@ def _no_forgotten_client():
 
 
 @pytest.fixture
-def no_shipped_models(tmp_path, monkeypatch):
+def no_shipped_models(monkeypatch):
     """Hide the models that ship with the project: a test sees what it saved alone."""
-    monkeypatch.setattr("physics_twins.data.beside_package", lambda: tmp_path / "elsewhere")
+    monkeypatch.setattr("physics_twins.data.homes", list)
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import norm
 
 from physics_twins.calorimeter.evaluating import kernels, neighbours, response
-from physics_twins.calorimeter.evaluating.classifying import tell_apart
+from physics_twins.calorimeter.evaluating.classifying import auc, tell_apart
+from physics_twins.calorimeter.evaluating.resampling import bootstrap
 from physics_twins.calorimeter.evaluating.separation import separation
-from physics_twins.data import auc
 
 N = 2000
 
@@ -220,6 +220,30 @@ def test_the_error_of_auc_is_its_scatter():
     found = [auc(gaussian(n, 100, shift=0.5)[:, 0], gaussian(500 + n, 100)[:, 0]) for n in range(200)]
     values, errors = np.array(found).T
     assert errors.mean() == pytest.approx(values.std(ddof=1), rel=5 / np.sqrt(400))
+
+
+def test_bootstrap_gives_the_scatter_of_a_mean():
+    values = np.random.default_rng(2).normal(3.0, 2.0, 200)
+    expected = values.std(ddof=1) / np.sqrt(200)
+    told, error = bootstrap(np.mean, values, seed=1, n_draws=1000)
+    assert told == values.mean()
+    assert error == pytest.approx(expected, rel=0.1)  # 1/sqrt(2000) is 2 %
+
+
+def test_bootstrap_takes_arrays_of_statistics_and_repeats_with_its_seed():
+    values = np.random.default_rng(2).normal(size=(100, 3))
+    first, again = (bootstrap(lambda v: v.mean(axis=0), values, seed=4) for _ in range(2))
+    assert first[1].shape == (3,)
+    assert (first[1] == again[1]).all()
+
+
+def test_auc_and_its_error_are_those_of_gaussians():
+    rng = np.random.default_rng(3)
+    told = [auc(rng.normal(1.0, 1.0, 80), rng.normal(size=60)) for _ in range(400)]
+    areas, errors = np.array(told).T
+    # 0.7602: the chance that one Gaussian is above another, one standard deviation apart.
+    assert areas.mean() == pytest.approx(0.7602, abs=4 * areas.std() / np.sqrt(400))
+    assert errors.mean() == pytest.approx(areas.std(), rel=0.15)
 
 
 def test_too_few_showers_are_refused():

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from units import check_units
 
 from physics_twins import models
 from physics_twins.calorimeter import files
@@ -22,7 +23,6 @@ from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.simulate import simulate
 from physics_twins.calorimeter.train_gan import train_gan
 from physics_twins.data import open_dataset, save
-from physics_twins.data.datasets import check_units
 
 SETTINGS = GanParameters(n_steps=1, batch_size=2, accelerator="cpu")
 NARROW_SHOWERS = CalorimeterParameters(**NARROW, n_showers=4)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from scipy.special import gammainc
+from units import check_units
 
 from physics_twins.calorimeter.baseline import longitudinal, radial, spots
 from physics_twins.calorimeter.baseline.model import Numbers
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.calorimeter.parametrised import ParametrisedShower, fit_parametrised, generate
 from physics_twins.calorimeter.simulate import simulate
-from physics_twins.data.datasets import check_units
 
 ROUND = CalorimeterParameters(
     **CALO_CHALLENGE_2, energy_gev=1.0, energy_max_gev=20.0, theta_max_deg=30.0

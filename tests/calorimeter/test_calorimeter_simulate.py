@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 import xarray as xr
+from units import check_units
 
 from physics_twins import clusters, sweeps
 from physics_twins.calorimeter.geant4 import beam, events
@@ -13,7 +14,6 @@ from physics_twins.calorimeter.geant4.materials import ABSORBERS, SENSORS
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.calorimeter.simulate import part, simulate
 from physics_twins.data import open_dataset, save
-from physics_twins.data.datasets import check_units
 from physics_twins.parameters import ParameterError
 
 REFERENCE = CalorimeterParameters()

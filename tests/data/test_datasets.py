@@ -1,26 +1,13 @@
-import hashlib
 import subprocess
 import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import xarray as xr
 from pendulum import PendulumParameters
+from units import check_units
 
-from physics_twins.data import (
-    PUBLIC_FILES,
-    attributes,
-    data_file,
-    datasets,
-    fetch,
-    find_data_file,
-    open_dataset,
-    save,
-)
-from physics_twins.data.datasets import PublicFile, check_units, places
+from physics_twins.data import attributes, open_dataset, save
 
 
 @pytest.fixture
@@ -82,80 +69,6 @@ def test_the_attributes_trace_a_dataset_to_parameters_seed_and_code(swings):
     assert swings.attrs["damped"] == 1
     assert swings.attrs["seed"] == 3
     assert swings.attrs["physics_twins_version"]
-
-
-def test_the_named_folder_is_looked_in_before_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PHYSICS_TWINS_DATA", str(tmp_path))
-    here = tmp_path / "pulsar" / "made_up.fil"
-    here.parent.mkdir()
-    here.touch()
-    assert find_data_file("pulsar/made_up.fil") == here.resolve()
-
-
-def test_no_folder_beside_the_project_is_looked_in(tmp_path, monkeypatch):
-    monkeypatch.delenv("PHYSICS_TWINS_DATA", raising=False)
-    inside = tmp_path / "clone" / "notebooks" / "pulsar"
-    inside.mkdir(parents=True)
-    (inside / "1_simulate.ipynb").touch()
-    beside = tmp_path / "shared" / "data" / "made_up.fil"
-    beside.parent.mkdir(parents=True)
-    beside.touch()
-    monkeypatch.chdir(inside)
-    assert find_data_file("made_up.fil") is None
-
-
-def test_a_file_that_is_nowhere_says_where_it_was_looked_for(tmp_path, monkeypatch):
-    monkeypatch.setenv("PHYSICS_TWINS_DATA", str(tmp_path))
-    assert find_data_file("made_up.fil") is None
-    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
-        data_file("made_up.fil")
-
-
-@pytest.mark.parametrize("name", PUBLIC_FILES)
-def test_a_file_that_is_here_is_the_public_one(name):
-    path = find_data_file(name)
-    if path is None:
-        pytest.skip(f"{name} is in none of {', '.join(map(str, places()))}")
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == PUBLIC_FILES[name].sha256
-
-
-class _Silent(SimpleHTTPRequestHandler):
-    def log_message(self, format, *args):
-        """Say nothing."""
-
-
-@pytest.fixture
-def published(tmp_path, monkeypatch):
-    """A file on a server of this machine, and an empty cache."""
-    (tmp_path / "public").mkdir()
-    (tmp_path / "public" / "small.fil").write_bytes(b"content")
-    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
-    handler = partial(_Silent, directory=str(tmp_path / "public"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/small.fil"
-        yield lambda sha256: monkeypatch.setattr(
-            datasets, "PUBLIC_FILES", {"small.fil": PublicFile(address, sha256, "")}
-        )
-        server.shutdown()
-
-
-def test_a_fetched_file_is_checked_and_then_found(published):
-    published(hashlib.sha256(b"content").hexdigest())
-    assert fetch("small.fil").read_bytes() == b"content"
-    assert find_data_file("small.fil") is not None
-
-
-def test_a_file_with_another_hash_is_refused(published):
-    published(hashlib.sha256(b"other").hexdigest())
-    with pytest.raises(ValueError, match="hash"):
-        fetch("small.fil")
-    assert find_data_file("small.fil") is None
-
-
-def test_only_known_files_are_fetched():
-    with pytest.raises(ValueError, match="no public file"):
-        fetch("somewhere/else.fil")
 
 
 FULL_DISK = """

@@ -18,6 +18,7 @@ def root(tmp_path, monkeypatch):
     (project / "notebooks" / "pulsar").mkdir(parents=True)
     (project / "notebooks" / "pulsar" / "1_simulate.ipynb").touch()
     monkeypatch.chdir(project)
+    monkeypatch.setattr("physics_twins.data.homes", lambda: [project])
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "mine"))
     return tmp_path / "mine"
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import xarray as xr
+from real_files import real_file
 from scipy import stats
 
-from physics_twins.data import data_file
 from physics_twins.pulsar.files import write_dataset
 from physics_twins.pulsar.formats.presto import PrestoReader
 from physics_twins.pulsar.parameters import ObservationParameters
@@ -149,11 +149,8 @@ def test_the_earth_moves_at_30_km_s_and_turns_at_half_of_one():
 
 
 def test_the_real_pulsar_has_the_period_of_the_catalogue():
-    try:
-        path = data_file("pulsar/GBT_J1807-0847.dat")
-        data_file("pulsar/GBT_J1807-0847.inf")
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    path = real_file("pulsar/GBT_J1807-0847.dat")
+    real_file("pulsar/GBT_J1807-0847.inf")
     with PrestoReader(path) as file:
         series = file.series()
     found = find_period(series)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from real_files import real_file
 
-from physics_twins.data import data_file
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
 from physics_twins.pulsar.keep_parameters import KeepParameters
@@ -190,10 +190,7 @@ def test_the_command_labels_a_file_and_says_what_it_came_to(tmp_path: Path):
 
 @pytest.mark.slow
 def test_without_a_range_all_that_the_band_tells_is_sought_and_that_is_told_first(tmp_path: Path):
-    try:
-        path = data_file("pulsar/askap_frb_28.fil")
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    path = real_file("pulsar/askap_frb_28.fil")
     done = twins(str(path), "--out", str(tmp_path / "out"), "--quiet")
     assert done.returncode == 0, done.stderr
     sought = "of DM 2.4 to 3000 pc cm-3, all that this band tells from interference"

@@ -12,8 +12,8 @@ from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pulsar_files import FREQUENCY_MHZ, psrfits
+from real_files import real_file
 
-from physics_twins.data import data_file
 from physics_twins.pulsar.files import open_observation, write_dataset
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader, ObservationWarning
 from physics_twins.pulsar.formats.psrfits import PsrfitsError, PsrfitsReader, Scaling
@@ -394,10 +394,7 @@ def test_values_and_rows_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_a_real_file_has_the_spectra_of_its_filterbank_twin():
-    try:
-        paths = data_file("pulsar/askap_frb_28.fits"), data_file("pulsar/askap_frb_28.fil")
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    paths = real_file("pulsar/askap_frb_28.fits"), real_file("pulsar/askap_frb_28.fil")
     with open_observation(paths[0]) as sf, open_observation(paths[1]) as fil:
         np.testing.assert_array_equal(sf.read(0, 5120), fil.read(0, 5120))
         assert sf.n_spectra == 7 * 789  # its last row is filled up, and the header does not say so

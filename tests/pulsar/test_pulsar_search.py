@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import xarray as xr
+from real_files import real_file
 
-from physics_twins.data import data_file
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.evaluate import evaluate, true_frames
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, write_dataset
@@ -31,13 +31,6 @@ def observation() -> xr.Dataset:
 @pytest.fixture(scope="module")
 def result(observation) -> xr.Dataset:
     return infer(SEARCH, observation)
-
-
-def real_file(name: str) -> str:
-    try:
-        return str(data_file(name))
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
 
 
 def test_every_pulse_above_ideal_snr_9_is_found_and_none_invented(observation, result):
@@ -257,7 +250,7 @@ def test_what_a_labelling_would_refuse_is_refused_before_the_search():
 
 
 def test_the_real_burst_is_found_and_nothing_else():
-    result = infer(SearchParameters(dm_max_pc_cm3=600.0), real_file("pulsar/askap_frb_28.fil"))
+    result = infer(SearchParameters(dm_max_pc_cm3=600.0), str(real_file("pulsar/askap_frb_28.fil")))
     table = candidate_table(result)
     bright = table[(table["label"] == "pulse") & (table["snr"] > 8)]
     assert len(bright) == 1
@@ -268,7 +261,7 @@ def test_the_real_burst_is_found_and_nothing_else():
 
 
 def test_real_interference_is_not_taken_for_a_pulse():
-    result = infer(SearchParameters(dm_max_pc_cm3=100.0), real_file("pulsar/parkes_8bit_1.fil"))
+    result = infer(SearchParameters(dm_max_pc_cm3=100.0), str(real_file("pulsar/parkes_8bit_1.fil")))
     assert "pulse" not in result["label"].values
 
 

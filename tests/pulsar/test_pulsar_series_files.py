@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pulsar_files import FREQUENCY_MHZ, dada, presto, psrfits
+from real_files import real_file
 
-from physics_twins.data import data_file
 from physics_twins.pulsar.files import open_observation, write_dataset
 from physics_twins.pulsar.formats.observation_file import ObservationFileError, ObservationWarning
 from physics_twins.pulsar.formats.presto import PrestoError, PrestoReader
@@ -239,11 +239,8 @@ def test_a_time_series_is_not_searched_for_dispersed_pulses(tmp_path):
 
 
 def test_the_real_time_series_is_read(tmp_path):
-    try:
-        path = data_file("pulsar/GBT_J1807-0847.inf")
-        data_file("pulsar/GBT_J1807-0847.dat")
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    path = real_file("pulsar/GBT_J1807-0847.inf")
+    real_file("pulsar/GBT_J1807-0847.dat")
     with open_observation(path) as file:
         assert file.n_spectra == 131072
         assert file.header == replace(

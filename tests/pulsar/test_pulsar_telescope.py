@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy.signal import lfilter
+from units import check_units
 
 from physics_twins.data import find_data_file, save
-from physics_twins.data.datasets import check_units
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.lookalike import LookalikeStream, lookalike, write_lookalike
 from physics_twins.pulsar.realism import compare, realism

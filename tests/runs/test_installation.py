@@ -8,7 +8,7 @@ from physics_twins.runs.installation import Finding, Installation
 
 
 def finding(name: str) -> Finding:
-    return next(f for f in installation.check().findings if f.name == name)
+    return next(f for f in installation.check(["pulsar/b.fil"]).findings if f.name == name)
 
 
 def test_this_installation_works():
@@ -36,9 +36,9 @@ def test_too_little_memory_is_wrong(monkeypatch):
 
 
 def test_a_missing_real_file_is_optional_and_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr("physics_twins.data.find_data_file", lambda name: None)
+    monkeypatch.setattr(installation, "find_data_file", lambda name: None)
     assert finding("real file").state == "optional"
-    assert "twins data fetch pulsar/" in finding("real file").found
+    assert "twins data fetch pulsar/b.fil" in finding("real file").found
 
 
 def test_geant4_is_optional_and_says_how_to_get_it(monkeypatch):

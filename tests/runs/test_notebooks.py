@@ -198,7 +198,7 @@ def test_notebooks_are_listed_from_any_folder_of_the_project(project, monkeypatc
 
 def test_an_installed_package_brings_its_notebooks_along(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("physics_twins.runs.provenance.PACKAGE", project)
+    monkeypatch.setattr("physics_twins.data.places.__file__", str(project / "data" / "places.py"))
     path = notebooks.find(NAME)
     assert path == project / "notebooks" / "pendulum" / "1_simulate.ipynb"
 

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import xarray as xr
+from units import check_units
 
 from physics_twins.data import content_sha256, open_dataset, save
-from physics_twins.data.datasets import check_units
 from physics_twins.runs import provenance
 from physics_twins.sweeps import points
 from physics_twins.sweeps.combining import combine

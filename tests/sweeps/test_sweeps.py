@@ -14,11 +14,11 @@ import sweep_cells
 from filelock import FileLock
 from small_notebooks import write_project
 from sources import TESTS
+from units import check_units
 
 from physics_twins import clusters, runs, sweeps
 from physics_twins.clusters import ClusterError
 from physics_twins.data import content_sha256, open_dataset
-from physics_twins.data.datasets import check_units
 from physics_twins.parameters import ParameterError
 from physics_twins.sweeps import SweepError, folders, points
 from physics_twins.sweeps.records import Records

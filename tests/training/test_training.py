@@ -9,9 +9,9 @@ import torch
 from small_trainings import QUIET, SETTINGS, everything_random
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+from units import check_units
 
 from physics_twins.data import open_dataset, save
-from physics_twins.data.datasets import check_units
 from physics_twins.parameters import ParameterError
 from physics_twins.training import Objective, Task, TrainingSettings, random_states, train
 

@@ -135,7 +135,7 @@ def test_another_calorimeter_is_told_in_a_sentence(flow):
 
 def test_without_a_model_a_sentence_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "none"))
-    monkeypatch.setattr("physics_twins.data.project_root", lambda: tmp_path)
+    monkeypatch.setattr("physics_twins.data.homes", list)
     panel = CalorimeterPanel()
     assert "no model 'calorimeter-flow'" in panel.error
     assert "calorimeter/2_train" in panel.error

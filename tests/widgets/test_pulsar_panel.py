@@ -228,7 +228,7 @@ def test_what_the_classifier_was_not_trained_for_is_told_and_the_frame_is_drawn(
 
 def test_without_a_classifier_a_sentence_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "none"))
-    monkeypatch.setattr("physics_twins.data.project_root", lambda: tmp_path)
+    monkeypatch.setattr("physics_twins.data.homes", list)
     panel = PulsarPanel()
     panel.wait()
     assert "no model 'pulsar-classifier'" in panel.note

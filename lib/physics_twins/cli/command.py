@@ -181,7 +181,8 @@ def list_data(context: typer.Context) -> None:
     """List the real files, and where they are."""
     if context.invoked_subcommand:
         return
-    from physics_twins.data import PUBLIC_FILES, find_data_file
+    from physics_twins.data import find_data_file
+    from physics_twins.pulsar.real_files import PUBLIC_FILES
 
     rows = [(name, str(find_data_file(name) or "not here")) for name in PUBLIC_FILES]
     print(_table([(*row, PUBLIC_FILES[row[0]].about) for row in rows]))
@@ -190,7 +191,7 @@ def list_data(context: typer.Context) -> None:
 @data_app.command("fetch")
 def fetch_data(name: Annotated[str, typer.Argument(help="As `twins data` lists it.")]) -> None:
     """Download one real file into the cache, checked by its SHA-256."""
-    from physics_twins.data import fetch
+    from physics_twins.pulsar.real_files import fetch
 
     print(fetch(name))
 

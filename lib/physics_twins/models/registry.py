@@ -38,10 +38,9 @@ def own_root() -> Path:
 
 def roots() -> list[Path]:
     """Return where models are looked for: your own, then those that ship, with a clone or the wheel."""
-    shipped = (data.project_root() or data.beside_package()) / "models"
-    if not shipped.is_dir():
-        shipped = data.inside_package() / "shipped"
-    return list(dict.fromkeys([own_root(), shipped]))
+    inside = (home / name for home in data.homes() for name in ("shipped", "models"))
+    shipped = [folder for folder in inside if folder.is_dir()]
+    return list(dict.fromkeys([own_root(), *shipped[:1]]))
 
 
 def available(name: str | None = None, *, root: Path | None = None) -> list[Entry]:

@@ -43,6 +43,7 @@ from .parameters import ALL_PHYSICS as ALL_PHYSICS
 from .parameters import ObservationParameters as ObservationParameters
 from .parameters import SearchParameters as SearchParameters
 from .physics.stability import integrated_noise as integrated_noise
+from .real_files import PUBLIC_FILES as PUBLIC_FILES
 from .realism import compare as compare
 from .realism import realism as realism
 from .searching.dedispersion import dedispersed as dedispersed

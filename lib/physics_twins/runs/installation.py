@@ -3,12 +3,12 @@
 import html
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 
-from physics_twins import data
+from physics_twins.data import find_data_file
 
 SHOWN_PACKAGES = (
     "numpy",
@@ -74,10 +74,15 @@ class Installation:
         return f"<table>{''.join(rows)}</table>"
 
 
-def check() -> Installation:
-    """Look at everything that the notebooks need; takes a few seconds, changes nothing."""
+def check(real_files: Iterable[str] = ()) -> Installation:
+    """Look at everything that the notebooks need; takes a few seconds, changes nothing.
+
+    Args:
+        real_files: Names of files that need not be there, as `pulsar.PUBLIC_FILES` has them.
+    """
+    files = [_data_file(name) for name in real_files]
     return Installation(
-        [_python(), _packages(), _machine(), _compiler(), *_data_files(), _geant4(), _batch_systems()]
+        [_python(), _packages(), _machine(), _compiler(), *files, _geant4(), _batch_systems()]
     )
 
 
@@ -115,13 +120,10 @@ def _compiler() -> Finding:
     return Finding("numba", "ok" if total == 6.0 else "wrong", right)
 
 
-def _data_files() -> list[Finding]:
-    findings = []
-    for name in data.PUBLIC_FILES:
-        path = data.find_data_file(name)
-        state = "ok" if path else "optional"
-        findings.append(Finding("real file", state, str(path or f"not here: twins data fetch {name}")))
-    return findings
+def _data_file(name: str) -> Finding:
+    path = find_data_file(name)
+    state = "ok" if path else "optional"
+    return Finding("real file", state, str(path or f"not here: twins data fetch {name}"))
 
 
 def _geant4() -> Finding:

@@ -87,10 +87,7 @@ def with_files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]
 
 def folders() -> list[Path]:
     """Return the folders that notebooks are taken from: the project's, then the package's."""
-    around = data.project_root()
-    places = [around / "notebooks"] if around else []
-    places += [provenance.PACKAGE / "notebooks", data.beside_package() / "notebooks"]
-    return [place for place in places if data.has_notebooks(place)]
+    return [home / "notebooks" for home in data.homes()]
 
 
 def available() -> dict[str, Path]:
@@ -98,7 +95,7 @@ def available() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in reversed(folders()):
         found |= {
-            p.relative_to(folder).with_suffix("").as_posix(): p for p in folder.glob(data.NOTEBOOKS)
+            p.relative_to(folder).with_suffix("").as_posix(): p for p in folder.glob("[!.]*/*.ipynb")
         }
     return dict(sorted(found.items()))
 

@@ -155,10 +155,9 @@ def _stored(task: tasks.Task, result: Any, cells: Path, key: str) -> dict[str, A
     xarray = sys.modules.get("xarray")
     if not (xarray and isinstance(result, xarray.Dataset)):
         return tasks.plain_result(task, result)
-    from physics_twins.data import save, with_plain_names
+    from physics_twins.data import save
 
     # Two workers may compute a cell when one was taken for dead: neither disturbs the other's file.
-    result = with_plain_names(result)
     path = save(result, cells / f"{key}-{secrets.token_hex(4)}.nc")
     return {"file": path.name, "sha256": provenance.file_sha256(path), "bytes": path.stat().st_size}
 
