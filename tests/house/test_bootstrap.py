@@ -212,7 +212,7 @@ def test_the_main_job_stops_at_its_first_failure(monkeypatch):
 
 def test_an_unknown_command_shows_the_known_ones(capsys):
     assert bootstrap.main(["demo"]) == 2
-    assert "run|test|lab|book|bench|setup" in capsys.readouterr().out
+    assert "run|test|coverage|lab|book|bench|setup" in capsys.readouterr().out
 
 
 def test_jupyterlab_is_reachable_from_this_machine_only_and_keeps_its_token(monkeypatch, tmp_path):
