@@ -13,8 +13,7 @@ import reading
 from lab_browser import running_browser, why_no_browser
 
 from physics_twins import runs
-from physics_twins.runs import notebooks, provenance
-from physics_twins.runs.lifecycle import HOW
+from physics_twins.runs import HOW, Notebook
 
 HTML = _ROOT / "book" / "_build" / "html"
 
@@ -48,7 +47,7 @@ def notebooks_executed() -> Figure:
     These are the runs that the book is made of; tests execute each notebook with no larger parameters.
     """
     found = [p for p in sorted((_ROOT / "notebooks").rglob("*.ipynb")) if p.parent.name[0] != "."]
-    spent_s = [_duration_s(notebooks.read(path)) for path in found]
+    spent_s = [_duration_s(runs.notebook(path)) for path in found]
     done_s = [each for each in spent_s if each is not None]
     if not done_s:
         raise Skipped("no notebook has been run with this code: make book")
@@ -63,10 +62,10 @@ def _pages() -> list[Path]:
     return pages
 
 
-def _duration_s(notebook: notebooks.Notebook) -> float | None:
+def _duration_s(notebook: Notebook) -> float | None:
     """Return how long the newest finished run of a notebook took; None where there is none."""
     values = {name: value for name, value in notebook.check({}).items() if name not in HOW}
-    source = provenance.source_sha256(notebook.twins)
+    source = runs.source_sha256(notebook.twins)
     for run in reversed(runs.find(notebook=notebook.name, status="complete")):
         code = run.provenance["code"]
         same = (code.get("notebook_sha256"), code["source_sha256"]) == (notebook.sha256, source)

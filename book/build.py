@@ -18,7 +18,8 @@ import reading
 import reference
 import yaml
 
-from physics_twins.runs import Run, notebooks
+from physics_twins import runs
+from physics_twins.runs import NotebookError, Run
 
 BOOK = Path(__file__).resolve().parent
 SOURCES = BOOK.parent / "notebooks"
@@ -36,7 +37,7 @@ def main() -> int:
             name = path.relative_to(SOURCES)
             print(f"book: {number} of {len(found)}, {name} ...", flush=True)
             pages.write(BOOK / "notebooks" / name, execute(path), depth=len(name.parts))
-    except notebooks.NotebookError as error:
+    except NotebookError as error:
         print(f"book: {error}", file=sys.stderr)
         return 1
     shutil.copytree(SOURCES / "pictures", BOOK / "notebooks" / "pictures", dirs_exist_ok=True)
@@ -55,9 +56,9 @@ def execute(path: Path) -> Run:
         NotebookError: It failed; what it had done is in its run's folder.
     """
     started = time.monotonic()
-    run = notebooks.run(path)
+    run = runs.run(path)
     if run.status != "complete":
-        raise notebooks.NotebookError(f"{path.name} ended as {run.status}, see {run}")
+        raise NotebookError(f"{path.name} ended as {run.status}, see {run}")
     how = "found" if run.reused else f"took {time.monotonic() - started:.0f} s"
     print(f"book:   {how}, run {run.folder.name}", flush=True)
     return run

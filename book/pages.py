@@ -10,7 +10,7 @@ from typing import Any
 
 import offline
 
-from physics_twins.runs import Run, provenance
+from physics_twins.runs import Run, environment_sha256
 
 # Whose versions a page names: what draws random numbers, what trains, what runs the notebook.
 _NAMED = ("numpy", "torch", "papermill")
@@ -35,7 +35,7 @@ def line_cell(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cell that says when, how long and with what a run was executed."""
     started = datetime.fromisoformat(record["started"])
     what = [f"physics-twins {record['code']['version']}", f"Python {record['machine']['python']}"]
-    if record["machine"]["environment_sha256"] == provenance.environment_sha256():
+    if record["machine"]["environment_sha256"] == environment_sha256():
         what += [f"{name} {version(name)}" for name in _NAMED]
     text = (
         f"*Executed on {started.day} {started:%B %Y} in {in_words(record['duration_s'])} with"

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageOps
 
-from physics_twins.runs import REPORT, notebooks
+from physics_twins import runs
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -69,9 +69,9 @@ def main() -> int:
     if reason := why_no_browser():
         print(f"pictures: {reason}", file=sys.stderr)
         return 1
-    run = notebooks.run(TOUR)
+    run = runs.run(TOUR)
     with running_browser() as browser:
-        taken = dict(_of_report(browser, run.folder / REPORT)) | dict(_of_panels(browser))
+        taken = dict(_of_report(browser, run.report)) | dict(_of_panels(browser))
     for name in ("pulsar", "calorimeter", "sweep", "monitor"):
         _save(taken[name], PICTURES / f"{name}.webp")
     for name, (picture, part) in CARD_PARTS.items():

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from physics_twins import runs
 from physics_twins.calorimeter import files
 from physics_twins.calorimeter.model import load_flow
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.parameters import ParameterError
-from physics_twins.runs import notebooks
 
 
 @pytest.mark.slow
 def test_simulate_leaves_showers_that_balance_and_files_that_agree(tmp_path):
-    run = notebooks.run("calorimeter/1_simulate", {"n_showers": 20}, out=tmp_path / "run")
+    run = runs.run("calorimeter/1_simulate", {"n_showers": 20}, out=tmp_path / "run")
     assert run.status == "complete"
     assert run.metrics["closure"] == pytest.approx(1, abs=0.01)
     assert run.metrics["visible_mev"] == pytest.approx(250, abs=20)
@@ -27,7 +27,7 @@ def test_simulate_leaves_showers_that_balance_and_files_that_agree(tmp_path):
 @pytest.mark.slow
 def test_train_saves_a_flow_that_can_be_loaded(tmp_path, monkeypatch):
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "models"))
-    run = notebooks.run("calorimeter/2_train", {"n_steps": 4}, out=tmp_path / "run")
+    run = runs.run("calorimeter/2_train", {"n_steps": 4}, out=tmp_path / "run")
     flow = load_flow("calorimeter-flow/2")  # the name alone is the shipped one
     assert len(flow.members) == 2
     assert run.metrics["n_showers"] == 74
@@ -36,7 +36,7 @@ def test_train_saves_a_flow_that_can_be_loaded(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_evaluate_finds_no_gross_difference(tmp_path):
-    run = notebooks.run("calorimeter/3_evaluate", {}, out=tmp_path / "run")
+    run = runs.run("calorimeter/3_evaluate", {}, out=tmp_path / "run")
     metrics = run.metrics
     # With 80 showers on each side, chance alone reaches this far.
     assert metrics["auc_features"]["value"] < 0.75
@@ -46,7 +46,7 @@ def test_evaluate_finds_no_gross_difference(tmp_path):
 
 @pytest.mark.slow
 def test_infer_draws_what_is_asked_for(tmp_path):
-    run = notebooks.run("calorimeter/4_infer", {"n_showers": 50}, out=tmp_path / "run")
+    run = runs.run("calorimeter/4_infer", {"n_showers": 50}, out=tmp_path / "run")
     showers = xr.open_dataset(run.folder / "showers.nc")
     np.testing.assert_array_equal(showers["energy_gev"], np.full(50, 50.0))
     assert run.metrics["response"]["value"] == pytest.approx(0.98, abs=0.01)
@@ -63,5 +63,5 @@ def test_infer_draws_what_is_asked_for(tmp_path):
 )
 def test_a_wrong_parameter_is_refused_before_anything_runs(tmp_path, notebook, values, message):
     with pytest.raises(ParameterError, match=message):
-        notebooks.run(f"calorimeter/{notebook}", values, out=tmp_path / "run")
+        runs.run(f"calorimeter/{notebook}", values, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

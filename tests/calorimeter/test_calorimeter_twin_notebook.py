@@ -3,14 +3,14 @@
 import pytest
 import xarray as xr
 
-from physics_twins.runs import notebooks
+from physics_twins import runs
 from physics_twins.twin import TwinState
 
 
 @pytest.mark.slow
 def test_the_twin_finds_what_was_hidden_sees_it_age_and_is_audited(tmp_path):
     values = {"n_measured": 150, "n_watched": 60, "n_audited": 60, "n_asked": 20, "beam_max_gev": 5.0}
-    run = notebooks.run("calorimeter/5_twin", values, out=tmp_path / "run")
+    run = runs.run("calorimeter/5_twin", values, out=tmp_path / "run")
     metrics = run.metrics
     truth = {"energy_scale": 0.96, "resolution": 0.01, "absorber_mm": 1.47}
     for name, value in truth.items():

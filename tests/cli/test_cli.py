@@ -136,7 +136,7 @@ def test_a_stopped_run_is_marked_cancelled_and_keeps_its_output(project, stop, t
     assert time.monotonic() - begun < 10
     assert going.returncode == 130
     assert messages == "twins: stopped; the partial output is kept\n"
-    run = runs.load(tmp_path / "mine")
+    run = runs.resolve(tmp_path / "mine")
     assert (run.status, run.provenance["cell"]) == ("cancelled", "3 of 3 (Swing)")
     assert "waiting" in (run.folder / "3_wait.ipynb").read_text()
 

@@ -16,6 +16,7 @@ from small_models import METRICS, net, rewrite_manifest, save
 from sources import ROOT, TESTS
 
 from physics_twins import models
+from physics_twins.data.sources import file_sha256
 from physics_twins.models import Card, ModelError, files, open_model
 from physics_twins.runs import provenance
 
@@ -109,7 +110,7 @@ def test_the_manifest_says_where_a_model_comes_from(tmp_path):
             "name": "data.nc",
             "parameter": "data_path",
             "bytes": 17,
-            "sha256": provenance.file_sha256(data),
+            "sha256": file_sha256(data),
         }
     ]
     assert manifest.metrics["accuracy"].model_dump() == METRICS["accuracy"] | {"unit": ""}
@@ -347,7 +348,7 @@ def test_a_folder_inside_is_refused(folder):
 )
 def test_a_listed_path_that_leaves_the_folder_is_refused(folder, name):
     (folder.parent / "secret.json").write_text("{}")
-    record = {"bytes": 2, "sha256": provenance.file_sha256(folder.parent / "secret.json")}
+    record = {"bytes": 2, "sha256": file_sha256(folder.parent / "secret.json")}
     rewrite_manifest(folder, lambda manifest: manifest["files"].update({name: record}))
     with pytest.raises(ModelError, match="no plain file name"):
         open_model(folder)
@@ -382,7 +383,7 @@ def test_a_pipe_is_refused_and_not_waited_for(folder):
 def test_a_listed_file_that_may_run_code_is_refused_by_its_suffix(folder, suffix):
     name = f"optimiser.{suffix}"
     (folder / name).write_bytes(b"")
-    record = {"bytes": 0, "sha256": provenance.file_sha256(folder / name)}
+    record = {"bytes": 0, "sha256": file_sha256(folder / name)}
     rewrite_manifest(folder, lambda manifest: manifest["files"].update({name: record}))
     with pytest.raises(ModelError, match="run code"):
         open_model(folder)
@@ -448,7 +449,7 @@ def test_a_manifest_that_is_not_of_this_form_is_refused(folder, change, message)
 def test_a_manifest_that_is_no_sound_json_is_refused(folder, text, message):
     path = folder / "manifest.json"
     path.write_text(text)
-    (folder / "manifest.sha256").write_text(f"{provenance.file_sha256(path)}  manifest.json\n")
+    (folder / "manifest.sha256").write_text(f"{file_sha256(path)}  manifest.json\n")
     with pytest.raises(ModelError, match=message):
         open_model(folder)
 

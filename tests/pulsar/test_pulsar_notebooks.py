@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from physics_twins import runs
 from physics_twins.data import find_data_file
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.files import FilterbankReader
-from physics_twins.runs import notebooks
 
 COLUMNS = ["dm_pc_cm3", "time_s", "snr", "width_s", "label", "probability"]
 REAL_FILE = find_data_file("pulsar/askap_frb_28.fil")
@@ -18,7 +18,7 @@ REAL_FILE = find_data_file("pulsar/askap_frb_28.fil")
 
 @pytest.mark.slow
 def test_simulate_leaves_an_observation_and_a_file_that_agree(tmp_path):
-    run = notebooks.run("pulsar/1_simulate", {"duration_s": 0.6}, out=tmp_path / "run")
+    run = runs.run("pulsar/1_simulate", {"duration_s": 0.6}, out=tmp_path / "run")
     assert run.status == "complete"
     observation = xr.open_dataset(run.folder / "observation.nc")
     with FilterbankReader(run.folder / "observation.fil") as file:
@@ -33,7 +33,7 @@ def test_simulate_leaves_an_observation_and_a_file_that_agree(tmp_path):
 @pytest.mark.slow
 def test_infer_finds_what_was_simulated_and_nothing_else(tmp_path):
     values = {"duration_s": 2.0, "dm_min_pc_cm3": 40.0, "dm_max_pc_cm3": 70.0, "on": "threads"}
-    run = notebooks.run("pulsar/4_infer", values, out=tmp_path / "run")
+    run = runs.run("pulsar/4_infer", values, out=tmp_path / "run")
     table = pd.read_csv(run.folder / "candidates.csv")
     assert list(table.columns) == COLUMNS
     metrics = run.metrics
@@ -48,7 +48,7 @@ def test_infer_finds_what_was_simulated_and_nothing_else(tmp_path):
 @pytest.mark.skipif(REAL_FILE is None, reason="twins data fetch pulsar/askap_frb_28.fil")
 def test_infer_finds_the_burst_in_the_real_file(tmp_path):
     values = {"filterbank_path": str(REAL_FILE), "dm_max_pc_cm3": 600.0, "on": "threads"}
-    run = notebooks.run("pulsar/4_infer", values, out=tmp_path / "run")
+    run = runs.run("pulsar/4_infer", values, out=tmp_path / "run")
     assert run.metrics["n_pulses"] == 1
     assert run.metrics["snr"] >= 15
     assert run.metrics["dm_pc_cm3"] == pytest.approx(475.5, abs=2)
@@ -67,10 +67,10 @@ def test_infer_finds_the_burst_in_the_real_file(tmp_path):
 )
 def test_a_wrong_parameter_is_refused_before_anything_runs(tmp_path, values, message):
     with pytest.raises(ParameterError, match=message):
-        notebooks.run("pulsar/4_infer", values, out=tmp_path / "run")
+        runs.run("pulsar/4_infer", values, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_file_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match=r"filterbank_path.*nowhere\.fil"):
-        notebooks.run("pulsar/4_infer", {"filterbank_path": "nowhere.fil"}, out=tmp_path / "run")
+        runs.run("pulsar/4_infer", {"filterbank_path": "nowhere.fil"}, out=tmp_path / "run")

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from real_files import real_file
 
+from physics_twins import runs
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.evaluate import evaluate, true_frames
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, write_dataset
@@ -16,7 +17,6 @@ from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching.cleaning import clean
 from physics_twins.pulsar.searching.search import Band, boxcar_widths, strongest_first
 from physics_twins.pulsar.simulate import simulate
-from physics_twins.runs import notebooks
 
 OBSERVATION = ObservationParameters(n_channels=64, duration_s=2.0)
 SEARCH = SearchParameters(dm_min_pc_cm3=30.0, dm_max_pc_cm3=80.0, dm_loss=0.1)
@@ -242,7 +242,7 @@ def test_no_dm_outside_the_range_is_told():
 
 
 def test_what_a_labelling_would_refuse_is_refused_before_the_search():
-    notebook = notebooks.read("pulsar/4_infer")
+    notebook = runs.notebook("pulsar/4_infer")
     for width_ms in (0.2, 250.0, 1000.0):
         assert notebook.check({"width_max_ms": width_ms})["width_max_ms"] == width_ms
     with pytest.raises(ParameterError, match="frame_spectra = 72 must be a multiple of 16"):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from test_pulsar_telescope import observation, white
 
+from physics_twins import runs
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar import injection
 from physics_twins.pulsar.figures import telescope_plots
@@ -13,7 +14,6 @@ from physics_twins.pulsar.telescope_parameters import TelescopeParameters
 from physics_twins.pulsar.telescopes.recorded_pulse import Pulse
 from physics_twins.pulsar.telescopes.telescope_model import open_telescope
 from physics_twins.pulsar.telescopes.telescope_portrait import portrait
-from physics_twins.runs import notebooks
 
 DAMAGED = b"HEADER_START and no filterbank"
 
@@ -26,7 +26,7 @@ def noise():
 @pytest.mark.slow
 def test_a_simulated_telescope_is_matched_and_its_lookalike_kept(tmp_path):
     values = {"n_channels": 48, "duration_s": 4.4, "lookalike_s": 1.5, "lookalike_name": "a.sf"}
-    run = notebooks.run("pulsar/6_match_telescope", values, out=tmp_path / "run")
+    run = runs.run("pulsar/6_match_telescope", values, out=tmp_path / "run")
     assert run.status == "complete"
     model = open_telescope(run.folder / "telescope.nc")
     assert model.header.n_channels == 48
@@ -48,16 +48,14 @@ def test_a_simulated_telescope_is_matched_and_its_lookalike_kept(tmp_path):
 def test_a_damaged_recording_is_named_with_what_is_wrong(tmp_path):
     (tmp_path / "bad.fil").write_bytes(DAMAGED)
     values = {"recording_path": str(tmp_path / "bad.fil")}
-    run = notebooks.run("pulsar/6_match_telescope", values, out=tmp_path / "run")
+    run = runs.run("pulsar/6_match_telescope", values, out=tmp_path / "run")
     assert run.status == "failed"
     assert "bad.fil" in str(run.provenance["error"])
 
 
 def test_a_missing_recording_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match=r"recording_path.*nowhere\.fil"):
-        notebooks.run(
-            "pulsar/6_match_telescope", {"recording_path": "nowhere.fil"}, out=tmp_path / "run"
-        )
+        runs.run("pulsar/6_match_telescope", {"recording_path": "nowhere.fil"}, out=tmp_path / "run")
 
 
 @pytest.mark.parametrize("name", ["night", "../night.fil", "night.dada", ""])

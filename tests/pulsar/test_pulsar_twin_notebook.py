@@ -2,14 +2,14 @@
 
 import pytest
 
-from physics_twins.runs import notebooks
+from physics_twins import runs
 from physics_twins.twin import TwinState
 
 
 @pytest.mark.slow
 def test_twin_is_calibrated_drifts_and_is_calibrated_anew(tmp_path):
     values = {"duration_s": 2.5, "scattering_change_ms": 1.0}
-    run = notebooks.run("pulsar/5_twin", values, out=tmp_path / "run")
+    run = runs.run("pulsar/5_twin", values, out=tmp_path / "run")
     truth = {"dm_pc_cm3": 56.77, "width_ms": 0.8, "scattering_ms": 2.0}
     for name, value in truth.items():
         found = run.metrics[name]

@@ -9,8 +9,8 @@ import pytest
 from small_notebooks import OPEN, PERIOD, SAVE, write_notebook, write_project
 
 from physics_twins import clusters, runs
-from physics_twins.data import changed, note_path, noted, read_json, write_json
-from physics_twins.runs import kernel, lifecycle, notebooks, provenance
+from physics_twins.runs import folder, provenance
+from physics_twins.data import changed, note_path, noted, write_json
 
 VALUES = {"length_m": 2.0, "seed": 5, "on": "local", "run_dir": ""}
 NAME = "pendulum/1_simulate"
@@ -31,20 +31,17 @@ def table(tmp_path):
 
 
 def begin(**options):
-    return lifecycle.begin("pendulum/1_simulate", "hash of the source", VALUES, **options)
+    return folder.begin("pendulum/1_simulate", "hash of the source", VALUES, **options)
 
 
-def computed(*paths, **told):
+def computed(*paths):
     """A finished run whose kernel, this process, has read some files."""
     run = begin()
     assert not run.reused
-    kernel.tell(run.folder)
+    runs.open_run(run.folder)
     for path in paths:
         note_path(path)
-    if told:
-        path = run.folder / kernel.TOLD
-        write_json(path, read_json(path) | told)
-    lifecycle.end(run, "complete")
+    run.end("complete")
     return run
 
 
@@ -80,25 +77,36 @@ def test_a_folder_counts_by_its_files(tmp_path):
 
 def test_what_a_run_has_written_itself_is_not_told():
     run = begin()
-    kernel.tell(run.folder)
+    runs.open_run(run.folder)
     (run.folder / "own").touch()
     note_path(run.folder / "own")
-    lifecycle.end(run, "complete")
+    run.end("complete")
     assert run.provenance["sources"] == []
 
 
-def test_code_that_really_ran_is_what_counts_and_what_is_named():
+def test_code_that_really_ran_is_what_counts_and_what_is_named(monkeypatch):
     parts = provenance.part_sha256s() | {"": "another library"}
-    run = computed(parts=parts, version="0.0.9")
+    run = begin()
+    with monkeypatch.context() as kernel:
+        kernel.setattr(provenance, "part_sha256s", lambda: parts)
+        kernel.setattr(provenance, "__version__", "0.0.9")
+        runs.open_run(run.folder)
+        theirs = provenance.source_sha256()
+    run.end("complete")
     code = run.provenance["code"]
-    assert code["version"] == "0.0.9"
-    assert code["source_sha256"] == provenance.source_of_parts(parts, None)
+    assert (code["version"], code["source_sha256"]) == ("0.0.9", theirs)
+    assert theirs != provenance.source_sha256()
     assert not begin().reused
 
 
 @pytest.mark.parametrize("change", [{"python": "3.99.0"}, {"packages": {"numpy": "0.1"}}])
-def test_another_interpreter_makes_another_run(change):
-    run = computed(interpreter=provenance.describe_interpreter() | change)
+def test_another_interpreter_makes_another_run(change, monkeypatch):
+    theirs = provenance.describe_interpreter() | change
+    run = begin()
+    with monkeypatch.context() as kernel:
+        kernel.setattr(provenance, "describe_interpreter", lambda: theirs)
+        runs.open_run(run.folder)
+    run.end("complete")
     assert run.provenance["interpreter"] | change == run.provenance["interpreter"]
     assert not begin().reused
 
@@ -148,12 +156,12 @@ def test_a_kernel_of_the_same_name_does_not_run_the_notebook(tmp_path, monkeypat
         monkeypatch.setenv(place, str(tmp_path / place))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
     monkeypatch.chdir(write_project(tmp_path / "project"))
-    run = notebooks.run(NAME)
+    run = runs.run(NAME)
     assert run.status == "complete"
     told = run.provenance["interpreter"]
     assert (told["executable"], told["library"]) == (sys.executable, str(provenance.PACKAGE))
-    assert not (run.folder / kernel.TOLD).exists()
-    assert notebooks.run(NAME).reused
+    assert not list(run.folder.glob(".*"))
+    assert runs.run(NAME).reused
 
 
 @pytest.mark.slow
@@ -162,10 +170,11 @@ def test_a_notebook_whose_kernel_finds_another_library_is_not_found_for_ours(tmp
     monkeypatch.chdir(project)
     other = "from physics_twins.runs import provenance\nprovenance.part_sha256s = lambda: {'': 'other'}\n"
     write_notebook(project / "notebooks/pendulum/1_simulate.ipynb", other + OPEN, PERIOD, SAVE)
-    run = notebooks.run(NAME)
+    run = runs.run(NAME)
     assert run.status == "complete"
-    assert run.provenance["code"]["source_sha256"] == provenance.source_of_parts({"": "other"}, None)
-    assert not notebooks.run(NAME).reused
+    theirs = provenance.json_sha256({"": "other"})
+    assert run.provenance["code"]["source_sha256"] == theirs
+    assert not runs.run(NAME).reused
 
 
 def on_another_machine(run, silent_s):
@@ -188,19 +197,19 @@ def test_a_run_of_another_machine_goes_on_as_long_as_it_gives_signs_of_life():
 def test_a_run_gives_signs_of_life_while_it_lasts(tmp_path, monkeypatch):
     project = write_project(tmp_path / "project")
     monkeypatch.chdir(project)
-    monkeypatch.setattr(provenance, "ALIVE_S", 0.05)
+    monkeypatch.setattr(folder, "ALIVE_S", 0.05)
     seen = f"seen = os.stat(run.folder / {runs.PROVENANCE!r}).st_mtime"
     code = f"import os, time\n{seen}\ntime.sleep(1)\nrun.record({{'later_s': os.stat(run.folder / {runs.PROVENANCE!r}).st_mtime - seen}})"
     write_notebook(project / "notebooks/pendulum/1_simulate.ipynb", OPEN, code)
-    assert notebooks.run(NAME).metrics["later_s"] > 0.3
+    assert runs.run(NAME).metrics["later_s"] > 0.3
 
 
 def test_a_folder_that_was_claimed_and_left_does_not_stay_starting(root):
-    folder = root / "pendulum" / "1_simulate" / "abc-1"
-    assert runs.folder.claim(folder)
-    assert runs.load(folder).status == "starting"
-    os.utime(folder / runs.PROVENANCE, (1.0, 1.0))
-    assert runs.load(folder).status == "interrupted"
+    place = root / "pendulum" / "1_simulate" / "abc-1"
+    assert folder._claim(place)
+    assert runs.resolve(place).status == "starting"
+    os.utime(place / runs.PROVENANCE, (1.0, 1.0))
+    assert runs.resolve(place).status == "interrupted"
 
 
 @pytest.mark.parametrize(
@@ -212,24 +221,24 @@ def test_a_folder_that_was_claimed_and_left_does_not_stay_starting(root):
         (runs.PROVENANCE, b'{"status": "running"}'),
         (runs.PROVENANCE, b'{"status": 3, "started": "x", "machine": {}, "code": {}}'),
         (runs.PROVENANCE, b'{"status": "running", "started": "x", "machine": {}, "code": {}}'),
-        (runs.METRICS, b"{"),
-        (runs.METRICS, b'{"a": {"no": "value"}}'),
-        (runs.PARAMETERS, b"{"),
+        (folder.METRICS, b"{"),
+        (folder.METRICS, b'{"a": {"no": "value"}}'),
+        (folder.PARAMETERS, b"{"),
     ],
 )
 def test_a_damaged_run_is_told_and_hides_no_other(root, name, content):
     from typer.testing import CliRunner
 
-    from physics_twins.cli import command
+    from physics_twins.cli import app
 
     sound, damaged = computed(), begin(force=True)
-    lifecycle.end(damaged, "complete")
+    damaged.end("complete")
     (damaged.folder / name).write_bytes(content)
     states = {run.folder.name: run.status for run in runs.find()}
     assert states == {sound.folder.name: "complete", damaged.folder.name: "damaged"}
     assert begin().folder == sound.folder
     for words in (["runs"], ["runs", "--json"]):
-        told = CliRunner().invoke(command.app, words)
+        told = CliRunner().invoke(app, words)
         assert told.exit_code == 0
         assert sound.folder.name in told.output
         assert "damaged" in told.output

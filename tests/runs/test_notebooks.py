@@ -7,10 +7,9 @@ import pytest
 from small_notebooks import OPEN, PERIOD, SAVE, write_notebook, write_project
 
 from physics_twins import runs
-from physics_twins.data import open_dataset
 from physics_twins.parameters import ParameterError
-from physics_twins.runs import notebooks
-from physics_twins.runs.notebooks import NotebookError
+from physics_twins.runs import NotebookError
+from physics_twins.data import open_dataset
 
 NAME = "pendulum/1_simulate"
 
@@ -37,14 +36,14 @@ def done(project, told):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         values = {"length_m": "9.81", "label": "quotes \" ' and \n newline"}
-        return notebooks.run(NAME, values, progress=told.append)
+        return runs.run(NAME, values, progress=told.append)
 
 
 @pytest.fixture(scope="module")
 def failed(project):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
-        return notebooks.run("pendulum/2_break")
+        return runs.run("pendulum/2_break")
 
 
 @pytest.fixture
@@ -101,7 +100,7 @@ def test_the_report_opens_without_a_network_and_shows_results_and_folded_code(do
 
 
 def test_the_same_run_again_is_found_and_not_computed(done, no_kernel):
-    again = notebooks.run(NAME, {"label": done.parameters["label"], "length_m": 9.81})
+    again = runs.run(NAME, {"label": done.parameters["label"], "length_m": 9.81})
     assert (again.folder, again.reused) == (done.folder, True)
 
 
@@ -111,8 +110,8 @@ def test_a_copy_of_the_notebook_with_outputs_is_the_same_notebook(done, project,
     stored.cells[-1].outputs = executed.cells[-1].outputs
     (tmp_path / "pendulum").mkdir()
     nbformat.write(stored, tmp_path / "pendulum" / "1_simulate.ipynb")
-    copy = notebooks.read(tmp_path / "pendulum" / "1_simulate.ipynb")
-    assert copy.sha256 == notebooks.read(NAME).sha256
+    copy = runs.notebook(tmp_path / "pendulum" / "1_simulate.ipynb")
+    assert copy.sha256 == runs.notebook(NAME).sha256
 
 
 def test_a_failed_notebook_keeps_its_output_and_tells_cell_and_error(failed):
@@ -128,7 +127,7 @@ def test_a_failed_notebook_keeps_its_output_and_tells_cell_and_error(failed):
 def test_a_kernel_that_dies_fails_the_run_and_keeps_what_it_wrote(project, tmp_path):
     code = ("print('half a line', end='')", "import os\nos._exit(3)")
     lines = []
-    run = notebooks.run(write_notebook(tmp_path / "die.ipynb", *code), progress=lines.append)
+    run = runs.run(write_notebook(tmp_path / "die.ipynb", *code), progress=lines.append)
     assert run.status == "failed"
     assert run.provenance["error"] == "DeadKernelError: Kernel died"
     assert "  half a line" in lines
@@ -137,7 +136,7 @@ def test_a_kernel_that_dies_fails_the_run_and_keeps_what_it_wrote(project, tmp_p
 
 def test_a_failed_run_is_tried_again_in_a_new_folder(failed, monkeypatch):
     monkeypatch.setattr("physics_twins.runs.execution.execute", lambda *_, **__: None)
-    again = notebooks.run("pendulum/2_break")
+    again = runs.run("pendulum/2_break")
     assert again.folder.name == failed.folder.name.replace("-1", "-2")
 
 
@@ -147,7 +146,7 @@ def test_plain_papermill_runs_the_same_notebook(project, tmp_path):
     papermill.execute_notebook(
         str(source).replace("{", "{{").replace("}", "}}"), None, values, progress_bar=False
     )
-    run = runs.load(tmp_path / "mine")
+    run = runs.resolve(tmp_path / "mine")
     assert run.metrics["period_s"]["value"] == pytest.approx(6.2831853 / 2)
     assert run.status == "interactive"
 
@@ -166,19 +165,19 @@ def test_plain_papermill_runs_the_same_notebook(project, tmp_path):
 def test_a_wrong_parameter_is_refused_before_a_kernel_starts(values, reason, no_kernel, project):
     before = sorted(project.rglob("provenance.json"))
     with pytest.raises(ParameterError, match=reason):
-        notebooks.run(NAME, values)
+        runs.run(NAME, values)
     assert sorted(project.rglob("provenance.json")) == before
 
 
 def test_an_unknown_cluster_is_refused_before_a_kernel_starts(no_kernel):
     with pytest.raises(ValueError, match="did you mean 'slurm'"):
-        notebooks.run(NAME, on="slrum")
+        runs.run(NAME, on="slrum")
 
 
 def test_an_input_file_is_recorded_with_its_hash_and_absolute_path(project, monkeypatch):
     monkeypatch.setattr("physics_twins.runs.execution.execute", lambda *_, **__: None)
     (project / "times.csv").write_bytes(b"abc")
-    run = notebooks.run(NAME, {"log_path": "times.csv"})
+    run = runs.run(NAME, {"log_path": "times.csv"})
     (described,) = run.provenance["inputs"]
     assert described["path"] == str(project / "times.csv")
     assert described["bytes"] == 3
@@ -187,34 +186,33 @@ def test_an_input_file_is_recorded_with_its_hash_and_absolute_path(project, monk
 
 def test_a_run_folder_given_as_parameter_is_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr("physics_twins.runs.execution.execute", lambda *_, **__: None)
-    assert notebooks.run(NAME, {"run_dir": str(tmp_path / "mine")}).folder == tmp_path / "mine"
+    assert runs.run(NAME, {"run_dir": str(tmp_path / "mine")}).folder == tmp_path / "mine"
 
 
 def test_notebooks_are_listed_from_any_folder_of_the_project(project, monkeypatch):
     monkeypatch.chdir(project / "notebooks" / "pendulum")
-    ours = [name for name, path in notebooks.available().items() if path.is_relative_to(project)]
+    ours = [name for name, path in runs.available().items() if path.is_relative_to(project)]
     assert ours == ["pendulum/1_simulate", "pendulum/2_break"]
 
 
 def test_an_installed_package_brings_its_notebooks_along(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("physics_twins.data.places.__file__", str(project / "data" / "places.py"))
-    path = notebooks.find(NAME)
-    assert path == project / "notebooks" / "pendulum" / "1_simulate.ipynb"
+    assert runs.notebook(NAME).path == project / "notebooks" / "pendulum" / "1_simulate.ipynb"
 
 
 def test_the_copies_that_jupyterlab_keeps_are_not_listed(project):
     hidden = project / "notebooks" / ".ipynb_checkpoints" / "1_simulate-checkpoint.ipynb"
     hidden.parent.mkdir()
     hidden.touch()
-    assert all("checkpoint" not in name for name in notebooks.available())
+    assert all("checkpoint" not in name for name in runs.available())
 
 
 def test_an_unknown_notebook_suggests_the_nearest():
     with pytest.raises(NotebookError, match="did you mean 'pendulum/1_simulate'"):
-        notebooks.find("pendulum/simulate")
+        runs.notebook("pendulum/simulate")
     with pytest.raises(NotebookError, match="there is no notebook"):
-        notebooks.find("pendulum/none.ipynb")
+        runs.notebook("pendulum/none.ipynb")
 
 
 @pytest.mark.parametrize(
@@ -230,7 +228,7 @@ def test_an_unknown_notebook_suggests_the_nearest():
 def test_a_parameters_cell_that_cannot_be_trusted_is_refused(cell, reason, tmp_path):
     path = write_notebook(tmp_path / "bad.ipynb", OPEN, parameters=cell)
     with pytest.raises(NotebookError, match=reason) as refusal:
-        notebooks.read(path)
+        runs.notebook(path)
     assert "bad.ipynb" in str(refusal.value)
 
 
@@ -246,7 +244,7 @@ def test_a_parameters_cell_that_cannot_be_trusted_is_refused(cell, reason, tmp_p
 def test_wrongly_declared_models_are_refused(models, reason, tmp_path):
     path = write_notebook(tmp_path / "bad.ipynb", OPEN, parameters="seed = 1", models=models)
     with pytest.raises(NotebookError, match=reason):
-        notebooks.read(path)
+        runs.notebook(path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"cells": 3}', json.dumps({"cells": [{}]})])
@@ -254,14 +252,14 @@ def test_a_file_that_is_no_notebook_is_named(content, tmp_path):
     path = tmp_path / "bad.ipynb"
     path.write_text(content)
     with pytest.raises(NotebookError, match=r"bad\.ipynb"):
-        notebooks.read(path)
+        runs.notebook(path)
 
 
 def test_reading_a_notebook_executes_nothing_in_it(tmp_path):
     bomb = f"open({str(tmp_path / 'touched')!r}, 'w')"
     path = write_notebook(tmp_path / "bomb.ipynb", bomb, parameters=f"seed = {bomb}")
     with pytest.raises(NotebookError):
-        notebooks.read(path)
+        runs.notebook(path)
     assert not (tmp_path / "touched").exists()
 
 
@@ -270,7 +268,7 @@ def test_changed_code_is_another_notebook_and_a_changed_default_too(tmp_path):
     hashes = set()
     for cell, *code in sources:
         path = write_notebook(tmp_path / "a.ipynb", *code, parameters=cell)
-        hashes.add(notebooks.read(path).sha256)
+        hashes.add(runs.notebook(path).sha256)
     assert len(hashes) == 3
 
 
@@ -283,8 +281,8 @@ def test_what_a_later_cell_would_refuse_is_refused_before_a_kernel_starts(
     path.write_text(json.dumps(content))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ParameterError, match="too long for the later cell"):
-        notebooks.run(NAME, {"length_m": 9.0})
+        runs.run(NAME, {"length_m": 9.0})
     content["metadata"]["physics_twins"]["checks"] = ["pendulum:nothing_there"]
     path.write_text(json.dumps(content))
     with pytest.raises(NotebookError, match="declared checks"):
-        notebooks.read(NAME)
+        runs.notebook(NAME)

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from physics_twins.runs import report
+from physics_twins.runs import execution
 
 
 def settled(tmp_path, *texts: str) -> list[str]:
@@ -12,7 +12,7 @@ def settled(tmp_path, *texts: str) -> list[str]:
     outputs = [new_output("stream", name="stderr", text=text) for text in texts]
     path = tmp_path / "a.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("1", outputs=outputs)]), path)
-    report.write(report.load_exporter(), path, tmp_path / "a.html")
+    execution.write_report(execution.load_exporter(), path, tmp_path / "a.html")
     return [output.text for output in nbformat.read(path, as_version=4).cells[0].outputs]
 
 
@@ -33,7 +33,7 @@ def test_a_widget_stays_unless_it_was_a_progress_bar(tmp_path, text, n_left):
     nbformat.write(
         new_notebook(cells=[new_code_cell("1", outputs=[new_output("display_data", data)])]), path
     )
-    report.write(report.load_exporter(), path, page)
+    execution.write_report(execution.load_exporter(), path, page)
     assert len(nbformat.read(path, as_version=4).cells[0].outputs) == n_left
     assert page.read_text().count("a live panel stands here") == n_left
 

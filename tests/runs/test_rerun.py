@@ -4,9 +4,10 @@ import pytest
 from small_notebooks import write_project
 
 from physics_twins import runs
-from physics_twins.data import write_json
 from physics_twins.parameters import ParameterError
-from physics_twins.runs import RunError, remember, rerun
+from physics_twins.runs import compare, remember, rerun
+from physics_twins.runs.folder import RunError
+from physics_twins.data import write_json
 
 NAME = "pendulum/1_simulate"
 
@@ -50,14 +51,14 @@ def test_a_run_that_does_not_know_its_notebook_says_so(interactive):
 @pytest.mark.slow
 def test_an_interactive_run_is_done_again_with_the_same_numbers(interactive):
     remember(interactive, NAME, {"length_m": 3.0})
-    done = rerun(interactive.folder.name)
-    assert (done.second.status, done.second.reused) == ("complete", False)
-    assert done.second.parameters["length_m"] == 3.0
-    assert done.differing == {}
+    first, second = rerun(interactive.folder.name)
+    assert (second.status, second.reused) == ("complete", False)
+    assert second.parameters["length_m"] == 3.0
+    assert compare(first, second).differing == {}
 
 
 @pytest.mark.slow
 def test_a_number_that_has_changed_is_told(interactive):
     remember(interactive, NAME, {"length_m": 3.0})
     interactive.record({"n_swings": 4})
-    assert rerun(interactive.folder.name).differing == {"n_swings": (4, 3)}
+    assert compare(*rerun(interactive.folder.name)).differing == {"n_swings": (4, 3)}

@@ -10,9 +10,9 @@ from small_notebooks import OPEN, write_notebook, write_project
 
 from physics_twins import clusters, runs
 from physics_twins.clusters import workers
+from physics_twins.runs import BackgroundRun, folder
+from physics_twins.runs.folder import RunError
 from physics_twins.data import write_json
-from physics_twins.runs import RunError, background, lifecycle, notebooks, progress
-from physics_twins.runs.progress import Progress
 
 VALUES = {"length_m": 2.0, "on": "local", "run_dir": ""}
 
@@ -25,96 +25,74 @@ def project(tmp_path, monkeypatch):
 
 
 def begin(**changes):
-    return lifecycle.begin("pendulum/1_simulate", "hash", VALUES | changes)
+    return folder.begin("pendulum/1_simulate", "hash", VALUES | changes)
 
 
 def finished(duration_s, **changes):
     run = begin(**changes)
-    lifecycle.end(run, "complete")
+    run.end("complete")
     write_json(run.folder / runs.PROVENANCE, run.provenance | {"duration_s": duration_s})
     return run
 
 
-def test_progress_is_read_as_it_was_written_and_gone_once_it_is_tidied():
-    run, there = begin(), Progress(2, 4, "Swing")
-    assert progress.read(run) is None
-    progress.write(run, there)
-    assert progress.read(run) == there
-    progress.tidy(run)
-    assert progress.read(run) is None
-
-
-def test_a_notebook_leaves_its_progress_in_the_runs_folder_while_it_runs():
+def test_a_run_tells_in_its_provenance_which_cell_it_is_in():
     seen = []
 
     def told(line):
         if line.startswith("cell"):
             run = runs.find(notebook="pendulum/1_simulate")[0]
-            seen.append(progress.read(run))
+            seen.append(run.provenance["cell"])
 
-    run = notebooks.run("pendulum/1_simulate", progress=told)
-    assert [(each.cell, each.n_cells) for each in seen] == [(n, 4) for n in (1, 2, 3, 4)]
+    run = runs.run("pendulum/1_simulate", progress=told)
+    assert [cell[:6] for cell in seen] == [f"{n} of 4" for n in (1, 2, 3, 4)]
+    assert run.provenance["cell"] is None
     assert not list(run.folder.glob(".*"))
 
 
-def test_the_expected_time_is_the_median_of_finished_runs_or_what_the_notebook_says():
-    said = progress.expected("pendulum/1_simulate", "1.5 min on a laptop")
-    assert (said.time_s, said.n_runs) == (90.0, 0)
-    for length_m, duration_s in ((1.0, 9.0), (2.0, 10.0), (3.0, 30.0)):
-        finished(duration_s, length_m=length_m)
-    begin(length_m=4.0)  # one that has not ended counts for nothing
-    known = progress.expected("pendulum/1_simulate", "1.5 min on a laptop")
-    assert (known.time_s, known.n_runs, known.low_s, known.high_s) == (10.0, 3, 9.0, 30.0)
-
-
 def test_a_finished_run_is_found_without_beginning_one():
-    notebook = notebooks.read("pendulum/1_simulate")
-    assert notebooks.find_finished(notebook, {"length_m": 3.0}) is None
-    run = lifecycle.begin(notebook.name, notebook.sha256, notebook.check({"length_m": 3.0}))
-    assert notebooks.find_finished(notebook, {"length_m": 3.0}) is None
-    lifecycle.end(run, "complete")
-    assert notebooks.find_finished(notebook, {"length_m": 3.0, "on": "threads"}) == run
-    assert notebooks.find_finished(notebook, {"length_m": 3.1}) is None
+    notebook = runs.notebook("pendulum/1_simulate")
+    assert notebook.find_finished({"length_m": 3.0}) is None
+    run = folder.begin(notebook.name, notebook.sha256, notebook.check({"length_m": 3.0}))
+    assert notebook.find_finished({"length_m": 3.0}) is None
+    run.end("complete")
+    assert notebook.find_finished({"length_m": 3.0, "on": "threads"}) == run
+    assert notebook.find_finished({"length_m": 3.1}) is None
 
 
 def test_a_notebook_tells_the_names_in_its_parameters_cell_and_its_time(tmp_path):
-    assert notebooks.read("pendulum/1_simulate").in_cell[-3:] == ("length_m", "n_swings", "label")
-    assert notebooks.read("pendulum/1_simulate").time == ""
+    assert runs.notebook("pendulum/1_simulate").in_cell[-3:] == ("length_m", "n_swings", "label")
+    assert runs.notebook("pendulum/1_simulate").time == ""
     here = str(TESTS)
-    assert notebooks.read(f"{here}/../notebooks/pulsar/4_infer.ipynb").time == "60 s on a laptop"
+    assert runs.notebook(f"{here}/../notebooks/pulsar/4_infer.ipynb").time == "60 s on a laptop"
 
 
 def test_a_run_inside_another_program_is_not_stopped_from_outside():
     with pytest.raises(RunError, match="with other work: stop it there"):
-        progress.stop(begin())
+        begin().stop()
     with pytest.raises(RunError, match="it is complete"):
-        progress.stop(finished(1.0, length_m=9.0))
+        finished(1.0, length_m=9.0).stop()
 
 
 def test_a_run_in_the_background_is_found_and_stopped_by_its_folder_alone(project, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), *_paths()]))
     wait = "import time\ntime.sleep(60)"
     write_notebook(project / "notebooks" / "pendulum" / "3_wait.ipynb", OPEN, wait)
-    notebook = notebooks.read("pendulum/3_wait")
-    words = background.arguments(notebook, {"length_m": 3.0, "label": "a b", "on": "threads"})
-    assert words == ["-p", "length_m=3.0", "-p", "label=a b", "--on", "threads"]
-    started = background.BackgroundRun(notebook, words)
-    deadline = time.monotonic() + 60
-    while not started.run or not progress.read(started.run):
-        assert time.monotonic() < deadline, started.last_line
-        time.sleep(0.1)
-    progress.stop(runs.load(started.run.folder))
-    started.wait(20)
-    assert started.has_ended
+    notebook = runs.notebook("pendulum/3_wait")
+    values = {"length_m": 3.0, "label": "a b", "on": "threads"}
+    assert notebook.words(values) == ["-p", "length_m=3.0", "-p", "label=a b", "--on", "threads"]
+    started = BackgroundRun(notebook, values)
+    wait_until(lambda: started.run and started.run.provenance.get("cell"))
+    runs.resolve(started.run.folder).stop()
+    wait_until(lambda: started.has_ended, 20)
     assert started.run.status == "cancelled"
     assert started.run.parameters["label"] == "a b"
 
 
 def test_a_run_that_never_began_says_why(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), *_paths()]))
-    notebook = notebooks.read("pendulum/1_simulate")
-    started = background.BackgroundRun(notebook, ["-p", "length_m=-1"])
-    started.wait(60)
+    notebook = runs.notebook("pendulum/1_simulate")
+    started = BackgroundRun(notebook, {"length_m": -1.0})
+    wait_until(lambda: started.has_ended)
     assert started.complaint.startswith("length_m = -1.0 m is outside its range")
     assert started.run is None
 
@@ -155,13 +133,20 @@ def test_a_worker_that_has_gone_is_remembered(tmp_path):
     assert list(view.workers) == ["tcp://b"]
 
 
+def wait_until(is_true, timeout_s=60):
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s"
+        time.sleep(0.1)
+
+
 def _paths():
     return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
 def _view(run, is_reached):
     deadline = time.monotonic() + 15
-    while (view := workers.read_workers(run.folder / runs.WORKERS)) is None or not is_reached(view):
+    while (view := run.workers) is None or not is_reached(view):
         assert time.monotonic() < deadline, view
         time.sleep(0.1)
     return view

@@ -10,8 +10,9 @@ import pytest
 import xarray as xr
 
 from physics_twins import runs
-from physics_twins.data import read_json, replacing, write_json
-from physics_twins.runs import RunError, lifecycle, notebooks, provenance
+from physics_twins.runs import folder, provenance
+from physics_twins.runs.folder import RunError
+from physics_twins.data import changed, file_sha256, read_json, replacing, write_json
 
 VALUES = {"length_m": 2.0, "seed": 5, "on": "local", "run_dir": ""}
 
@@ -25,12 +26,12 @@ def root(tmp_path, monkeypatch):
 
 def begin(**changes):
     options = {key: changes.pop(key) for key in ("out", "force", "inputs") if key in changes}
-    return lifecycle.begin("pendulum/1_simulate", "hash of the source", VALUES | changes, **options)
+    return folder.begin("pendulum/1_simulate", "hash of the source", VALUES | changes, **options)
 
 
 def finished(**changes):
     run = begin(**changes)
-    lifecycle.end(run, "complete")
+    run.end("complete")
     return run
 
 
@@ -68,7 +69,7 @@ def test_force_begins_again_beside_the_old_run():
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_a_run_that_did_not_finish_stays_and_the_next_try_is_a_new_folder(status):
     first = begin()
-    lifecycle.end(first, status, error="ZeroDivisionError: division by zero", cell="3 of 4")
+    first.end(status, error="ZeroDivisionError: division by zero")
     second = begin()
     assert second.folder.name.endswith("-2")
     assert first.status == status
@@ -98,7 +99,7 @@ def test_a_change_in_one_twin_leaves_the_runs_of_the_other_valid(monkeypatch):
 
 
 def test_what_a_notebook_names_is_what_its_run_depends_on():
-    known = {name: notebooks.read(name).twins for name in ("pulsar/4_infer", "calorimeter/5_twin")}
+    known = {name: runs.notebook(name).twins for name in ("pulsar/4_infer", "calorimeter/5_twin")}
     assert known == {"pulsar/4_infer": ("pulsar",), "calorimeter/5_twin": ("calorimeter",)}
     assert provenance.named_twins("import numpy as np") is None
     assert provenance.named_twins("from physics_twins import calorimeter, pulsar") == (
@@ -121,7 +122,7 @@ def test_runs_that_begin_at_once_never_share_a_folder():
 
 def test_processes_that_claim_one_folder_at_once_leave_one_winner(tmp_path):
     code = "import sys; from physics_twins.runs import folder; from pathlib import Path; sys.stdin.read(1);"
-    code += f"print(folder.claim(Path({str(tmp_path / 'one')!r})))"
+    code += f"print(folder._claim(Path({str(tmp_path / 'one')!r})))"
     pipe = subprocess.PIPE
     rivals = [
         subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True)
@@ -172,7 +173,7 @@ def test_the_hash_of_a_file_is_that_of_its_content(tmp_path):
     path.write_bytes(b"abc")
     # FIPS 180-2, example B.1
     published = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert provenance.file_sha256(path) == published
+    assert file_sha256(path) == published
 
 
 def test_a_named_folder_is_the_run_and_is_found_again(tmp_path):
@@ -199,8 +200,8 @@ def test_force_moves_what_a_named_folder_holds_aside(tmp_path):
     with pytest.raises(RunError, match="another run"):
         begin(out=tmp_path / "mine", length_m=3.0)
     begin(out=tmp_path / "mine", length_m=3.0, force=True)
-    assert runs.load(tmp_path / "mine~1").parameters["length_m"] == 2.0
-    assert runs.load(tmp_path / "mine").parameters["length_m"] == 3.0
+    assert runs.resolve(tmp_path / "mine~1").parameters["length_m"] == 2.0
+    assert runs.resolve(tmp_path / "mine").parameters["length_m"] == 3.0
 
 
 def test_a_named_folder_that_is_written_to_is_refused_even_with_force(tmp_path):
@@ -210,9 +211,9 @@ def test_a_named_folder_that_is_written_to_is_refused_even_with_force(tmp_path):
 
 
 def test_a_failed_run_in_a_named_folder_gives_way_to_the_next_try(tmp_path):
-    lifecycle.end(begin(out=tmp_path / "mine"), "failed")
+    begin(out=tmp_path / "mine").end("failed")
     assert begin(out=tmp_path / "mine").status == "running"
-    assert runs.load(tmp_path / "mine~1").status == "failed"
+    assert runs.resolve(tmp_path / "mine~1").status == "failed"
 
 
 def test_a_notebook_opened_by_hand_gets_new_folders_of_its_own(root):
@@ -297,8 +298,10 @@ def test_a_run_is_resolved_by_folder_by_name_and_by_how_its_name_begins():
 
 
 def test_a_folder_without_provenance_is_no_run(tmp_path):
-    with pytest.raises(RunError, match="is no run"):
-        runs.load(tmp_path)
+    with pytest.raises(RunError, match="no run"):
+        runs.resolve(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="no run"):
+        runs.resolve(tmp_path)
 
 
 def test_a_comparison_shows_what_differs_and_by_how_many_standard_errors():

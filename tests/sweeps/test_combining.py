@@ -7,8 +7,7 @@ import pytest
 import xarray as xr
 from units import check_units
 
-from physics_twins.data import content_sha256, open_dataset, save
-from physics_twins.runs import provenance
+from physics_twins.data import content_sha256, file_sha256, open_dataset, save
 from physics_twins.sweeps import points
 from physics_twins.sweeps.combining import combine
 
@@ -26,7 +25,7 @@ def stored(dataset, folder, name):
     path = save(dataset, folder / name)
     return {
         "status": "complete",
-        "result": {"file": path.name, "sha256": provenance.file_sha256(path)},
+        "result": {"file": path.name, "sha256": file_sha256(path)},
     }
 
 

@@ -14,9 +14,9 @@ import xarray as xr
 from small_notebooks import write_notebook
 from sources import TESTS
 
-from physics_twins import clusters, sweeps
+from physics_twins import clusters, runs, sweeps
 from physics_twins.cli import reports
-from physics_twins.runs import Run, notebooks
+from physics_twins.runs import Run
 from physics_twins.sweeps import tuning
 from physics_twins.sweeps.points import grid, with_seeds
 
@@ -38,7 +38,7 @@ def shown_by(name: str, folder: Path, tmp_path: Path) -> tuple[Run, str]:
     parameter = "sweep_dir" if name == "farms/1_sweep" else "study_dir"
     space: dict[str, Any] = {"seed": 1, "on": "threads"}
     space |= {"run_dir": str(tmp_path / "report"), parameter: str(folder)}
-    cells = nbformat.read(notebooks.find(name), as_version=4).cells
+    cells = nbformat.read(runs.available()[name], as_version=4).cells
     shown = []
     for cell in [cell for cell in cells if cell.cell_type == "code"][1:]:
         *statements, last = ast.parse(cell.source).body
@@ -65,7 +65,7 @@ def sweep(client, what, points, tmp_path, **options):
 def test_a_report_tells_what_failed_and_how_to_go_on(client, tmp_path):
     points = grid({"east": [0.1, 0.5, 0.9, 0.95], "north": [0.2, 0.9]})
     swept = sweep(client, "tuned:cliff", points, tmp_path)
-    run = notebooks.run("farms/1_sweep", {"sweep_dir": str(swept.folder)}, out=tmp_path / "report")
+    run = runs.run("farms/1_sweep", {"sweep_dir": str(swept.folder)}, out=tmp_path / "report")
     assert run.status == "complete", run.provenance["error"]
     page = (run.folder / "report.html").read_text()
     assert run.metrics == {"n_complete": 4, "n_failed": 4, "n_waiting": 0}
@@ -128,7 +128,7 @@ def test_a_sweep_ends_with_its_report_and_another_one_takes_its_place(client, tm
 
 @pytest.mark.slow
 def test_a_small_sweep_of_its_own_finds_more_of_the_brighter_pulses(tmp_path):
-    run = notebooks.run("farms/1_sweep", {"on": "threads"}, out=tmp_path / "run")
+    run = runs.run("farms/1_sweep", {"on": "threads"}, out=tmp_path / "run")
     assert run.metrics == {"n_complete": 10, "n_failed": 0, "n_waiting": 0}
     found = xr.open_dataset(run.folder / "sweep" / "result.nc")
     recall = found["recall"].mean("seed")
@@ -184,7 +184,7 @@ def test_a_report_of_a_study_of_which_everything_failed_says_why(client, tmp_pat
 
 @pytest.mark.slow
 def test_a_small_study_of_its_own_compares_with_the_defaults(tmp_path):
-    run = notebooks.run("farms/2_tune", {"on": "threads"}, out=tmp_path / "run")
+    run = runs.run("farms/2_tune", {"on": "threads"}, out=tmp_path / "run")
     assert run.metrics["n_complete"] == 12
     study = tuning.load(run.folder / "study")
     assert study.trials[0].point == {"width_max_ms": 30.0, "dm_loss": 0.03}

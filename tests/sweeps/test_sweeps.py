@@ -397,7 +397,7 @@ def test_a_notebook_is_swept_by_worker_processes(project, root, monkeypatch):
     assert sweep.dataset()["period_s_error"].values.tolist() == [[0.01], [0.01]]
     assert "n_swings_" in sweep.dataset().coords  # the notebook records a metric of that name
     folders = [path for path in (sweep.folder / "cells").iterdir() if path.is_dir()]
-    assert [runs.load(folder).status for folder in folders] == ["complete", "complete"]
+    assert [runs.resolve(folder).status for folder in folders] == ["complete", "complete"]
     assert runs.find(root) == []
     (failure,) = broken.failures
     assert "TaskError: cell 3 of 4 (Divide): ZeroDivisionError: division by zero" in failure["error"]

@@ -9,9 +9,9 @@ import sweep_cells
 from pendulum import PendulumParameters
 from small_notebooks import OPEN, PERIOD, write_notebook, write_project
 
+from physics_twins import runs
 from physics_twins.parameters import ParameterError
-from physics_twins.runs import notebooks, provenance
-from physics_twins.runs.notebooks import NotebookError
+from physics_twins.runs import NotebookError, provenance
 from physics_twins.sweeps import tasks
 from physics_twins.sweeps.tasks import TaskError
 
@@ -233,7 +233,7 @@ def test_a_notebooks_key_is_the_identity_of_its_run(notebook, tmp_path, monkeypa
     monkeypatch.setattr("physics_twins.runs.execution.execute", lambda *_, **__: None)
     (tmp_path / "times.csv").write_text("1")
     values = {"length_m": 3.0, "log_path": str(tmp_path / "times.csv")}
-    run = notebooks.run(notebook.notebook.path, values, root=tmp_path / "cells")
+    run = runs.run(notebook.notebook.path, values, root=tmp_path / "cells")
     source = run.provenance["code"]["source_sha256"]
     assert source == provenance.source_sha256(notebook.twins)
     assert run.provenance["identity"] == tasks.key(notebook, notebook.check(values))

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from physics_twins.cli import app
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.simulate import simulate_pulse
-from physics_twins.runs import notebooks
 from twin_panels.pulsar import MAX_SPECTRA, PulsarPanel
 
 
@@ -137,7 +136,7 @@ def test_the_command_shown_runs_the_notebook_with_these_parameters(panel, tmp_pa
         asked.append((notebook.name, values))
         raise ValueError("enough")
 
-    monkeypatch.setattr(notebooks, "run", run)
+    monkeypatch.setattr("physics_twins.runs.run", run)
     panel.controls["dm_pc_cm3"].value = 475.5
     command = shlex.split(panel.run_as_batch(tmp_path / "my run.json"))
     CliRunner().invoke(app, command[1:])

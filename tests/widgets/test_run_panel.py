@@ -1,5 +1,6 @@
 """The run panel without a browser: what a hand does is done by setting values and calling methods."""
 
+import dataclasses
 import os
 import re
 import time
@@ -12,11 +13,11 @@ from physics_twins import clusters, runs
 from physics_twins.clusters import Worker, WorkerView, read_workers
 from physics_twins.data import write_json
 from physics_twins.parameters import ParameterError
-from physics_twins.runs import background, notebooks, progress
-from physics_twins.runs.lifecycle import begin, end
-from physics_twins.runs.progress import Expected, Progress
+from physics_twins.runs import Notebook
+from physics_twins.runs.folder import WORKERS, begin
 from twin_panels import run_views
 from twin_panels.run_panel import RunPanel, UnknownNotebook
+from twin_panels.run_views import Expected
 
 NAME = "pendulum/1_simulate"
 
@@ -40,20 +41,20 @@ def inside(project, tmp_path, monkeypatch):
 @pytest.fixture
 def nothing_starts(monkeypatch):
     monkeypatch.setattr(
-        "twin_panels.run_panel.BackgroundRun", lambda *_: pytest.fail("a process started")
+        "twin_panels.run_panel.BackgroundRun", lambda *_, **__: pytest.fail("a process started")
     )
 
 
 def begun(**values):
     """A run that this process, as another panel would, has begun."""
-    notebook = notebooks.read(NAME)
+    notebook = runs.notebook(NAME)
     return begin(NAME, notebook.sha256, notebook.check(values))
 
 
 def finished(**values):
     run = begun(**values)
     run.record({"period_s": {"value": 2.8, "error": 0.01, "unit": "s"}})
-    end(run, "complete")
+    run.end("complete")
     return run
 
 
@@ -72,7 +73,7 @@ def wait_until(is_true, timeout_s=60):
 
 def test_the_controls_begin_with_the_notebooks_own_values_and_show_its_cell_alone():
     panel = ready()
-    defaults = notebooks.read(NAME).defaults
+    defaults = runs.notebook(NAME).defaults
     assert panel.values == {k: v for k, v in defaults.items() if k != "run_dir"}
     fold = panel.controls.widget.children[-1]
     assert fold.titles == ("Pendulum: 2 more",)
@@ -116,6 +117,16 @@ def test_values_to_begin_with_are_checked_and_an_unknown_notebook_is_told_in_a_s
     ]
 
 
+def test_the_expected_time_is_the_median_of_finished_runs_or_what_the_notebook_says():
+    notebook = dataclasses.replace(runs.notebook(NAME), time="1.5 min on a laptop; 10 s on a GPU")
+    assert run_views.expected(notebook) == Expected(90.0)
+    assert run_views.expected(runs.notebook(NAME)) == Expected(None)
+    for length_m, duration_s in ((1.0, 9.0), (2.0, 10.0), (3.0, 30.0)):
+        finished(length_m=length_m).note({"duration_s": duration_s})
+    begun(length_m=4.0)  # one that has not ended counts for nothing
+    assert run_views.expected(notebook) == Expected(10.0, 3, 9.0, 30.0)
+
+
 def test_the_estimate_says_from_how_many_runs_it_comes():
     assert "not known yet" in ready()._estimate.value
     for length_m in (3.0, 4.0):
@@ -127,7 +138,7 @@ def test_the_estimate_says_from_how_many_runs_it_comes():
 
 def test_a_finished_run_of_the_same_values_is_found_at_once_with_its_numbers_and_report():
     run = finished(length_m=4.0)
-    (run.folder / runs.REPORT).touch()
+    run.report.touch()
     panel = ready()
     assert panel.run is None
     panel.controls["length_m"].value = 4.0
@@ -204,7 +215,7 @@ def test_a_run_that_another_program_began_is_followed_and_not_stopped():
     run = begun(length_m=6.0)
     panel = RunPanel(NAME)
     wait_until(lambda: "Its kernel starts" in panel.standing)
-    progress.write(run, Progress(2, 4, "Swing"))
+    run.note({"cell": "2 of 4 (Swing)"})
     begun_s = time.monotonic()
     wait_until(lambda: "1 of 4 cells done · now: Swing" in panel.standing)
     assert time.monotonic() - begun_s < 2
@@ -212,7 +223,7 @@ def test_a_run_that_another_program_began_is_followed_and_not_stopped():
     assert panel._start_button.disabled
     panel.cancel()
     assert "with other work: stop it there" in panel.message
-    end(run, "failed", error="ValueError: too long", cell="2 of 4 (Swing)")
+    run.end("failed", error="ValueError: too long")
     panel.wait()
     assert "Failed in cell 2 of 4 (Swing): ValueError: too long." in panel.standing
     assert not panel._resume_button.disabled
@@ -252,7 +263,7 @@ def test_workers_are_told_in_words_where_there_are_none(tmp_path):
 
     def told(**facts):
         view = {"on": "slurm", "time": time.time(), "workers": {}, "gone": {}, "jobs": []} | facts
-        write_json(run.folder / runs.WORKERS, view)
+        write_json(run.folder / WORKERS, view)
         return run_views.workers(run)
 
     worker = vars(Worker("slurm-1", 3, 210_000_000, 1_500_000_000, time.time() - 1))
@@ -273,13 +284,13 @@ def test_workers_are_told_in_words_where_there_are_none(tmp_path):
 
 def test_remaining_time_is_told_and_being_late_too():
     run = begun()
-    progress.write(run, Progress(1, 4, "Swing"))
+    run.note({"cell": "1 of 4 (Swing)"})
     assert "remaining" in run_views.standing(run, Expected(1000.0, 1, 1000.0, 1000.0))
     assert "longer than the 0.0 s expected" in run_views.standing(run, Expected(0.0, 1))
 
 
 def test_a_process_that_ends_before_its_run_begins_leaves_a_sentence(monkeypatch):
-    monkeypatch.setattr(background, "arguments", lambda *_: ["--on", "slrum"])
+    monkeypatch.setattr(Notebook, "words", lambda *_: ["--on", "slrum"])
     panel = ready()
     panel.start()
     panel.wait()

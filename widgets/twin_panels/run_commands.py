@@ -8,8 +8,7 @@ from typing import Any
 import ipywidgets as ipw
 
 from physics_twins.parameters import FieldDescription
-from physics_twins.runs import background
-from physics_twins.runs.notebooks import Notebook
+from physics_twins.runs import Notebook
 from twin_panels.handover import to_copy
 
 N_POINTS = 5
@@ -51,13 +50,13 @@ class Commands:
         """Show the commands for these values."""
         self._values = values
         try:
-            words = background.arguments(self._notebook, values)
+            words = self._notebook.words(values)
         except ValueError as error:
             self._run_text.value = escape(str(error))
             return
         self.run = shlex.join(["twins", "run", self._name, *words])
         over = str(self.over.value)
-        fixed = background.arguments(self._notebook, {**values, over: self._notebook.defaults[over]})
+        fixed = self._notebook.words({**values, over: self._notebook.defaults[over]})
         axis = _axis(self._notebook.fields[over], values[over])
         self.sweep = shlex.join(["twins", "sweep", self._name, *fixed, "--grid", axis])
         self._run_text.value = to_copy("In a terminal:", self.run)

@@ -7,8 +7,7 @@ from typing import Any
 import ipywidgets as ipw
 
 from physics_twins.parameters import Execution, Parameters
-from physics_twins.runs import HOW
-from physics_twins.runs.notebooks import Notebook
+from physics_twins.runs import HOW, Notebook
 from twin_panels.controls import WIDTH, Control, control
 
 
@@ -27,7 +26,7 @@ class RunControls:
         """Begin with the notebook's defaults and these values before them.
 
         Args:
-            notebook: As from `notebooks.read`.
+            notebook: As from `runs.notebook`.
             values: Parameters by name.
         """
         self._notebook, self._fields = notebook, notebook.fields

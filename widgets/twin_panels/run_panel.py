@@ -11,8 +11,7 @@ import ipywidgets as ipw
 from IPython.display import display
 
 from physics_twins import runs
-from physics_twins.runs import Expected, Run, RunError, background, notebooks, progress
-from physics_twins.runs.background import BackgroundRun
+from physics_twins.runs import BackgroundRun, NotebookError, Run
 from twin_panels import run_views
 from twin_panels.background import Background
 from twin_panels.controls import in_red
@@ -25,7 +24,7 @@ LOOK_S = 0.5
 N_LISTED = 12
 
 
-class UnknownNotebook(notebooks.NotebookError):
+class UnknownNotebook(NotebookError):
     """A notebook that the panel cannot run; shown as its sentence alone."""
 
     def _render_traceback_(self) -> list[str]:
@@ -60,13 +59,13 @@ class RunPanel:
             ParameterError: One of `values` is refused.
         """
         try:
-            self.notebook = notebooks.read(name)
-        except notebooks.NotebookError as error:
+            self.notebook = runs.notebook(name)
+        except NotebookError as error:
             raise UnknownNotebook(str(error)) from None
         begin = self.notebook.check(values or {})
         self.run: Run | None = None
         self.message = ""
-        self._expected, self._found = Expected(progress.seconds(self.notebook.time)), None
+        self._expected, self._found = run_views.said(self.notebook), None
         self._started: BackgroundRun | None = None
         self._computed: dict[str, Any] = {}
         self._is_stopping = self._is_filling = False
@@ -110,11 +109,9 @@ class RunPanel:
         """Run the notebook in the background; what has finished with these values is run again."""
         if self.refusal or not self.where.is_ready or self.is_going:
             return
-        words = background.arguments(self.notebook, self.values)
         self._say("")
         try:
-            force = ["--force"] if self._found else []
-            self._started = BackgroundRun(self.notebook, [*words, *force])
+            self._started = BackgroundRun(self.notebook, self.values, force=bool(self._found))
         except OSError as error:
             self._say(f"The run could not be started: {error}")
             return
@@ -126,9 +123,9 @@ class RunPanel:
             if self._started and not self._started.has_ended:
                 self._started.stop()
             elif self.run:
-                progress.stop(self.run)
+                self.run.stop()
             self._is_stopping = True
-        except (RunError, OSError) as error:
+        except (ValueError, OSError) as error:
             self._say(str(error))
         self.look()
 
@@ -187,10 +184,10 @@ class RunPanel:
             self._computed = self.controls.values
             self._show()
 
-    def _known(self, values: Mapping[str, Any]) -> Iterator[tuple[Expected, Run | None]]:
+    def _known(self, values: Mapping[str, Any]) -> Iterator[tuple[run_views.Expected, Run | None]]:
         """Yield, in a thread, what may take long: files are hashed, folders looked through."""
-        found = notebooks.find_finished(self.notebook, values)
-        yield progress.expected(self.notebook.name, self.notebook.time), found
+        found = self.notebook.find_finished(values)
+        yield run_views.expected(self.notebook), found
 
     def _deliver(self, result: Any) -> None:
         with self._lock:
@@ -217,7 +214,7 @@ class RunPanel:
         self._list_runs()
         self._try_to_look()
         if self.run and self.run.status == "complete":
-            self._expected = progress.expected(self.notebook.name, self.notebook.time)
+            self._expected = run_views.expected(self.notebook)
             self._found = self.run
             self._try_to_look()
 

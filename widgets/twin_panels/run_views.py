@@ -1,20 +1,58 @@
 """What the run panel shows of a run, as HTML: how far it is, its workers, its results."""
 
 import os
+import re
+import statistics
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from physics_twins import clusters, runs
+from physics_twins import runs
 from physics_twins.clusters import Worker, WorkerView
 from physics_twins.data import in_words
-from physics_twins.runs import REPORT, Expected, Run, progress
+from physics_twins.runs import Notebook, Run
 
 STALE_S = 10.0  # the view is written every second
 AGAIN = ("failed", "cancelled", "interrupted")
+N_RECENT = 5
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How long a run will take.
+
+    Attributes:
+        time_s: In s; None where nothing is known.
+        n_runs: From how many finished runs; 0 where the notebook alone says so.
+        low_s: The shortest of them.
+        high_s: The longest.
+    """
+
+    time_s: float | None
+    n_runs: int = 0
+    low_s: float = 0.0
+    high_s: float = 0.0
+
+
+def expected(notebook: Notebook) -> Expected:
+    """Return how long a notebook will take: the median of its last finished runs, or what it says."""
+    root = runs.default_root() / notebook.name
+    finished = runs.find(root, notebook=notebook.name, status="complete")
+    spent = [s for run in finished[-N_RECENT:] if (s := run.provenance.get("duration_s")) is not None]
+    if spent:
+        return Expected(statistics.median(spent), len(spent), min(spent), max(spent))
+    return said(notebook)
+
+
+def said(notebook: Notebook) -> Expected:
+    """Return how long a notebook says that it takes: the first time in its words."""
+    match = re.search(r"(\d+(?:\.\d+)?)\s*(s|min|h)\b", notebook.time)
+    return Expected(float(match[1]) * _SECONDS[match[2]] if match else None)
 
 
 def duration(time_s: float) -> str:
@@ -34,7 +72,7 @@ def estimate(expected: Expected, says: str) -> str:
     """Return how long a run will take, and how that is known.
 
     Args:
-        expected: As from `progress.expected`.
+        expected: As from `expected`.
         says: What the notebook says itself.
     """
     if expected.n_runs == 1:
@@ -47,10 +85,11 @@ def estimate(expected: Expected, says: str) -> str:
 
 def standing(run: Run, expected: Expected) -> str:
     """Return in a sentence how far a run is, or how it ended and what can be done next."""
-    status, record = run.status, {} if run.status == "damaged" else run.provenance
-    spent_s = progress.elapsed_s(run) or 0.0 if record else 0.0
+    known = run.summary()
+    status, record = known["status"], known["provenance"]
+    spent_s = _elapsed_s(record)
     if status == "running":
-        return _going(run, spent_s, expected)
+        return _going(record, spent_s, expected)
     if status == "complete":
         return f"Complete in {duration(spent_s)}."
     if status == "failed":
@@ -68,15 +107,16 @@ def standing(run: Run, expected: Expected) -> str:
 
 def share_done(run: Run) -> float:
     """Return which share of the cells is done, from 0 to 1."""
-    where = progress.read(run)
-    if run.status == "complete":
+    known = run.summary()
+    if known["status"] == "complete":
         return 1.0
-    return (where.cell - 1) / where.n_cells if where else 0.0
+    where = _progress(known["provenance"])
+    return where[0] / where[1] if where else 0.0
 
 
 def workers(run: Run) -> str:
     """Return a table of a running run's workers, or why there is none."""
-    view = clusters.read_workers(run.folder / runs.WORKERS)
+    view = run.workers
     if view is None:
         return "No cluster is used here so far: the notebook computes in its own process."
     if view.is_closed:
@@ -105,7 +145,7 @@ def results(run: Run) -> str:
 
 def links(run: Run) -> str:
     """Return links to a run's report and executed notebook; relative, as JupyterLab resolves them."""
-    found = [("Report with figures", run.folder / REPORT)]
+    found = [("Report with figures", run.report)]
     found += [("executed notebook", path) for path in sorted(run.folder.glob("*.ipynb"))[:1]]
     shown = [
         f'<a href="{escape(quote(os.path.relpath(path)))}">{escape(text)}</a>'
@@ -117,10 +157,10 @@ def links(run: Run) -> str:
 
 def row(run: Run, defaults: Mapping[str, Any]) -> str:
     """Return a run as one line: when, how it ended, how long, what differs from the defaults."""
-    status = run.status
+    known = run.summary()
+    status, record, values = known["status"], known["provenance"], known["parameters"]
     if status == "damaged":
         return f"{run.folder.name}: damaged"
-    record, values = run.provenance, run.parameters
     started = record.get("started", "")[:16].replace("T", " ")
     spent_s = record.get("duration_s")
     changed = [f"{k}={v}" for k, v in values.items() if k in defaults and v != defaults[k]]
@@ -128,11 +168,28 @@ def row(run: Run, defaults: Mapping[str, Any]) -> str:
     return " · ".join(filter(None, words))
 
 
-def _going(run: Run, spent_s: float, expected: Expected) -> str:
-    where = progress.read(run)
+def _elapsed_s(record: Mapping[str, Any]) -> float:
+    """Return how long a run has lasted, or lasted in all; 0 where its record does not say."""
+    if record.get("duration_s") is not None:
+        return float(record["duration_s"])
+    if "started" not in record:
+        return 0.0
+    started = datetime.fromisoformat(record["started"])
+    return (datetime.now().astimezone() - started).total_seconds()
+
+
+def _progress(record: Mapping[str, Any]) -> tuple[int, int, str] | None:
+    """Return how many cells are done, of how many, and the title of the one that is in progress."""
+    match = re.fullmatch(r"(\d+) of (\d+) \((.*)\)", record.get("cell") or "")
+    return (int(match[1]) - 1, int(match[2]), match[3]) if match else None
+
+
+def _going(record: Mapping[str, Any], spent_s: float, expected: Expected) -> str:
+    where = _progress(record)
     if where is None:
         return f"Its kernel starts · {spent_s:.0f} s elapsed."
-    told = f"{where.cell - 1} of {where.n_cells} cells done · now: {where.title}"
+    n_done, n_cells, title = where
+    told = f"{n_done} of {n_cells} cells done · now: {title}"
     told += f" · {spent_s:.0f} s elapsed"
     if expected.time_s is None:
         return told + "."

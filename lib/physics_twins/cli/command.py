@@ -7,7 +7,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,8 +18,7 @@ from physics_twins.cli import clusters, label, models, studies, sweeps
 from physics_twins.clusters import ClusterError, check
 
 if TYPE_CHECKING:
-    from physics_twins.runs import Run
-    from physics_twins.runs.notebooks import Notebook
+    from physics_twins.runs import Notebook, Run
 
 REFUSED, FAILED, CANCELLED = 2, 1, 130
 
@@ -84,17 +83,17 @@ def run(
     quiet: _Quiet = False,
 ) -> None:
     """Run a notebook with checked parameters; a run that has finished before is found, not repeated."""
-    from physics_twins.runs import notebooks
+    from physics_twins import runs
 
     values = {**_read_parameters(parameters), **dict(map(_setting, settings or []))}
-    notebook = notebooks.read(name)
+    notebook = runs.notebook(name)
     if (where := on or values.get("on")) and not notebook.farms:
         check(where)
         print(
             f"twins: {notebook.name} farms nothing out: on = {where} changes nothing", file=sys.stderr
         )
     with _stopping():
-        done = notebooks.run(
+        done = runs.run(
             notebook, values, on=on, out=out, force=force, progress=None if quiet else _progress
         )
     _check_complete(done)
@@ -107,13 +106,14 @@ def rerun(address: _Address, on: _On = None, quiet: _Quiet = False) -> None:
     from physics_twins import runs
 
     with _stopping():
-        done = runs.rerun(address, on=on, progress=None if quiet else _progress)
-    _check_complete(done.second)
-    _show_result(done.second)
-    if done.differing:
-        print(runs.compare(done.first, done.second))
+        first, second = runs.rerun(address, on=on, progress=None if quiet else _progress)
+    _check_complete(second)
+    _show_result(second)
+    compared = runs.compare(first, second)
+    if compared.differing:
+        print(compared)
         raise typer.Exit(FAILED)
-    print(f"the same numbers as {done.first}: {len(done.second.metrics)} metrics, to the last digit")
+    print(f"the same numbers as {first}: {len(compared.metrics)} metrics, to the last digit")
 
 
 @runs_app.callback()
@@ -140,15 +140,7 @@ def show_run(address: _Address) -> None:
 
     found = runs.resolve(address)
     files = [p.name for p in sorted(found.folder.iterdir()) if not p.name.startswith(".")]
-    content = {
-        "run": str(found),
-        "status": found.status,
-        "parameters": found.parameters,
-        "metrics": found.metrics,
-        "provenance": found.provenance,
-        "files": files,
-    }
-    print(json.dumps(content, indent=2))
+    print(json.dumps({"run": str(found), **found.summary(), "files": files}, indent=2))
 
 
 @runs_app.command("compare")
@@ -162,16 +154,16 @@ def compare_runs(first: _Address, second: _Address) -> None:
 @app.command("notebooks")
 def list_notebooks(name: Annotated[str | None, typer.Argument(help="One of them.")] = None) -> None:
     """List notebooks; with a name, the parameters of that one."""
-    from physics_twins.runs import notebooks
+    from physics_twins import runs
 
     if name:
-        print(_described(notebooks.read(name)))
+        print(_described(runs.notebook(name)))
         return
     rows = []
-    for known in notebooks.available():
+    for known in runs.available():
         try:
-            rows.append((known, notebooks.read(known).title))
-        except notebooks.NotebookError as error:
+            rows.append((known, runs.notebook(known).title))
+        except runs.NotebookError as error:
             rows.append((known, f"cannot be run: {error}"))
     print(_table(rows) if rows else "no notebooks here; go to the project's folder")
 
@@ -231,7 +223,6 @@ def _check_complete(run: "Run") -> None:
 
 def _show_result(run: "Run") -> None:
     from physics_twins.data import in_words
-    from physics_twins.runs import REPORT
 
     duration = f"{run.provenance['duration_s']:.1f} s"
     how = (
@@ -240,15 +231,14 @@ def _show_result(run: "Run") -> None:
     print(f"{run}: {how}")
     if run.metrics:
         print(_table([(f"  {name}", in_words(metric)) for name, metric in run.metrics.items()]))
-    print(f"  report: {run}/{REPORT}")
+    print(f"  report: {run}/{run.report.name}")
 
 
 def _summary(run: "Run") -> dict[str, Any]:
-    status = run.status
-    record: Mapping[str, Any] = {} if status == "damaged" else run.provenance
-    facts = {key: record.get(key) for key in ("notebook", "started", "duration_s", "error", "identity")}
-    metrics = {} if status == "damaged" else run.metrics
-    return {"run": str(run), "status": status, **facts, "metrics": metrics}
+    known = run.summary()
+    told = ("notebook", "started", "duration_s", "error", "identity")
+    facts = {key: known["provenance"].get(key) for key in told}
+    return {"run": str(run), "status": known["status"], **facts, "metrics": known["metrics"]}
 
 
 def _row(run: "Run") -> tuple[str, ...]:

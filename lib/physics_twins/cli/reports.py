@@ -21,13 +21,13 @@ def write_report(found: "Sweep | Study", notebook: str, parameter: str) -> None:
         notebook: `SWEEP` or `STUDY`.
         parameter: The notebook's parameter that takes the folder.
     """
-    from physics_twins.runs import notebooks
+    from physics_twins import runs
 
     if found.report and not found.computed:
         return
     folder = found.folder / "report"
     shutil.rmtree(folder, ignore_errors=True)
-    run = notebooks.run(notebook, {parameter: str(found.folder)}, out=folder, force=True)
+    run = runs.run(notebook, {parameter: str(found.folder)}, out=folder, force=True)
     if run.status != "complete":
         record = run.provenance
         told = f"the report in {folder} failed in cell {record['cell']}: {record['error']}"

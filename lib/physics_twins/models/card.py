@@ -62,7 +62,7 @@ def render(
         metrics: Results, the most telling one first.
         parameters: Parameters of its training.
         seed: Seed of its training.
-        code: As from `provenance.describe_code`.
+        code: As from `runs.describe_code`.
         inputs: Input files, each with `name` and `sha256`.
         onnx: What the comparison of the exported file with torch gave.
     """

@@ -26,7 +26,6 @@ from physics_twins.models.manifest import (
 from physics_twins.models.onnx import export_onnx
 from physics_twins.models.registry import next_version, own_root
 from physics_twins.models.weights import pack
-from physics_twins.runs import provenance
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -62,7 +61,7 @@ def save(
             any of `error`, `unit`, `limit` and `baseline`.
         parameters: Parameters of the training.
         seed: Seed of the training, None where it is unknown.
-        inputs: Files it was trained on, as from `provenance.describe_input`; folders are left out.
+        inputs: Files it was trained on, as from `runs.describe_inputs`; folders are left out.
         example: An input of the module, or several; with it, `model.onnx` is added and compared with
             torch. Then `weights` must be the module.
         onnx: In place of `example`, an ONNX file and what comparing it with torch gave, for a module
@@ -80,7 +79,7 @@ def save(
     origin: dict[str, Any] = {
         "parameters": _plain(parameters, "parameters"),
         "seed": None if seed is None else int(seed),
-        "code": provenance.describe_code(),
+        "code": runs.describe_code(),
         "inputs": [_without_folder(item) for item in inputs],
         "metrics": {key: _metric(key, value) for key, value in metrics.items()},
         "onnx": None,
@@ -161,7 +160,7 @@ def _without_folder(item: Mapping[str, Any]) -> dict[str, Any]:
 def _machine() -> dict[str, Any]:
     """Return the environment without what only names this machine and process: models are published."""
     return {
-        "environment_sha256": provenance.environment_sha256(),
+        "environment_sha256": runs.environment_sha256(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": {name: _version(name) for name in _PACKAGES},

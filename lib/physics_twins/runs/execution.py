@@ -1,7 +1,8 @@
-"""One notebook through papermill: followed cell by cell, kept whatever happens."""
+"""One notebook through papermill: followed cell by cell, kept whatever happens, and its page."""
 
 import functools
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -17,194 +18,163 @@ from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 from papermill import PapermillExecutionError, execute_notebook
-from traitlets import default
+from traitlets import Dict, default
 from traitlets.config import Config
+from physics_twins.data import write_text
 
-from physics_twins.runs import lifecycle, provenance
-from physics_twins.runs.folder import PROVENANCE, REPORT, Run, RunError, default_root
-from physics_twins.runs.progress import Progress, tidy, write
 
 # A socket's path may have 107 bytes; ours end in "/twins-xxxxxxxx/kernel-1".
 LONGEST_PLACE_BYTES = 80
 
+# The blocks left empty load scripts from elsewhere. Formulas alone keep theirs, where there are any:
+# without a network they are read as TeX.
+_TEMPLATE = """
+{%- extends 'lab/index.html.j2' -%}
+{% block html_head_js %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}
+{% block html_head_js_mathjax %}{% if resources.has_formulas %}{{ super() }}{% endif %}{% endblock %}
+{% block input_group %}<details><summary>code</summary>{{ super() }}</details>{% endblock %}
+"""
+_ONE_AT_A_TIME = threading.Lock()  # an exporter is shared by the threads of a process
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_BAR = re.compile(r"[^|]*\d+%\|")  # what a progress bar is as text
+_INSTEAD_OF_A_WIDGET = "<p><em>In JupyterLab a live panel stands here.</em></p>"
+
 
 def execute(
     source: Path,
+    folder: Path,
     values: Mapping[str, Any],
-    run: Run,
+    *,
+    report: Path,
+    environment: Mapping[str, str],
+    cell: Callable[[str], None],
     progress: Callable[[str], None],
-) -> None:
-    """Execute a notebook into its run's folder and mark how the run ended.
-
-    The executed notebook is saved after each cell. The kernel works in the run's folder.
+) -> str:
+    """Execute a notebook, saved after each cell, and write its page, whatever happens.
 
     Args:
         source: The notebook.
+        folder: Where the kernel works, and the executed notebook is saved.
         values: Every parameter, checked: names go into code as they are.
-        run: Where everything is written.
+        report: The page.
+        environment: What the kernel's environment has besides this process's.
+        cell: Called with number and title of each cell that starts.
         progress: Called with each line on what happens.
 
+    Returns:
+        The error that it ended with, in a line; "" where it is complete.
+
     Raises:
-        KeyboardInterrupt: The user stopped it; the run is marked cancelled.
+        KeyboardInterrupt: The user stopped it.
     """
     notebook = nbformat.read(source, as_version=4)
-    output = run.folder / source.name
-    follower = _Follower(notebook, run, progress)
-    status, error = "failed", None
-    helper = ThreadPoolExecutor(1)
-    exporter = helper.submit(_load_exporter)  # while the kernel starts
+    output = folder / source.name
+    follower = _Follower(notebook, cell, progress)
+    exporter = ThreadPoolExecutor(1).submit(load_exporter)  # while the kernel starts
     try:
-        _papermill(notebook, output, values, run, follower)
-        exporter.result()(output, run.folder / REPORT)
-        status = "complete"
-    except KeyboardInterrupt:
-        status, error = "cancelled", "stopped by the user"
-        raise
-    except PapermillExecutionError as failure:
-        error = f"{failure.ename}: {failure.evalue}"
-    except Exception as failure:  # a kernel that died or did not start, a full disk: all end the run
-        error = f"{type(failure).__name__}: {failure}"
+        with _kernel_transport() as transport:
+            execute_notebook(
+                notebook,
+                _literal(output),
+                parameters=dict(values),
+                # Not papermill's `cwd`: it moves this whole process, where others may run beside.
+                resources={"metadata": {"path": str(folder)}},
+                config=Config(KernelManager=transport, OwnInterpreter={"more": dict(environment)}),
+                kernel_name=NATIVE_KERNEL_NAME,
+                kernel_manager_class=OwnInterpreter,
+                progress_bar=False,
+                stdout_file=follower,
+                stderr_file=follower,
+                on_cell_start=follower.cell_starts,
+                on_cell_executed=follower.cell_ends,
+                store_widget_state=False,
+                extra_arguments=["--log-level=CRITICAL"],  # the kernel's own troubles; cells tell theirs
+            )
+        write_report(exporter.result(), output, report)
+    except BaseException as error:  # a kernel that died or did not start, a full disk: all end the run
+        with suppress(Exception):
+            write_report(exporter.result(), output, report)
+        if not isinstance(error, Exception):
+            raise
+        is_cell = isinstance(error, PapermillExecutionError)
+        name, words = (error.ename, error.evalue) if is_cell else (type(error).__name__, error)
+        return f"{name}: {words}".strip().rpartition("\n")[2]
     finally:
         follower.finish_line()
-        tidy(run)
-        if status == "complete":
-            lifecycle.end(run, status)
-        else:
-            with suppress(Exception):
-                exporter.result()(output, run.folder / REPORT)
-            last_line = (error or "").strip().rpartition("\n")[2]
-            lifecycle.end(run, status, error=last_line, cell=follower.cell)
+    return ""
 
 
-@functools.cache
-def _load_exporter() -> Callable[[Path, Path], None]:
-    from physics_twins.runs import report
-
-    return functools.partial(report.write, report.load_exporter())
-
-
-def _papermill(
-    notebook: nbformat.NotebookNode,
-    output: Path,
-    values: Mapping[str, Any],
-    run: Run,
-    follower: "_Follower",
-) -> None:
-    with _kernel_transport() as config, _signs_of_life(run):
-        execute_notebook(
-            notebook,
-            _literal(output),
-            parameters=dict(values) | {"run_dir": str(run.folder)},
-            # Not papermill's `cwd`: it moves this whole process, where others may run beside.
-            resources={"metadata": {"path": str(run.folder)}},
-            config=config,
-            kernel_name=NATIVE_KERNEL_NAME,
-            kernel_manager_class=_OwnInterpreter,
-            progress_bar=False,
-            stdout_file=follower,
-            stderr_file=follower,
-            on_cell_start=follower.cell_starts,
-            on_cell_executed=follower.cell_ends,
-            store_widget_state=False,
-            extra_arguments=["--log-level=CRITICAL"],  # the kernel's own troubles; cells tell theirs
-        )
-
-
-class _OwnInterpreter(AsyncKernelManager):
+class OwnInterpreter(AsyncKernelManager):
     """Starts this process's Python, whatever kernels of the same name the user has installed."""
+
+    more = Dict(help="What the kernel's environment has besides this process's.").tag(config=True)
 
     @default("kernel_spec_manager")
     def _without_folders(self) -> KernelSpecManager:
         return KernelSpecManager(kernel_dirs=[])
 
     async def _async_pre_start_kernel(self, **options: Any) -> Any:
-        """Let the kernel, which works in the run's folder, look where this process does."""
-        places = {"PHYSICS_TWINS_RUNS": str(default_root())}
-        for name in ("PHYSICS_TWINS_MODELS", "PHYSICS_TWINS_DATA"):
-            if named := os.environ.get(name):
-                places[name] = str(Path(named).expanduser().resolve())
-        environment = {**os.environ, **(options.pop("env", None) or {}), **places}
+        environment = {**os.environ, **(options.pop("env", None) or {}), **self.more}
         return await super()._async_pre_start_kernel(**options, env=environment)
 
     pre_start_kernel = run_sync(_async_pre_start_kernel)
 
 
 @contextmanager
-def _signs_of_life(run: Run) -> Iterator[None]:
-    """Change the time of the provenance's file now and then, for whoever looks from another machine."""
-    ended = threading.Event()
-
-    def show() -> None:
-        while not ended.wait(provenance.ALIVE_S):
-            with suppress(OSError):
-                os.utime(run.folder / PROVENANCE)
-
-    thread = threading.Thread(target=show, name="signs-of-life", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-@contextmanager
-def _kernel_transport() -> Iterator[Config]:
-    """Yield a configuration that talks to the kernel through sockets in a private folder.
+def _kernel_transport() -> Iterator[dict[str, str]]:
+    """Yield settings that talk to the kernel through sockets in a private folder.
 
     Ports could be taken by another kernel in the meantime, and be listened to by other users.
-    """
-    if sys.platform == "win32":
-        yield Config()
-        return
-    options: dict[str, Any] = {"prefix": "twins-", "dir": _socket_place()}
-    with tempfile.TemporaryDirectory(**options, ignore_cleanup_errors=True) as folder:
-        yield Config(KernelManager={"transport": "ipc", "ip": f"{folder}/kernel"})
-
-
-def _socket_place() -> str:
-    """Return a folder whose name leaves room for those of sockets: the temporary one if it does.
 
     Raises:
-        RunError: There is none.
+        ValueError: No folder's name leaves room for those of sockets.
     """
+    if sys.platform == "win32":
+        yield {}
+        return
     places = [tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/dev/shm"]  # noqa: S108
-    for place in filter(None, places):
-        if len(os.fsencode(place)) <= LONGEST_PLACE_BYTES and os.access(place, os.W_OK | os.X_OK):
-            return place
-    raise RunError(
-        f"TMPDIR = {places[0]} is too long for the kernel's sockets: set it to a folder of at most"
-        f" {LONGEST_PLACE_BYTES} characters"
-    )
+    short = [place for place in places if place and len(os.fsencode(place)) <= LONGEST_PLACE_BYTES]
+    place = next((each for each in short if os.access(each, os.W_OK | os.X_OK)), None)
+    if place is None:
+        raise ValueError(
+            f"TMPDIR = {places[0]} is too long for the kernel's sockets: set it to a folder of at most"
+            f" {LONGEST_PLACE_BYTES} characters"
+        )
+    with tempfile.TemporaryDirectory(prefix="twins-", dir=place, ignore_cleanup_errors=True) as folder:
+        yield {"transport": "ipc", "ip": f"{folder}/kernel"}
 
 
 class _Follower:
     """Tells which cell runs, and passes its output on line by line."""
 
     def __init__(
-        self, notebook: nbformat.NotebookNode, run: Run, progress: Callable[[str], None]
+        self,
+        notebook: nbformat.NotebookNode,
+        tell_cell: Callable[[str], None],
+        progress: Callable[[str], None],
     ) -> None:
-        self._run, self._progress = run, progress
-        self._total = sum(_is_code(cell) for cell in notebook.cells)
-        self._number = 0
-        self._heading = ""
-        self._unfinished = ""
+        self._tell_cell, self._progress = tell_cell, progress
+        self._total = sum(map(_is_code, notebook.cells))
+        self._number, self._heading, self._unfinished = 0, "", ""
         self._started = time.monotonic()
-        self.cell: str | None = None
 
     def cell_starts(self, cell: nbformat.NotebookNode, cell_index: int) -> None:
-        """Announce a cell, under the heading that stands before it."""
+        """Announce a cell by the comment that it begins with, or the heading that stands before it."""
         if cell.cell_type == "markdown":
-            self._heading = _heading(cell.source) or self._heading
+            headings = re.findall(r"^#[# ]*(.*)", cell.source, re.MULTILINE)
+            self._heading = headings[0] if headings else self._heading
         if not _is_code(cell):
             return
         self._number += 1
         self._started = time.monotonic()
-        tags = cell.metadata.get("tags", [])
-        title = "parameters" if "parameters" in tags else _title(cell.source, self._heading)
-        self.cell = f"{self._number} of {self._total} ({title})"
-        write(self._run, Progress(self._number, self._total, title))
-        self._progress(f"cell {self.cell}")
+        first = cell.source.strip().splitlines()[0]
+        title = first.lstrip("# ") if first.startswith("#") else self._heading or first[:60]
+        if "parameters" in cell.metadata.get("tags", []):
+            title = "parameters"
+        told = f"{self._number} of {self._total} ({title})"
+        self._tell_cell(told)
+        self._progress(f"cell {told}")
 
     def cell_ends(self, cell: nbformat.NotebookNode, cell_index: int, execute_reply: Any) -> None:
         """Tell how long a cell took, where that was felt."""
@@ -233,17 +203,52 @@ def _is_code(cell: nbformat.NotebookNode) -> bool:
     return cell.cell_type == "code" and bool(cell.source.strip()) and not injected
 
 
-def _heading(markdown: str) -> str:
-    headings = (line.lstrip("# ") for line in markdown.splitlines() if line.startswith("#"))
-    return next(headings, "")
-
-
-def _title(code: str, heading: str) -> str:
-    """Return the comment that a cell begins with, else the heading above it, else its first line."""
-    first = code.strip().splitlines()[0]
-    return first.lstrip("# ") if first.startswith("#") else heading or first[:60]
-
-
 def _literal(path: Path) -> str:
     """Return a path that papermill does not take for a template."""
     return str(path).replace("{", "{{").replace("}", "}}")
+
+
+@functools.cache
+def load_exporter() -> Any:
+    """Return what turns notebooks into pages, with its templates compiled; takes half a second."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(raw_template=_TEMPLATE)
+    exporter.from_notebook_node(nbformat.v4.new_notebook())
+    return exporter
+
+
+def write_report(exporter: Any, notebook: Path, page: Path) -> None:
+    """Settle an executed notebook's progress bars, and write its page; each in one step."""
+    content = nbformat.read(notebook, as_version=4)
+    _settle(content)
+    write_text(notebook, nbformat.writes(content))
+    for cell in content.cells:
+        outputs = cell.get("outputs", [])
+        for output in outputs:
+            if _WIDGET in output.get("data", {}):  # a widget without its kernel draws nothing
+                output["data"] = {"text/html": _INSTEAD_OF_A_WIDGET}
+        outputs[:] = [output for output in outputs if output.get("data", True)]
+    has_formulas = any("$" in cell.source for cell in content.cells if cell.cell_type == "markdown")
+    resources = {"has_formulas": has_formulas, "metadata": {"name": notebook.stem}}
+    with _ONE_AT_A_TIME:
+        body, _ = exporter.from_notebook_node(content, resources=resources)
+    write_text(page, body)
+
+
+def _settle(notebook: nbformat.NotebookNode) -> None:
+    """Keep of what a progress bar wrote over itself only what stands there in the end."""
+    from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
+
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code":
+            CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, number)
+            cell.outputs = [output for output in cell.outputs if not _is_nothing(output)]
+
+
+def _is_nothing(output: nbformat.NotebookNode) -> bool:
+    """Return whether an output is an empty text, or a progress bar that its kernel has left behind."""
+    if output.output_type == "stream":
+        return not output.text.strip()
+    data = output.get("data", {})
+    return _WIDGET in data and bool(_BAR.match(data.get("text/plain", "")))

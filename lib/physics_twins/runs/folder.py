@@ -1,18 +1,23 @@
 """A run is a folder: parameters, executed notebook, datasets, tables, metrics and provenance."""
 
 import html
+import itertools
 import os
+import platform
 import re
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from physics_twins import clusters, data
-from physics_twins.data import plain_metrics, read_json, replacing, write_json
-from physics_twins.runs import kernel, provenance
+from physics_twins.runs import provenance
+from physics_twins.runs.provenance import HOW
+from physics_twins.data import changed, plain_metrics, replacing, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,10 +27,24 @@ PARAMETERS = "parameters.json"
 METRICS = "metrics.json"
 PROVENANCE = "provenance.json"
 REPORT = "report.html"
-WORKERS = ".workers.json"  # what the workers of its kernel do, while it lasts
 PLAN = "plan.json"  # of a sweep or study, whose cells are not listed among the runs
+WORKERS = ".workers.json"  # what the workers of its kernel do, while it lasts
+TOLD = ".kernel.json"  # what its kernel tells of itself, until whoever drives it takes that over
+
+# A process on another machine gives a sign of life every `ALIVE_S`; after `SILENT_S` it counts as dead.
+ALIVE_S, SILENT_S = 20.0, 300.0
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_KINDS: dict[str, Any] = {
+    "status": str,
+    "started": str,
+    "machine": dict,
+    "code": dict,
+    "notebook": str | None,
+    "duration_s": float | int | None,
+    "error": str | None,
+    "sources": list | None,
+}
 
 
 class RunError(ValueError):
@@ -47,40 +66,50 @@ class Run:
     @property
     def parameters(self) -> dict[str, Any]:
         """What was computed: every parameter by name, without where and how it ran."""
-        return _read(self.folder / PARAMETERS)
+        return provenance.read(self.folder / PARAMETERS)
 
     @property
     def metrics(self) -> dict[str, Any]:
         """Results by name: a number, or a mapping with `value`, `error` and `unit`."""
-        return _read(self.folder / METRICS)
+        return provenance.read(self.folder / METRICS)
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Code, environment, machine, input files, times, status and error."""
-        return _read(self.folder / PROVENANCE)
+        """Code, environment, machine, input files, times, status, error, and the cell that it is in."""
+        return provenance.read(self.folder / PROVENANCE)
 
     @property
     def status(self) -> str:
         """One of running, complete, failed, cancelled, interrupted, interactive, starting, damaged."""
+        return self.summary()["status"]
+
+    @property
+    def report(self) -> Path:
+        """The page of the executed notebook."""
+        return self.folder / REPORT
+
+    @property
+    def workers(self) -> clusters.WorkerView | None:
+        """What the workers do that its kernel has asked for; None where there are none."""
+        return clusters.read_workers(self.folder / WORKERS)
+
+    def summary(self) -> dict[str, Any]:
+        """Return `status`, `parameters`, `metrics` and `provenance`, read once.
+
+        Of a damaged run the last three are empty, but for `error` of the provenance, which says why.
+        """
         try:
             record = self.provenance
-            _check_record(record)
-            plain_metrics(self.metrics)
-            _read(self.folder / PARAMETERS)
             silent_s = time.time() - (self.folder / PROVENANCE).stat().st_mtime
-        except (ValueError, OSError):
-            return "damaged"
-        if not record:  # claimed, and nothing written yet
-            return "starting" if silent_s < provenance.SILENT_S else "interrupted"
-        status = record["status"]
-        gone = status == "running" and provenance.process_is_gone(record["machine"], silent_s)
-        return "interrupted" if gone else status
+            known = {"status": _status(record, silent_s), "parameters": self.parameters}
+            return known | {"metrics": plain_metrics(self.metrics), "provenance": record}
+        except (ValueError, OSError) as error:
+            told = {"error": str(error)}
+            return {"status": "damaged", "parameters": {}, "metrics": {}, "provenance": told}
 
     def save(self, name: str, dataset: "xr.Dataset") -> Path:
         """Write a dataset as `name`.nc into the run; return its path."""
-        from physics_twins.data import save
-
-        return save(dataset, self._path(name, ".nc"))
+        return data.save(dataset, self._path(name, ".nc"))
 
     def save_table(self, name: str, table: "pd.DataFrame") -> Path:
         """Write a table, without its index, as `name`.csv into the run; return its path."""
@@ -100,6 +129,46 @@ class Run:
             ValueError: A metric is none of these.
         """
         write_json(self.folder / METRICS, self.metrics | plain_metrics(metrics))
+
+    def keep(self, values: Mapping[str, Any]) -> None:
+        """Write the parameters; those that say where and how it runs are left out."""
+        what = {name: value for name, value in values.items() if name not in HOW}
+        write_json(self.folder / PARAMETERS, what)
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Put facts into the run's provenance."""
+        write_json(self.folder / PROVENANCE, self.provenance | dict(facts))
+
+    def end(self, status: str, *, error: str | None = None) -> None:
+        """Mark the run complete, failed or cancelled, with the error.
+
+        What its kernel has told of itself takes the place of what was expected of it.
+        """
+        record = self.provenance | provenance.read(self.folder / TOLD)
+        finished = now()
+        spent = datetime.fromisoformat(finished) - datetime.fromisoformat(record["started"])
+        record |= {"status": status, "finished": finished, "error": error}
+        record |= {"duration_s": spent.total_seconds()}
+        self.note(record | ({"cell": None} if status == "complete" else {}))
+        for name in (TOLD, WORKERS):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Ask the command `twins run` that computes this run to stop; it marks the run cancelled.
+
+        Raises:
+            RunError: The run does not go on, or not in a command of its own on this machine.
+        """
+        if (status := self.status) != "running":
+            raise RunError(f"{self} does not run any more: it is {status}")
+        machine = self.provenance["machine"]
+        if machine["host"] != platform.node():
+            raise RunError(f"{self} runs on {machine['host']}: stop it there")
+        process = psutil.Process(machine["pid"])
+        words = process.cmdline()
+        if "run" not in words or not any("twins" in word for word in words):
+            raise RunError(f"{self} runs inside process {process.pid}, with other work: stop it there")
+        process.terminate()
 
     def _path(self, name: str, suffix: str) -> Path:
         name = name.removesuffix(suffix)
@@ -138,28 +207,24 @@ def open_run(run_dir: str | Path = "") -> Run:
     """
     if run_dir:
         folder = Path(run_dir).expanduser().resolve()
-        claimed = claim(folder)
+        _claim(folder)
     else:
-        folder, claimed = _new_folder(default_root() / "interactive"), True
-    if claimed:
-        record = {"status": "interactive", "started": now(), "machine": provenance.describe_machine()}
-        write_json(folder / PROVENANCE, record | {"code": provenance.describe_code()})
-    is_driven = Run(folder).provenance.get("status") != "interactive"
-    kernel.tell(folder, kernel.TOLD if is_driven else PROVENANCE)
+        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        folder = _claim_next(default_root() / "interactive" / stamp)
+    run = Run(folder)
+    by_hand = {"status": "interactive", "started": now(), "machine": provenance.describe_machine()}
+    record = run.provenance or by_hand
+    code = record.get("code", {})
+    code = code | provenance.describe_code(code.get("twins"))
+    facts = {"code": code, "interpreter": provenance.describe_interpreter()}
+    if record["status"] == "interactive":
+        provenance.tell(folder / PROVENANCE, record | facts)
+    else:
+        what = code["notebook_sha256"], run.parameters, record["inputs"]
+        facts["identity"] = provenance.identity(*what, twins=code["twins"])
+        provenance.tell(folder / TOLD, facts)
     os.environ[clusters.WORKERS_FILE] = str(folder / WORKERS)
-    return Run(folder)
-
-
-def load(folder: str | Path) -> Run:
-    """Return the run in `folder`.
-
-    Raises:
-        RunError: The folder holds no run.
-    """
-    path = Path(folder).expanduser().resolve()
-    if not (path / PROVENANCE).is_file():
-        raise RunError(f"{folder} is no run: it has no {PROVENANCE}")
-    return Run(path)
+    return run
 
 
 def find(
@@ -174,33 +239,147 @@ def find(
     """
     found = []
     for run in _below(root or default_root()):
-        state = run.status
-        record = {} if state == "damaged" else run.provenance
-        if notebook in (None, record.get("notebook")) and status in (None, state):
-            found.append((record.get("started") or "", run.folder, run))
+        known = run.summary()
+        record = known["provenance"]
+        if notebook in (None, record.get("notebook")) and status in (None, known["status"]):
+            found.append((record.get("started", ""), run.folder, run))
     return [run for *_, run in sorted(found, key=lambda item: item[:2])]
 
 
-def resolve(address: str, root: Path | None = None) -> Run:
+def resolve(address: str | Path, root: Path | None = None) -> Run:
     """Return the run that `address` names: its folder, its folder's name or how that name begins.
 
     Raises:
         RunError: No run or more than one fits.
     """
-    if (Path(address).expanduser() / PROVENANCE).is_file():
-        return load(address)
-    runs = find(root)
+    folder = Path(address).expanduser().resolve()
+    if (folder / PROVENANCE).is_file():
+        return Run(folder)
+    runs = list(_below(root or default_root()))
     fitting = [r for r in runs if r.folder.name == address]
-    fitting = fitting or [r for r in runs if r.folder.name.startswith(address)]
+    fitting = fitting or [r for r in runs if r.folder.name.startswith(str(address))]
     if not fitting:
-        raise RunError(f"no run {address!r} in {root or default_root()}; `twins runs` lists them")
+        raise RunError(f"no run {str(address)!r} in {root or default_root()}; `twins runs` lists them")
     if len(fitting) > 1:
         names = ", ".join(r.folder.name for r in fitting[:5])
         raise RunError(f"{address!r} fits {len(fitting)} runs ({names}): give more of the name")
     return fitting[0]
 
 
-def claim(folder: Path) -> bool:
+def begin(
+    notebook: str,
+    notebook_sha256: str,
+    values: Mapping[str, Any],
+    *,
+    inputs: Sequence[Mapping[str, Any]] = (),
+    twins: Iterable[str] | None = None,
+    out: Path | None = None,
+    root: Path | None = None,
+    force: bool = False,
+) -> Run:
+    """Return the finished run that these values have already, or a new one, marked running.
+
+    Args:
+        notebook: Its name, as in `pulsar/4_infer`.
+        notebook_sha256: Hash of its source.
+        values: Every parameter, checked.
+        inputs: As from `provenance.describe_inputs`.
+        twins: Whose code it depends on, see `provenance.source_sha256`.
+        out: The run's folder; by default a numbered one under `root`.
+        root: Where numbered folders are; by default the notebook's folder of `default_root`.
+        force: Whether to compute again; what is there is kept.
+
+    Raises:
+        RunError: `out` holds something else, or is being written to.
+    """
+    twins = twins and list(twins)
+    key = provenance.identity(notebook_sha256, values, inputs, twins=twins)
+    parent = root or default_root() / notebook
+    out = out and out.expanduser().resolve()
+    if not force and (run := find_finished(key, parent, out=out)):
+        return replace(run, reused=True)
+    run = Run(_claim_named(out, key, force) if out else _claim_next(parent.resolve() / key[:12]))
+    run.keep(values)
+    sha256s = {"notebook_sha256": notebook_sha256, "twins": twins}
+    run.note(
+        {
+            "status": "running",
+            "notebook": notebook,
+            "identity": key,
+            "on": values.get("on"),
+            "seed": values.get("seed"),
+            "started": now(),
+            "code": sha256s | provenance.describe_code(twins),
+            "machine": provenance.describe_machine(),
+            "inputs": [dict(item) for item in inputs],
+            "sources": [],
+        }
+    )
+    return run
+
+
+def find_finished(key: str, parent: Path, *, out: Path | None = None) -> Run | None:
+    """Return the newest finished run of an identity of which all that it read is still the same.
+
+    Args:
+        key: As from `provenance.identity`.
+        parent: The folder of its numbered folders.
+        out: The folder to look at in their place.
+    """
+    numbered = parent.resolve().glob(f"{key[:12]}-*")
+    for folder in [out] if out else sorted(numbered, key=lambda p: (len(p.name), p.name), reverse=True):
+        known = Run(folder).summary()
+        record = known["provenance"]
+        is_same = known["status"] == "complete" and record.get("identity") == key
+        if is_same and not changed(record.get("sources", [])):
+            return Run(folder)
+    return None
+
+
+def now() -> str:
+    """Return this moment with its time zone, to the millisecond."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
+def _status(record: Mapping[str, Any], silent_s: float) -> str:
+    """Return a run's status from its record, and from how long ago it last gave a sign of life.
+
+    Raises:
+        ValueError: This library has not written the record. An empty one has only been claimed.
+    """
+    if not record:
+        return "starting" if silent_s < SILENT_S else "interrupted"
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(record.get(name), kind)]
+    if wrong or not {"host", "pid", "process_started"} <= record["machine"].keys():
+        raise ValueError(f"{PROVENANCE} has no sound {', '.join(wrong) or 'machine'}")
+    is_gone = record["status"] == "running" and _is_gone(record["machine"], silent_s)
+    return "interrupted" if is_gone else record["status"]
+
+
+def _is_gone(machine: Mapping[str, Any], silent_s: float) -> bool:
+    """Return whether the process of `describe_machine` has ended; one elsewhere has when it is silent.
+
+    Its start is compared too, because numbers of processes are used again.
+    """
+    if machine["host"] != platform.node():
+        return silent_s > SILENT_S
+    try:
+        return abs(psutil.Process(machine["pid"]).create_time() - machine["process_started"]) > 1.0
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _below(root: Path) -> Iterator[Run]:
+    """Yield every run below `root` without looking inside runs and sweeps."""
+    for folder, subfolders, files in os.walk(root):
+        if PLAN in files:
+            subfolders.clear()
+        elif PROVENANCE in files:
+            subfolders.clear()
+            yield Run(Path(folder).resolve())
+
+
+def _claim(folder: Path) -> bool:
     """Take `folder`, made when missing, for one new run; return False where another run has it.
 
     The exclusive creation of the provenance file is the lock between processes.
@@ -217,46 +396,30 @@ def claim(folder: Path) -> bool:
     return True
 
 
-def now() -> str:
-    """Return this moment with its time zone, to the millisecond."""
-    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+def _claim_next(stem: Path) -> Path:
+    numbered = (stem.with_name(f"{stem.name}-{n}") for n in itertools.count(1))
+    return next(filter(_claim, numbered))
 
 
-_KINDS: dict[str, Any] = {"status": str, "started": str, "machine": dict, "code": dict}
-_MAY_HAVE: dict[str, Any] = {"notebook": str, "duration_s": (int, float), "error": str, "sources": list}
+def _claim_named(out: Path, key: str, force: bool) -> Path:
+    """Take the folder that the user named; what is in it moves to a numbered name beside it."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        _refuse_to_disturb(out, key, force)
+        aside = (out.with_name(f"{out.name}~{n}") for n in itertools.count(1))
+        out.rename(next(path for path in aside if not path.exists()))
+    if not _claim(out):
+        raise RunError(f"{out} was taken by another run just now")
+    return out
 
 
-def _check_record(record: dict[str, Any]) -> None:
-    """Refuse a provenance that this library has not written; an empty one has only been claimed.
-
-    Raises:
-        ValueError: An entry is missing, or of another type.
-    """
-    for name, kind in _KINDS.items() if record else ():
-        if not isinstance(record.get(name), kind):
-            raise ValueError(f"{PROVENANCE} has no sound {name}")
-    if record and not {"host", "pid", "process_started"} <= record["machine"].keys():
-        raise ValueError(f"{PROVENANCE} does not say which process it is of")
-    for name, kind in _MAY_HAVE.items():
-        if record.get(name) is not None and not isinstance(record[name], kind):
-            raise ValueError(f"{PROVENANCE} has no sound {name}")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
-
-
-def _new_folder(parent: Path) -> Path:
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    names = [stamp, *(f"{stamp}-{n}" for n in range(2, 1000))]
-    return next(parent / name for name in names if claim(parent / name))
-
-
-def _below(root: Path) -> Iterator[Run]:
-    """Yield every run below `root` without looking inside runs and sweeps."""
-    for folder, subfolders, files in os.walk(root):
-        if PLAN in files:
-            subfolders.clear()
-        elif PROVENANCE in files:
-            subfolders.clear()
-            yield Run(Path(folder).resolve())
+def _refuse_to_disturb(out: Path, key: str, force: bool) -> None:
+    known = Run(out).summary()
+    content, status = "other files", ""
+    if (out / PROVENANCE).is_file():
+        status = known["status"]
+        content = f"another run ({status})"
+    if status in ("running", "starting"):
+        raise RunError(f"{out} is being written to by a run that has not ended")
+    unfinished = status in ("failed", "cancelled", "interrupted")
+    if not force and not (unfinished and known["provenance"].get("identity") == key):
+        raise RunError(f"{out} holds {content}: give another --out, or --force to move it to {out.name}~1")

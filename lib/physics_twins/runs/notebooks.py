@@ -10,17 +10,19 @@ import ast
 import difflib
 import importlib
 import json
+import os
 import re
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from physics_twins import clusters
-from physics_twins import data
-from physics_twins.runs import lifecycle, provenance
+from physics_twins import clusters, data
 from physics_twins.parameters import Execution, FieldDescription, ParameterError, Parameters, check
-from physics_twins.runs.folder import Run
+from physics_twins.runs import folder, provenance
+from physics_twins.runs.folder import Run, RunError
 
 
 class NotebookError(ValueError):
@@ -72,93 +74,86 @@ class Notebook:
         for refuse in self.checks:
             refuse(complete)
         clusters.check(complete["on"])
-        return with_files(self.fields, complete)
+        return provenance.with_files(self.fields, complete)
 
+    def words(self, values: Mapping[str, Any]) -> list[str]:
+        """Return what follows `twins run NOTEBOOK` for these values; its own defaults are left out.
 
-def with_files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with the paths of input files made absolute.
+        Raises:
+            ValueError: A value cannot be written on a command line.
+        """
+        changed = {k: v for k, v in values.items() if v != self.defaults[k] and k != "run_dir"}
+        where = changed.pop("on", None)
+        if none := [name for name, value in changed.items() if value is None]:
+            raise ValueError(f"{none[0]} is empty, which a command line cannot say: give it a value")
+        words = [word for name, value in changed.items() for word in ("-p", f"{name}={value}")]
+        return words + (["--on", where] if where else [])
 
-    Raises:
-        ParameterError: An input file is not there.
-    """
-    files = [name for name, info in fields.items() if info.input_file and values[name]]
-    return {**values, **{name: str(_existing(name, values[name])) for name in files}}
+    def find_finished(self, values: Mapping[str, Any]) -> Run | None:
+        """Return the finished run that these values have already; None where it must be computed.
 
-
-def folders() -> list[Path]:
-    """Return the folders that notebooks are taken from: the project's, then the package's."""
-    return [home / "notebooks" for home in data.homes()]
+        Raises:
+            ParameterError: A parameter is refused.
+        """
+        complete = self.check(values)
+        inputs = provenance.describe_inputs(self.fields, complete)
+        key = provenance.identity(self.sha256, complete, inputs, twins=self.twins)
+        return folder.find_finished(key, folder.default_root() / self.name)
 
 
 def available() -> dict[str, Path]:
-    """Return every notebook's path by its name, in order of the names."""
+    """Return every notebook's path by its name, in order of the names: the project's, then the library's."""
     found: dict[str, Path] = {}
-    for folder in reversed(folders()):
-        found |= {
-            p.relative_to(folder).with_suffix("").as_posix(): p for p in folder.glob("[!.]*/*.ipynb")
-        }
+    for place in (home / "notebooks" for home in reversed(data.homes())):
+        paths = place.glob("[!.]*/*.ipynb")
+        found |= {path.relative_to(place).with_suffix("").as_posix(): path for path in paths}
     return dict(sorted(found.items()))
 
 
-def find(name: str | Path) -> Path:
-    """Return the path of a notebook, given by its name or by its path.
-
-    Raises:
-        NotebookError: There is none; the nearest name is suggested.
-    """
-    if str(name).endswith(".ipynb"):
-        path = Path(name).expanduser().resolve()
-        if not path.is_file():
-            raise NotebookError(f"there is no notebook {name}")
-        return path
-    known = available()
-    if name in known:
-        return known[str(name)]
-    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.3)
-    hint = (
-        f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known) or 'none here'}"
-    )
-    raise NotebookError(f"unknown notebook {str(name)!r}; {hint}")
-
-
-def read(name: str | Path) -> Notebook:
+def notebook(name: str | Path) -> Notebook:
     """Return a notebook's declarations; nothing in it is executed.
+
+    Args:
+        name: Its name, as in `pulsar/4_infer`, or its path.
 
     Raises:
         NotebookError: It is not there, is no notebook, or declares its parameters wrongly.
     """
-    path = find(name)
+    path = _find(str(name))
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        cells = [_Cell.of(cell) for cell in content["cells"]]
+        cells = [_cell(cell) for cell in content["cells"]]
         declared = content["metadata"].get("physics_twins", {})
-        models = tuple(_model(text) for text in declared.get("parameters", []))
-        checks = tuple(_check(text) for text in declared.get("checks", []))
+        models = tuple(_imported(text, "parameters") for text in declared.get("parameters", []))
+        checks = tuple(_imported(text, "checks") for text in declared.get("checks", []))
         _check_models(models)
-        given = _literals(cells)
+        code = [source for kind, tags, source in cells if kind == "code" and "parameters" not in tags]
+        settings = [source for kind, tags, source in cells if kind == "code" and "parameters" in tags]
+        given = {k: v for source in settings for k, v in map(_assignment, ast.parse(source).body)}
         defaults = check(models, given)
     except (ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__} "
         raise NotebookError(f"{path}: {kind}{error}") from None
-    source = [(cell.kind, cell.tags, cell.source) for cell in cells]
-    code = [cell.source for cell in cells if cell.kind == "code"]
+    prose = [source for kind, _, source in cells if kind == "markdown"]
+    heading = re.search(r"^#[# ]*(.*)", "\n".join(prose), re.MULTILINE)
+    time = re.search(r"^\|\s*time\s*\|\s*(.*?)\s*\|", prose[0] if prose else "", re.MULTILINE)
     return Notebook(
         name=f"{path.parent.name}/{path.stem}",
         path=path,
-        title=declared.get("title") or _first_heading(cells) or path.stem,
+        title=declared.get("title") or (heading[1] if heading else path.stem),
         models=models,
         defaults=defaults,
         in_cell=tuple(given),
         checks=checks,
-        farms=any(_uses(cell, "on") for cell in cells if "parameters" not in cell.tags),
-        time=_time(cells),
-        sha256=provenance.json_sha256({"cells": source, "declared": declared}),
+        farms=any(map(_uses_on, code)),
+        time=time[1] if time else "",
+        sha256=provenance.json_sha256({"cells": cells, "declared": declared}),
         twins=provenance.named_twins("\n".join([*code, *declared.get("parameters", [])])),
     )
 
 
 def run(
-    name: "str | Path | Notebook",
+    name: str | Path | Notebook,
     values: Mapping[str, Any] | None = None,
     *,
     on: str | None = None,
@@ -170,7 +165,7 @@ def run(
     """Execute a notebook with checked parameters in a run folder of its own.
 
     Args:
-        name: Its name, as in `pulsar/4_infer`, its path, or what `read` returned.
+        name: Its name, as in `pulsar/4_infer`, its path, or what `notebook` returned.
         values: Parameters by name; the others keep their defaults.
         on: Where heavy work runs, see `clusters.connect`.
         out: The run's folder; by default a numbered one under `root`.
@@ -187,93 +182,148 @@ def run(
         RunError: `out` is taken.
         KeyboardInterrupt: The user stopped it; the run is marked cancelled.
     """
-    notebook = name if isinstance(name, Notebook) else read(name)
+    known = name if isinstance(name, Notebook) else notebook(name)
     given = dict(values or {}) | ({} if on is None else {"on": on})
     out = out or given.pop("run_dir", None)
-    complete = notebook.check(given)
-    run = lifecycle.begin(
-        notebook.name,
-        notebook.sha256,
+    complete = known.check(given)
+    begun = folder.begin(
+        known.name,
+        known.sha256,
         complete,
-        inputs=_inputs(notebook, complete),
-        twins=notebook.twins,
+        inputs=provenance.describe_inputs(known.fields, complete),
+        twins=known.twins,
         out=Path(out) if out else None,
         root=root,
         force=force,
     )
-    if not run.reused:
-        from physics_twins.runs import execution
-
-        execution.execute(notebook.path, complete, run, progress or _silent)
-    return run
+    if not begun.reused:
+        _execute(known.path, complete, begun, progress or (lambda line: None))
+    return begun
 
 
-def find_finished(
-    notebook: Notebook, values: Mapping[str, Any], root: Path | None = None
-) -> Run | None:
-    """Return the finished run that these values have already; None where it must be computed.
+def rerun(
+    address: str, *, on: str | None = None, progress: Callable[[str], None] | None = None
+) -> tuple[Run, Run]:
+    """Run a run's notebook again with its parameters, in a new folder; the old run is kept.
 
     Args:
-        notebook: As from `read`.
-        values: Parameters by name; the others keep their defaults.
-        root: Where numbered folders are; by default the notebook's own under `runs/`.
+        address: The run's folder, its name or how that begins.
+        on: Where heavy work runs now.
+        progress: Called with each line on what happens.
+
+    Returns:
+        The run that was there, and the new one, complete or failed.
 
     Raises:
-        ParameterError: A parameter is refused.
+        RunError: There is no such run, or it does not know its notebook.
     """
-    complete = notebook.check(values)
-    inputs = _inputs(notebook, complete)
-    return lifecycle.find_finished(
-        notebook.name, notebook.sha256, complete, inputs=inputs, twins=notebook.twins, root=root
-    )
+    first = folder.resolve(address)
+    name = first.provenance.get("notebook")
+    if not name:
+        raise RunError(f"{first} does not say which notebook it is of, so it cannot be run again")
+    return first, run(name, first.parameters, on=on, force=True, progress=progress)
 
 
-def _inputs(notebook: Notebook, complete: Mapping[str, Any]) -> list[dict[str, Any]]:
-    files = [name for name, info in notebook.fields.items() if info.input_file and complete[name]]
-    return [provenance.describe_input(name, Path(complete[name])) for name in files]
+def remember(opened: Run, name: str, values: Mapping[str, Any]) -> None:
+    """Note in an interactive run which notebook it is of, and its parameters, so that it can be rerun.
+
+    A run by `notebooks.run` has them noted already and is left as it is.
+
+    Args:
+        opened: From `runs.open_run`.
+        name: The notebook's, as in `pulsar/4_infer`.
+        values: Values of its parameters, by name; others, as `globals()` has, are left out.
+
+    Raises:
+        ParameterError: A value is refused.
+    """
+    if opened.status != "interactive":
+        return
+    known = notebook(name)
+    complete = known.check({name: values[name] for name in known.defaults if name in values})
+    opened.keep(complete)
+    opened.note({"notebook": known.name})
 
 
-@dataclass(frozen=True)
-class _Cell:
-    kind: str
-    tags: list[str]
-    source: str
+def _execute(
+    source: Path, values: Mapping[str, Any], begun: Run, progress: Callable[[str], None]
+) -> None:
+    """Execute a notebook into its run's folder, where it works, and mark how the run ended."""
+    from physics_twins.runs import execution
 
-    @classmethod
-    def of(cls, cell: Mapping[str, Any]) -> "_Cell":
-        source = cell["source"]
-        text = source if isinstance(source, str) else "".join(source)
-        return cls(cell["cell_type"], cell.get("metadata", {}).get("tags", []), text)
-
-
-def _uses(cell: _Cell, name: str) -> bool:
-    """Return whether a cell's code reads a variable."""
-    if cell.kind != "code":
-        return False
+    status, error = "failed", ""
+    # The kernel works in the run's folder, and looks where this process does.
+    places = {"PHYSICS_TWINS_RUNS": str(folder.default_root())}
+    for name in ("PHYSICS_TWINS_MODELS", "PHYSICS_TWINS_DATA"):
+        if named := os.environ.get(name):
+            places[name] = str(Path(named).expanduser().resolve())
     try:
-        nodes = ast.walk(ast.parse(cell.source))
+        with _signs_of_life(begun):
+            error = execution.execute(
+                source,
+                begun.folder,
+                {**values, "run_dir": str(begun.folder)},
+                report=begun.report,
+                environment=places,
+                cell=lambda cell: begun.note({"cell": cell}),
+                progress=progress,
+            )
+        status = "failed" if error else "complete"
+    except KeyboardInterrupt:
+        status, error = "cancelled", "stopped by the user"
+        raise
+    finally:
+        begun.end(status, error=error or None)
+
+
+@contextmanager
+def _signs_of_life(begun: Run) -> Iterator[None]:
+    """Change the time of the provenance's file now and then, for whoever looks from another machine."""
+    ended = threading.Event()
+
+    def show() -> None:
+        while not ended.wait(folder.ALIVE_S):
+            with suppress(OSError):
+                os.utime(begun.folder / folder.PROVENANCE)
+
+    thread = threading.Thread(target=show, name="signs-of-life", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _find(name: str) -> Path:
+    known = available()
+    path = Path(name).expanduser().resolve() if name.endswith(".ipynb") else known.get(name)
+    if path and path.is_file():
+        return path
+    if path:
+        raise NotebookError(f"there is no notebook {name}")
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+    listed = f"known are {', '.join(known) or 'none here'}"
+    hint = f"did you mean {nearest[0]!r}?" if nearest else listed
+    raise NotebookError(f"unknown notebook {name!r}; {hint}")
+
+
+def _cell(cell: Mapping[str, Any]) -> tuple[str, list[str], str]:
+    """Return a cell's kind, tags and source, which may be one text or lines."""
+    return cell["cell_type"], cell.get("metadata", {}).get("tags", []), "".join(cell["source"])
+
+
+def _uses_on(source: str) -> bool:
+    """Return whether code reads the variable `on`."""
+    try:
+        nodes = ast.walk(ast.parse(source))
     except SyntaxError:  # one of IPython's own commands
-        return bool(re.search(rf"\b{name}\b", cell.source))
-    return any(isinstance(node, ast.Name) and node.id == name for node in nodes)
-
-
-def _model(text: str) -> type[Parameters]:
-    """Return the class that `module:Name` names."""
-    model = _imported(text, "parameters")
-    if not (isinstance(model, type) and issubclass(model, Parameters)):
-        raise NotebookError(f"declared parameters {text!r} are no Parameters model")
-    return model
-
-
-def _check(text: str) -> Callable[[Mapping[str, Any]], Any]:
-    """Return the function that `module:name` names."""
-    function = _imported(text, "checks")
-    if not callable(function):
-        raise NotebookError(f"declared checks {text!r} are no function")
-    return function
+        return bool(re.search(r"\bon\b", source))
+    return any(isinstance(node, ast.Name) and node.id == "on" for node in nodes)
 
 
 def _imported(text: str, what: str) -> Any:
+    """Return what `module:name` stands for."""
     module, _, name = text.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
@@ -281,7 +331,10 @@ def _imported(text: str, what: str) -> Any:
         raise NotebookError(f"declared {what} {text!r} cannot be imported: {error}") from None
 
 
-def _check_models(models: tuple[type[Parameters], ...]) -> None:
+def _check_models(models: tuple[Any, ...]) -> None:
+    for model in models:
+        if not (isinstance(model, type) and issubclass(model, Parameters)):
+            raise NotebookError(f"declared parameters {model!r} are no Parameters model")
     if Execution not in models:
         raise NotebookError("its metadata must declare physics_twins.parameters:Execution")
     names = [name for model in models for name in model.model_fields]
@@ -289,16 +342,8 @@ def _check_models(models: tuple[type[Parameters], ...]) -> None:
         raise NotebookError(f"two of its models declare {', '.join(twice)}")
 
 
-def _literals(cells: list[_Cell]) -> dict[str, Any]:
-    """Return the plain assignments of the cells tagged `parameters`."""
-    values: dict[str, Any] = {}
-    for cell in cells:
-        if cell.kind == "code" and "parameters" in cell.tags:
-            values |= dict(map(_assignment, ast.parse(cell.source).body))
-    return values
-
-
 def _assignment(statement: ast.stmt) -> tuple[str, Any]:
+    """Return name and value of a plain assignment."""
     target = statement.targets[0] if isinstance(statement, ast.Assign) else None
     target = statement.target if isinstance(statement, ast.AnnAssign) else target
     try:
@@ -308,25 +353,3 @@ def _assignment(statement: ast.stmt) -> tuple[str, Any]:
         pass
     line = ast.unparse(statement).splitlines()[0]
     raise NotebookError(f"its parameters cell may hold only plain values, found: {line}")
-
-
-def _existing(name: str, value: str) -> Path:
-    path = Path(value).expanduser().resolve()
-    if not path.is_file():
-        raise ParameterError(f"{name} = {value!r}: there is no such file")
-    return path
-
-
-def _first_heading(cells: list[_Cell]) -> str:
-    lines = (line for cell in cells if cell.kind == "markdown" for line in cell.source.splitlines())
-    return next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
-
-
-def _time(cells: list[_Cell]) -> str:
-    """Return the entry `time` of the table in the first cell."""
-    match = re.search(r"^\|\s*time\s*\|\s*(.*?)\s*\|", cells[0].source if cells else "", re.MULTILINE)
-    return match[1] if match else ""
-
-
-def _silent(line: str) -> None:
-    """Drop a line of progress."""

@@ -1,4 +1,4 @@
-"""Where a result comes from: code, environment, machine and input files, by hash."""
+"""Where a result comes from: code, interpreter, machine, input files and all else that was read."""
 
 import functools
 import hashlib
@@ -8,20 +8,22 @@ import platform
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from physics_twins import __version__
-from physics_twins.data import file_sha256
+from physics_twins.parameters import FieldDescription, ParameterError
+from physics_twins.data import file_sha256, listen, read_json, write_json
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-# A process on another machine gives a sign of life every `ALIVE_S`; after `SILENT_S` it counts as dead.
-ALIVE_S, SILENT_S = 20.0, 300.0
+# Parameters that say where and how a notebook runs, and not what it computes.
+HOW = ("on", "run_dir")
 
 # What all twins stand on. Every other package of the library is a twin, but for the command above them.
 _SHARED = {"data", "clusters", "twin", "figures", "runs", "sweeps", "training", "models"}
@@ -33,6 +35,69 @@ def json_sha256(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def identity(
+    what_sha256: str,
+    values: Mapping[str, Any],
+    inputs: Iterable[Mapping[str, Any]],
+    *,
+    twins: Iterable[str] | None = None,
+) -> str:
+    """Return the SHA-256 that two results share when they must be the same.
+
+    What else they have read must be the same too, see `data.sources`.
+
+    Args:
+        what_sha256: Hash of the notebook's source, or of the function.
+        values: Every parameter; those in `HOW` are left out.
+        inputs: As from `describe_inputs`; each stands for its parameter by content, wherever it lies.
+        twins: Whose code it depends on, see `source_sha256`.
+    """
+    what = {name: value for name, value in values.items() if name not in HOW}
+    what |= {item["parameter"]: item["sha256"] for item in inputs}
+    facts = {"notebook": what_sha256, "parameters": what, "source": source_sha256(twins)}
+    interpreter = describe_interpreter()
+    return json_sha256(facts | {name: interpreter[name] for name in ("python", "packages")})
+
+
+def with_files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with the paths of input files made absolute.
+
+    Raises:
+        ParameterError: An input file is not there.
+    """
+    complete = dict(values)
+    for name, given in _files(fields, values).items():
+        path = Path(given).expanduser().resolve()
+        if not path.is_file():
+            raise ParameterError(f"{name} = {given!r}: there is no such file")
+        complete[name] = str(path)
+    return complete
+
+
+def describe_inputs(
+    fields: Mapping[str, FieldDescription], values: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return parameter, path, size in bytes and SHA-256 of each input file that `values` name."""
+    return [describe_input(name, Path(path)) for name, path in _files(fields, values).items()]
+
+
+def describe_input(parameter: str, path: Path) -> dict[str, Any]:
+    """Return parameter, path, size in bytes and SHA-256 of a file that a run reads."""
+    state = path.stat()
+    sha256 = _content_sha256(path, state.st_mtime_ns, state.st_size)
+    return {"parameter": parameter, "path": str(path), "bytes": state.st_size, "sha256": sha256}
+
+
+def _files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: values[name] for name, info in fields.items() if info.input_file and values[name]}
+
+
+@functools.lru_cache(maxsize=1024)
+def _content_sha256(path: Path, mtime_ns: int, size: int) -> str:
+    """Return a file's hash, computed once for as long as the file does not change."""
+    return file_sha256(path)
+
+
 def source_sha256(twins: Iterable[str] | None = None) -> str:
     """Return the SHA-256 over this library's Python files, as they were when it was first asked for.
 
@@ -41,11 +106,7 @@ def source_sha256(twins: Iterable[str] | None = None) -> str:
     Args:
         twins: Of these twins, and what all of them stand on; all by default.
     """
-    return source_of_parts(part_sha256s(), twins)
-
-
-def source_of_parts(parts: Mapping[str, str], twins: Iterable[str] | None) -> str:
-    """Return what `source_sha256` gives where `part_sha256s` are these."""
+    parts = part_sha256s()
     wanted = set(parts) if twins is None else {"", *twins} & set(parts)
     return json_sha256({part: parts[part] for part in wanted})
 
@@ -67,17 +128,42 @@ def part_sha256s() -> dict[str, str]:
     return {part: json_sha256(files) for part, files in parts.items() if part != _ABOVE}
 
 
+def describe_code(twins: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return version and hash of this library, and its git commit where it runs from a clone.
+
+    Args:
+        twins: Whose code counts, see `source_sha256`.
+    """
+    is_tracked = _git("ls-files", "--error-unmatch", "__init__.py") is not None
+    return {
+        "version": __version__,
+        "source_sha256": source_sha256(twins),
+        "git_commit": _git("rev-parse", "HEAD") if is_tracked else None,
+        "git_dirty": _git("status", "--porcelain", "--untracked-files=no") != "" if is_tracked else None,
+    }
+
+
+@functools.cache
+def _git(*arguments: str) -> str | None:
+    """Return what git says of this library's folder, as it was when it was first asked."""
+    command = ["git", "-C", str(PACKAGE), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
 @functools.cache
 def describe_interpreter() -> dict[str, Any]:
     """Return the Python program that runs this, its version, and those of what the library asks for."""
-    distribution = PACKAGE.name.replace("_", "-")
     try:
-        asked = requires(distribution) or []
+        asked = requires("physics-twins") or []
     except PackageNotFoundError:
         asked = []
     wanted = (text for text in asked if "extra ==" not in text or "'geant4'" in text)
-    names = sorted({match[0] for text in wanted if (match := re.match(r"[A-Za-z0-9._-]+", text))})
-    packages = {name: found for name in names if (found := _version(name))}
+    names = {_plain(re.split(r"[^A-Za-z0-9._-]", text)[0]) for text in wanted}
+    packages = {name: version for name, version in sorted(_installed().items()) if name in names}
     return {
         "executable": sys.executable,
         "python": platform.python_version(),
@@ -86,39 +172,21 @@ def describe_interpreter() -> dict[str, Any]:
     }
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
 def environment_sha256() -> str:
     """Return the SHA-256 over the names and versions of all installed distributions."""
-    folders = [entry for entry in sys.path if os.path.isdir(entry)]
-    names = {name for folder in folders for name in os.listdir(folder) if name.endswith(".dist-info")}
-    return json_sha256(sorted(names))
+    return json_sha256(_installed())
 
 
-def describe_input(parameter: str, path: Path) -> dict[str, Any]:
-    """Return name, path, size in bytes and SHA-256 of a file that a run reads."""
-    size = path.stat().st_size
-    return {"parameter": parameter, "path": str(path), "bytes": size, "sha256": file_sha256(path)}
+@functools.cache
+def _installed() -> dict[str, str]:
+    """Return the version of every installed distribution by its name."""
+    folders = [Path(entry) for entry in reversed(sys.path) if os.path.isdir(entry)]
+    found = [path.stem.partition("-") for folder in folders for path in folder.glob("*.dist-info")]
+    return {_plain(name): version for name, _, version in found}
 
 
-def describe_code(twins: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return version and hash of this library, and its git commit where it runs from a clone.
-
-    Args:
-        twins: Whose code counts, see `source_sha256`.
-    """
-    commit, dirty = _git_state()
-    return {
-        "version": __version__,
-        "source_sha256": source_sha256(twins),
-        "git_commit": commit,
-        "git_dirty": dirty,
-    }
+def _plain(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def describe_machine() -> dict[str, Any]:
@@ -133,37 +201,29 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def process_is_gone(machine: dict[str, Any], silent_s: float) -> bool:
-    """Return whether the process of `describe_machine` has ended.
-
-    A process of this host is looked up. Its start is compared too, because numbers of processes are
-    used again. One of another host counts as ended when it has been silent for `SILENT_S`.
+def tell(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write facts on this process into a file of a run, and from now on whatever it reads.
 
     Args:
-        machine: As from `describe_machine`.
-        silent_s: How long ago it last gave a sign of life.
+        path: The file, JSON; what else it holds is kept. What is read in its folder is the run's own.
+        facts: What is known of this process.
     """
-    if machine.get("host") != platform.node():
-        return silent_s > SILENT_S
-    try:
-        started = psutil.Process(machine["pid"]).create_time()
-    except psutil.NoSuchProcess:
-        return True
-    return abs(started - machine["process_started"]) > 1.0
+    inside = f"{path.parent.resolve()}/"
+    one_at_a_time = threading.Lock()  # threads of one process read, too
+
+    def hear(source: dict[str, str]) -> None:
+        with one_at_a_time:
+            if source["name"].startswith(inside) or not path.parent.is_dir():
+                return
+            known = read(path)
+            heard = known.get("sources", [])
+            if source not in heard:
+                write_json(path, known | {"sources": [*heard, source]})
+
+    write_json(path, {"sources": []} | read(path) | dict(facts))
+    listen(hear)
 
 
-def _git_state() -> tuple[str | None, bool | None]:
-    """Return commit and whether tracked files differ from it; None where the library is not tracked."""
-    if _git("ls-files", "--error-unmatch", "__init__.py") is None:
-        return None, None
-    changes = _git("status", "--porcelain", "--untracked-files=no")
-    return _git("rev-parse", "HEAD"), None if changes is None else bool(changes)
-
-
-def _git(*arguments: str) -> str | None:
-    command = ["git", "-C", str(PACKAGE), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+def read(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file, an empty one where there is no file."""
+    return read_json(path) if path.is_file() else {}

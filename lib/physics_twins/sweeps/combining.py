@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from physics_twins.data import open_dataset, plain_name
-from physics_twins.runs import provenance
+from physics_twins.data import file_sha256, open_dataset, plain_name
 from physics_twins.sweeps.records import COMPLETE, Record
 
 CELL = "cell"
@@ -144,7 +143,7 @@ def _with_gaps(variable: xr.Variable, is_truth: bool) -> xr.Variable:
 
 def _read(cells: Path, result: Mapping[str, Any]) -> xr.Dataset:
     path = cells / Path(result["file"]).name
-    if provenance.file_sha256(path) != result["sha256"]:
+    if file_sha256(path) != result["sha256"]:
         raise ValueError(f"{path} has changed since it was written: delete it to compute it again")
     dataset = open_dataset(path).drop_encoding()  # of one cell, and not of all together
     names = {str(name) for name in (*dataset.variables, *dataset.dims)}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from physics_twins.runs import provenance
+from physics_twins.runs import source_sha256
 from physics_twins.sweeps import records, tasks
 from physics_twins.sweeps.records import Record, Records
 from physics_twins.sweeps.worker import (
@@ -94,7 +94,7 @@ class Farm:
 
     def __init__(self, task: tasks.Task, folder: Path, client: Any) -> None:
         self._task, self._folder, self._client = task, folder, client
-        self._code = (task.sha256, provenance.source_sha256(task.twins))
+        self._code = (task.sha256, source_sha256(task.twins))
         self._waiting: deque[Cell] = deque()
         self._missing: set[str] = set()  # keys of cells without a record
         self._suspects: deque[Cell] = deque()  # workers died while they had these

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from physics_twins.data import read_json, write_json
-from physics_twins.runs import PLAN, PROVENANCE, default_root, provenance
+from physics_twins.runs import PLAN, PROVENANCE, default_root, json_sha256
 from physics_twins.sweeps import farm
 
 REPORT = "report"
@@ -34,7 +34,7 @@ def default(kind: str, task: str, what: Mapping[str, Any]) -> Path:
     """
     name = task.rpartition(":")[2].removesuffix(".ipynb")
     slug = re.sub(r"[^A-Za-z0-9_]+", "-", name)[-40:].strip("-")
-    return default_root() / kind / f"{slug}-{provenance.json_sha256(what)[:10]}"
+    return default_root() / kind / f"{slug}-{json_sha256(what)[:10]}"
 
 
 def find(root: Path | None, holding: str) -> list[Path]:

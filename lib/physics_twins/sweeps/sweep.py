@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from physics_twins import clusters
 from physics_twins.data import changed, note_path, read_json, write_json
 from physics_twins.parameters import Parameters, field
-from physics_twins.runs import PLAN, now, provenance
+from physics_twins.runs import PLAN, now, source_sha256
 from physics_twins.sweeps import farm, folders, tasks
 from physics_twins.sweeps.farm import Cell
 from physics_twins.sweeps.folders import FolderError
@@ -234,7 +234,7 @@ def _planned(
         "points": [{name: cell.values[name] for name in varied} for cell in cells],
         "fixed": {name: cells[0].values[name] for name in fixed},
         "units": {name: info.unit for name, info in task.fields.items()},
-        "source_sha256": provenance.source_sha256(task.twins),
+        "source_sha256": source_sha256(task.twins),
         "keys": [cell.key for cell in cells],
         "started": now(),
     }

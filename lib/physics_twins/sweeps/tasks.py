@@ -1,6 +1,5 @@
 """What a sweep or study repeats: a library function or a notebook, with checked parameters."""
 
-import functools
 import importlib
 import inspect
 import sys
@@ -12,9 +11,9 @@ from typing import Any
 
 from pydantic import ConfigDict, create_model
 
-from physics_twins.data import plain_metrics
+from physics_twins import runs
+from physics_twins.data import file_sha256, plain_metrics
 from physics_twins.parameters import FieldDescription, Parameters, check, field
-from physics_twins.runs import identity, notebooks, provenance
 
 _PLAIN = (float, int, bool, str)
 
@@ -46,8 +45,8 @@ class FunctionTask:
 
     @property
     def twins(self) -> tuple[str, ...] | None:
-        """Whose code it depends on, see `provenance.source_sha256`."""
-        return provenance.named_twins(self.name) if self.name.startswith("physics_twins.") else None
+        """Whose code it depends on, see `runs.source_sha256`."""
+        return runs.named_twins(self.name) if self.name.startswith("physics_twins.") else None
 
     @property
     def title(self) -> str:
@@ -67,7 +66,7 @@ class FunctionTask:
             ParameterError: A name is unknown, missing or a value is wrong.
         """
         complete = check([*self.models.values(), self.plain], values)
-        return notebooks.with_files(self.fields, complete)
+        return runs.with_files(self.fields, complete)
 
     def compute(self, values: Mapping[str, Any], cells: Path) -> Any:
         """Return what the function gives for checked `values`."""
@@ -83,17 +82,17 @@ class NotebookTask:
         notebook: The notebook.
     """
 
-    notebook: notebooks.Notebook
+    notebook: runs.Notebook
 
     @property
     def name(self) -> str:
         """As in `pulsar/4_infer`, or the path of a notebook that is nowhere else."""
-        known = notebooks.available().get(self.notebook.name)
+        known = runs.available().get(self.notebook.name)
         return self.notebook.name if known == self.notebook.path else str(self.notebook.path)
 
     @property
     def twins(self) -> tuple[str, ...] | None:
-        """Whose code it depends on, see `provenance.source_sha256`."""
+        """Whose code it depends on, see `runs.source_sha256`."""
         return self.notebook.twins
 
     @property
@@ -126,7 +125,7 @@ class NotebookTask:
             TaskError: The notebook failed; the message names the cell and the run.
         """
         given = {name: value for name, value in values.items() if name != "run_dir"}
-        run = notebooks.run(self.notebook.path, given, root=cells)
+        run = runs.run(self.notebook.path, given, root=cells)
         if run.status != "complete":
             record = run.provenance
             raise TaskError(f"cell {record['cell']}: {record['error']} (see {run.folder.name})")
@@ -151,7 +150,7 @@ def find_task(what: str | Callable[..., Any]) -> Task:
         return _of_function(what)
     module, colon, function = what.partition(":")
     if not colon:
-        return NotebookTask(notebooks.read(what))
+        return NotebookTask(runs.notebook(what))
     return _of_function(_named(module, function))
 
 
@@ -162,9 +161,8 @@ def key(task: Task, values: Mapping[str, Any]) -> str:
         task: What is computed.
         values: Every parameter, checked.
     """
-    files = [name for name, info in task.fields.items() if info.input_file and values[name]]
-    inputs = [{"parameter": name, "sha256": _content(Path(values[name]))} for name in files]
-    return identity(task.sha256, values, inputs, twins=task.twins)
+    inputs = runs.describe_inputs(task.fields, values)
+    return runs.identity(task.sha256, values, inputs, twins=task.twins)
 
 
 def plain_result(task: Task, result: Any) -> dict[str, Any]:
@@ -229,7 +227,7 @@ def _of_function(function: Callable[..., Any]) -> FunctionTask:
         function=function,
         models=models,
         plain=arguments,
-        sha256=provenance.json_sha256(content),
+        sha256=runs.json_sha256(content),
     )
 
 
@@ -272,15 +270,4 @@ def _module_sha256(module: str) -> str:
     file = getattr(sys.modules[module], "__file__", None)
     if module.startswith("physics_twins.") or not file:
         return ""
-    return provenance.file_sha256(Path(file))
-
-
-def _content(path: Path) -> str:
-    state = path.stat()
-    return _content_of(path, state.st_mtime_ns, state.st_size)
-
-
-@functools.lru_cache(maxsize=1024)
-def _content_of(path: Path, mtime_ns: int, size: int) -> str:
-    """Return a file's hash, computed once for as long as the file does not change."""
-    return provenance.file_sha256(path)
+    return file_sha256(Path(file))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from physics_twins import clusters
 from physics_twins.data import changed, note_path, read_json
 from physics_twins.parameters import Parameters, field
-from physics_twins.runs import PLAN, now, provenance
+from physics_twins.runs import PLAN, now, source_sha256
 from physics_twins.sweeps import folders, search_space, tasks, trials, verdict
 from physics_twins.sweeps.folders import FolderError
 from physics_twins.sweeps.records import COMPLETE, FAILED, Records
@@ -242,7 +242,7 @@ def _plan(task: tasks.Task, space: SearchSpace, fixed: Mapping[str, Any]) -> dic
         "logarithmic": list(space.logarithmic),
         "fixed": {name: start[name] for name in fixed},
         "units": {name: info.unit for name, info in task.fields.items()},
-        "source_sha256": provenance.source_sha256(task.twins),
+        "source_sha256": source_sha256(task.twins),
         "code": tasks.key(task, start),  # of input files, too
         "started": now(),
     }

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from physics_twins.clusters import ClusterError
-from physics_twins.data import noted
-from physics_twins.runs import load, provenance
+from physics_twins.data import file_sha256, noted
+from physics_twins.runs import resolve, source_sha256
 from physics_twins.sweeps import records, tasks
 from physics_twins.sweeps.records import COMPLETE, FAILED, Record
 
@@ -62,7 +62,7 @@ def compute_batch(
         for library in ("papermill", "asyncio", "distributed.worker.state_machine"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
     task = _task(name)
-    if (task.sha256, provenance.source_sha256(task.twins)) != code:
+    if (task.sha256, source_sha256(task.twins)) != code:
         raise FarmError(f"{platform.node()} runs other code than was asked for: restart its workers")
     worker = _own_worker()
     compute = functools.partial(_record, task, place / CELLS, worker)
@@ -130,7 +130,7 @@ def _record(task: tasks.Task, cells: Path, worker: Any, key: str, values: dict[s
 
 def _read_by_run(result: dict[str, Any], cells: Path) -> list[dict[str, Any]]:
     """Return what a cell's notebook has read."""
-    return load(cells / result["run"]).provenance["sources"] if "run" in result else []
+    return resolve(cells / result["run"]).provenance["sources"] if "run" in result else []
 
 
 def _own_worker() -> Any:
@@ -159,7 +159,7 @@ def _stored(task: tasks.Task, result: Any, cells: Path, key: str) -> dict[str, A
 
     # Two workers may compute a cell when one was taken for dead: neither disturbs the other's file.
     path = save(result, cells / f"{key}-{secrets.token_hex(4)}.nc")
-    return {"file": path.name, "sha256": provenance.file_sha256(path), "bytes": path.stat().st_size}
+    return {"file": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size}
 
 
 def _writable(text: str) -> str:

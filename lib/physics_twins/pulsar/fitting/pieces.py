@@ -9,13 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data import content_sha256
+from physics_twins.data import content_sha256, file_sha256
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.infer import split_blocks
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.searching.search import Band
-from physics_twins.runs import provenance
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def identity(data: Observation) -> str:
         digest = content_sha256(data[["data"]])
         return f"{data.attrs.get('source_name', 'dataset')} sha256:{digest}"
     path = Path(data)
-    return f"{path.name} sha256:{provenance.file_sha256(path)}"
+    return f"{path.name} sha256:{file_sha256(path)}"
 
 
 def _frames(frames: xr.DataArray, band: Band) -> Iterator[Piece]:
