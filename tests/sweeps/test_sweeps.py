@@ -188,10 +188,10 @@ def test_a_cell_that_works_at_the_second_try_completes_the_sweep(client, tmp_pat
 
 def test_changed_code_computes_everything_again(client, log, monkeypatch):
     first = logged([1, 2], log, client)
-    monkeypatch.setattr("physics_twins.runs.provenance.source_sha256", lambda *_: "changed")
+    monkeypatch.setattr("physics_twins.runs.provenance.part_sha256s", lambda: {"": "changed"})
     again = logged([1, 2], log, client)
     assert (again.folder, again.computed) == (first.folder, 2)
-    assert again.dataset().attrs["source_sha256"] == "changed"
+    assert again.dataset().attrs["source_sha256"] == runs.source_sha256()
 
 
 def test_a_changed_input_file_computes_its_cells_again(client, tmp_path):
