@@ -157,6 +157,14 @@ nameless = lambda x: x  # noqa: E731
 number = 3
 
 
+GIVEN: object = None
+
+
+def given() -> object:
+    """Return what a test has set."""
+    return GIVEN
+
+
 def reading(x: float, *, table: str = "") -> float:
     """A number from a file that no parameter declares as an input."""
     note_path(Path(table))

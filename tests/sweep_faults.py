@@ -59,7 +59,7 @@ def troubled_sweep(slurm: PrivateSlurm, folder: Path, seed: int) -> sweeps.Sweep
     again = _driver(slurm, folder, starts)
     if again.wait(TIMEOUT_S):
         raise RuntimeError(f"the second driver ended with status {again.returncode}")
-    return sweeps.load(folder)
+    return sweeps.Sweep.load(folder)
 
 
 def faults(quiet: sweeps.Sweep, troubled: sweeps.Sweep) -> list[str]:

@@ -47,6 +47,17 @@ def needy(east: float, *, north: float = 0.5) -> float:
     return (east - 0.3) ** 2 + north
 
 
+class ScoreParameters(Parameters):
+    """A number that is searched in factors, without a lowest value."""
+
+    score_min: float = field(0.5, help="Score", logarithmic=True)
+
+
+def logarithmic(score: ScoreParameters) -> float:
+    """A function of a number in factors."""
+    return score.score_min
+
+
 def ordered(low: float = 0.2, high: float = 0.8) -> float:
     """A function whose arguments must fit together."""
     return high - low

@@ -15,18 +15,15 @@ UNITS = {"length_m": "m", "n": "", "label": ""}
 
 
 def done(metrics):
-    return {"status": "complete", "result": {"metrics": metrics}}
+    return {"metrics": metrics}
 
 
-FAILED = {"status": "failed", "result": {}}
+FAILED = None
 
 
 def stored(dataset, folder, name):
     path = save(dataset, folder / name)
-    return {
-        "status": "complete",
-        "result": {"file": path.name, "sha256": file_sha256(path)},
-    }
+    return {"file": path.name, "sha256": file_sha256(path)}
 
 
 def product(listed):
@@ -238,7 +235,7 @@ def test_a_cell_file_that_changed_is_refused_by_name(tmp_path):
 def test_a_record_cannot_name_a_file_elsewhere(tmp_path):
     (tmp_path / "cells").mkdir()
     record = stored(series([1.0]), tmp_path, "1.nc")
-    record["result"]["file"] = "../1.nc"
+    record["file"] = "../1.nc"
     with pytest.raises(FileNotFoundError):
         combined([{"a": 1}], [record], tmp_path / "cells")
 

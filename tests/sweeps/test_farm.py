@@ -12,12 +12,10 @@ import pytest
 import sweep_cells
 
 from physics_twins import clusters
-from physics_twins.runs import provenance
 from physics_twins.sweeps import farm as farms
-from physics_twins.sweeps import records, tasks, worker
-from physics_twins.sweeps.farm import Cell
-from physics_twins.sweeps.records import Records
-from physics_twins.sweeps.worker import FarmError
+from physics_twins.sweeps import tasks
+from physics_twins.sweeps.farm import Cell, Farm, FarmError, Records
+from physics_twins.sweeps.tasks import find_task
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +28,18 @@ def cells_of(task, points):
     return [Cell(f"cell{n:04}", task.check(point)) for n, point in enumerate(points)]
 
 
+def computing(task, cells, folder, client):
+    """Compute cells; yield the records that came in each step."""
+    with Farm(task, find_task, folder, client) as farm:
+        farm.add(cells)
+        while farm.is_busy:
+            yield farm.step()
+
+
 def farm(function, points, folder, client):
     """Compute every point; return the records as they were yielded."""
     task = tasks.find_task(function)
-    yielded = farms.compute(task, cells_of(task, points), folder, client)
+    yielded = computing(task, cells_of(task, points), folder, client)
     return [record for found in yielded for record in found]
 
 
@@ -44,13 +50,13 @@ def left_in(folder):
 @pytest.fixture
 def sizes(monkeypatch):
     """How many records each batch has left, in order."""
-    found, leave = [], records.leave
+    found, leave = [], farms.leave
 
     def counting(folder, batch, rows):
         found.append(len(rows))
         leave(folder, batch, rows)
 
-    monkeypatch.setattr(records, "leave", counting)
+    monkeypatch.setattr(farms, "leave", counting)
     return found
 
 
@@ -125,12 +131,14 @@ def test_a_record_tells_when_where_and_how_long(client, tmp_path):
 def test_a_folder_that_workers_do_not_see_stops_the_farm_and_fails_no_cell(client, tmp_path):
     batch = [("a", {"x": 1.0})]
     with pytest.raises(FarmError, match=r"does not see .*: use a folder that all machines share"):
-        worker.compute_batch("sweep_cells:square", ("", ""), "b", batch, str(tmp_path / "elsewhere"))
+        farms.compute_batch(
+            find_task, "sweep_cells:square", "", "b", batch, str(tmp_path / "elsewhere")
+        )
 
 
 def test_a_worker_with_other_code_stops_the_farm_and_fails_no_cell(client, tmp_path, monkeypatch):
     older = replace(tasks.find_task(sweep_cells.square), sha256="of an older version")
-    monkeypatch.setattr(worker, "_task", lambda name: older)
+    monkeypatch.setattr(farms, "_known", lambda find, name: older)
     with pytest.raises(FarmError, match="runs other code than was asked for: restart its workers"):
         farm(sweep_cells.square, [{"x": 1.0}, {"x": 2.0}], tmp_path, client)
     assert left_in(tmp_path) == []
@@ -140,7 +148,7 @@ def test_a_worker_that_cannot_write_stops_the_farm_with_its_reason(client, tmp_p
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(records, "leave", full)
+    monkeypatch.setattr(farms, "leave", full)
     with pytest.raises(
         FarmError, match=r"a worker cannot compute: OSError: .* No space left on device"
     ):
@@ -161,7 +169,7 @@ def test_leaving_early_cancels_what_has_not_begun(client, tmp_path):
     log = tmp_path / "log"
     task = tasks.find_task(sweep_cells.logged)
     points = [{"x": x, "log": str(log), "pause_s": 0.1} for x in range(100)]
-    iteration = farms.compute(task, cells_of(task, points), tmp_path, client)
+    iteration = computing(task, cells_of(task, points), tmp_path, client)
     while not next(iteration):
         pass
     iteration.close()
@@ -173,7 +181,7 @@ def test_leaving_early_cancels_what_has_not_begun(client, tmp_path):
 
 def test_a_cell_that_is_broken_off_with_its_worker_is_computed_again(client, tmp_path, monkeypatch):
     ending = iter([True])
-    monkeypatch.setattr(worker, "_is_ending", lambda _: next(ending, False))
+    monkeypatch.setattr(farms, "_is_ending", lambda: next(ending, False))
     points = [{"x": x, "how": "error"} for x in (2, 3)]  # at three it raises
     told = farm(sweep_cells.awkward, points, tmp_path, client)
     assert [record["status"] for record in sorted(told, key=lambda r: r["key"])] == [
@@ -188,9 +196,9 @@ def test_a_batch_whose_worker_died_after_leaving_its_records_is_not_computed_aga
     (tmp_path / "cells").mkdir()
     log = tmp_path / "log"
     cells = cells_of(task, [{"x": x, "log": str(log), "pause_s": 0.0} for x in (1, 2)])
-    code = (task.sha256, provenance.source_sha256(task.twins))
-    arguments = (task.name, code, "batch", [(cell.key, cell.values) for cell in cells], str(tmp_path))
-    assert worker.compute_batch(*arguments) == worker.compute_batch(*arguments)
+    payload = [(cell.key, cell.values) for cell in cells]
+    arguments = (find_task, task.name, task.code, "batch", payload, str(tmp_path))
+    assert farms.compute_batch(*arguments) == farms.compute_batch(*arguments)
     assert log.read_text().count("start") == 2
 
 
@@ -198,10 +206,10 @@ def test_a_cell_that_an_earlier_drivers_worker_completes_is_not_sent_out_again(c
     log = tmp_path / "log"
     task = tasks.find_task(sweep_cells.logged)
     cells = cells_of(task, [{"x": x, "log": str(log), "pause_s": 0.1} for x in range(12)])
-    iteration = farms.compute(task, cells, tmp_path, client)
+    iteration = computing(task, cells, tmp_path, client)
     next(iteration)
-    late = worker.row(cells[11].key, "complete", 1.0, 0.1, result={"metrics": {"result": 11}})
-    records.leave(tmp_path, "late", [late])
+    late = farms._record(cells[11].key, "complete", 1.0, 0.1, result={"metrics": {"result": 11}})
+    farms.leave(tmp_path, "late", [late])
     told = [record["key"] for found in iteration for record in found]
     assert told.count(cells[11].key) == 1
     assert "start 11\n" not in log.read_text()
@@ -214,10 +222,10 @@ def test_a_cell_that_waits_at_a_worker_is_not_begun_when_its_record_came(client,
     task = tasks.find_task(sweep_cells.logged)
     shared = {"log": str(log), "pause_s": 0.0, "block": str(block)}
     cells = cells_of(task, [{"x": x, **shared} for x in (4, 5, 6, 7)])
-    iteration = farms.compute(task, cells, tmp_path, client)
+    iteration = computing(task, cells, tmp_path, client)
     assert next(iteration) == []  # 4 and 5 are blocked, 6 and 7 wait
-    late = worker.row(cells[3].key, "complete", 1.0, 0.1, result={"metrics": {"result": 7}})
-    records.leave(tmp_path, "late", [late])
+    late = farms._record(cells[3].key, "complete", 1.0, 0.1, result={"metrics": {"result": 7}})
+    farms.leave(tmp_path, "late", [late])
     told = next(iteration)
     block.unlink()
     told += [record for found in iteration for record in found]
@@ -232,7 +240,7 @@ def test_a_cancelled_batch_is_sent_out_again(client, tmp_path):
     task = tasks.find_task(sweep_cells.logged)
     shared = {"log": str(log), "pause_s": 0.0, "block": str(block)}
     cells = cells_of(task, [{"x": x, **shared} for x in (4, 5, 6, 7)])
-    iteration = farms.compute(task, cells, tmp_path, client)
+    iteration = computing(task, cells, tmp_path, client)
     assert next(iteration) == []
     client.cancel([*iteration.gi_frame.f_locals["farm"]._out])
     block.unlink()
@@ -270,7 +278,7 @@ def test_a_scheduler_that_dies_ends_the_farm_with_one_sentence(tmp_path, monkeyp
     with owner.stdout, clusters.connect(owner.stdout.readline().strip()) as client:
         task = tasks.find_task(sweep_cells.logged)
         points = [{"x": x, "log": str(tmp_path / "log"), "pause_s": 0.2} for x in range(50)]
-        iteration = farms.compute(task, cells_of(task, points), tmp_path, client)
+        iteration = computing(task, cells_of(task, points), tmp_path, client)
         while not next(iteration):
             pass
         owner.kill()

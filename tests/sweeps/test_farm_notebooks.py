@@ -15,9 +15,8 @@ from small_notebooks import write_notebook
 from sources import TESTS
 
 from physics_twins import clusters, runs, sweeps
-from physics_twins.cli import reports
+from physics_twins.cli import sweeps as commands
 from physics_twins.runs import Run
-from physics_twins.sweeps import tuning
 from physics_twins.sweeps.points import grid, with_seeds
 
 
@@ -83,7 +82,7 @@ def test_a_report_tells_what_failed_and_how_to_go_on(client, tmp_path):
         (
             "tuned:profile",
             with_seeds(grid({"east": [0.1, 0.4]}), [1, 2]),
-            "east 2 x seed 2 x place_m 5",
+            "(east, seed, place_m)",
         ),
         ("tuned:depth", grid({"season": ["wet", "dry"], "steep": [True, False]}), "nothing failed"),
     ],
@@ -112,12 +111,12 @@ def test_a_report_of_a_sweep_that_was_stopped_says_what_is_missing(client, tmp_p
 def test_a_sweep_ends_with_its_report_and_another_one_takes_its_place(client, tmp_path):
     models = ("physics_twins.parameters:Execution", "physics_twins.sweeps:SweepChoice")
     values = 'seed = 1\non = "local"\nrun_dir = ""\nsweep_dir = ""'
-    code = "from physics_twins import sweeps\nprint(sweeps.load(sweep_dir).counts)"
+    code = "from physics_twins import sweeps\nprint(sweeps.Sweep.load(sweep_dir).counts)"
     short = write_notebook(tmp_path / "1_short.ipynb", code, parameters=values, models=models)
 
     def reported(points):
         found = sweep(client, "tuned:luck", points, tmp_path)
-        reports.write_report(found, str(short), "sweep_dir")
+        commands._report(found, str(short), wanted=True)
         return found.report.stat().st_mtime_ns
 
     written = reported([{"east": 0.1}])
@@ -138,7 +137,7 @@ def test_a_small_sweep_of_its_own_finds_more_of_the_brighter_pulses(tmp_path):
 
 @pytest.mark.slow
 def test_a_report_of_a_study_tells_the_best_beside_the_defaults(client, tmp_path):
-    study = tuning.run(
+    study = sweeps.tune(
         "tuned:depth",
         metric="depth",
         ranges={"east_m": (0, 1), "width_m": (1e-4, 1)},
@@ -149,16 +148,16 @@ def test_a_report_of_a_study_tells_the_best_beside_the_defaults(client, tmp_path
         out=tmp_path / "study",
         progress=False,
     )
-    reports.write_report(study, reports.STUDY, "study_dir")
+    commands._report(study, "farms/2_tune", wanted=True)
     assert study.report is not None
     recorded = json.loads((study.folder / "report" / "metrics.json").read_text())
     verdict = study.verdict
-    assert recorded["best"]["value"] == verdict.best.value
-    assert recorded["gain_confirmed"]["value"] == pytest.approx(verdict.gain_confirmed.value)
+    assert recorded["best"]["value"] == verdict.metrics["best"].value
+    assert recorded["gain_confirmed"]["value"] == pytest.approx(verdict.metrics["gain_confirmed"].value)
     page = study.report.read_text()
     assert "take the best point" in page
-    assert "depth, mean of 3 fresh seeds" in page
-    assert "0.0001 to 1 m in factors" in page
+    assert "depth, 3 fresh seeds" in page
+    assert "0.0001 to 1 m" in page
     assert f"twins tune {study.folder} --trials 30" in page
 
 
@@ -166,7 +165,7 @@ def test_a_report_of_a_study_of_luck_advises_to_keep_the_defaults(client, tmp_pa
     options = {"client": client, "progress": False, "out": tmp_path / "study"}
     ranges = {"east": (0, 1)}
     # With these eight seeds the best of 30 is no better than the defaults by two errors.
-    tuning.run("tuned:luck", metric="result", ranges=ranges, n_trials=30, confirm=8, **options)
+    sweeps.tune("tuned:luck", metric="result", ranges=ranges, n_trials=30, confirm=8, **options)
     run, _ = shown_by("farms/2_tune", tmp_path / "study", tmp_path)
     assert "keep the defaults" in capsys.readouterr().out
     assert run.metrics["n_complete"] == 30
@@ -175,7 +174,7 @@ def test_a_report_of_a_study_of_luck_advises_to_keep_the_defaults(client, tmp_pa
 def test_a_report_of_a_study_of_which_everything_failed_says_why(client, tmp_path, capsys):
     ranges = {"east": (0.85, 1.0)}
     options = {"client": client, "progress": False, "out": tmp_path / "study"}
-    tuning.run("tuned:cliff", metric="height", ranges=ranges, n_trials=3, **options)
+    sweeps.tune("tuned:cliff", metric="height", ranges=ranges, n_trials=3, **options)
     run, page = shown_by("farms/2_tune", tmp_path / "study", tmp_path)
     assert run.metrics["n_failed"] == 3
     assert "nothing is east of 0.8" in page
@@ -186,8 +185,8 @@ def test_a_report_of_a_study_of_which_everything_failed_says_why(client, tmp_pat
 def test_a_small_study_of_its_own_compares_with_the_defaults(tmp_path):
     run = runs.run("farms/2_tune", {"on": "threads"}, out=tmp_path / "run")
     assert run.metrics["n_complete"] == 12
-    study = tuning.load(run.folder / "study")
-    assert study.trials[0].point == {"width_max_ms": 30.0, "dm_loss": 0.03}
+    study = sweeps.Study.load(run.folder / "study")
+    assert study.trials[0].params == {"width_max_ms": 30.0, "dm_loss": 0.03}
     # The defaults lose little to the limit of a boxcar, 0.943; more would be luck.
     assert run.metrics["baseline_confirmed"]["value"] == pytest.approx(0.943, abs=0.1)
     assert abs(run.metrics["gain_confirmed"]["value"]) < 0.1

@@ -165,7 +165,7 @@ def test_a_json_list_of_points_keeps_the_types(tmp_path):
         ("a,b\n", "holds no points"),
         ("a,b\n1\n", "point 1 does not have one value for each name"),
         ("a,b\n1,2\n1,2,3\n", "point 2 does not have one value for each name"),
-        ("a,b,a\n1,2,3\n", "two columns are called a"),
+        ("a,b,a\n1,2,3\n", "two values are called a"),
         ('a,b\n1,"2\n', "is no list of points"),
         ("a,b\n1,2\n".encode("utf-16"), "is no list of points"),
         (b"a,b\n1,\xff\n", "is no list of points"),

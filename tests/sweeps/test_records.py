@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from physics_twins.sweeps import records
-from physics_twins.sweeps.records import Records
+from physics_twins.sweeps import farm as records
+from physics_twins.sweeps.farm import Records
 
 
 def record(key="a", status="complete", finished=2.0, **changes):

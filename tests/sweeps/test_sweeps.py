@@ -20,8 +20,10 @@ from physics_twins import clusters, runs, sweeps
 from physics_twins.clusters import ClusterError
 from physics_twins.data import content_sha256, open_dataset
 from physics_twins.parameters import ParameterError
-from physics_twins.sweeps import SweepError, folders, points
-from physics_twins.sweeps.records import Records
+from physics_twins.sweeps import Sweep, points
+from physics_twins.sweeps import sweep as sweep_module
+from physics_twins.sweeps.farm import Records
+from physics_twins.sweeps.sweep import SweepError
 
 QUIET = {"progress": False}
 
@@ -271,9 +273,9 @@ def test_a_cluster_that_cannot_be_used_leaves_a_sweep_that_goes_on_elsewhere(cli
     monkeypatch.setattr("physics_twins.clusters.address.CONNECT_TIMEOUT_S", 0.2)
     with pytest.raises(ClusterError, match="no Dask scheduler answers"):
         logged([1, 2], log, None, on="tcp://127.0.0.1:9")
-    (sweep,) = sweeps.find()
+    (sweep,) = Sweep.find()
     assert (sweep.status, sweep.counts["waiting"]) == ("unfinished", 2)
-    assert sweeps.resume(sweep.folder, client=client, **QUIET).status == "complete"
+    assert sweep.resume(client=client, **QUIET).status == "complete"
 
 
 def test_a_folder_with_other_files_is_refused_and_left_as_it_is(client, tmp_path, no_cluster):
@@ -291,7 +293,7 @@ def test_a_folder_with_a_sweep_of_something_else_is_refused(client, tmp_path, no
 
 
 def test_a_folder_that_another_process_drives_is_refused_and_shown_as_running(client, log, monkeypatch):
-    monkeypatch.setattr(folders, "_LOOK_S", 0.05)
+    monkeypatch.setattr(sweep_module, "_LOOK_S", 0.05)
     sweep = logged([1], log, client)
     with FileLock(sweep.folder / "driver.lock", thread_local=False):
         second: list[BaseException] = []
@@ -329,20 +331,20 @@ def test_looking_at_a_sweep_does_not_keep_it_from_starting(client, log):
 def test_a_sweep_runs_on_with_the_points_that_its_folder_names(client, log):
     sweep = logged([1, 2, 3], log, client)
     Records(sweep.folder).forget(sweep.plan["keys"][1:2])
-    assert sweeps.load(sweep.folder).status == "unfinished"
-    again = sweeps.resume(sweep.folder, client=client, **QUIET)
+    assert Sweep.load(sweep.folder).status == "unfinished"
+    again = sweep.resume(client=client, **QUIET)
     assert (again.computed, again.status, again.sha256) == (1, "complete", sweep.sha256)
 
 
 def test_sweeps_are_found_oldest_first_and_named_by_the_begin_of_their_folders(client, log):
     made = [logged([x], log, client) for x in (1, 2)]
-    assert [sweep.folder for sweep in sweeps.find()] == [sweep.folder for sweep in made]
+    assert [sweep.folder for sweep in Sweep.find()] == [sweep.folder for sweep in made]
     name = made[0].folder.name
-    assert sweeps.resolve(name[:-2]).folder == made[0].folder
-    assert sweeps.resolve(str(made[1].folder)).folder == made[1].folder
+    assert Sweep.resolve(name[:-2]).folder == made[0].folder
+    assert Sweep.resolve(str(made[1].folder)).folder == made[1].folder
     for address, n in (("logged", 2), ("none", 0)):
         with pytest.raises(SweepError, match=f"'{address}' fits {n} sweeps"):
-            sweeps.resolve(address)
+            Sweep.resolve(address)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"trials": []}'])
@@ -350,14 +352,14 @@ def test_a_damaged_or_other_plan_does_not_hide_the_sweeps(content, client, log, 
     sweep = logged([1], log, client)
     (root / "sweeps" / "other").mkdir()
     (root / "sweeps" / "other" / "plan.json").write_text(content)
-    assert [found.folder for found in sweeps.find()] == [sweep.folder]
+    assert [found.folder for found in Sweep.find()] == [sweep.folder]
 
 
 def test_a_cell_whose_record_is_damaged_is_computed_again(client, log):
     sweep = logged([1], log, client)
     (path,) = (sweep.folder / "records").iterdir()
     path.write_bytes(b"x" * 5000)
-    assert sweeps.load(sweep.folder).status == "unfinished"
+    assert Sweep.load(sweep.folder).status == "unfinished"
     again = logged([1], log, client)
     assert (again.computed, again.status, again.sha256) == (1, "complete", sweep.sha256)
 
@@ -367,7 +369,7 @@ def test_a_folder_without_a_sweep_is_refused_by_name(content, tmp_path):
     if content is not None:
         (tmp_path / "plan.json").write_text(content)
     with pytest.raises(ValueError, match=tmp_path.name):
-        sweeps.load(tmp_path)
+        Sweep.load(tmp_path)
 
 
 def test_odd_but_allowed_parameters_survive_the_disk(client, no_cluster):
@@ -425,10 +427,10 @@ def test_a_stopped_sweep_ends_soon_keeps_what_was_complete_and_goes_on(tmp_path,
     block.touch()
     going = drive(tmp_path / "mine", log, block)
     wait_until(lambda: "start 4" in log.read_text())
-    sweep = sweeps.load(tmp_path / "mine")
+    sweep = Sweep.load(tmp_path / "mine")
     assert sweep.status == "running"
     with pytest.raises(SweepError, match="is being computed by another process"):
-        sweeps.resume(sweep.folder, client=client, **QUIET)
+        sweep.resume(client=client, **QUIET)
     going.send_signal(signal.SIGINT)
     begun = time.monotonic()
     messages = going.communicate(timeout=60)[1]
@@ -441,7 +443,7 @@ def test_a_stopped_sweep_ends_soon_keeps_what_was_complete_and_goes_on(tmp_path,
     n_before = sweep.counts["complete"]
     assert n_before >= 1  # of the batches that were computed whole
     block.unlink()
-    again = sweeps.resume(sweep.folder, client=client, **QUIET)
+    again = sweep.resume(client=client, **QUIET)
     assert (again.status, again.computed) == ("complete", 12 - n_before)
 
 
@@ -454,7 +456,7 @@ def test_what_was_complete_when_its_driver_was_killed_is_never_begun_again(tmp_p
     going.kill()
     going.communicate()
     block.unlink()  # its workers go on for a moment, with nobody to tell
-    sweep = sweeps.resume(out, client=client, **QUIET)
+    sweep = Sweep.load(out).resume(client=client, **QUIET)
     assert sweep.status == "complete"
     finished = {
         point["x"]: record["finished"]

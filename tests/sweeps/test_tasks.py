@@ -27,13 +27,12 @@ def notebook(project):
 
 
 def key(task, **values):
-    return tasks.key(task, task.check(values))
+    return task.key(task.check(values))
 
 
 def test_a_function_is_found_by_its_name_and_by_itself():
     by_name, by_itself = tasks.find_task("sweep_cells:period"), tasks.find_task(sweep_cells.period)
     assert by_name.name == by_itself.name == "sweep_cells:period"
-    assert by_name.function is by_itself.function
     assert by_name.sha256 == by_itself.sha256
     assert by_name.title == "Period of a pendulum."
 
@@ -79,9 +78,9 @@ def test_a_function_of_the_main_program_is_refused(monkeypatch):
         ("sweep_cells:Callable", "has no function 'Callable'"),
         ("no_such_module:f", "there is no module no_such_module"),
         ("sweep_cells.inner:f", "there is no module sweep_cells.inner"),
-        (":f", "there is no module"),
+        (":f", "cannot be imported: Empty module name"),
         ("sweep_cells:", "has no function ''"),
-        ("..x:f", "there is no module"),
+        ("..x:f", "cannot be imported: .*relative import"),
         ("sweep_cells:nameless", "define it at the top of a module file"),
         ("sweep_cells:without_annotation", "argument x of sweep_cells:without_annotation must be"),
         ("sweep_cells:positional_only", "argument x of sweep_cells:positional_only"),
@@ -129,14 +128,17 @@ def test_each_kind_of_argument_reaches_the_function(tmp_path):
     task = tasks.find_task(sweep_cells.every_kind)
     values = task.check({"a": "1.5", "n": "3", "damped": "yes"})
     assert values == {"a": 1.5, "n": 3, "damped": True, "label": "x"}
-    assert task.compute(values, tmp_path) == {"a": 1.5, "n": 3, "damped": True}
+    found = task.compute(values, tmp_path)
+    assert found == {"metrics": {"a": 1.5, "n": 3, "damped": True}}
     both = tasks.find_task(sweep_cells.noisy)
-    assert both.compute(both.check({"length_m": 3.0, "noise_s": 0.5, "scale": 2}), tmp_path) == 6.5
+    assert both.compute(both.check({"length_m": 3.0, "noise_s": 0.5, "scale": 2}), tmp_path) == {
+        "metrics": {"result": 6.5}
+    }
 
 
 def test_variable_arguments_stay_empty(tmp_path):
     task = tasks.find_task(sweep_cells.many)
-    assert task.compute(task.check({}), tmp_path) == 1.0
+    assert task.compute(task.check({}), tmp_path) == {"metrics": {"result": 1.0}}
 
 
 @pytest.mark.parametrize(
@@ -229,14 +231,15 @@ def test_where_a_notebook_runs_does_not_change_its_key(notebook):
     assert key(notebook, on="slurm") == key(notebook, on="local") == key(notebook, run_dir="x")
 
 
-def test_a_notebooks_key_is_the_identity_of_its_run(notebook, tmp_path, monkeypatch):
+def test_a_notebooks_key_is_the_identity_of_its_run(notebook, project, tmp_path, monkeypatch):
     monkeypatch.setattr("physics_twins.runs.execution.execute", lambda *_, **__: None)
     (tmp_path / "times.csv").write_text("1")
     values = {"length_m": 3.0, "log_path": str(tmp_path / "times.csv")}
-    run = runs.run(notebook.notebook.path, values, root=tmp_path / "cells")
+    path = project / "notebooks" / "pendulum" / "1_simulate.ipynb"
+    run = runs.run(path, values, root=tmp_path / "cells")
     source = run.provenance["code"]["source_sha256"]
     assert source == provenance.source_sha256(notebook.twins)
-    assert run.provenance["identity"] == tasks.key(notebook, notebook.check(values))
+    assert run.provenance["identity"] == notebook.key(notebook.check(values))
 
 
 def test_a_notebook_outside_of_the_project_is_named_by_its_path(tmp_path, project, monkeypatch):
@@ -244,6 +247,12 @@ def test_a_notebook_outside_of_the_project_is_named_by_its_path(tmp_path, projec
     assert tasks.find_task(str(path)).name == str(path)
     monkeypatch.chdir(project)
     assert tasks.find_task("pendulum/1_simulate").name == "pendulum/1_simulate"
+
+
+def computed(result, folder, monkeypatch):
+    """What is kept of a function that returns `result`."""
+    monkeypatch.setattr(sweep_cells, "GIVEN", result)
+    return tasks.find_task(sweep_cells.given).compute({}, folder)
 
 
 @pytest.mark.parametrize(
@@ -256,13 +265,13 @@ def test_a_notebook_outside_of_the_project_is_named_by_its_path(tmp_path, projec
         ({}, {}),
     ],
 )
-def test_numbers_and_metrics_are_results(result, metrics):
-    found = tasks.plain_result(tasks.find_task(sweep_cells.square), result)
+def test_numbers_and_metrics_are_results(result, metrics, tmp_path, monkeypatch):
+    found = computed(result, tmp_path, monkeypatch)
     assert found == {"metrics": result if metrics is None else metrics}
 
 
 @pytest.mark.parametrize("result", ["text", None, [1.0], {"a": "text"}, {"a": {"x": 1}}])
-def test_anything_else_is_no_result(result):
-    wanted = "sweep_cells:square must return a number, a mapping of metrics or an xarray.Dataset"
+def test_anything_else_is_no_result(result, tmp_path, monkeypatch):
+    wanted = "sweep_cells:given must return a number, a mapping of metrics or an xarray.Dataset"
     with pytest.raises(TaskError, match=wanted):
-        tasks.plain_result(tasks.find_task(sweep_cells.square), result)
+        computed(result, tmp_path, monkeypatch)

@@ -10,18 +10,20 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tuned
-import xarray as xr
+from optuna.distributions import FloatDistribution
 from small_notebooks import OPEN, PERIOD, SAVE, write_notebook
 from sources import TESTS
 
 from physics_twins import clusters, runs, sweeps
 from physics_twins.parameters import ParameterError
-from physics_twins.sweeps import records, search_space, tasks, trials, tuning
-from physics_twins.sweeps.objective import MissingMetricError, ObjectiveError, objective
-from physics_twins.sweeps.search_space import SpaceError
-from physics_twins.sweeps.tuning import StudyError
+from physics_twins.sweeps import Study, Sweep, tasks, trials
+from physics_twins.sweeps import farm as records
+from physics_twins.sweeps.study import CONFIRMATION
+from physics_twins.sweeps.sweep import SweepError
+from physics_twins.sweeps.trials import MetricError, MissingMetricError, metric_of
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,11 @@ def tune(client, what="tuned:depth", **options):
     """A small quiet study; `options` override."""
     usual = {"metric": "depth", "ranges": {"east_m": (0, 1)}, "n_trials": 4, "confirm": 0}
     usual |= {"client": client, "parallel": 1, "progress": False}
-    return tuning.run(what, **(usual | options))
+    return sweeps.tune(what, **(usual | options))
+
+
+def outcomes(study):
+    return [(trial.params, trial.value) for trial in study.trials]
 
 
 # The search itself.
@@ -48,7 +54,7 @@ def tune(client, what="tuned:depth", **options):
 def test_the_defaults_are_the_first_trial_and_the_number_of_trials_is_exact(client):
     study = tune(client, ranges={"east_m": (0, 1), "width_m": (1e-4, 1)}, n_trials=7)
     assert len(study.trials) == 7
-    assert study.trials[0].point == {"east_m": 0.8, "width_m": 0.3}
+    assert study.trials[0].params == {"east_m": 0.8, "width_m": 0.3}
     assert study.status == "complete"
     assert study.computed == 7
 
@@ -56,7 +62,7 @@ def test_the_defaults_are_the_first_trial_and_the_number_of_trials_is_exact(clie
 def test_trials_are_inside_the_ranges_whole_where_asked_and_in_factors_where_declared(client):
     ranges = {"width_m": (1e-4, 0.5), "n_steps": (2, 9)}
     study = tune(client, ranges=ranges, choices={"steep": ["true", "false"]}, n_trials=40)
-    points = [trial.point for trial in study.trials]
+    points = [trial.params for trial in study.trials]
     assert all(1e-4 <= point["width_m"] <= 0.5 and 2 <= point["n_steps"] <= 9 for point in points)
     assert {type(point["n_steps"]) for point in points} == {int}
     assert {point["steep"] for point in points} == {True, False}
@@ -65,8 +71,8 @@ def test_trials_are_inside_the_ranges_whole_where_asked_and_in_factors_where_dec
 
 
 def test_maximise_turns_the_search_round(client):
-    low = tune(client, n_trials=12).verdict.best
-    high = tune(client, n_trials=12, maximise=True).verdict.best
+    low = tune(client, n_trials=12).best
+    high = tune(client, n_trials=12, maximise=True).best
     assert low is not None
     assert high is not None
     defaults = tuned.depth(tuned.ValleyParameters())["depth"]["value"]
@@ -78,7 +84,7 @@ def test_one_worker_and_the_same_seed_give_the_same_trials(client, tmp_path, sam
     ranges = {"east_m": (0, 1), "width_m": (1e-4, 1)}
     options = {"ranges": ranges, "sampler": sampler, "n_trials": 14}
     first, second, other = (
-        [trial.point for trial in tune(client, out=tmp_path / name, seed=seed, **options).trials]
+        [trial.params for trial in tune(client, out=tmp_path / name, seed=seed, **options).trials]
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert first == second
@@ -94,14 +100,13 @@ def test_a_study_stopped_at_every_trial_gives_the_same_trials_as_one_that_was_no
         pieces = tune(client, n_trials=n, out=tmp_path / "pieces", **options)
         assert pieces.computed == 1
     whole = tune(client, n_trials=14, out=tmp_path / "whole", **options)
-    assert pieces.trials == whole.trials
+    assert outcomes(pieces) == outcomes(whole)
 
 
 @pytest.mark.slow
 def test_tpe_beats_random_search_of_the_same_budget_where_the_valley_is_narrow():
     """40 trials in five dimensions, 12 seeds: how much nearer to the bottom, in the logarithm."""
-    names = "abcde"
-    space = search_space.SearchSpace(dict.fromkeys(names, (0.0, 1.0)), {}, (), ())
+    space = dict.fromkeys("abcde", FloatDistribution(0.0, 1.0))
     left = [[_searched(space, sampler, seed) for seed in range(12)] for sampler in ("random", "tpe")]
     gain = np.log(left[0]) - np.log(left[1])
     error = gain.std(ddof=1) / math.sqrt(len(gain))
@@ -110,31 +115,31 @@ def test_tpe_beats_random_search_of_the_same_budget_where_the_valley_is_narrow()
 
 def _searched(space, sampler, seed, n_trials=40):
     with tempfile.TemporaryDirectory() as folder:
-        driven = trials.DrivenTrials(Path(folder), space, maximise=False)
-        for _ in range(n_trials):
-            number, point = driven.ask(sampler, seed)
-            trial = driven.begin(number, "key")
-            driven.complete(trial, sum((x - 0.3) ** 2 for x in point.values()), None)
-        return min(trial.value for trial in driven.all())
+        driven = trials.journal(Path(folder), maximise=False)
+        for n in range(n_trials):
+            driven.sampler = trials.sampler(sampler, seed, n)
+            trial = driven.ask(space)
+            driven.tell(trial, sum((x - 0.3) ** 2 for x in trial.params.values()))
+        return driven.best_value
 
 
 def test_workers_that_search_at_the_same_time_do_not_ask_for_the_same_point(client):
     study = tune(client, parallel=8, n_trials=24)
-    assert len({trial.point["east_m"] for trial in study.trials}) == 24
+    assert len({trial.params["east_m"] for trial in study.trials}) == 24
 
 
 def test_a_point_that_comes_again_is_not_computed_again(client):
     study = tune(client, ranges={"n_steps": (4, 6)}, n_trials=12)
     assert len(study.trials) == 12
-    n_different = len({trial.point["n_steps"] for trial in study.trials})
+    n_different = len({trial.params["n_steps"] for trial in study.trials})
     assert study.computed == n_different + 1  # and the defaults, which are no trial
 
 
 def test_a_default_outside_the_range_is_no_trial_but_is_compared_with(client):
     study = tune(client, ranges={"east_m": (0, 0.5)}, n_trials=4)
-    assert all(trial.point["east_m"] <= 0.5 for trial in study.trials)
-    assert study.verdict.baseline_point == {"east_m": 0.8}
-    assert study.verdict.baseline.value == pytest.approx(
+    assert all(trial.params["east_m"] <= 0.5 for trial in study.trials)
+    assert study.verdict.defaults == {"east_m": 0.8}
+    assert study.verdict.metrics["baseline"].value == pytest.approx(
         tuned.depth(tuned.ValleyParameters())["depth"]["value"]
     )
 
@@ -142,7 +147,7 @@ def test_a_default_outside_the_range_is_no_trial_but_is_compared_with(client):
 def test_without_defaults_there_is_nothing_to_compare_with(client):
     study = tune(client, "tuned:needy", metric="result", ranges={"east": (0, 1)})
     assert len(study.trials) == 4
-    assert study.verdict.baseline_point is None
+    assert study.verdict.defaults is None
     assert study.verdict.gain is None
 
 
@@ -154,32 +159,33 @@ def test_failed_trials_are_kept_with_their_error_and_count(client):
         client, "tuned:cliff", metric="height", ranges={"east": (0, 1), "north": (0, 1)}, n_trials=30
     )
     assert len(study.trials) == 30
+    why = study.table()["reason"]
     for trial in study.trials:
-        if trial.point["east"] > 0.8:
-            assert trial.reason.startswith("ValueError: nothing is east of 0.8")
-        elif trial.point["north"] > 0.8:
-            assert trial.reason == "metric height is not a finite number"
-        assert (trial.status == "failed") == (max(trial.point.values()) > 0.8)
+        if trial.params["east"] > 0.8:
+            assert why[trial.number].startswith("ValueError: nothing is east of 0.8")
+        elif trial.params["north"] > 0.8:
+            assert why[trial.number] == "metric height is not a finite number"
+        assert (trial.state.name == "FAIL") == (max(trial.params.values()) > 0.8)
     assert study.counts["failed"] >= 3
 
 
 def test_a_metric_that_is_not_there_ends_the_study_at_the_first_result(client):
     for _ in range(2):
-        with pytest.raises(MissingMetricError, match="no metric 'hight'; did you mean 'height'"):
+        with pytest.raises(MissingMetricError, match="no metric 'hight'; it has height"):
             tune(client, "tuned:cliff", metric="hight", ranges={"east": (0, 1)}, n_trials=30)
-    (study,) = tuning.find()
-    assert study.trials[0].reason == "the result has no metric 'hight'; did you mean 'height'?"
-    assert study.counts["failed"] == 1
+    (study,) = Study.find()
+    assert study.counts == {"complete": 0, "failed": 0, "waiting": 30}
+    assert len(study.trials) == 1
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"ranges": {"east": (0, 1)}}, "unknown parameter 'east'; did you mean 'east_m'"),
-        ({"ranges": {"east_m": (1, 0)}}, "must go upwards"),
-        ({"ranges": {"east_m": (0, 2)}}, "leaves the allowed range, 0 to 1 m"),
-        ({"ranges": {"n_steps": (1.5, 4)}}, "whole numbers"),
-        ({"ranges": {"steep": (0, 1)}}, "give choices"),
+        ({"ranges": {"east_m": (1, 0)}}, "east_m = 1 to 0 is no range: `low <= high`"),
+        ({"ranges": {"east_m": (0, 2)}}, "east_m = 2.* m is outside its range: allowed is 0 to 1 m"),
+        ({"ranges": {"n_steps": (1.5, 4)}}, "n_steps = 1.5 has the wrong type: allowed is 1 to 20"),
+        ({"ranges": {"steep": (0, 1)}}, "allowed is true or false"),
         ({"ranges": {"seed": (1, 4)}}, "seed cannot be tuned"),
         ({"ranges": {}}, "nothing is varied"),
         ({"choices": {"east_m": [0.5, 0.6]}}, "given twice"),
@@ -197,20 +203,20 @@ def test_a_metric_that_is_not_there_ends_the_study_at_the_first_result(client):
 def test_what_cannot_be_searched_is_refused_before_anything_is_written(
     client, tmp_path, options, message
 ):
-    with pytest.raises((SpaceError, ParameterError, StudyError), match=message):
+    with pytest.raises((SweepError, ParameterError), match=message):
         tune(client, out=tmp_path / "study", **options)
     assert not (tmp_path / "study").exists()
 
 
 def test_a_range_in_factors_must_begin_above_zero():
-    task = tasks.find_task("physics_twins.pulsar.recovery:recovery")
-    with pytest.raises(SpaceError, match="begin above 0"):
-        search_space.checked(task, {}, {"fluence_jy_ms": (0, 1)}, {})
+    ranges = {"score_min": (0.0, 1.0)}
+    with pytest.raises(SweepError, match="score_min = 0 to 1 is no range: `low > 0` must hold"):
+        sweeps.tune("tuned:logarithmic", metric="result", ranges=ranges)
 
 
 def test_another_study_in_the_same_folder_is_refused(client, tmp_path):
     tune(client, out=tmp_path / "study")
-    with pytest.raises(StudyError, match="differs in ranges, seed"):
+    with pytest.raises(SweepError, match="differs in ranges, seed"):
         tune(client, out=tmp_path / "study", ranges={"east_m": (0, 0.5)}, seed=2)
 
 
@@ -218,10 +224,10 @@ def test_trials_that_read_what_has_changed_since_are_not_compared_with_new_ones(
     table = tmp_path / "table.txt"
     table.write_text("2")
     asked = {"metric": "result", "ranges": {"x": (0.0, 1.0)}, "fixed": {"table": str(table)}}
-    tuning.run("sweep_cells:reading", **asked, n_trials=2, client=client, progress=False)
+    sweeps.tune("sweep_cells:reading", **asked, n_trials=2, client=client, progress=False)
     table.write_text("3")
-    with pytest.raises(StudyError, match=r"computed with another .*table.txt: give another folder"):
-        tuning.run("sweep_cells:reading", **asked, n_trials=3, client=client, progress=False)
+    with pytest.raises(SweepError, match=r"computed with another .*table.txt: give another folder"):
+        sweeps.tune("sweep_cells:reading", **asked, n_trials=3, client=client, progress=False)
 
 
 def test_a_study_that_another_process_drives_is_refused(client, tmp_path):
@@ -230,7 +236,7 @@ def test_a_study_that_another_process_drives_is_refused(client, tmp_path):
 
     with FileLock(tmp_path / "study" / "driver.lock"):
         assert study.status == "running"
-        with pytest.raises(StudyError, match="by another process"):
+        with pytest.raises(SweepError, match="by another process"):
             tune(client, out=tmp_path / "study")
 
 
@@ -252,49 +258,48 @@ def test_more_trials_of_the_same_study_go_on_where_it_ended(client):
     assert longer.folder == first.folder
     assert longer.computed == 5
     assert longer.trials[:4] == trials_then
-    assert tuning.resume(first.folder, client=client, progress=False).trials == longer.trials
+    assert first.resume(client=client, progress=False).trials == longer.trials
 
 
 def test_a_result_that_a_worker_left_for_a_dead_driver_is_taken_and_not_computed(client, tmp_path):
     study = tune(client, n_trials=1, out=tmp_path / "study")
-    driven = trials.DrivenTrials(study.folder, _space(study), maximise=False)
-    number, point = driven.ask("tpe", 1)
-    task = tasks.find_task("tuned:depth")
-    key = tasks.key(task, task.check(point))
-    driven.begin(number, key)  # and here the driver dies
+    trial = _ask(study.folder)
+    point, task = trial.params, tasks.find_task("tuned:depth")
+    key = task.key(task.check(point))
+    trial.set_user_attr(trials.KEY, key)  # and here the driver dies
     row = {"key": key, "status": "complete", "result": {"metrics": {"depth": 0.125}}, "error": ""}
     row |= {"trace": "", "started": 0.0, "finished": 1.0, "seconds": 1.0, "host": "elsewhere"}
     records.leave(study.folder, "late", [row])
     resumed = tune(client, n_trials=2, out=tmp_path / "study")
     assert resumed.computed == 0
-    assert resumed.trials[1].point == point
+    assert resumed.trials[1].params == point
     assert resumed.trials[1].value == 0.125
 
 
 def test_a_trial_that_a_driver_died_of_asking_for_does_not_count(client, tmp_path):
     study = tune(client, n_trials=2, out=tmp_path / "study")
-    driven = trials.DrivenTrials(study.folder, _space(study), maximise=False)
-    driven.ask("tpe", 1)  # and here the driver dies, before it is noted which result is waited for
+    _ask(study.folder)  # and here the driver dies, before it is noted which result is waited for
     resumed = tune(client, n_trials=4, out=tmp_path / "study")
     whole = tune(client, n_trials=4, out=tmp_path / "whole")
-    assert [trial.point for trial in resumed.trials] == [trial.point for trial in whole.trials]
-    assert [trial.number for trial in resumed.trials] == [0, 1, 2, 3]
+    assert [trial.params for trial in resumed.trials] == [trial.params for trial in whole.trials]
+    assert len(resumed.trials) == 4
     assert resumed.computed == 2
 
 
 def test_the_defaults_are_asked_for_again_when_the_driver_died_of_asking(client, tmp_path):
-    space = search_space.SearchSpace({"east_m": (0.0, 1.0)}, {}, (), ())
     (tmp_path / "study").mkdir()
-    driven = trials.DrivenTrials(tmp_path / "study", space, maximise=False)
-    driven.ask_first_for({"east_m": 0.8})
-    driven.ask("tpe", 1)
+    trials.journal(tmp_path / "study", maximise=False).enqueue_trial({"east_m": 0.8})
+    assert _ask(tmp_path / "study").params == {"east_m": 0.8}
     study = tune(client, out=tmp_path / "study")
-    assert study.trials[0].point == {"east_m": 0.8}
+    assert study.trials[0].params == {"east_m": 0.8}
     assert len(study.trials) == 4
 
 
-def _space(study):
-    return search_space.checked(tasks.find_task("tuned:depth"), {}, study.plan["ranges"], {})
+def _ask(folder):
+    """Ask for a trial as a driver does that dies before it notes which result is waited for."""
+    driven = trials.journal(folder, maximise=False)
+    driven.sampler = trials.sampler("tpe", 1, len(trials.asked(driven)))
+    return driven.ask({"east_m": FloatDistribution(0.0, 1.0)})
 
 
 def test_a_line_of_the_journal_that_was_cut_off_is_dropped(client, tmp_path):
@@ -310,10 +315,10 @@ def test_a_line_of_the_journal_that_was_cut_off_is_dropped(client, tmp_path):
 
 DRIVER = """
 import sys, tuned
-from physics_twins.sweeps import tuning
+from physics_twins import sweeps
 folder, log = sys.argv[1:]
 ranges = {"east": (0, 1), "north": (0, 1)}
-study = tuning.run("tuned:logged", metric="result", ranges=ranges, fixed={"log": log, "dies": True},
+study = sweeps.tune("tuned:logged", metric="result", ranges=ranges, fixed={"log": log, "dies": True},
     n_trials=16, on="threads", parallel=2, out=folder, progress=False)
 print(len(study.trials), study.computed)
 """
@@ -326,10 +331,12 @@ def test_a_driver_killed_in_the_middle_is_resumed_with_the_exact_number_of_trial
     command = [sys.executable, "-c", DRIVER, str(folder), str(log)]
     killed = subprocess.run(command, env=environment, check=False, timeout=60)
     assert killed.returncode == -9
-    study = tuning.load(folder)
+    study = Study.load(folder)
     done = set(records.Records(folder).by_key)
     assert study.status == "unfinished"
-    assert study.verdict.baseline.value == pytest.approx(0.05)  # known although nothing is confirmed
+    assert study.verdict.metrics["baseline"].value == pytest.approx(
+        0.05
+    )  # known although nothing is confirmed
     assert len(done) >= 5
     before = log.read_text().splitlines()
     resumed = subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
@@ -339,9 +346,9 @@ def test_a_driver_killed_in_the_middle_is_resumed_with_the_exact_number_of_trial
     assert study.status == "complete"
     lines = Counter(log.read_text().splitlines())
     for trial in study.trials:
-        written = f"{trial.point['east']} {trial.point['north']}"
-        assert trial.value == tuned_value(trial.point)
-        if trial.key in done:
+        written = f"{trial.params['east']} {trial.params['north']}"
+        assert trial.value == tuned_value(trial.params)
+        if trial.user_attrs[trials.KEY] in done:
             assert lines[written] == 1 == before.count(written)
 
 
@@ -356,38 +363,40 @@ def test_the_best_of_many_lucky_trials_is_not_confirmed(client):
     study = tune(client, "tuned:luck", metric="result", ranges={"east": (0, 1)}, n_trials=40, confirm=8)
     verdict = study.verdict
     # The lowest of 40 standard normal numbers is -2.2 +- 0.5 (Harter 1961); a mean of 8 is 0 +- 0.35.
-    assert verdict.best.value < -1
-    assert abs(verdict.confirmed.value) < 5 * 0.36
-    assert verdict.confirmed.value > verdict.best.value
+    best, confirmed = (verdict.metrics[name].value for name in ("best", "best_confirmed"))
+    assert best < -1
+    assert abs(confirmed) < 5 * 0.36
+    assert confirmed > best
     assert verdict.seeds == (2, 3, 4, 5, 6, 7, 8, 9)
-    assert verdict.gain_confirmed.value < 5 * verdict.gain_confirmed.error
+    assert verdict.gain.value < 5 * verdict.gain.error
 
 
 def test_a_real_gain_is_confirmed_with_its_error_seed_by_seed(client):
     fixed = {"noise": 0.05, "n_steps": 5, "width_m": 0.01}
     study = tune(client, n_trials=15, fixed=fixed, confirm=4)
     verdict = study.verdict
-    pairs = np.subtract(verdict.baseline_values, verdict.best_values)
-    assert verdict.gain_confirmed.value == pytest.approx(pairs.mean())
-    assert verdict.gain_confirmed.error == pytest.approx(pairs.std(ddof=1) / 2)
-    assert verdict.gain_confirmed.value == pytest.approx(0.25, abs=5 * 0.05)
-    assert verdict.gain.error == pytest.approx(0.05 * 2**0.5)
-    assert verdict.metrics()["best"]["unit"] == "m"
+    confirmed = Sweep.load(study.folder / CONFIRMATION).dataset()["depth"]
+    pairs = confirmed.sel(east_m=0.8) - confirmed.sel(east_m=verdict.best["east_m"])
+    assert verdict.gain == verdict.metrics["gain_confirmed"]
+    assert verdict.gain.value == pytest.approx(float(pairs.mean()))
+    assert verdict.gain.error == pytest.approx(float(pairs.std(ddof=1)) / 2)
+    assert verdict.gain.value == pytest.approx(0.25, abs=5 * 0.05)
+    assert verdict.metrics["gain"].error == pytest.approx(0.05 * 2**0.5)
+    assert verdict.metrics["best"].unit == "m"
 
 
 def test_without_a_seed_there_is_nothing_to_confirm(client):
     study = tune(client, "tuned:needy", metric="result", ranges={"east": (0, 1)}, confirm=3)
     assert study.verdict.seeds == ()
-    assert study.verdict.confirmed is None
+    assert "best_confirmed" not in study.verdict.metrics
 
 
 def test_the_error_of_a_value_is_kept_with_its_trial(client):
     study = tune(client, fixed={"noise": 0.25})
-    assert {trial.error for trial in study.trials} == {0.25}
-    dataset = xr.open_dataset(study.folder / "trials.nc")
-    assert (dataset["error"] == 0.25).all()
-    assert dataset["value"].attrs == {"units": "m", "long_name": "depth"}
-    assert dataset["east_m"].attrs["units"] == "m"
+    table = pd.read_csv(study.folder / "trials.csv")
+    assert table["error"].tolist() == pytest.approx([0.25] * 4)
+    assert table["value"].tolist() == [trial.value for trial in study.trials]
+    assert table["params_east_m"].tolist() == [trial.params["east_m"] for trial in study.trials]
 
 
 # Results that are datasets or runs.
@@ -396,7 +405,7 @@ def test_the_error_of_a_value_is_kept_with_its_trial(client):
 def test_a_number_of_a_dataset_is_a_metric(client):
     study = tune(client, "tuned:profile", metric="mean", ranges={"east": (0, 1)})
     assert study.trials[0].value == pytest.approx(0.5, abs=0.3)
-    assert study.trials[0].error == pytest.approx(0.05, abs=0.05)
+    assert study.table()["error"][0] == pytest.approx(0.05, abs=0.05)
     with pytest.raises(MissingMetricError, match="no metric 'profiles'; it has mean"):
         tune(client, "tuned:profile", metric="profiles", ranges={"east": (0, 1)})
 
@@ -404,8 +413,8 @@ def test_a_number_of_a_dataset_is_a_metric(client):
 @pytest.mark.parametrize("value", [None, float("inf"), {"value": float("nan")}])
 def test_a_value_that_is_not_finite_is_refused(value):
     record = {"status": "complete", "result": {"metrics": {"depth": value}}}
-    with pytest.raises(ObjectiveError, match="metric depth is not a finite number"):
-        objective(record, "depth", Path())
+    with pytest.raises(MetricError, match="metric depth is not a finite number"):
+        metric_of(record, "depth", Path())
 
 
 @pytest.mark.slow
@@ -414,11 +423,11 @@ def test_a_notebook_is_tuned_like_a_function_and_its_runs_stay_in_the_study(tmp_
     options = ["--metric", "period_s", "--range", "length_m=0.5:4", "--trials", "3", "--confirm", "0"]
     done = twins("tune", str(path), *options, "--on", "threads", "--no-report", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    (study,) = tuning.find(tmp_path / "runs")
+    (study,) = Study.find(tmp_path / "runs")
     for trial in study.trials:
-        assert trial.value == pytest.approx(2 * math.pi * math.sqrt(trial.point["length_m"] / 9.81))
-        assert trial.error == 0.01
-    assert study.trials[0].point == {"length_m": 2.0}
+        assert trial.value == pytest.approx(2 * math.pi * math.sqrt(trial.params["length_m"] / 9.81))
+    assert study.table()["error"].tolist() == pytest.approx([0.01] * 3)
+    assert study.trials[0].params == {"length_m": 2.0}
     assert runs.find(tmp_path / "runs") == []
 
 
@@ -428,13 +437,13 @@ def test_a_notebook_is_tuned_like_a_function_and_its_runs_stay_in_the_study(tmp_
 def test_studies_and_sweeps_are_listed_apart(client, tmp_path):
     study = tune(client)
     swept = sweeps.run("tuned:depth", [{"east_m": 0.1}], client=client, progress=False)
-    assert [found.folder for found in tuning.find()] == [study.folder]
-    assert [found.folder for found in sweeps.find()] == [swept.folder]
-    assert tuning.resolve("depth-").folder == study.folder
-    with pytest.raises(StudyError, match="fits 0 studies"):
-        tuning.resolve("nothing")
-    with pytest.raises(StudyError, match="is no study"):
-        tuning.load(swept.folder)
+    assert [found.folder for found in Study.find()] == [study.folder]
+    assert [found.folder for found in Sweep.find()] == [swept.folder]
+    assert Study.resolve("depth-").folder == study.folder
+    with pytest.raises(SweepError, match="fits 0 studies"):
+        Study.resolve("nothing")
+    with pytest.raises(SweepError, match="is no study"):
+        Study.load(swept.folder)
 
 
 # The command.
@@ -463,7 +472,7 @@ def test_the_command_tunes_and_shows_what_it_found(tmp_path):
     done = twins("tune", "tuned:depth", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "4 complete" in done.stdout
-    assert "with 2 fresh seeds" in done.stdout
+    assert "depth, 2 fresh seeds" in done.stdout
     assert "tuned:depth" in twins("studies", cwd=tmp_path).stdout
     shown = json.loads(twins("studies", "show", "depth-", "--json", cwd=tmp_path).stdout)
     assert shown["status"] == "complete"

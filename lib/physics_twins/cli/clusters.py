@@ -31,9 +31,9 @@ def cluster(
 def _list() -> None:
     from physics_twins import clusters
     from physics_twins.data import aligned
-    from physics_twins.sweeps import places
+    from physics_twins.sweeps import this_machine
 
-    rows = [("local", places.this_machine())]
+    rows = [("local", this_machine())]
     described = clusters.sections()
     for system in clusters.BATCH_SYSTEMS:
         missing = clusters.missing_commands(system)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physics_twins.cli import clusters, label, models, studies, sweeps
+from physics_twins.cli import clusters, label, models, sweeps
 from physics_twins.clusters import ClusterError, check
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ app.command("sweep")(sweeps.sweep)
 app.add_typer(sweeps.sweeps_app, name="sweeps")
 app.add_typer(models.app, name="models")
 app.command("label", cls=label.WithParameters)(label.label)
-app.command("tune")(studies.tune)
-app.add_typer(studies.studies_app, name="studies")
+app.command("tune")(sweeps.tune)
+app.add_typer(sweeps.studies_app, name="studies")
 
 _Name = Annotated[str, typer.Argument(help="As in pulsar/4_infer, or the path of a notebook.")]
 _Settings = Annotated[

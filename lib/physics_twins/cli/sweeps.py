@@ -1,33 +1,33 @@
-"""The commands `twins sweep` and `twins sweeps`: many points at once, and what came of them."""
+"""The commands `twins sweep` and `twins tune`: many points at once, the best of them, what came out."""
 
 import json
 import logging
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physics_twins.cli import parse, reports
+from physics_twins.cli import parse
 
 if TYPE_CHECKING:
     from physics_twins.parameters import FieldDescription
-    from physics_twins.sweeps import Point, Sweep
+    from physics_twins.sweeps import Study, Sweep
 
 FAILED, CANCELLED = 1, 130
-
-sweeps_app = typer.Typer(
-    help="List and show sweeps.",
-    invoke_without_command=True,
-    rich_markup_mode=None,
-    add_completion=False,
-)
+_PLAIN: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False}
+sweeps_app = typer.Typer(help="List and show sweeps.", invoke_without_command=True, **_PLAIN)
+studies_app = typer.Typer(help="List and show studies.", invoke_without_command=True, **_PLAIN)
 
 _What = Annotated[
-    str, typer.Argument(help="A notebook, module:function, or the folder of a sweep to run on.")
+    str, typer.Argument(help="A notebook, module:function, or the folder of one to go on with.")
 ]
 _Fixed = Annotated[
-    list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="A parameter that all cells share.")
+    list[str] | None,
+    typer.Option("-p", metavar="NAME=VALUE", help="A parameter that all share."),
 ]
 _Grid = Annotated[
     list[str] | None,
@@ -38,11 +38,21 @@ _List = Annotated[
 ]
 _Sobol = Annotated[int | None, typer.Option(min=1, help="N points that fill the ranges evenly.")]
 _Range = Annotated[
-    list[str] | None, typer.Option("--range", metavar="NAME=LOW:HIGH", help="A range for --sobol.")
+    list[str] | None,
+    typer.Option("--range", metavar="NAME=LOW:HIGH", help="A range to search."),
 ]
 _Seeds = Annotated[
     str | None, typer.Option(metavar="N or A,B,C", help="Every point with seeds 1 to N, or with these.")
 ]
+_Choices = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=A,B,C", help="Values to choose from.")
+]
+_On = Annotated[str, typer.Option(help="local, threads, slurm, ... or tcp://host:port.")]
+_Out = Annotated[Path | None, typer.Option(help="Where it is kept.")]
+_Report = Annotated[bool, typer.Option(help="Write a report at the end.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+_Address = Annotated[str, typer.Argument(help="A folder, or how its name begins.")]
+_Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 def sweep(
@@ -53,83 +63,176 @@ def sweep(
     sobol: _Sobol = None,
     ranges: _Range = None,
     seeds: _Seeds = None,
-    on: Annotated[str, typer.Option(help="local, threads, slurm, ... or tcp://host:port.")] = "local",
-    out: Annotated[Path | None, typer.Option(help="The sweep's folder.")] = None,
+    on: _On = "local",
+    out: _Out = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Compute failed cells again.")
     ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show the points that would be computed; compute nothing.")
     ] = False,
-    report: Annotated[bool, typer.Option(help="Write a report at the end.")] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    report: _Report = True,
+    quiet: _Quiet = False,
 ) -> None:
     """Compute a function or a notebook at many points, on any cluster; the same command resumes it."""
     from physics_twins import sweeps
-    from physics_twins.runs import PLAN
 
-    for library in ("papermill", "asyncio"):  # what they have to say is told below, in one line
-        logging.getLogger(library).setLevel(logging.CRITICAL)
-    options: dict[str, Any] = {"on": on, "retry_failed": retry_failed}
-    options["progress"] = not quiet
-    is_folder = (Path(what) / PLAN).is_file()
-    if is_folder and (settings or grid or listed or sobol or ranges or seeds or out):
-        raise ValueError(f"{what} is a sweep with its own points: give --on and --retry-failed only")
-    try:
-        if is_folder and not plan:
-            _show_result(sweeps.resume(what, **options), report)
-            return
-        if is_folder:
-            known = sweeps.load(what).plan
-            task, fixed, points = sweeps.find_task(known["task"]), known["fixed"], known["points"]
+    if _is_folder(what):
+        if settings or grid or listed or sobol or ranges or seeds or out:
+            raise ValueError(f"{what} is a sweep with its own points: give --on, --retry-failed only")
+        known = sweeps.Sweep.load(what)
+        task, out = sweeps.find_task(known.plan["task"]), known.folder
+        fixed, points = known.plan["fixed"], known.plan["points"]
+    else:
+        task = sweeps.find_task(what)
+        fixed = parse.pairs("-p", settings or [], may_be_empty=True)
+        points = _points(task.fields, fixed, grid or [], listed, sobol, ranges or [], seeds)
+    if plan:
+        names = list(dict.fromkeys(name for point in (fixed, *points) for name in point))
+        _show_plan([task.check({**fixed, **point}) for point in points], names)
+        print(f"{len(points)} cells of {task.name}")
+        return
+    options: dict[str, Any] = {"on": on, "retry_failed": retry_failed, "progress": not quiet}
+    with _stopping():
+        found = sweeps.run(task.name, points, fixed=fixed, out=out, **options)
+        _report(found, "farms/1_sweep", report)
+    _show_counts(found)
+    print(f"  computed now: {found.computed}; content {(found.sha256 or '')[:12]}")
+    print(f"  data: {found}/result.nc")
+    _show_report(found)
+    if found.counts["failed"]:
+        _end("failed cells are kept; --retry-failed computes them again", FAILED)
+
+
+def tune(
+    what: _What,
+    metric: Annotated[str | None, typer.Option(help="The result that is to be lowest.")] = None,
+    maximise: Annotated[bool, typer.Option("--maximise", help="It is to be highest instead.")] = False,
+    ranges: _Range = None,
+    choices: _Choices = None,
+    settings: _Fixed = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="How many trials in all; 30 by default.")
+    ] = None,
+    sampler: Annotated[str, typer.Option(help="tpe, or random for comparison.")] = "tpe",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 1,
+    confirm: Annotated[
+        int, typer.Option(min=0, help="Fresh seeds with which best and defaults are computed again.")
+    ] = 3,
+    on: _On = "local",
+    parallel: Annotated[
+        int | None, typer.Option(min=1, help="Trials at a time; one for each worker by default.")
+    ] = None,
+    out: _Out = None,
+    report: _Report = True,
+    quiet: _Quiet = False,
+) -> None:
+    """Search for the parameters at which a task does best; the same command resumes."""
+    from physics_twins import sweeps
+
+    options: dict[str, Any] = {"on": on, "parallel": parallel, "progress": not quiet}
+    with _stopping():
+        if _is_folder(what):
+            if metric or maximise or ranges or choices or settings or out:
+                raise ValueError(f"{what} is a study: give --trials, --on, --parallel only")
+            found = sweeps.Study.load(what).resume(n_trials=trials, **options)
+        elif metric is None:
+            raise ValueError("--metric is missing: name the result that is to be lowest or highest")
         else:
-            task = sweeps.find_task(what)
-            fixed = parse.pairs("-p", settings or [], may_be_empty=True)
-            points = _points(task.fields, fixed, grid or [], listed, sobol, ranges or [], seeds)
-        if plan:
-            _show_plan([{**fixed, **point} for point in points], task)
-            return
-        _show_result(sweeps.run(what, points, fixed=fixed, out=out, **options), report)
-    except KeyboardInterrupt:
-        print("twins: stopped; what is complete is kept, the same command goes on", file=sys.stderr)
-        raise typer.Exit(CANCELLED) from None
+            boxes = parse.pairs("--range", ranges or []).items()
+            lists = parse.pairs("--choices", choices or []).items()
+            found = sweeps.tune(
+                what,
+                metric=metric,
+                maximise=maximise,
+                ranges={name: parse.box(name, text) for name, text in boxes},
+                choices={name: text.split(",") for name, text in lists},
+                fixed=parse.pairs("-p", settings or []),
+                n_trials=trials or 30,
+                sampler=sampler,
+                seed=seed,
+                confirm=confirm,
+                out=out,
+                **options,
+            )
+        _report(found, "farms/2_tune", report)
+    _show_counts(found)
+    print(found.comparison().to_string())
+    print(f"  computed now: {found.computed}; trials: {found}/trials.csv")
+    _show_report(found)
+    if found.best is None:
+        reasons = sorted({failure["error"] for failure in found.failures})
+        _end(f"every trial failed: {'; '.join(reasons[:3])}", FAILED)
 
 
 @sweeps_app.callback()
 def list_sweeps(context: typer.Context) -> None:
     """List sweeps, oldest first."""
-    if context.invoked_subcommand:
-        return
-    from physics_twins import sweeps
-    from physics_twins.data import aligned
+    if not context.invoked_subcommand:
+        from physics_twins import sweeps
 
-    rows: list[tuple[str, ...]] = [
-        ("sweep", "status", "complete", "failed", "waiting", "started", "of")
-    ]
-    for found in sweeps.find():
-        numbers = (str(found.counts[name]) for name in ("complete", "failed", "waiting"))
-        started = found.plan["started"][:16].replace("T", " ")
-        rows.append((str(found), found.status, *numbers, started, found.plan["task"]))
-    print(aligned(rows) if rows[1:] else "no sweeps here")
+        _list("sweep", "no sweeps here", sweeps.Sweep.find())
+
+
+@studies_app.callback()
+def list_studies(context: typer.Context) -> None:
+    """List studies, oldest first."""
+    if not context.invoked_subcommand:
+        from physics_twins import sweeps
+
+        _list("study", "no studies here", sweeps.Study.find())
 
 
 @sweeps_app.command("show")
-def show_sweep(
-    address: Annotated[str, typer.Argument(help="A sweep's folder, or how its name begins.")],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
+def show_sweep(address: _Address, as_json: _Json = False) -> None:
     """Show one sweep: how far it is, what failed and why, and its results."""
     from physics_twins import sweeps
 
-    found = sweeps.resolve(address)
+    found = sweeps.Sweep.resolve(address)
     if as_json:
-        plan = {name: value for name, value in found.plan.items() if name not in ("keys", "units")}
-        content = {"sweep": str(found), "status": found.status, "counts": found.counts}
-        content |= {"sha256": found.sha256, "failures": found.failures, "plan": plan}
-        print(json.dumps(content, indent=2))
+        _print_json(found, {"sha256": found.sha256})
         return
     _show_counts(found)
     print(found.dataset())
+
+
+@studies_app.command("show")
+def show_study(address: _Address, as_json: _Json = False) -> None:
+    """Show one study: its trials, the best one, and by how much it beats the defaults."""
+    from physics_twins import sweeps
+    from physics_twins.data import plain_metrics
+
+    found = sweeps.Study.resolve(address)
+    if as_json:
+        metrics = plain_metrics(found.verdict.metrics)
+        trials = json.loads(str(found.table().to_json(orient="records")))
+        _print_json(found, {"best": found.verdict.best, "metrics": metrics, "trials": trials})
+        return
+    _show_counts(found)
+    print(found.comparison().to_string())
+    print(found.table().to_string(index=False, na_rep=""))
+
+
+def _is_folder(what: str) -> bool:
+    from physics_twins.runs import PLAN
+
+    return (Path(what) / PLAN).is_file()
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Tell in one line that the user stopped what is computed."""
+    for library in ("papermill", "asyncio"):  # what they have to say is told below, in one line
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _end("stopped; what is complete is kept, the same command goes on", CANCELLED)
+
+
+def _end(words: str, status: int) -> None:
+    print(f"twins: {words}", file=sys.stderr)
+    raise typer.Exit(status) from None
 
 
 def _points(
@@ -140,7 +243,7 @@ def _points(
     sobol: int | None,
     ranges: list[str],
     seeds: str | None,
-) -> "list[Point]":
+) -> list[dict[str, Any]]:
     """Return the points that the options describe; a list or Sobol points go with every grid point."""
     from physics_twins import sweeps
 
@@ -149,21 +252,20 @@ def _points(
     if listed and sobol:
         raise ValueError("give --list or --sobol, not both")
     given_axes, given_ranges = parse.pairs("--grid", grid), parse.pairs("--range", ranges)
-    for name in (*given_axes, *given_ranges):
+    for name in (*given_axes, *given_ranges, *(["seed"] if seeds else [])):
         parse.known(name, fields)
-    base: list[Point] = sweeps.read_points(listed) if listed else [{}]
+    base = sweeps.read_points(listed) if listed else [{}]
     if sobol:
         boxes = {name: parse.box(name, text) for name, text in given_ranges.items()}
         factors = [name for name in boxes if fields[name].logarithmic]
         whole = [name for name in boxes if fields[name].kind is int]
         base = sweeps.sobol(boxes, sobol, seed=1, logarithmic=factors, whole=whole)
     axes = {name: _axis(fields[name], text) for name, text in given_axes.items()}
-    varied = {name for point in base for name in point}
-    parse.check_once([*fixed, *varied, *axes, *(["seed"] if seeds else [])])
-    combined = [{**first, **point} for first in base for point in sweeps.grid(axes)]
     if seeds:
-        parse.known("seed", fields)
-        combined = sweeps.with_seeds(combined, _seeds(seeds))
+        axes |= {"seed": _seeds(seeds)} if "seed" not in axes else {}
+    varied = {name for point in base for name in point}
+    parse.check_once([*fixed, *varied, *given_axes, *(["seed"] if seeds else [])])
+    combined = [{**first, **point} for first in base for point in sweeps.grid(axes)]
     if combined == [{}]:
         raise ValueError("nothing is varied: give --grid, --list, --sobol or --seeds")
     return combined
@@ -194,32 +296,57 @@ def _seeds(text: str) -> list[int]:
     return [*range(1, numbers[0] + 1)] if len(numbers) == 1 else numbers
 
 
-def _show_plan(points: "list[Point]", task: Any) -> None:
+def _show_plan(cells: list[dict[str, Any]], names: list[str]) -> None:
     from physics_twins.data import aligned
 
-    names = list(dict.fromkeys(name for point in points for name in point))
-    checked = [task.check(point) for point in points]
-    shown = [tuple(str(values[name]) for name in names) for values in checked]
-    dots = [tuple("..." for _ in names)] if len(shown) > 20 else []
-    print(aligned([tuple(names), *shown[:10], *(dots + shown[-5:] if dots else shown[10:])]))
-    print(f"{len(points)} cells of {task.name}")
+    shown = [tuple(str(values[name]) for name in names) for values in cells]
+    if len(shown) > 20:
+        shown[10:-5] = [tuple("..." for _ in names)]
+    print(aligned([tuple(names), *shown]))
 
 
-def _show_result(sweep: "Sweep", report: bool) -> None:
-    if report:
-        reports.write_report(sweep, reports.SWEEP, "sweep_dir")
-    _show_counts(sweep)
-    print(f"  computed now: {sweep.computed}; content {(sweep.sha256 or '')[:12]}")
-    print(f"  data: {sweep}/result.nc")
-    if sweep.report:
-        print(f"  report: {sweep}/report/report.html")
-    if sweep.counts["failed"]:
-        print("twins: failed cells are kept; --retry-failed computes them again", file=sys.stderr)
-        raise typer.Exit(FAILED)
+def _report(found: "Sweep | Study", notebook: str, wanted: bool) -> None:
+    """Run a report's notebook into a folder, in place of the report there, where something is new.
+
+    A report that fails is told of, and leaves what was computed as it is.
+    """
+    from physics_twins import runs
+
+    if not wanted or (found.report and not found.computed):
+        return
+    folder = found.folder / "report"
+    shutil.rmtree(folder, ignore_errors=True)
+    values = {f"{found.kind[0]}_dir": str(found.folder)}
+    run = runs.run(notebook, values, out=folder, force=True)
+    if run.status != "complete":
+        record = run.provenance
+        told = f"the report in {folder} failed in cell {record['cell']}: {record['error']}"
+        print(f"twins: {told}", file=sys.stderr)
 
 
-def _show_counts(sweep: "Sweep") -> None:
-    words = ", ".join(f"{n} {name}" for name, n in sweep.counts.items() if n)
-    print(f"{sweep}: {words}")
-    for failure in sweep.failures[:5]:
+def _list(word: str, none: str, found: "list[Sweep] | list[Study]") -> None:
+    from physics_twins.data import aligned
+
+    rows: list[tuple[str, ...]] = [(word, "status", "complete", "failed", "waiting", "started", "of")]
+    for each in found:
+        plan, counts = each.plan, [str(n) for n in each.counts.values()]
+        of = f"{plan['metric']} of {plan['task']}" if "metric" in plan else plan["task"]
+        started = plan["started"][:16].replace("T", " ")
+        rows.append((str(each), each.status, *counts, started, of))
+    print(aligned(rows) if found else none)
+
+
+def _print_json(found: "Sweep | Study", facts: dict[str, Any]) -> None:
+    content = {found.kind[0]: str(found), "status": found.status, "counts": found.counts}
+    print(json.dumps(content | facts | {"failures": found.failures, "plan": found.plan}, indent=2))
+
+
+def _show_counts(found: "Sweep | Study") -> None:
+    print(f"{found}: {', '.join(f'{n} {name}' for name, n in found.counts.items() if n)}")
+    for failure in found.failures[:5]:
         print(f"  failed at {failure['point']}: {failure['error']}")
+
+
+def _show_report(found: "Sweep | Study") -> None:
+    if found.report:
+        print(f"  report: {found}/report/report.html")

@@ -22,6 +22,7 @@ from .quantities import aligned as aligned
 from .quantities import difference as difference
 from .quantities import in_print as in_print
 from .quantities import in_words as in_words
+from .quantities import parts as parts
 from .quantities import plain_metrics as plain_metrics
 from .quantities import round_up as round_up
 from .quantities import with_error as with_error

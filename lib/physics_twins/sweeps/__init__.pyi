@@ -1,31 +1,21 @@
-"""Sweeps, and studies in `tuning`; modules are for reports, panels and the command."""
+"""Sweeps and studies, the points that they take, and what their reports show."""
 
-from . import places as places
-from . import plots as plots
-from . import study_plots as study_plots
-from . import tables as tables
-from . import tuning as tuning
-from .folders import FolderError as FolderError
-from .points import Point as Point
+from .places import places as places
+from .places import this_machine as this_machine
 from .points import evenly as evenly
 from .points import grid as grid
 from .points import read_points as read_points
 from .points import sobol as sobol
 from .points import with_seeds as with_seeds
+from .report import facts as facts
+from .report import failures as failures
+from .report import history as history
+from .report import hosts as hosts
+from .report import plot as plot
+from .study import Study as Study
+from .study import StudyChoice as StudyChoice
+from .study import tune as tune
 from .sweep import Sweep as Sweep
 from .sweep import SweepChoice as SweepChoice
-from .sweep import SweepError as SweepError
-from .sweep import find as find
-from .sweep import load as load
-from .sweep import resolve as resolve
-from .sweep import resume as resume
 from .sweep import run as run
-from .table import SweepTable as SweepTable
-from .table import table_of as table_of
-from .tasks import Task as Task
-from .tasks import TaskError as TaskError
 from .tasks import find_task as find_task
-from .trials import Trial as Trial
-from .tuning import Study as Study
-from .tuning import StudyError as StudyError
-from .verdict import Verdict as Verdict

@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from physics_twins.data import file_sha256, open_dataset, plain_name
-from physics_twins.sweeps.records import COMPLETE, Record
+from physics_twins import data
 
 CELL = "cell"
 
 
 def combine(
     points: Sequence[Mapping[str, Any]],
-    records: Sequence[Record | None],
+    results: Sequence[Mapping[str, Any] | None],
     cells: Path,
     *,
     units: Mapping[str, str],
@@ -26,14 +25,14 @@ def combine(
 
     Args:
         points: The parameters that were varied, for each cell.
-        records: Of each cell the record that counts, None where it was not computed.
+        results: What each cell's record keeps of its result, None where there is none.
         cells: Folder of results that are files.
         units: Units of parameters by name; others are pure numbers or text.
 
     Returns:
         Where the points are a full grid, each varied parameter is a dimension; else the dimension is
         `cell` and the parameters are coordinates along it. Variables are the metrics, each with
-        `<name>_error` where it has errors, or those of the datasets. `complete` says which cells
+        `<name>_error` where it has errors, or those of the data. `complete` says which cells
         have results; the others are not a number. Of two things with one name, a parameter's or
         `complete` of the cells gets the name with a `_` at its end; a name that netCDF cannot hold
         gets another, and stands in `long_name`. The attribute `not_combined` names what does not fit
@@ -42,8 +41,8 @@ def combine(
     Raises:
         ValueError: A file is damaged, or the results do not fit together.
     """
-    complete = [record is not None and record["status"] == COMPLETE for record in records]
-    done = [record["result"] for record in records if record and record["status"] == COMPLETE]
+    complete = np.array([result is not None for result in results])
+    done = [result for result in results if result is not None]
     with_file = ["file" in result for result in done]
     if any(with_file) and not all(with_file):
         raise ValueError("the cells do not fit together: some gave a dataset and others numbers")
@@ -51,18 +50,16 @@ def combine(
         flat = _joined([_read(cells, result) for result in done], complete)
     else:
         flat = _table([result["metrics"] for result in done], complete)
-    taken = {str(name) for name in (*flat.variables, *flat.dims)}
+    taken = {CELL, *map(str, (*flat.variables, *flat.dims))}
     about = {"long_name": "whether the cell has a result"}
-    flat[_free("complete", taken)] = (CELL, np.array(complete), about)
+    flat[_free("complete", taken)] = (CELL, complete, about)
     names = list(dict.fromkeys(name for point in points for name in point))
     columns = {}
     for name in names:
-        values = column([point.get(name) for point in points])
-        columns[_free(name, taken | {CELL})] = xr.Variable(
-            CELL, values, attributes(name, values, units)
-        )
-    axes = _axes({name: variable.values for name, variable in columns.items()})
-    return flat.assign_coords(columns) if axes is None else _gridded(flat, columns, axes)
+        values = _column([point.get(name) for point in points])
+        unit = {"units": units.get(name) or "1"} if values.dtype.kind in "iuf" else {}
+        columns[_free(name, taken)] = (CELL, values, unit)
+    return _gridded(flat.assign_coords(columns), list(columns))
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -73,43 +70,41 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def _table(results: Sequence[Mapping[str, Any]], complete: Sequence[bool]) -> xr.Dataset:
+def _table(results: Sequence[Mapping[str, Any]], complete: np.ndarray) -> xr.Dataset:
     names = list(dict.fromkeys(name for metrics in results for name in metrics))
-    places = np.flatnonzero(complete)
     taken = {CELL}
-    titles = {name: _free(plain_name(name), taken) for name in names}
-    variables: dict[str, Any] = {}
-    left_out: list[str] = []
+    titles = {name: _free(data.plain_name(name), taken) for name in names}
+    table = xr.Dataset()
+    left_out = []
     for name, title in titles.items():
-        metrics = [m if isinstance(m := each.get(name), Mapping) else {"value": m} for each in results]
-        units = {unit for m in metrics if (unit := m.get("unit"))} or {"1"}
+        metrics = [data.parts(each.get(name)) for each in results]
+        units = sorted({unit for *_, unit in metrics if unit}) or ["1"]
         if len(units) > 1:
-            left_out.append(f"{name} has units {sorted(units)}")
+            left_out.append(f"{name} has units {units}")
             continue
-        about = {"units": min(units)} | ({} if title == name else {"long_name": name})
-        for part in ("value", "error"):
-            column = np.full(len(complete), np.nan)
-            column[places] = [_number(m.get(part)) for m in metrics]
-            n_lost = int(np.isinf(column).sum())
-            if n_lost:
-                left_out.append(f"{name} is too large for a number in {n_lost} cells")
-                column[np.isinf(column)] = np.nan
-            if part == "value" or any("error" in m for m in metrics):
-                own = title if part == "value" else _free(f"{title}_error", taken)
-                variables[own] = (CELL, column, about)
-    told = {"not_combined": "; ".join(left_out)} if left_out else {}
-    return xr.Dataset(variables, attrs=told)
+        about = {"units": units[0]} | ({} if title == name else {"long_name": name})
+        values, errors = (_numbers([m[n] for m in metrics], complete) for n in (0, 1))
+        if n_lost := int(np.isinf([values, errors]).sum()):
+            left_out.append(f"{name} is too large for a number in {n_lost} cells")
+        table[title] = (CELL, np.where(np.isinf(values), np.nan, values), about)
+        if any(error is not None for _, error, _ in metrics):
+            errors = np.where(np.isinf(errors), np.nan, errors)
+            table[_free(f"{title}_error", taken)] = (CELL, errors, about)
+    return table.assign_attrs({"not_combined": "; ".join(left_out)} if left_out else {})
 
 
-def _number(value: Any) -> float:
-    """Return a metric as a number; infinite where it is an integer that is too large for one."""
-    try:
-        return math.nan if value is None else float(value)
-    except OverflowError:
-        return math.inf
+def _numbers(values: Sequence[Any], complete: np.ndarray) -> np.ndarray:
+    """Return metrics at the places of complete cells; infinite what is an integer too large."""
+    column = np.full(len(complete), np.nan)
+    for place, value in zip(np.flatnonzero(complete), values, strict=True):
+        try:
+            column[place] = math.nan if value is None else value
+        except OverflowError:
+            column[place] = math.inf
+    return column
 
 
-def _joined(results: Sequence[xr.Dataset], complete: Sequence[bool]) -> xr.Dataset:
+def _joined(results: Sequence[xr.Dataset], complete: np.ndarray) -> xr.Dataset:
     places = xr.DataArray(np.flatnonzero(complete), dims=CELL, name=CELL)
     try:
         joined = xr.concat(
@@ -126,80 +121,43 @@ def _joined(results: Sequence[xr.Dataset], complete: Sequence[bool]) -> xr.Datas
         raise ValueError(f"the cells' datasets do not fit together: {reason}") from None
     everywhere = joined.reindex({CELL: np.arange(len(complete))}).drop_vars(CELL)
     truths = {name for each in results for name, v in each.variables.items() if v.dtype.kind == "b"}
-    mixed = {n: v for n, v in everywhere.variables.items() if n in truths or v.dtype.kind == "O"}
-    return everywhere.assign({name: _with_gaps(v, name in truths) for name, v in mixed.items()})
-
-
-def _with_gaps(variable: xr.Variable, is_truth: bool) -> xr.Variable:
-    """Return truth values or text with gaps as what a file can hold: not a number, or ""."""
-    if is_truth and variable.dtype.kind != "b":
-        numbers = variable.values.astype(float)
-        return xr.Variable(variable.dims, numbers, {"units": "1"} | variable.attrs)
-    if variable.dtype.kind != "O":
-        return variable
-    text = np.where(pd.isnull(variable.values), "", variable.values).astype(str)
-    return xr.Variable(variable.dims, text, variable.attrs)
+    for name, variable in everywhere.variables.items():
+        # A file holds truth values with gaps as numbers, and text with gaps as "".
+        if name in truths and variable.dtype.kind != "b":
+            everywhere[name] = everywhere[name].astype(float).assign_attrs(units="1")
+        elif variable.dtype.kind == "O":
+            text = np.where(pd.isnull(variable.values), "", variable.values).astype(str)
+            everywhere[name] = (variable.dims, text, variable.attrs)
+    return everywhere
 
 
 def _read(cells: Path, result: Mapping[str, Any]) -> xr.Dataset:
     path = cells / Path(result["file"]).name
-    if file_sha256(path) != result["sha256"]:
+    if data.file_sha256(path) != result["sha256"]:
         raise ValueError(f"{path} has changed since it was written: delete it to compute it again")
-    dataset = open_dataset(path).drop_encoding()  # of one cell, and not of all together
+    dataset = data.open_dataset(path).drop_encoding()  # of one cell, and not of all together
     names = {str(name) for name in (*dataset.variables, *dataset.dims)}
     return dataset.rename({CELL: _free(CELL, names)}) if CELL in names else dataset
 
 
-def column(values: Sequence[Any]) -> np.ndarray:
-    """Return a parameter's values as numbers where they are, else as text."""
-    if all(isinstance(value, bool) for value in values):
-        return np.array(values)
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        numbers = np.array(values)
-        # Integers beyond 64 bits, or on both sides of what fits, make no column of numbers.
-        exact = numbers.dtype.kind != "f" or not any(
-            isinstance(value, int) and int(float(value)) != value for value in values
-        )
-        if numbers.dtype.kind != "O" and exact:
-            return numbers
+def _column(values: Sequence[Any]) -> np.ndarray:
+    """Return a parameter's values as truth values or numbers where all are, exactly; else as text."""
+    kinds = set(map(type, values))
+    column = np.array(values)
+    # Integers beyond 64 bits, or on both sides of what fits, make no column of numbers.
+    is_exact = column.dtype.kind in "iuf" and column.tolist() == list(values)
+    if kinds == {bool} or (kinds <= {int, float} and is_exact):
+        return column
     return np.array([str(value) for value in values])
 
 
-def attributes(name: str, column: np.ndarray, units: Mapping[str, str]) -> dict[str, str]:
-    """Return the attributes of a parameter's coordinate: units, where its values are numbers."""
-    return {"units": units.get(name) or "1"} if column.dtype.kind in "iuf" else {}
-
-
-def _axes(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
-    """Return the values along each dimension of a full grid, None where the points are none."""
-    axes = {name: np.unique(column) for name, column in columns.items()}
-    n = len(next(iter(columns.values()))) if columns else 0
-    shape = tuple(len(values) for values in axes.values())
-    if not columns or math.prod(shape) != n:
-        return None
-    return axes if len(np.unique(_places(columns, axes))) == n else None
-
-
-def _places(columns: Mapping[str, np.ndarray], axes: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return each cell's position in the grid, the last axis fastest."""
-    indices = [np.searchsorted(axes[name], column) for name, column in columns.items()]
-    return np.ravel_multi_index(indices, tuple(len(values) for values in axes.values()))
-
-
-def _gridded(
-    flat: xr.Dataset, columns: Mapping[str, xr.Variable], axes: Mapping[str, np.ndarray]
-) -> xr.Dataset:
-    order = np.argsort(_places({name: column.values for name, column in columns.items()}, axes))
-    shape = tuple(len(values) for values in axes.values())
-    variables = {}
-    for name, variable in flat.variables.items():
-        if CELL not in variable.dims:
-            variables[name] = variable
-            continue
-        values = variable.transpose(CELL, ...).values[order]
-        inner = [dim for dim in variable.dims if dim != CELL]
-        grid = values.reshape(shape + values.shape[1:])
-        variables[name] = ((*axes, *inner), grid, variable.attrs)
-    coordinates = {name: (name, values, columns[name].attrs) for name, values in axes.items()}
-    kept = {name: variables.pop(name) for name in list(flat.coords)}
-    return xr.Dataset(variables, coords=kept | coordinates, attrs=flat.attrs)
+def _gridded(flat: xr.Dataset, names: list[str]) -> xr.Dataset:
+    """Return cells that are a full grid along their parameters, others as they are."""
+    axes = [np.unique(flat[name].values) for name in names]
+    points = set(zip(*(flat[name].values.tolist() for name in names), strict=True))
+    if not names or not math.prod(map(len, axes)) == len(points) == flat.sizes[CELL]:
+        return flat
+    index = pd.MultiIndex.from_arrays([flat[name].values for name in names], names=names)
+    bare = flat.drop_vars(names).assign_coords(xr.Coordinates.from_pandas_multiindex(index, CELL))
+    ends = {name: (name, ends, flat[name].attrs) for name, ends in zip(names, axes, strict=True)}
+    return bare.unstack(CELL).assign_coords(ends).transpose(*names, ...)

@@ -1,34 +1,221 @@
-"""Cells of a sweep or study on the workers of a Dask client, a batch at a time."""
+"""Cells of a sweep or study on the workers of a Dask client, a batch at a time.
 
+A batch of cells leaves one file of records, written whole by its worker, which nobody changes
+afterwards; the worker returns them too. The folder is the state: whoever dies, nothing is lost, and a
+cell that was computed twice does no harm: of its records the complete one counts, else the last.
+"""
+
+import functools
+import logging
+import multiprocessing
+import os
+import platform
 import secrets
+import sys
 import time
+import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from physics_twins.runs import source_sha256
-from physics_twins.sweeps import records, tasks
-from physics_twins.sweeps.records import Record, Records
-from physics_twins.sweeps.worker import (
-    AT_ONCE,
-    CELLS,
-    CellInterruptedError,
-    FarmError,
-    compute_batch,
-    failure,
-)
+from physics_twins.clusters import ClusterError
+from physics_twins.data import noted, read_json, write_json
 
+if TYPE_CHECKING:
+    from physics_twins.sweeps.tasks import Task
+
+COMPLETE, FAILED = "complete", "failed"
+RECORDS, CELLS = "records", "cells"  # folders: of the records, and of results that are files or runs
 # Short cells travel together. A batch this long costs little to send and is little to lose.
 BATCH_S = 0.25
-_SHORT_NOTEBOOK_S = 2.0
 # How often the caller hears that nothing has come, and how often at most the folder is looked at.
 _TICK_S, _LOOK_S = 0.5, 0.1
 # A result whose worker has just died is computed again elsewhere; it is asked for later.
 _FETCH_S = 10.0
-_GONE = "the Dask scheduler is gone; start again, and what is complete is kept"
+# So much later than its cells a worker may learn that it is to end.
+_MOMENT_S = 0.05
+_KINDS = {"key": str, "status": str, "result": dict, "error": str, "trace": str, "host": str}
+_KINDS |= dict.fromkeys(("started", "finished", "seconds"), (int, float))
+
+Record = dict[str, Any]
+
+
+class FarmError(ClusterError):
+    """A farm that cannot work; the message says why."""
+
+
+class CellInterruptedError(FarmError):
+    """A cell that was broken off with its worker: not failed, but to be computed elsewhere."""
+
+
+class Records:
+    """The records in a folder of a sweep or study.
+
+    Attributes:
+        by_key: Of each cell the record that counts, with `attempts`: how many records it has.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._batches: dict[str, Sequence[Record]] = {}
+        self.by_key: dict[str, Record] = {}
+        self.refresh()
+
+    def refresh(self) -> list[Record]:
+        """Read the files that are new; return what they hold."""
+        names = {path.stem for path in (self._folder / RECORDS).glob("[!.]*.json")}
+        new = sorted(names - self._batches.keys())
+        return [record for batch in new for record in self.take(batch, left(self._folder, batch))]
+
+    def take(self, batch: str, records: Sequence[Record]) -> Sequence[Record]:
+        """Count a batch's records; return them, or nothing where they have been counted before."""
+        if batch in self._batches:
+            return []
+        self._batches[batch] = records
+        for record in records:
+            known = self.by_key.get(record["key"], {"attempts": 0})
+            counts = known if known["attempts"] and _rank(known) >= _rank(record) else record
+            self.by_key[record["key"]] = counts | {"attempts": known["attempts"] + 1}
+        return records
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Remove the records of cells whose results turned out to be missing."""
+        for batch, records in self._batches.items():
+            kept = [record for record in records if record["key"] not in keys]
+            if len(kept) < len(records):
+                self._batches[batch] = kept
+                leave(self._folder, batch, kept)
+        self.by_key = {key: record for key, record in self.by_key.items() if key not in keys}
+
+
+def leave(folder: Path, batch: str, records: Sequence[Record]) -> None:
+    """Write a batch's records in one step into the folder of a sweep or study."""
+    path = folder / RECORDS / f"{batch}.json"
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, {"records": list(records)})
+
+
+def left(folder: Path, batch: str) -> list[Record]:
+    """Return the records that a batch has left, none where it has not; a damaged file is set aside."""
+    path = folder / RECORDS / f"{batch}.json"
+    try:
+        records = read_json(path)["records"]
+        whole = all(isinstance(r[name], kind) for r in records for name, kind in _KINDS.items())
+        if whole and {record["status"] for record in records} <= {COMPLETE, FAILED}:
+            return records
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError):
+        pass
+    logging.getLogger(__name__).warning("%s is damaged: set aside, its cells are computed again", path)
+    path.replace(path.with_suffix(".damaged"))
+    return []
+
+
+def _rank(record: Record) -> tuple[bool, float]:
+    return record["status"] == COMPLETE, record["finished"]
+
+
+# On a worker.
+
+
+def compute_batch(
+    find: "Callable[[str], Task]",
+    name: str,
+    code: str,
+    batch: str,
+    cells: Sequence[tuple[str, dict[str, Any]]],
+    folder: str,
+) -> list[Record]:
+    """Compute cells one after the other, leave their records in a file and return them.
+
+    Args:
+        find: Returns the task of a name.
+        name: What is computed.
+        code: Hash of the task's code, as the driver has it.
+        batch: What the records' file is called.
+        cells: Key and checked parameters of each.
+        folder: The folder that takes records and results.
+
+    Raises:
+        FarmError: The folder is not there, or this worker runs other code.
+    """
+    place, here = Path(folder), platform.node()
+    if not (place / CELLS).is_dir():
+        raise FarmError(f"{here} does not see {folder}: use a folder that all machines share")
+    if done := left(place, batch):
+        return done  # by a worker that died right after
+    if multiprocessing.parent_process():  # what workers print would run through the driver's bar
+        os.environ.setdefault("TQDM_DISABLE", "1")
+        for library in ("papermill", "asyncio", "distributed.worker.state_machine"):
+            logging.getLogger(library).setLevel(logging.CRITICAL)
+    task = _known(find, name) if ":" in name else find(name)
+    if task.code != code:
+        raise FarmError(f"{here} runs other code than was asked for: restart its workers")
+    records = [_computed(task, place / CELLS, key, values) for key, values in cells]
+    if any(record["status"] == FAILED for record in records):
+        time.sleep(_MOMENT_S)
+        _check_goes_on()
+    leave(place, batch, records)
+    return records
+
+
+@functools.cache
+def _known(find: "Callable[[str], Task]", name: str) -> "Task":
+    """Return the task of a function as this process runs it: its module is read only once."""
+    return find(name)
+
+
+def _computed(task: "Task", cells: Path, key: str, values: dict[str, Any]) -> Record:
+    """Compute one cell; return its record, whatever it does."""
+    started, clock = time.time(), time.perf_counter()
+    try:
+        with noted() as read:
+            result = task.compute(values, cells)
+    except KeyboardInterrupt as error:
+        raise CellInterruptedError(f"{platform.node()} ended meanwhile") from error
+    except BaseException as error:
+        _check_goes_on()
+        return failure(key, error, started, time.perf_counter() - clock)
+    seconds = time.perf_counter() - clock
+    facts = {"sources": read} if read else {}
+    return _record(key, COMPLETE, started, seconds, result=result, **facts)
+
+
+def failure(key: str, error: BaseException, started: float, seconds: float) -> Record:
+    """Return the record of a cell that failed."""
+    described = traceback.TracebackException.from_exception(error)  # also of an error without words
+    words = f"{type(error).__name__}: {' '.join(str(described).split())}"
+    # The name of a file, and so an error, may have parts that are no characters.
+    told = {"error": words, "trace": "".join(described.format())}
+    plain = {name: text.encode(errors="backslashreplace").decode() for name, text in told.items()}
+    return _record(key, FAILED, started, seconds, **plain)
+
+
+def _record(key: str, status: str, started: float, seconds: float, **facts: Any) -> Record:
+    times = {"started": started, "finished": time.time(), "seconds": seconds, "host": platform.node()}
+    return {"key": key, "status": status, "result": {}, "error": "", "trace": ""} | times | facts
+
+
+def _check_goes_on() -> None:
+    """Refuse where this worker has been told to end: what its cells raise then is not theirs."""
+    if _is_ending():
+        raise CellInterruptedError(f"{platform.node()} ended meanwhile")
+
+
+def _is_ending() -> bool:
+    from distributed import get_worker
+
+    try:
+        return sys.is_finalizing() or get_worker().status.name not in ("running", "paused")
+    except ValueError:  # this is no worker
+        return False
+
+
+# Where the sweep is driven.
 
 
 @dataclass(frozen=True)
@@ -36,7 +223,7 @@ class Cell:
     """One point that is to be computed.
 
     Attributes:
-        key: What its result is known by, see `tasks.key`.
+        key: What its result is known by, see `Task.key`.
         values: Every parameter, checked.
     """
 
@@ -47,42 +234,8 @@ class Cell:
 @dataclass(frozen=True)
 class _Batch:
     cells: list[Cell]
+    is_trial: bool = False
     name: str = field(default_factory=lambda: secrets.token_hex(8))
-
-
-def compute(
-    task: tasks.Task, cells: Iterable[Cell], folder: Path, client: Any
-) -> Iterator[list[Record]]:
-    """Compute cells on a client's workers; yield their records as they come.
-
-    Every half second without a record yields an empty list. Leaving the iteration early cancels what
-    has not begun.
-
-    Args:
-        task: What is computed.
-        cells: Where, all different.
-        folder: A folder that the workers see; takes records and results.
-        client: A Dask client.
-
-    Raises:
-        FarmError: The scheduler is gone, or a worker runs other code or cannot write its results.
-    """
-    with Farm(task, folder, client) as farm:
-        farm.add(cells)
-        while farm.is_busy:
-            yield farm.step()
-
-
-def workers(client: Any) -> dict[str, int]:
-    """Return the number of threads of each worker by its address.
-
-    Raises:
-        FarmError: The scheduler is gone.
-    """
-    try:
-        return client.nthreads()
-    except OSError:
-        raise FarmError(_GONE) from None
 
 
 class Farm:
@@ -90,17 +243,22 @@ class Farm:
 
     Use it in a `with` block, whose end cancels what has not begun. A worker that dies is made good by
     another; a cell that several workers die of is recorded as failed.
+
+    Args:
+        task: What is computed.
+        find: Returns the task of a name, on workers too.
+        folder: A folder that the workers see; takes records and results.
+        client: A Dask client.
     """
 
-    def __init__(self, task: tasks.Task, folder: Path, client: Any) -> None:
-        self._task, self._folder, self._client = task, folder, client
-        self._code = (task.sha256, source_sha256(task.twins))
+    def __init__(self, task: "Task", find: "Callable[[str], Task]", folder: Path, client: Any) -> None:
+        self._folder, self._client = folder, client
+        self._compute = functools.partial(compute_batch, find, task.name, task.code)
         self._waiting: deque[Cell] = deque()
         self._missing: set[str] = set()  # keys of cells without a record
         self._suspects: deque[Cell] = deque()  # workers died while they had these
-        self._on_trial: Cell | None = None
         self._out: dict[Any, _Batch] = {}
-        self._cell_s: float | None = None
+        self._cell_s = BATCH_S
         self._looked_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -113,9 +271,14 @@ class Farm:
             self._client.cancel(list(self._out))
 
     @property
+    def n_workers(self) -> int:
+        """How many workers there are now."""
+        return len(self._threads())
+
+    @property
     def n_slots(self) -> int:
         """How many cells can be computed at the same time, at least one."""
-        return max(1, sum(workers(self._client).values()))
+        return max(1, sum(self._threads().values()))
 
     @property
     def is_busy(self) -> bool:
@@ -139,21 +302,50 @@ class Farm:
         if time.monotonic() > self._looked_s + _LOOK_S:
             self._looked_s = time.monotonic()
             came += self._records.refresh()  # of workers whose driver is gone
-        found = self._first(came)
-        self._cancel_known()
-        return found
+        new = {record["key"]: record for record in reversed(came) if record["key"] in self._missing}
+        self._missing -= set(new)
+        if new:
+            self._cell_s = max(sum(r["seconds"] for r in new.values()) / len(new), 1e-5)
+        known = [f for f, b in self._out.items() if self._missing.isdisjoint(c.key for c in b.cells)]
+        for future in known:
+            del self._out[future]
+        if known:
+            self._client.cancel(known)
+        return list(new.values())
+
+    def _threads(self) -> Mapping[str, int]:
+        try:
+            return self._client.nthreads()
+        except OSError:
+            raise _gone() from None
 
     def _fill(self) -> None:
-        """Keep every worker busy and one batch ahead."""
-        n_slots = self.n_slots
-        while len(self._out) < (1 if self._suspects or self._on_trial else 2 * n_slots):
-            cells = self._next_suspect() or self._next_cells(n_slots)
+        """Keep every worker busy and one batch ahead; what workers died of is tried alone."""
+        n_slots, most = self.n_slots, int(BATCH_S / self._cell_s)
+        while self._suspects or any(batch.is_trial for batch in self._out.values()):
+            if self._out:
+                return
+            if cells := self._taken(self._suspects, 1):
+                self._send(_Batch(cells, is_trial=True))
+        while len(self._out) < 2 * n_slots:
+            fair = len(self._waiting) // (2 * n_slots)  # towards the end shorter, to end together
+            cells = self._taken(self._waiting, max(1, min(most, max(fair, most // 8))))
             if not cells:
-                break
-            batch = _Batch(cells)
-            payload = [(cell.key, cell.values) for cell in cells]
-            arguments = (self._task.name, self._code, batch.name, payload, str(self._folder))
-            self._out[self._client.submit(compute_batch, *arguments, pure=False)] = batch
+                return
+            self._send(_Batch(cells))
+
+    def _taken(self, cells: deque[Cell], n: int) -> list[Cell]:
+        """Take the next `n` cells that have no record yet."""
+        taken: list[Cell] = []
+        while cells and len(taken) < n:
+            if (cell := cells.popleft()).key in self._missing:
+                taken.append(cell)
+        return taken
+
+    def _send(self, batch: _Batch) -> None:
+        payload = [(cell.key, cell.values) for cell in batch.cells]
+        arguments = (batch.name, payload, str(self._folder))
+        self._out[self._client.submit(self._compute, *arguments, pure=False)] = batch
 
     def _done(self) -> list[Any]:
         """Wait for a batch; return those that ended."""
@@ -166,10 +358,10 @@ class Farm:
                 wait(list(self._out), timeout=_TICK_S, return_when="FIRST_COMPLETED")
         done = [future for future in self._out if future.status != "pending"]
         if self._client.status not in ("running", "connecting"):
-            raise FarmError(_GONE)
+            raise _gone()
         return done
 
-    def _settled(self, future: Any) -> list[Record]:
+    def _settled(self, future: Any) -> Sequence[Record]:
         """Return the records of a batch that ended; see that those without will be computed."""
         from distributed import CancelledError, KilledWorker
 
@@ -188,60 +380,18 @@ class Farm:
             told = str(error)
         except Exception as error:  # what a cell raises is in its record
             told = f"{type(error).__name__}: {error}"
-        finally:
-            if future not in self._out:
-                self._on_trial = None
         raise FarmError(f"a worker cannot compute: {told}")
 
-    def _mourned(self, batch: _Batch) -> list[Record]:
+    def _mourned(self, batch: _Batch) -> Sequence[Record]:
         """Try cells alone that workers died of together; return the failure of one that was alone."""
-        if batch.cells != [self._on_trial]:
+        if not batch.is_trial:
             self._suspects.extend(batch.cells)
             return []
         death = FarmError("several workers died while computing this: out of memory, or crashed?")
         failures = [failure(cell.key, death, time.time(), 0.0) for cell in batch.cells]
-        records.leave(self._folder, batch.name, failures)
+        leave(self._folder, batch.name, failures)
         return self._records.take(batch.name, failures)
 
-    def _first(self, came: list[Record]) -> list[Record]:
-        """Return the first record of each cell, and learn from them how long a cell takes."""
-        new = {record["key"]: record for record in reversed(came) if record["key"] in self._missing}
-        self._missing -= set(new)
-        if new:
-            spent_s = sum(record["seconds"] for record in new.values())
-            self._cell_s = max(spent_s / len(new), 1e-5)
-        return list(new.values())
 
-    def _cancel_known(self) -> None:
-        """Take back batches whose cells all have records: of a worker whose driver is gone."""
-        known = [f for f, b in self._out.items() if self._missing.isdisjoint(c.key for c in b.cells)]
-        for future in known:
-            del self._out[future]
-        if known:
-            self._client.cancel(known)
-
-    def _next_suspect(self) -> list[Cell]:
-        """Return a cell that is now computed with nothing beside it that could be the culprit."""
-        suspects = self._taken(self._suspects, 1)
-        self._on_trial = suspects[0] if suspects else None
-        return suspects
-
-    def _next_cells(self, n_slots: int) -> list[Cell]:
-        fair = len(self._waiting) // (2 * n_slots)  # towards the end shorter, to end together
-        return self._taken(self._waiting, max(1, min(self._most(), max(fair, self._most() // 8))))
-
-    def _taken(self, cells: deque[Cell], n: int) -> list[Cell]:
-        """Take the next `n` cells that have no record yet."""
-        taken: list[Cell] = []
-        while cells and len(taken) < n:
-            if (cell := cells.popleft()).key in self._missing:
-                taken.append(cell)
-        return taken
-
-    def _most(self) -> int:
-        """Return how many cells may travel together."""
-        if self._cell_s is None:
-            return 1
-        if isinstance(self._task, tasks.NotebookTask):
-            return 2 * AT_ONCE if self._cell_s < _SHORT_NOTEBOOK_S else 1
-        return int(BATCH_S / self._cell_s)
+def _gone() -> FarmError:
+    return FarmError("the Dask scheduler is gone; start again, and what is complete is kept")

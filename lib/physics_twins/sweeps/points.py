@@ -84,7 +84,12 @@ def read_points(path: str | Path) -> list[Point]:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a table with a byte order mark
-        points = _json_list(text) if path.suffix == ".json" else _table(text)
+        if path.suffix == ".json":
+            points = json.loads(text, parse_constant=_refuse, object_pairs_hook=_each_once)
+        else:
+            rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+            _each_once([(name, "") for name in rows.fieldnames or ()])
+            points = list(rows)
     except (csv.Error, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no list of points: {error}") from None
     if not isinstance(points, list) or not points:
@@ -119,23 +124,12 @@ def _whole(step: float, low: float, high: float, *, logarithmic: bool) -> int:
     return min(math.floor(scaled(step, first, last + 1, logarithmic=logarithmic)), last)
 
 
-def _table(text: str) -> list[Point]:
-    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-    _check_once(rows.fieldnames or (), "columns")
-    return list(rows)
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no value of a parameter")
 
 
-def _json_list(text: str) -> Any:
-    def refuse(word: str) -> None:
-        raise ValueError(f"{word} is no value of a parameter")
-
-    def unique(pairs: list[tuple[str, Any]]) -> Point:
-        _check_once([name for name, _ in pairs], "values")
-        return dict(pairs)
-
-    return json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
-
-
-def _check_once(names: Sequence[str], kind: str) -> None:
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> Point:
+    names = [name for name, _ in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"two {kind} are called {', '.join(twice)}")
+        raise ValueError(f"two values are called {', '.join(twice)}")
+    return dict(pairs)

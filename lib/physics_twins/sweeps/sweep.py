@@ -2,33 +2,37 @@
 
 A sweep is a folder: `plan.json` (what, where), `records/` (what became of the cells computed),
 `cells/` (results that are files), `result.nc` (all of them as one dataset) and, of the command
-`twins sweep`, `report/`.
+`twins sweep`, `report/`. That of a study has the same form.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import errno
+import html
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from physics_twins import clusters
-from physics_twins.data import changed, note_path, read_json, write_json
+from filelock import FileLock, Timeout
+
+from physics_twins import clusters, data
 from physics_twins.parameters import Parameters, field
-from physics_twins.runs import PLAN, now, source_sha256
-from physics_twins.sweeps import farm, folders, tasks
-from physics_twins.sweeps.farm import Cell
-from physics_twins.sweeps.folders import FolderError
-from physics_twins.sweeps.records import COMPLETE, FAILED, RECORDS, Record, Records
-from physics_twins.sweeps.worker import CELLS
+from physics_twins.runs import PLAN, PROVENANCE, default_root, json_sha256, now, source_sha256
+from physics_twins.sweeps.farm import CELLS, COMPLETE, FAILED, RECORDS, Cell, Farm, Record, Records
+from physics_twins.sweeps.tasks import Task, find_task
 
 if TYPE_CHECKING:
     import xarray as xr
 
 RESULT = "result.nc"
+LOCK = "driver.lock"
+WAITING = "waiting"
 _SUMMARY = "summary.json"
+_LOOK_S = 1.0  # longer than anybody who only looks holds the lock
 
 
 class SweepChoice(Parameters):
@@ -37,13 +41,13 @@ class SweepChoice(Parameters):
     sweep_dir: str = field("", help="Folder of a sweep; empty makes a small one")
 
 
-class SweepError(FolderError):
-    """A sweep that cannot be found, read or run; the message is one sentence."""
+class SweepError(ValueError):
+    """A sweep or study that cannot be found, read or run; the message is one sentence."""
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """A sweep's folder, while it runs and afterwards.
+class Computation:
+    """The folder of a sweep or study, while it runs and afterwards.
 
     Attributes:
         folder: Absolute path.
@@ -53,30 +57,120 @@ class Sweep:
     folder: Path
     computed: int = 0
 
-    @cached_property
-    def plan(self) -> dict[str, Any]:
-        """What is swept: `task`, `points`, `fixed` parameters, `units`, `keys` of the cells."""
-        return read_json(self.folder / PLAN)
+    kind: ClassVar[tuple[str, str]]  # one, many
+    entry: ClassVar[str]  # of its plan, that of no other kind
+    state: ClassVar[str]  # file or folder in which it stands how far it is
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Return what is in `folder`, which is noted, see `data.sources`.
+
+        Raises:
+            SweepError: The folder holds none.
+        """
+        path = Path(folder).expanduser().resolve()
+        if not (path / PLAN).is_file() or cls.entry not in data.read_json(path / PLAN):
+            raise SweepError(f"{folder} is no {cls.kind[0]}: it has no {PLAN} with {cls.entry}")
+        for name in (PLAN, cls.state):
+            data.note_path(path / name)
+        return cls(path)
+
+    @classmethod
+    def find(cls, root: Path | None = None) -> list[Self]:
+        """Return all below `root`, by default the folder of all runs, oldest first."""
+        found: list[tuple[str, Path]] = []
+        for folder, subfolders, files in os.walk(root or default_root()):
+            if PLAN in files or PROVENANCE in files:  # a sweep, study or run has none inside
+                subfolders.clear()
+            with suppress(ValueError):  # a damaged plan must not hide the others
+                plan = data.read_json(Path(folder) / PLAN) if PLAN in files else {}
+                if cls.entry in plan:
+                    found.append((plan["started"], Path(folder).resolve()))
+        return [cls(folder) for _, folder in sorted(found)]
+
+    @classmethod
+    def resolve(cls, address: str, root: Path | None = None) -> Self:
+        """Return what `address` names: a folder, or how the folder's name begins.
+
+        Raises:
+            SweepError: None or more than one fits.
+        """
+        if (Path(address).expanduser() / PLAN).is_file():
+            return cls.load(address)
+        fitting = [each for each in cls.find(root) if each.folder.name.startswith(address)]
+        if len(fitting) != 1:
+            many = cls.kind[1]
+            raise SweepError(f"{address!r} fits {len(fitting)} {many}; `twins {many}` lists them")
+        return cls.load(fitting[0].folder)
 
     @cached_property
+    def plan(self) -> dict[str, Any]:
+        """What is asked: `task`, `fixed` parameters, `units`, and `points` or a `metric`."""
+        return data.read_json(self.folder / PLAN)
+
+    @cached_property
+    def by_key(self) -> dict[str, Record]:
+        """Of each cell the record that counts, when first asked for."""
+        return Records(self.folder).by_key
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many cells or trials are complete, failed and waiting."""
+        raise NotImplementedError
+
+    @property
+    def is_driven(self) -> bool:
+        """Whether a process computes it now."""
+        if not (self.folder / LOCK).is_file():
+            return False
+        try:
+            with FileLock(self.folder / LOCK, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # somebody else's folder, which cannot be written
+            return False
+
+    @property
+    def report(self) -> Path | None:
+        """The report's page, None where there is none."""
+        page = self.folder / "report" / "report.html"
+        return page if page.is_file() else None
+
+    def __str__(self) -> str:
+        """Return the folder, from the current one where it lies below."""
+        here = Path.cwd()
+        return str(self.folder.relative_to(here) if here in self.folder.parents else self.folder)
+
+    def _repr_html_(self) -> str:
+        states = ", ".join(f"{n} {name}" for name, n in self.counts.items() if n)
+        return f"{self.kind[0].title()} <code>{html.escape(str(self))}</code>: {states}"
+
+
+class Sweep(Computation):
+    """A sweep's folder, while it runs and afterwards."""
+
+    kind = ("sweep", "sweeps")
+    entry, state = "points", RECORDS
+
+    @property
     def records(self) -> list[Record | None]:
-        """Of each cell the record that counts, when first asked for; None where it waits."""
-        found = Records(self.folder).by_key
-        return [found.get(key) for key in self.plan["keys"]]
+        """Of each cell the record that counts; None where it waits."""
+        return [self.by_key.get(key) for key in self.plan["keys"]]
 
     @property
     def counts(self) -> dict[str, int]:
         """How many cells are complete, failed and waiting."""
-        states = [record["status"] if record else "waiting" for record in self.records]
-        return {name: states.count(name) for name in (COMPLETE, FAILED, "waiting")}
+        states = [record["status"] if record else WAITING for record in self.records]
+        return {name: states.count(name) for name in (COMPLETE, FAILED, WAITING)}
 
     @property
     def status(self) -> str:
         """One of running, complete, failed, unfinished."""
-        if folders.is_driven(self.folder):
+        if self.is_driven:
             return "running"
         counts = self.counts
-        return "unfinished" if counts["waiting"] else "failed" if counts[FAILED] else "complete"
+        return "unfinished" if counts[WAITING] else "failed" if counts[FAILED] else "complete"
 
     @property
     def failures(self) -> list[dict[str, Any]]:
@@ -87,36 +181,26 @@ class Sweep:
         return [{"point": point} | {name: record[name] for name in names} for point, record in failed]
 
     @property
-    def report(self) -> Path | None:
-        """The report's page, None where there is none."""
-        return folders.report_of(self.folder)
-
-    @property
     def sha256(self) -> str | None:
         """Hash of the combined dataset's content, None before there is one."""
         summary = self.folder / _SUMMARY
-        return read_json(summary)["content_sha256"] if summary.is_file() else None
+        return data.read_json(summary)["content_sha256"] if summary.is_file() else None
 
     def dataset(self) -> "xr.Dataset":
         """Return all results so far, with the parameters as coordinates; see `combining.combine`."""
         from physics_twins.sweeps import combining
 
         plan = self.plan
+        results = [r["result"] if r and r["status"] == COMPLETE else None for r in self.records]
         cells = self.folder / CELLS
-        combined = combining.combine(plan["points"], self.records, cells, units=plan["units"])
-        facts = {name: _attribute(plan[name]) for name in ("task", "title", "source_sha256")}
-        fixed = {name: _attribute(value) for name, value in plan["fixed"].items()}
-        return combined.assign_attrs(fixed | facts)
+        combined = combining.combine(plan["points"], results, cells, units=plan["units"])
+        facts = plan["fixed"] | {name: plan[name] for name in ("task", "title", "source_sha256")}
+        return combined.assign_attrs({name: _attribute(value) for name, value in facts.items()})
 
-    def __str__(self) -> str:
-        """Return the folder, from the current one where it lies below."""
-        return folders.shown(self.folder)
-
-    def _repr_html_(self) -> str:
-        import html
-
-        states = ", ".join(f"{n} {name}" for name, n in self.counts.items() if n)
-        return f"Sweep <code>{html.escape(str(self))}</code>: {states}"
+    def resume(self, **options: Any) -> "Sweep":
+        """Run it on, with the points that its folder names; `options` as for `run`."""
+        plan = self.plan
+        return run(plan["task"], plan["points"], fixed=plan["fixed"], out=self.folder, **options)
 
 
 def run(
@@ -136,7 +220,7 @@ def run(
     error, and computed again only when asked.
 
     Args:
-        what: `module:function`, a function of a module, or a notebook; see `tasks.find`.
+        what: `module:function`, a function of a module, or a notebook; see `find_task`.
         points: The parameters of each cell, see `points`; equal points are computed once.
         fixed: Parameters that all cells share; the others keep their defaults.
         on: Where to compute, see `clusters.connect`; nothing starts when nothing is to do.
@@ -158,63 +242,40 @@ def run(
         KeyboardInterrupt: The user stopped it; what was complete is kept.
     """
     clusters.check(on)
-    task = tasks.find_task(what)
+    task = find_task(what)
     plan, cells = _planned(task, points, dict(fixed or {}))
-    what_is_asked = {name: plan[name] for name in ("task", "points", "fixed")}
-    default = folders.default("sweeps", plan["task"], what_is_asked)
-    folder = Path(out).expanduser().resolve() if out else default
+    asked = {name: plan[name] for name in ("task", "points", "fixed")}
+    folder = place(out, "sweeps", task, asked)
     _check_occupant(folder, task)
-    with folders.driving(folder, SweepError):
-        computed = _catch_up(task, cells, folder, plan, on, client, retry_failed, progress)
-        sweep = Sweep(folder, computed)
+    with driving(folder):
+        write_plan(folder, plan)
+        todo = _missing(folder, cells, {COMPLETE} if retry_failed else {COMPLETE, FAILED})
+        if todo:
+            with nullcontext(client) if client else clusters.connect(on) as client:
+                _compute(task, todo, len(cells), folder, client, progress)
+        sweep = Sweep(folder, len(todo))
         _combine_if_new(sweep)
     return sweep
 
 
-def resume(folder: str | Path, **options: Any) -> Sweep:
-    """Run an interrupted sweep on, with the points that its folder names; `options` as for `run`.
-
-    Raises:
-        SweepError: The folder holds no sweep.
-    """
-    sweep = load(folder)
-    plan = sweep.plan
-    return run(plan["task"], plan["points"], fixed=plan["fixed"], out=sweep.folder, **options)
-
-
-def load(folder: str | Path) -> Sweep:
-    """Return the sweep in `folder`, which is noted, see `data.note`.
-
-    Raises:
-        SweepError: The folder holds no sweep.
-    """
-    path = Path(folder).expanduser().resolve()
-    if not (path / PLAN).is_file() or "points" not in read_json(path / PLAN):
-        raise SweepError(f"{folder} is no sweep: it has no {PLAN} with points")
-    for name in (PLAN, RECORDS):
-        note_path(path / name)
-    return Sweep(path)
-
-
-def find(root: Path | None = None) -> list[Sweep]:
-    """Return the sweeps below `root`, by default the folder of all runs, oldest first."""
-    return [Sweep(folder) for folder in folders.find(root, "points")]
-
-
-def resolve(address: str, root: Path | None = None) -> Sweep:
-    """Return the sweep that `address` names: its folder, or how the folder's name begins.
-
-    Raises:
-        SweepError: No sweep or more than one fits.
-    """
-    fitting = folders.named(address, root, "points")
-    if len(fitting) != 1:
-        raise SweepError(f"{address!r} fits {len(fitting)} sweeps; `twins sweeps` lists them")
-    return load(fitting[0])
+def _compute(
+    task: Task, todo: list[Cell], n_all: int, folder: Path, client: Any, progress: bool
+) -> None:
+    """Compute cells under a progress bar."""
+    n_failed, n_done = 0, n_all - len(todo)
+    with (
+        Farm(task, find_task, folder, client) as farm,
+        progress_bar("sweep", "cell", n_all, n_done, shown=progress) as step,
+    ):
+        farm.add(todo)
+        while farm.is_busy:
+            records = farm.step()
+            n_failed += sum(record["status"] == FAILED for record in records)
+            step(len(records), farm, failed=n_failed)
 
 
 def _planned(
-    task: tasks.Task, points: Sequence[Mapping[str, Any]], fixed: dict[str, Any]
+    task: Task, points: Sequence[Mapping[str, Any]], fixed: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Cell]]:
     """Return the plan and its cells, checked, in order and each once."""
     if not points:
@@ -222,80 +283,132 @@ def _planned(
     varied = list(dict.fromkeys(name for point in points for name in point))
     if both := sorted(set(fixed) & set(varied)):
         raise SweepError(f"{', '.join(both)} cannot be both fixed and varied")
-    found: dict[str, Cell] = {}
-    for point in points:
-        values = task.check({**fixed, **point})
-        key = tasks.key(task, values)
-        found.setdefault(key, Cell(key, values))
+    found = {(cell := cell_of(task, fixed, point)).key: cell for point in points}
     cells = list(found.values())
-    plan = {
+    listed = [{name: cell.values[name] for name in varied} for cell in cells]
+    plan = about(task, {name: cells[0].values[name] for name in fixed})
+    return plan | {"points": listed, "keys": list(found)}, cells
+
+
+def cell_of(task: Task, fixed: Mapping[str, Any], point: Mapping[str, Any]) -> Cell:
+    """Return the cell of a point, checked."""
+    values = task.check({**fixed, **point})
+    return Cell(task.key(values), values)
+
+
+def about(task: Task, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what every plan tells of a task."""
+    return {
         "task": task.name,
         "title": task.title,
-        "points": [{name: cell.values[name] for name in varied} for cell in cells],
-        "fixed": {name: cells[0].values[name] for name in fixed},
+        "fixed": fixed,
         "units": {name: info.unit for name, info in task.fields.items()},
         "source_sha256": source_sha256(task.twins),
-        "keys": [cell.key for cell in cells],
         "started": now(),
     }
-    return plan, cells
 
 
-def _check_occupant(folder: Path, task: tasks.Task) -> None:
+def place(out: str | Path | None, kind: str, task: Task, asked: Mapping[str, Any]) -> Path:
+    """Return the folder `out`, or that of a task and of all that is asked: the same call finds it.
+
+    Args:
+        out: What the user has named.
+        kind: `sweeps` or `studies`.
+        task: The folder's name begins with its name.
+        asked: Everything that makes a folder another one.
+    """
+    if out:
+        return Path(out).expanduser().resolve()
+    name = task.name.rpartition(":")[2].removesuffix(".ipynb")
+    slug = re.sub(r"[^A-Za-z0-9_]+", "-", name)[-40:].strip("-")
+    return default_root() / kind / f"{slug}-{json_sha256(asked)[:10]}"
+
+
+def write_plan(folder: Path, plan: Mapping[str, Any]) -> None:
+    """Write the plan, unless the same one is there, whenever that was begun."""
+    old = data.read_json(folder / PLAN) if (folder / PLAN).is_file() else {}
+    if {**old, "started": ""} != {**plan, "started": ""}:
+        data.write_json(folder / PLAN, plan)
+
+
+@contextmanager
+def driving(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system releases when this process ends, however it does.
+
+    Raises:
+        SweepError: Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / LOCK, timeout=_LOOK_S)
+        lock.acquire()
+    except Timeout:
+        raise SweepError(f"{folder} is being computed by another process") from None
+    except (NotImplementedError, OSError) as reason:
+        if getattr(reason, "errno", errno.ENOLCK) not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        told = f"{folder} is on a file system without locks: give a folder elsewhere"
+        raise SweepError(told) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def progress_bar(
+    name: str, unit: str, n_all: int, n_done: int, *, shown: bool
+) -> Iterator[Callable[..., None]]:
+    """Show progress on the terminal or in the notebook; yield what counts more of it.
+
+    Args:
+        name: What goes on.
+        unit: What is counted.
+        n_all: How many there are.
+        n_done: How many were done before.
+        shown: Whether to show it.
+    """
+    from tqdm import tqdm
+
+    seen = "ipykernel" in sys.modules or sys.stderr.isatty()
+    pace = {"mininterval": 0.2 if seen else 10.0, "disable": not shown}
+    with tqdm(desc=name, unit=unit, total=n_all, initial=n_done, **pace) as bar:
+
+        def step(n_new: int, workers: Farm, **facts: Any) -> None:
+            if shown:
+                told = {name: value for name, value in facts.items() if value}
+                bar.set_postfix({"workers": workers.n_workers} | told, refresh=seen and not n_new)
+                bar.update(n_new)
+
+        yield step
+
+
+def _check_occupant(folder: Path, task: Task) -> None:
     """Refuse a folder that holds something else than a sweep of this task."""
     if (folder / PLAN).is_file():
-        found = load(folder).plan["task"]
+        found = Sweep.load(folder).plan["task"]
         if found != task.name:
             raise SweepError(f"{folder} holds a sweep of {found}: give another folder for {task.name}")
-    elif folder.exists() and (
-        not folder.is_dir() or {p.name for p in folder.iterdir()} - {folders.LOCK}
-    ):
+    elif folder.exists() and not (folder.is_dir() and {p.name for p in folder.iterdir()} <= {LOCK}):
         raise SweepError(f"{folder} holds other files: give another folder")
 
 
-def _catch_up(
-    task: tasks.Task,
-    cells: Sequence[Cell],
-    folder: Path,
-    plan: dict[str, Any],
-    on: str,
-    client: Any,
-    retry_failed: bool,
-    progress: bool,
-) -> int:
-    """Compute what is missing; return how many cells that were."""
-    folders.write_plan(folder, plan)
+def _missing(folder: Path, cells: Sequence[Cell], done: set[str]) -> list[Cell]:
+    """Return the cells without a record in one of the states `done` that still holds."""
     known = Records(folder)
-    records = {c.key: known.by_key[c.key] for c in cells if c.key in known.by_key}
-    others = changed(each for r in records.values() for each in r.get("sources", ()))
-    known.forget([key for key, r in records.items() if not _is_valid(folder, r, others)])
-    done = {COMPLETE} if retry_failed else {COMPLETE, FAILED}
+    records = {cell.key: known.by_key[cell.key] for cell in cells if cell.key in known.by_key}
+    changed = data.changed(each for r in records.values() for each in r.get("sources", ()))
+    known.forget({key for key, record in records.items() if not _holds(folder, record, changed)})
     finished = {key for key, record in known.by_key.items() if record["status"] in done}
-    todo = [cell for cell in cells if cell.key not in finished]
-    if todo:
-        with ExitStack() as stack:
-            client = client or stack.enter_context(clusters.connect(on))
-            _follow(task, todo, len(cells), folder, client, progress)
-    return len(todo)
+    return [cell for cell in cells if cell.key not in finished]
 
 
-def _follow(
-    task: tasks.Task, todo: list[Cell], n_all: int, folder: Path, client: Any, progress: bool
-) -> None:
-    """Compute cells under a progress bar."""
-    n_failed, n_done = 0, n_all - len(todo)
-    with folders.Progress("sweep", "cell", n_all, n_done, shown=progress) as bar:
-        for records in farm.compute(task, todo, folder, client):
-            n_failed += sum(record["status"] == FAILED for record in records)
-            bar.step(len(records), client, {"failed": n_failed})
-
-
-def _is_valid(folder: Path, record: Record, others: Sequence[Mapping[str, Any]]) -> bool:
+def _holds(folder: Path, record: Record, changed: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether nothing that a cell has read has changed, and its file or run is there.
 
     The file's hash is checked when it is read.
     """
-    if any(source in others for source in record.get("sources", ())):
+    if any(source in changed for source in record.get("sources", ())):
         return False
     result = record["result"]
     if "file" in result:
@@ -306,19 +419,17 @@ def _is_valid(folder: Path, record: Record, others: Sequence[Mapping[str, Any]])
 
 def _combine_if_new(sweep: Sweep) -> None:
     """Write the combined dataset, unless these very records are in it already."""
-    from physics_twins.data import content_sha256, save
-
     facts = ("key", "status", "finished")
     states = [record and [record[name] for name in facts] for record in sweep.records]
-    digest = hashlib.sha256(json.dumps([sweep.plan["points"], states]).encode()).hexdigest()
+    digest = json_sha256([sweep.plan["points"], states])
     summary = sweep.folder / _SUMMARY
-    known = read_json(summary) if summary.is_file() else {}
+    known = data.read_json(summary) if summary.is_file() else {}
     if known.get("records_sha256") == digest and (sweep.folder / RESULT).is_file():
         return
     combined = sweep.dataset()
-    save(combined, sweep.folder / RESULT)
-    found = {"records_sha256": digest, "content_sha256": content_sha256(combined)}
-    write_json(summary, found | {"finished": now()} | sweep.counts)
+    data.save(combined, sweep.folder / RESULT)
+    found = {"records_sha256": digest, "content_sha256": data.content_sha256(combined)}
+    data.write_json(summary, found | {"finished": now()} | sweep.counts)
 
 
 def _attribute(value: Any) -> Any:

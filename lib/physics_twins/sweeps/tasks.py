@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import secrets
 import sys
 import typing
 from collections.abc import Callable, Mapping
@@ -11,8 +12,7 @@ from typing import Any
 
 from pydantic import ConfigDict, create_model
 
-from physics_twins import runs
-from physics_twins.data import file_sha256, plain_metrics
+from physics_twins import data, runs
 from physics_twins.parameters import FieldDescription, Parameters, check, field
 
 _PLAIN = (float, int, bool, str)
@@ -23,120 +23,49 @@ class TaskError(ValueError):
 
 
 @dataclass(frozen=True)
-class FunctionTask:
-    """A function of a module, called with keyword arguments.
-
-    An argument whose annotation is a `Parameters` model takes all the fields of that model; an argument
-    annotated as float, int, bool or str is a parameter by itself; others keep their defaults.
+class Task:
+    """What is repeated.
 
     Attributes:
-        name: As in `physics_twins.pulsar.evaluate:recovery`.
-        function: The function.
-        models: By argument, the model that its value is taken from.
-        plain: A model of the plain arguments.
-        sha256: Hash of what is called; the library's own code enters a cell's key by itself.
+        name: As in `physics_twins.pulsar.evaluate:recovery`, or of a notebook as in `pulsar/4_infer`.
+        title: One line.
+        sha256: Hash of what is called; the library's own code enters `code` and a cell's key.
+        twins: Whose code it depends on, see `runs.source_sha256`.
+        fields: What is known of every parameter, by name.
+        check: Returns all parameters, those given before the defaults, with input files as absolute
+            paths; raises `ParameterError` for what is unknown, missing or wrong.
+        compute: Returns, of checked parameters and of the folder for files, what a record keeps:
+            metrics, the name of a file with its hash, or that of a run.
     """
 
     name: str
-    function: Callable[..., Any]
-    models: dict[str, type[Parameters]]
-    plain: type[Parameters]
+    title: str
     sha256: str
+    twins: tuple[str, ...] | None
+    fields: dict[str, FieldDescription]
+    check: Callable[[Mapping[str, Any]], dict[str, Any]]
+    compute: Callable[[Mapping[str, Any], Path], dict[str, Any]]
 
     @property
-    def twins(self) -> tuple[str, ...] | None:
-        """Whose code it depends on, see `runs.source_sha256`."""
-        return runs.named_twins(self.name) if self.name.startswith("physics_twins.") else None
+    def code(self) -> str:
+        """Hash of all code that it depends on: a worker must have the same."""
+        return runs.json_sha256([self.sha256, runs.source_sha256(self.twins)])
 
-    @property
-    def title(self) -> str:
-        """First line of the function's documentation."""
-        return (inspect.getdoc(self.function) or self.name).splitlines()[0]
+    def key(self, values: Mapping[str, Any]) -> str:
+        """Return the SHA-256 that stands for one result: code, parameters and content of input files.
 
-    @property
-    def fields(self) -> dict[str, FieldDescription]:
-        """What is known of every parameter, by name."""
-        models = (*self.models.values(), self.plain)
-        return {name: info for model in models for name, info in model.describe().items()}
-
-    def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all parameters, `values` before the defaults, with input files as absolute paths.
-
-        Raises:
-            ParameterError: A name is unknown, missing or a value is wrong.
+        Args:
+            values: Every parameter, checked.
         """
-        complete = check([*self.models.values(), self.plain], values)
-        return runs.with_files(self.fields, complete)
-
-    def compute(self, values: Mapping[str, Any], cells: Path) -> Any:
-        """Return what the function gives for checked `values`."""
-        models = {name: model.take(values) for name, model in self.models.items()}
-        return self.function(**models, **{name: values[name] for name in self.plain.model_fields})
-
-
-@dataclass(frozen=True)
-class NotebookTask:
-    """A notebook; each cell of a sweep is a run of its own.
-
-    Attributes:
-        notebook: The notebook.
-    """
-
-    notebook: runs.Notebook
-
-    @property
-    def name(self) -> str:
-        """As in `pulsar/4_infer`, or the path of a notebook that is nowhere else."""
-        known = runs.available().get(self.notebook.name)
-        return self.notebook.name if known == self.notebook.path else str(self.notebook.path)
-
-    @property
-    def twins(self) -> tuple[str, ...] | None:
-        """Whose code it depends on, see `runs.source_sha256`."""
-        return self.notebook.twins
-
-    @property
-    def title(self) -> str:
-        """The notebook's title."""
-        return self.notebook.title
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the notebook's source."""
-        return self.notebook.sha256
-
-    @property
-    def fields(self) -> dict[str, FieldDescription]:
-        """What is known of every parameter, by name."""
-        return self.notebook.fields
-
-    def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all parameters; a cell's own heavy work stays in its kernel unless told otherwise.
-
-        Raises:
-            ParameterError: A name is unknown, or a value is wrong.
-        """
-        return self.notebook.check({"on": "threads", **values})
-
-    def compute(self, values: Mapping[str, Any], cells: Path) -> Any:
-        """Return the finished run.
-
-        Raises:
-            TaskError: The notebook failed; the message names the cell and the run.
-        """
-        given = {name: value for name, value in values.items() if name != "run_dir"}
-        run = runs.run(self.notebook.path, given, root=cells)
-        if run.status != "complete":
-            record = run.provenance
-            raise TaskError(f"cell {record['cell']}: {record['error']} (see {run.folder.name})")
-        return run
-
-
-Task = FunctionTask | NotebookTask
+        inputs = runs.describe_inputs(self.fields, values)
+        return runs.identity(self.sha256, values, inputs, twins=self.twins)
 
 
 def find_task(what: str | Callable[..., Any]) -> Task:
     """Return the task that a name or a function stands for.
+
+    An argument of a function whose annotation is a `Parameters` model takes all the fields of that
+    model; one annotated float, int, bool or str is a parameter by itself; others keep their defaults.
 
     Args:
         what: `module:function`, where `physics_twins.` may be left out; a function of a module; or a
@@ -149,55 +78,35 @@ def find_task(what: str | Callable[..., Any]) -> Task:
     if not isinstance(what, str):
         return _of_function(what)
     module, colon, function = what.partition(":")
-    if not colon:
-        return NotebookTask(runs.notebook(what))
-    return _of_function(_named(module, function))
+    return _of_function(_named(module, function)) if colon else _of_notebook(runs.notebook(what))
 
 
-def key(task: Task, values: Mapping[str, Any]) -> str:
-    """Return the SHA-256 that stands for one result: code, parameters and content of input files.
+def _of_notebook(notebook: runs.Notebook) -> Task:
+    """Return a notebook as a task; each of its cells is a run of its own."""
 
-    Args:
-        task: What is computed.
-        values: Every parameter, checked.
-    """
-    inputs = runs.describe_inputs(task.fields, values)
-    return runs.identity(task.sha256, values, inputs, twins=task.twins)
+    def complete(values: Mapping[str, Any]) -> dict[str, Any]:
+        # A cell's own heavy work stays in its kernel unless told otherwise.
+        return notebook.check({"on": "threads", **values})
 
+    def compute(values: Mapping[str, Any], cells: Path) -> dict[str, Any]:
+        given = {name: value for name, value in values.items() if name != "run_dir"}
+        run = runs.run(notebook.path, given, root=cells)
+        record = run.provenance
+        if run.status != "complete":
+            raise TaskError(f"cell {record['cell']}: {record['error']} (see {run.folder.name})")
+        for each in record["sources"]:
+            data.note(**each)
+        return {"run": run.folder.name, "metrics": run.metrics}
 
-def plain_result(task: Task, result: Any) -> dict[str, Any]:
-    """Return the numbers of a result that is a run, a mapping of metrics, or one number.
-
-    Raises:
-        TaskError: It is nothing of these.
-    """
-    if isinstance(task, NotebookTask):
-        return {"run": result.folder.name, "metrics": result.metrics}
-    try:
-        return {"metrics": plain_metrics(result if isinstance(result, Mapping) else {"result": result})}
-    except ValueError as error:
-        wanted = "a number, a mapping of metrics or an xarray.Dataset"
-        raise TaskError(f"{task.name} must return {wanted}: {error}") from None
-
-
-def _named(module: str, function: str) -> Callable[..., Any]:
-    names = [module] if module.startswith("physics_twins.") else [module, f"physics_twins.{module}"]
-    for name in names:
-        try:
-            imported = importlib.import_module(name) if name.strip(".") == name != "" else None
-        except Exception as error:  # importing runs somebody's code
-            if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-                continue
-            raise TaskError(f"{name} cannot be imported: {error}") from None
-        if imported is None:
-            break
-        found = getattr(imported, function, None)
-        if callable(found) and not isinstance(found, type):
-            return found
-        raise TaskError(f"module {name} has no function {function!r}")
-    where = "where Python looks (PYTHONPATH adds folders)"
-    raise TaskError(
-        f"there is no module {module} {where}; write module:function, or the name of a notebook"
+    is_known = runs.available().get(notebook.name) == notebook.path
+    return Task(
+        name=notebook.name if is_known else str(notebook.path),
+        title=notebook.title,
+        sha256=notebook.sha256,
+        twins=notebook.twins,
+        fields=notebook.fields,
+        check=complete,
+        compute=compute,
     )
 
 
@@ -207,27 +116,56 @@ class _Arguments(Parameters):
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-def _of_function(function: Callable[..., Any]) -> FunctionTask:
+def _of_function(function: Callable[..., Any]) -> Task:
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    address = f"{module}:{name or repr(function)}"
     here = sys.modules.get(str(module))
     if not name or module == "__main__" or getattr(here, name, None) is not function:
-        raise TaskError(
-            f"workers cannot import {module}:{name or repr(function)}:"
-            " define it at the top of a module file"
-        )
-    address = f"{module}:{name}"
-    models, plain = _arguments(function, address)
-    arguments = _model(plain, address)
-    fields = [field for model in (*models.values(), arguments) for field in model.model_fields]
-    if twice := sorted({field for field in fields if fields.count(field) > 1}):
+        raise TaskError(f"workers cannot import {address}: define it at the top of a module file")
+    by_argument, plain = _arguments(function, address)
+    plain_model = create_model("Arguments", __base__=_Arguments, **plain)
+    models = [*by_argument.values(), plain_model]
+    names = [field for model in models for field in model.model_fields]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
         raise TaskError(f"two arguments of {address} take {', '.join(twice)}: rename one")
-    content = {"function": address, "module": _module_sha256(str(module))}
-    return FunctionTask(
+    fields = {name: info for model in models for name, info in model.describe().items()}
+
+    def complete(values: Mapping[str, Any]) -> dict[str, Any]:
+        return runs.with_files(fields, check(models, values))
+
+    def compute(values: Mapping[str, Any], cells: Path) -> dict[str, Any]:
+        given = {name: model.take(values) for name, model in by_argument.items()}
+        return _kept(address, function(**given, **{name: values[name] for name in plain}), cells)
+
+    is_ours = address.startswith("physics_twins.")
+    content = {"function": address, "module": "" if is_ours else _module_sha256(here)}
+    return Task(
         name=address,
-        function=function,
-        models=models,
-        plain=arguments,
+        title=(inspect.getdoc(function) or address).splitlines()[0],
         sha256=runs.json_sha256(content),
+        twins=runs.named_twins(address) if is_ours else None,
+        fields=fields,
+        check=complete,
+        compute=compute,
+    )
+
+
+def _named(module: str, function: str) -> Callable[..., Any]:
+    names = [module] if module.startswith("physics_twins.") else [module, f"physics_twins.{module}"]
+    for name in names:
+        try:
+            imported = importlib.import_module(name)
+        except Exception as error:  # importing runs somebody's code
+            if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+                continue
+            raise TaskError(f"{name} cannot be imported: {error}") from None
+        found = getattr(imported, function, None)
+        if callable(found) and not isinstance(found, type):
+            return found
+        raise TaskError(f"module {name} has no function {function!r}")
+    raise TaskError(
+        f"there is no module {module} where Python looks (PYTHONPATH adds folders);"
+        " write module:function, or the name of a notebook"
     )
 
 
@@ -243,31 +181,42 @@ def _arguments(
     models: dict[str, type[Parameters]] = {}
     plain: dict[str, Any] = {}
     for argument in arguments:
-        hint = hints.get(argument.name)
+        name, hint = argument.name, hints.get(argument.name)
         required = argument.default is argument.empty
         by_name = argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY)
         if by_name and isinstance(hint, type) and issubclass(hint, Parameters):
-            models[argument.name] = hint
+            models[name] = hint
         elif by_name and hint in _PLAIN:
+            if name.startswith("_") or hasattr(_Arguments, name):
+                raise TaskError(f"argument {name} of {address} has a name that a parameter cannot have")
             default = ... if required else argument.default
-            plain[argument.name] = (hint, field(default, help=f"Argument of {function.__name__}"))
+            plain[name] = (hint, field(default, help=f"Argument of {function.__name__}"))
         elif required and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
             kinds = "a Parameters model, float, int, bool or str"
             raise TaskError(
-                f"argument {argument.name} of {address} must be given by name and annotated as {kinds}"
+                f"argument {name} of {address} must be given by name and annotated as {kinds}"
             )
     return models, plain
 
 
-def _model(plain: dict[str, Any], address: str) -> type[Parameters]:
-    if wrong := [name for name in plain if name.startswith("_") or hasattr(_Arguments, name)]:
-        raise TaskError(f"argument {wrong[0]} of {address} has a name that a parameter cannot have")
-    return create_model("Arguments", __base__=_Arguments, **plain)
+def _kept(name: str, result: Any, cells: Path) -> dict[str, Any]:
+    """Return what a record keeps of a function's result; a dataset is written to a file of its own."""
+    xarray = sys.modules.get("xarray")
+    if xarray and isinstance(result, xarray.Dataset):
+        # Two workers may compute a cell when one was taken for dead: neither disturbs the other's file.
+        path = cells / f"{secrets.token_hex(16)}.nc"
+        data.save(result, path)
+        digest = data.file_sha256(path)
+        return {"file": path.name, "sha256": digest, "bytes": path.stat().st_size}
+    metrics = result if isinstance(result, Mapping) else {"result": result}
+    try:
+        return {"metrics": data.plain_metrics(metrics)}
+    except ValueError as error:
+        wanted = "a number, a mapping of metrics or an xarray.Dataset"
+        raise TaskError(f"{name} must return {wanted}: {error}") from None
 
 
-def _module_sha256(module: str) -> str:
-    """Return the hash of a module's file; the library's own files enter a key together."""
-    file = getattr(sys.modules[module], "__file__", None)
-    if module.startswith("physics_twins.") or not file:
-        return ""
-    return file_sha256(Path(file))
+def _module_sha256(module: Any) -> str:
+    """Return the hash of a module's file, as it is now."""
+    file = getattr(module, "__file__", None)
+    return data.file_sha256(Path(file)) if file else ""
