@@ -7,6 +7,7 @@ import xarray as xr
 from pendulum import PendulumParameters
 from units import check_units
 
+from physics_twins import clusters
 from physics_twins.data import attributes, open_dataset, save
 
 
@@ -26,6 +27,13 @@ def swings():
 def test_a_dataset_comes_back_from_disk_unchanged(swings, tmp_path):
     path = save(swings, tmp_path / "swings.nc")
     xr.testing.assert_identical(open_dataset(path), swings)
+
+
+def test_a_dataset_is_written_beside_workers_and_by_them(swings, tmp_path):
+    with clusters.connect("local", jobs=1) as client:
+        there = client.submit(save, swings, tmp_path / "there.nc").result()
+        here = save(swings, tmp_path / "here.nc")
+    xr.testing.assert_identical(open_dataset(there), open_dataset(here))
 
 
 def test_a_dataset_can_be_read_in_chunks(swings, tmp_path):

@@ -31,7 +31,12 @@ def save(dataset: "xr.Dataset", path: str | Path) -> Path:
         if dataset.nbytes > _MADE_IN_MEMORY_BYTES:
             dataset.to_netcdf(temporary, engine=_ENGINE)
         else:  # HDF5 ends the process when the disk fills up while several threads write
-            temporary.write_bytes(dataset.to_netcdf(engine=_ENGINE))
+            import dask.config
+
+            # A Dask client would be asked for a lock by the file's name, and it has none in memory.
+            with dask.config.set(scheduler="threads"):
+                content = dataset.to_netcdf(engine=_ENGINE)
+            temporary.write_bytes(content)
     return path
 
 
