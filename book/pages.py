@@ -4,13 +4,12 @@ import json
 import shutil
 from collections.abc import Mapping
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import offline
 
-from physics_twins.runs import Run, environment_sha256
+from physics_twins.runs import Run
 
 # Whose versions a page names: what draws random numbers, what trains, what runs the notebook.
 _NAMED = ("numpy", "torch", "papermill")
@@ -34,9 +33,9 @@ def write(page: Path, run: Run, *, depth: int) -> None:
 def line_cell(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cell that says when, how long and with what a run was executed."""
     started = datetime.fromisoformat(record["started"])
-    what = [f"physics-twins {record['code']['version']}", f"Python {record['machine']['python']}"]
-    if record["machine"]["environment_sha256"] == environment_sha256():
-        what += [f"{name} {version(name)}" for name in _NAMED]
+    interpreter = record["interpreter"]
+    what = [f"physics-twins {record['code']['version']}", f"Python {interpreter['python']}"]
+    what += [f"{name} {interpreter['packages'][name]}" for name in _NAMED]
     text = (
         f"*Executed on {started.day} {started:%B %Y} in {in_words(record['duration_s'])} with"
         f" {', '.join(what)}; run* `{record['identity'][:12]}`."

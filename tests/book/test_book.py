@@ -284,10 +284,14 @@ def test_a_page_says_when_and_with_what_it_was_run():
         "duration_s": 125.0,
         "identity": "0123456789abcdef",
         "code": {"version": "0.1.0"},
-        "machine": {"python": "3.11.7", "environment_sha256": "another"},
+        "interpreter": {
+            "python": "3.11.7",
+            "packages": {"numpy": "2.4.6", "torch": "2.13.0", "papermill": "2.7.0", "dask": "1"},
+        },
     }
     assert pages.line_cell(record)["source"] == (
-        "*Executed on 28 November 2026 in 2 min 5 s with physics-twins 0.1.0, Python 3.11.7; run*"
+        "*Executed on 28 November 2026 in 2 min 5 s with physics-twins 0.1.0, Python 3.11.7,"
+        " numpy 2.4.6, torch 2.13.0, papermill 2.7.0; run*"
         " `0123456789ab`."
     )
 

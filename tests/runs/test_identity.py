@@ -4,6 +4,8 @@ import json
 import os
 import sys
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from small_notebooks import OPEN, PERIOD, SAVE, write_notebook, write_project
@@ -30,8 +32,11 @@ def table(tmp_path):
     return path
 
 
+PENDULUM: Any = SimpleNamespace(name=NAME, sha256="hash of the source", twins=None, fields={})
+
+
 def begin(**options):
-    return folder.begin("pendulum/1_simulate", "hash of the source", VALUES, **options)
+    return folder.begin(PENDULUM, VALUES, **options)
 
 
 def computed(*paths):

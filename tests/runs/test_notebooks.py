@@ -1,3 +1,4 @@
+import io
 import json
 import re
 
@@ -28,7 +29,7 @@ def inside(project, monkeypatch):
 
 @pytest.fixture(scope="module")
 def told():
-    return []
+    return io.StringIO()
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def done(project, told):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         values = {"length_m": "9.81", "label": "quotes \" ' and \n newline"}
-        return runs.run(NAME, values, progress=told.append)
+        return runs.run(NAME, values, progress=told)
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +87,9 @@ def test_the_recorded_parameters_are_complete_with_the_notebooks_defaults_before
 
 
 def test_progress_names_each_cell_and_passes_its_output_on(done, told):
-    assert told[0] == "cell 1 of 4 (parameters)"
-    assert told[1] == "cell 2 of 4 (Swing)"
-    assert any(line.startswith("  label: quotes") for line in told)
+    lines = told.getvalue().splitlines()
+    assert lines[:2] == ["cell 1 of 4 (parameters)", "cell 2 of 4 (Swing)"]
+    assert any(line.startswith("label: quotes") for line in lines)
 
 
 def test_the_report_opens_without_a_network_and_shows_results_and_folded_code(done):
@@ -126,11 +127,11 @@ def test_a_failed_notebook_keeps_its_output_and_tells_cell_and_error(failed):
 
 def test_a_kernel_that_dies_fails_the_run_and_keeps_what_it_wrote(project, tmp_path):
     code = ("print('half a line', end='')", "import os\nos._exit(3)")
-    lines = []
-    run = runs.run(write_notebook(tmp_path / "die.ipynb", *code), progress=lines.append)
+    told = io.StringIO()
+    run = runs.run(write_notebook(tmp_path / "die.ipynb", *code), progress=told)
     assert run.status == "failed"
     assert run.provenance["error"] == "DeadKernelError: Kernel died"
-    assert "  half a line" in lines
+    assert "half a line" in told.getvalue()
     assert "half a line" in (run.folder / "die.ipynb").read_text()
 
 

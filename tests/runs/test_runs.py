@@ -1,8 +1,11 @@
 import json
 import math
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +17,7 @@ from physics_twins.runs import folder, provenance
 from physics_twins.runs.folder import RunError
 from physics_twins.data import changed, file_sha256, read_json, replacing, write_json
 
-VALUES = {"length_m": 2.0, "seed": 5, "on": "local", "run_dir": ""}
+VALUES = {"length_m": 2.0, "seed": 5, "log_path": "", "on": "local", "run_dir": ""}
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +27,15 @@ def root(tmp_path, monkeypatch):
     return tmp_path / "runs"
 
 
+LOG = SimpleNamespace(input_file=True)
+PENDULUM: Any = SimpleNamespace(
+    name="pendulum/1_simulate", sha256="hash of the source", twins=None, fields={"log_path": LOG}
+)
+
+
 def begin(**changes):
-    options = {key: changes.pop(key) for key in ("out", "force", "inputs") if key in changes}
-    return folder.begin("pendulum/1_simulate", "hash of the source", VALUES | changes, **options)
+    options = {key: changes.pop(key) for key in ("out", "force") if key in changes}
+    return folder.begin(PENDULUM, VALUES | changes, **options)
 
 
 def finished(**changes):
@@ -79,10 +88,9 @@ def test_a_run_that_did_not_finish_stays_and_the_next_try_is_a_new_folder(status
 def test_an_input_file_counts_by_content_and_not_by_place(tmp_path):
     for name, content in [("a", b"1"), ("b", b"1"), ("c", b"2")]:
         (tmp_path / name).write_bytes(content)
-    described = {n: [provenance.describe_input("log_path", tmp_path / n)] for n in "abc"}
-    finished(log_path="a", inputs=described["a"])
-    assert begin(log_path="b", inputs=described["b"]).reused
-    assert not begin(log_path="c", inputs=described["c"]).reused
+    finished(log_path="a")
+    assert begin(log_path="b").reused
+    assert not begin(log_path="c").reused
 
 
 def test_a_change_in_one_twin_leaves_the_runs_of_the_other_valid(monkeypatch):
@@ -160,12 +168,12 @@ def test_a_run_of_another_machine_is_believed():
     assert run.status == "running"
 
 
-def test_provenance_names_code_environment_machine_and_seed():
+def test_provenance_names_code_interpreter_and_process():
     record = begin().provenance
-    assert record["seed"] == 5
     assert len(record["code"]["source_sha256"]) == 64
-    assert len(record["machine"]["environment_sha256"]) == 64
-    assert record["machine"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert record["interpreter"]["packages"]["numpy"] == np.__version__
+    assert record["interpreter"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert record["machine"]["pid"] == os.getpid()
 
 
 def test_the_hash_of_a_file_is_that_of_its_content(tmp_path):

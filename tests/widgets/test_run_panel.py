@@ -13,7 +13,6 @@ from physics_twins import clusters, runs
 from physics_twins.clusters import Worker, WorkerView, read_workers
 from physics_twins.data import write_json
 from physics_twins.parameters import ParameterError
-from physics_twins.runs import Notebook
 from physics_twins.runs.folder import WORKERS, begin
 from twin_panels import run_views
 from twin_panels.run_panel import RunPanel, UnknownNotebook
@@ -41,14 +40,14 @@ def inside(project, tmp_path, monkeypatch):
 @pytest.fixture
 def nothing_starts(monkeypatch):
     monkeypatch.setattr(
-        "twin_panels.run_panel.BackgroundRun", lambda *_, **__: pytest.fail("a process started")
+        "twin_panels.run_process.RunProcess", lambda *_, **__: pytest.fail("a process started")
     )
 
 
 def begun(**values):
     """A run that this process, as another panel would, has begun."""
     notebook = runs.notebook(NAME)
-    return begin(NAME, notebook.sha256, notebook.check(values))
+    return begin(notebook, notebook.check(values))
 
 
 def finished(**values):
@@ -290,7 +289,7 @@ def test_remaining_time_is_told_and_being_late_too():
 
 
 def test_a_process_that_ends_before_its_run_begins_leaves_a_sentence(monkeypatch):
-    monkeypatch.setattr(Notebook, "words", lambda *_: ["--on", "slrum"])
+    monkeypatch.setattr("twin_panels.run_process.words", lambda *_: ["--on", "slrum"])
     panel = ready()
     panel.start()
     panel.wait()

@@ -9,6 +9,7 @@ import ipywidgets as ipw
 
 from physics_twins.parameters import FieldDescription
 from physics_twins.runs import Notebook
+from twin_panels import run_process
 from twin_panels.handover import to_copy
 
 N_POINTS = 5
@@ -50,13 +51,13 @@ class Commands:
         """Show the commands for these values."""
         self._values = values
         try:
-            words = self._notebook.words(values)
+            words = run_process.words(self._notebook, values)
         except ValueError as error:
             self._run_text.value = escape(str(error))
             return
         self.run = shlex.join(["twins", "run", self._name, *words])
         over = str(self.over.value)
-        fixed = self._notebook.words({**values, over: self._notebook.defaults[over]})
+        fixed = run_process.words(self._notebook, {**values, over: self._notebook.defaults[over]})
         axis = _axis(self._notebook.fields[over], values[over])
         self.sweep = shlex.join(["twins", "sweep", self._name, *fixed, "--grid", axis])
         self._run_text.value = to_copy("In a terminal:", self.run)

@@ -11,8 +11,8 @@ import ipywidgets as ipw
 from IPython.display import display
 
 from physics_twins import runs
-from physics_twins.runs import BackgroundRun, NotebookError, Run
-from twin_panels import run_views
+from physics_twins.runs import NotebookError, Run
+from twin_panels import run_process, run_views
 from twin_panels.background import Background
 from twin_panels.controls import in_red
 from twin_panels.handover import button
@@ -66,7 +66,7 @@ class RunPanel:
         self.run: Run | None = None
         self.message = ""
         self._expected, self._found = run_views.said(self.notebook), None
-        self._started: BackgroundRun | None = None
+        self._started: run_process.RunProcess | None = None
         self._computed: dict[str, Any] = {}
         self._is_stopping = self._is_filling = False
         self._lock = threading.RLock()  # the thread that follows a run shows what it sees by itself
@@ -111,7 +111,7 @@ class RunPanel:
             return
         self._say("")
         try:
-            self._started = BackgroundRun(self.notebook, self.values, force=bool(self._found))
+            self._started = run_process.RunProcess(self.notebook, self.values, force=bool(self._found))
         except OSError as error:
             self._say(f"The run could not be started: {error}")
             return
@@ -123,7 +123,7 @@ class RunPanel:
             if self._started and not self._started.has_ended:
                 self._started.stop()
             elif self.run:
-                self.run.stop()
+                run_process.stop(self.run)
             self._is_stopping = True
         except (ValueError, OSError) as error:
             self._say(str(error))

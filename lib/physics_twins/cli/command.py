@@ -94,7 +94,7 @@ def run(
         )
     with _stopping():
         done = runs.run(
-            notebook, values, on=on, out=out, force=force, progress=None if quiet else _progress
+            notebook, values, on=on, out=out, force=force, progress=None if quiet else sys.stderr
         )
     _check_complete(done)
     _show_result(done)
@@ -106,7 +106,7 @@ def rerun(address: _Address, on: _On = None, quiet: _Quiet = False) -> None:
     from physics_twins import runs
 
     with _stopping():
-        first, second = runs.rerun(address, on=on, progress=None if quiet else _progress)
+        first, second = runs.rerun(address, on=on, progress=None if quiet else sys.stderr)
     _check_complete(second)
     _show_result(second)
     compared = runs.compare(first, second)
@@ -264,10 +264,6 @@ def _table(rows: list[tuple[str, ...]]) -> str:
     from physics_twins.data import aligned
 
     return aligned(rows)
-
-
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _stop(signal_number: int, frame: Any) -> None:

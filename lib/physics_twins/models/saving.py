@@ -3,7 +3,6 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from physics_twins.parameters import Parameters
-
-_PACKAGES = ("torch", "numpy", "safetensors", "onnx", "onnxruntime", "lightning-fabric")
 
 
 def save(
@@ -159,16 +156,6 @@ def _without_folder(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _machine() -> dict[str, Any]:
     """Return the environment without what only names this machine and process: models are published."""
-    return {
-        "environment_sha256": runs.environment_sha256(),
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "packages": {name: _version(name) for name in _PACKAGES},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    interpreter = runs.describe_interpreter()
+    facts = {name: interpreter[name] for name in ("python", "packages")}
+    return facts | {"platform": f"{platform.system()} {platform.machine()}"}

@@ -2,7 +2,6 @@
 
 from . import notebooks as notebooks
 from . import provenance as provenance
-from .background import BackgroundRun as BackgroundRun
 from .comparing import compare as compare
 from .folder import PLAN as PLAN
 from .folder import PROVENANCE as PROVENANCE
@@ -24,7 +23,7 @@ from .notebooks import run as run
 from .provenance import HOW as HOW
 from .provenance import describe_code as describe_code
 from .provenance import describe_inputs as describe_inputs
-from .provenance import environment_sha256 as environment_sha256
+from .provenance import describe_interpreter as describe_interpreter
 from .provenance import identity as identity
 from .provenance import json_sha256 as json_sha256
 from .provenance import named_twins as named_twins

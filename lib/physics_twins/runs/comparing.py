@@ -9,9 +9,6 @@ from physics_twins.data import aligned, difference, in_words
 if TYPE_CHECKING:
     from physics_twins.runs.folder import Run
 
-_CODE = ("version", "git_commit", "git_dirty", "source_sha256", "notebook_sha256")
-_MACHINE = ("environment_sha256", "python", "platform")
-
 Pairs = dict[str, tuple[Any, Any]]
 
 
@@ -40,7 +37,7 @@ class Comparison:
         """Return the comparison as a table of text."""
         rows = [("", *self.names, "")]
         rows += _section("parameters that differ", self.parameters, repr)
-        rows += _section("metrics", self.metrics, in_words, difference)
+        rows += _section("metrics", self.metrics, in_words)
         rows += _section("code that differs", self.code, lambda value: str(value)[:12])
         return aligned(rows)
 
@@ -56,14 +53,13 @@ def compare(first: "Run", second: "Run") -> Comparison:
     )
 
 
-def _section(
-    title: str, pairs: Pairs, show: Callable[[Any], str], last: Callable[..., str] | None = None
-) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [(title, "", "", "difference" if last else "")] if pairs else []
-    for name, values in pairs.items():
-        shown = ("-" if value is None else show(value) for value in values)
-        rows.append((f"  {name}", *shown, last(*values) if last else ""))
-    return rows
+def _section(title: str, pairs: Pairs, show: Callable[[Any], str]) -> list[tuple[str, ...]]:
+    is_numbers = show is in_words
+    rows: list[tuple[str, ...]] = [(title, "", "", "difference" if is_numbers else "")]
+    for name, pair in pairs.items():
+        shown = ("-" if value is None else show(value) for value in pair)
+        rows.append((f"  {name}", *shown, difference(*pair) if is_numbers else ""))
+    return rows if pairs else []
 
 
 def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> Pairs:
@@ -71,7 +67,9 @@ def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> Pairs:
 
 
 def _code(run: "Run") -> dict[str, Any]:
+    """Return what a run depends on besides its parameters."""
     record = run.provenance
-    facts = {name: record.get("code", {}).get(name) for name in _CODE}
-    facts |= {name: record.get("machine", {}).get(name) for name in _MACHINE}
-    return facts | {source["name"]: source["sha256"] for source in record.get("sources", [])}
+    facts = record.get("code", {}) | record.get("interpreter", {})
+    packages = facts.pop("packages", {})
+    read = {source["name"]: source["sha256"] for source in record.get("sources", [])}
+    return facts | packages | read

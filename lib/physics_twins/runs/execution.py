@@ -6,12 +6,11 @@ import re
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import nbformat
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
@@ -48,8 +47,8 @@ def execute(
     *,
     report: Path,
     environment: Mapping[str, str],
-    cell: Callable[[str], None],
-    progress: Callable[[str], None],
+    starts: Callable[[str], None],
+    progress: TextIO | None,
 ) -> str:
     """Execute a notebook, saved after each cell, and write its page, whatever happens.
 
@@ -59,8 +58,8 @@ def execute(
         values: Every parameter, checked: names go into code as they are.
         report: The page.
         environment: What the kernel's environment has besides this process's.
-        cell: Called with number and title of each cell that starts.
-        progress: Called with each line on what happens.
+        starts: Called with number and title of each cell that starts.
+        progress: Takes what the cells write.
 
     Returns:
         The error that it ended with, in a line; "" where it is complete.
@@ -70,7 +69,7 @@ def execute(
     """
     notebook = nbformat.read(source, as_version=4)
     output = folder / source.name
-    follower = _Follower(notebook, cell, progress)
+    told = iter(_told(notebook))
     exporter = ThreadPoolExecutor(1).submit(load_exporter)  # while the kernel starts
     try:
         with _kernel_transport() as transport:
@@ -84,10 +83,9 @@ def execute(
                 kernel_name=NATIVE_KERNEL_NAME,
                 kernel_manager_class=OwnInterpreter,
                 progress_bar=False,
-                stdout_file=follower,
-                stderr_file=follower,
-                on_cell_start=follower.cell_starts,
-                on_cell_executed=follower.cell_ends,
+                stdout_file=progress,
+                stderr_file=progress,
+                on_cell_start=lambda cell, cell_index: starts(next(told)) if _is_code(cell) else None,
                 store_widget_state=False,
                 extra_arguments=["--log-level=CRITICAL"],  # the kernel's own troubles; cells tell theirs
             )
@@ -100,8 +98,6 @@ def execute(
         is_cell = isinstance(error, PapermillExecutionError)
         name, words = (error.ename, error.evalue) if is_cell else (type(error).__name__, error)
         return f"{name}: {words}".strip().rpartition("\n")[2]
-    finally:
-        follower.finish_line()
     return ""
 
 
@@ -145,57 +141,18 @@ def _kernel_transport() -> Iterator[dict[str, str]]:
         yield {"transport": "ipc", "ip": f"{folder}/kernel"}
 
 
-class _Follower:
-    """Tells which cell runs, and passes its output on line by line."""
-
-    def __init__(
-        self,
-        notebook: nbformat.NotebookNode,
-        tell_cell: Callable[[str], None],
-        progress: Callable[[str], None],
-    ) -> None:
-        self._tell_cell, self._progress = tell_cell, progress
-        self._total = sum(map(_is_code, notebook.cells))
-        self._number, self._heading, self._unfinished = 0, "", ""
-        self._started = time.monotonic()
-
-    def cell_starts(self, cell: nbformat.NotebookNode, cell_index: int) -> None:
-        """Announce a cell by the comment that it begins with, or the heading that stands before it."""
+def _told(notebook: nbformat.NotebookNode) -> list[str]:
+    """Return number and title of each code cell: the comment that it begins with, or the heading before."""
+    heading, titles = "", []
+    for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            headings = re.findall(r"^#[# ]*(.*)", cell.source, re.MULTILINE)
-            self._heading = headings[0] if headings else self._heading
-        if not _is_code(cell):
-            return
-        self._number += 1
-        self._started = time.monotonic()
-        first = cell.source.strip().splitlines()[0]
-        title = first.lstrip("# ") if first.startswith("#") else self._heading or first[:60]
-        if "parameters" in cell.metadata.get("tags", []):
-            title = "parameters"
-        told = f"{self._number} of {self._total} ({title})"
-        self._tell_cell(told)
-        self._progress(f"cell {told}")
-
-    def cell_ends(self, cell: nbformat.NotebookNode, cell_index: int, execute_reply: Any) -> None:
-        """Tell how long a cell took, where that was felt."""
-        self.finish_line()
-        spent_s = time.monotonic() - self._started
-        if _is_code(cell) and spent_s >= 1.0:
-            self._progress(f"  took {spent_s:.1f} s")
-
-    def write(self, text: str) -> None:
-        """Take a piece of a cell's output; of a line that is drawn over again the last state counts."""
-        *lines, self._unfinished = (self._unfinished + text).split("\n")
-        for line in lines:
-            self._progress("  " + line.rstrip("\r").rpartition("\r")[2])
-
-    def finish_line(self) -> None:
-        """Show what a cell wrote after its last line end."""
-        if self._unfinished:
-            self.write("\n")
-
-    def flush(self) -> None:
-        """Papermill calls this after each piece; an unfinished line waits for its end."""
+            found = re.search(r"^#[# ]*(.*)", cell.source, re.MULTILINE)
+            heading = found[1] if found else heading
+        elif _is_code(cell):
+            first = cell.source.strip().splitlines()[0]
+            title = first.lstrip("# ") if first.startswith("#") else heading or first[:60]
+            titles.append("parameters" if "parameters" in cell.metadata.get("tags", []) else title)
+    return [f"{number} of {len(titles)} ({title})" for number, title in enumerate(titles, start=1)]
 
 
 def _is_code(cell: nbformat.NotebookNode) -> bool:
@@ -220,30 +177,22 @@ def load_exporter() -> Any:
 
 def write_report(exporter: Any, notebook: Path, page: Path) -> None:
     """Settle an executed notebook's progress bars, and write its page; each in one step."""
-    content = nbformat.read(notebook, as_version=4)
-    _settle(content)
+    from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
+
+    read = nbformat.read(notebook, as_version=4)
+    content, _ = CoalesceStreamsPreprocessor().preprocess(read, {})
+    cells = [cell for cell in content.cells if cell.cell_type == "code"]
+    for cell in cells:
+        cell.outputs = [output for output in cell.outputs if not _is_nothing(output)]
     write_text(notebook, nbformat.writes(content))
-    for cell in content.cells:
-        outputs = cell.get("outputs", [])
-        for output in outputs:
-            if _WIDGET in output.get("data", {}):  # a widget without its kernel draws nothing
-                output["data"] = {"text/html": _INSTEAD_OF_A_WIDGET}
-        outputs[:] = [output for output in outputs if output.get("data", True)]
+    for output in (output for cell in cells for output in cell.outputs):
+        if _WIDGET in output.get("data", {}):  # a widget without its kernel draws nothing
+            output["data"] = {"text/html": _INSTEAD_OF_A_WIDGET}
     has_formulas = any("$" in cell.source for cell in content.cells if cell.cell_type == "markdown")
     resources = {"has_formulas": has_formulas, "metadata": {"name": notebook.stem}}
     with _ONE_AT_A_TIME:
         body, _ = exporter.from_notebook_node(content, resources=resources)
     write_text(page, body)
-
-
-def _settle(notebook: nbformat.NotebookNode) -> None:
-    """Keep of what a progress bar wrote over itself only what stands there in the end."""
-    from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
-
-    for number, cell in enumerate(notebook.cells):
-        if cell.cell_type == "code":
-            CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, number)
-            cell.outputs = [output for output in cell.outputs if not _is_nothing(output)]
 
 
 def _is_nothing(output: nbformat.NotebookNode) -> bool:

@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from physics_twins.runs.notebooks import Notebook
+
 PARAMETERS = "parameters.json"
 METRICS = "metrics.json"
 PROVENANCE = "provenance.json"
@@ -35,16 +37,8 @@ TOLD = ".kernel.json"  # what its kernel tells of itself, until whoever drives i
 ALIVE_S, SILENT_S = 20.0, 300.0
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
-_KINDS: dict[str, Any] = {
-    "status": str,
-    "started": str,
-    "machine": dict,
-    "code": dict,
-    "notebook": str | None,
-    "duration_s": float | int | None,
-    "error": str | None,
-    "sources": list | None,
-}
+_MUST_HAVE = {"status": str, "started": str, "machine": dict, "code": dict}
+_MAY_HAVE = {"notebook": str, "duration_s": int | float, "error": str, "cell": str, "sources": list}
 
 
 class RunError(ValueError):
@@ -153,23 +147,6 @@ class Run:
         for name in (TOLD, WORKERS):
             (self.folder / name).unlink(missing_ok=True)
 
-    def stop(self) -> None:
-        """Ask the command `twins run` that computes this run to stop; it marks the run cancelled.
-
-        Raises:
-            RunError: The run does not go on, or not in a command of its own on this machine.
-        """
-        if (status := self.status) != "running":
-            raise RunError(f"{self} does not run any more: it is {status}")
-        machine = self.provenance["machine"]
-        if machine["host"] != platform.node():
-            raise RunError(f"{self} runs on {machine['host']}: stop it there")
-        process = psutil.Process(machine["pid"])
-        words = process.cmdline()
-        if "run" not in words or not any("twins" in word for word in words):
-            raise RunError(f"{self} runs inside process {process.pid}, with other work: stop it there")
-        process.terminate()
-
     def _path(self, name: str, suffix: str) -> Path:
         name = name.removesuffix(suffix)
         if not _FILE_NAME.fullmatch(name):
@@ -212,17 +189,17 @@ def open_run(run_dir: str | Path = "") -> Run:
         stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         folder = _claim_next(default_root() / "interactive" / stamp)
     run = Run(folder)
-    by_hand = {"status": "interactive", "started": now(), "machine": provenance.describe_machine()}
+    by_hand = {"status": "interactive", "started": now(), "machine": provenance.describe_process()}
     record = run.provenance or by_hand
-    code = record.get("code", {})
-    code = code | provenance.describe_code(code.get("twins"))
-    facts = {"code": code, "interpreter": provenance.describe_interpreter()}
+    known = record.get("code", {})
+    twins = known.get("twins")
+    facts: dict[str, Any] = {"code": known | provenance.describe_code(twins)}
+    facts["interpreter"] = provenance.describe_interpreter()
     if record["status"] == "interactive":
         provenance.tell(folder / PROVENANCE, record | facts)
     else:
-        what = code["notebook_sha256"], run.parameters, record["inputs"]
-        facts["identity"] = provenance.identity(*what, twins=code["twins"])
-        provenance.tell(folder / TOLD, facts)
+        what = known["notebook_sha256"], run.parameters, record["inputs"], twins
+        provenance.tell(folder / TOLD, facts | {"identity": provenance.identity(*what)})
     os.environ[clusters.WORKERS_FILE] = str(folder / WORKERS)
     return run
 
@@ -267,12 +244,9 @@ def resolve(address: str | Path, root: Path | None = None) -> Run:
 
 
 def begin(
-    notebook: str,
-    notebook_sha256: str,
+    notebook: "Notebook",
     values: Mapping[str, Any],
     *,
-    inputs: Sequence[Mapping[str, Any]] = (),
-    twins: Iterable[str] | None = None,
     out: Path | None = None,
     root: Path | None = None,
     force: bool = False,
@@ -280,11 +254,8 @@ def begin(
     """Return the finished run that these values have already, or a new one, marked running.
 
     Args:
-        notebook: Its name, as in `pulsar/4_infer`.
-        notebook_sha256: Hash of its source.
+        notebook: What is run.
         values: Every parameter, checked.
-        inputs: As from `provenance.describe_inputs`.
-        twins: Whose code it depends on, see `provenance.source_sha256`.
         out: The run's folder; by default a numbered one under `root`.
         root: Where numbered folders are; by default the notebook's folder of `default_root`.
         force: Whether to compute again; what is there is kept.
@@ -292,48 +263,60 @@ def begin(
     Raises:
         RunError: `out` holds something else, or is being written to.
     """
-    twins = twins and list(twins)
-    key = provenance.identity(notebook_sha256, values, inputs, twins=twins)
-    parent = root or default_root() / notebook
     out = out and out.expanduser().resolve()
-    if not force and (run := find_finished(key, parent, out=out)):
+    if not force and (run := find_finished(notebook, values, root=root, out=out)):
         return replace(run, reused=True)
-    run = Run(_claim_named(out, key, force) if out else _claim_next(parent.resolve() / key[:12]))
+    key, stem = _named(notebook, values, root)
+    run = Run(_claim_named(out, key, force) if out else _claim_next(stem))
     run.keep(values)
-    sha256s = {"notebook_sha256": notebook_sha256, "twins": twins}
+    code = {"notebook_sha256": notebook.sha256, "twins": notebook.twins}
     run.note(
         {
             "status": "running",
-            "notebook": notebook,
+            "notebook": notebook.name,
             "identity": key,
             "on": values.get("on"),
-            "seed": values.get("seed"),
             "started": now(),
-            "code": sha256s | provenance.describe_code(twins),
-            "machine": provenance.describe_machine(),
-            "inputs": [dict(item) for item in inputs],
+            "code": code | provenance.describe_code(notebook.twins),
+            "interpreter": provenance.describe_interpreter(),
+            "machine": provenance.describe_process(),
+            "inputs": provenance.describe_inputs(notebook.fields, values),
             "sources": [],
         }
     )
     return run
 
 
-def find_finished(key: str, parent: Path, *, out: Path | None = None) -> Run | None:
-    """Return the newest finished run of an identity of which all that it read is still the same.
+def find_finished(
+    notebook: "Notebook",
+    values: Mapping[str, Any],
+    *,
+    root: Path | None = None,
+    out: Path | None = None,
+) -> Run | None:
+    """Return the newest finished run with these values of which all that it read is still the same.
 
     Args:
-        key: As from `provenance.identity`.
-        parent: The folder of its numbered folders.
+        notebook: What would be run.
+        values: Every parameter, checked.
+        root: Where numbered folders are, see `begin`.
         out: The folder to look at in their place.
     """
-    numbered = parent.resolve().glob(f"{key[:12]}-*")
+    key, stem = _named(notebook, values, root)
+    numbered = stem.parent.glob(f"{stem.name}-*")
     for folder in [out] if out else sorted(numbered, key=lambda p: (len(p.name), p.name), reverse=True):
-        known = Run(folder).summary()
-        record = known["provenance"]
-        is_same = known["status"] == "complete" and record.get("identity") == key
+        status, _, _, record = Run(folder).summary().values()
+        is_same = status == "complete" and record.get("identity") == key
         if is_same and not changed(record.get("sources", [])):
             return Run(folder)
     return None
+
+
+def _named(notebook: "Notebook", values: Mapping[str, Any], root: Path | None) -> tuple[str, Path]:
+    """Return the identity of a run, and how its folders are called before their number."""
+    inputs = provenance.describe_inputs(notebook.fields, values)
+    key = provenance.identity(notebook.sha256, values, inputs, notebook.twins)
+    return key, (root or default_root() / notebook.name).resolve() / key[:12]
 
 
 def now() -> str:
@@ -349,15 +332,18 @@ def _status(record: Mapping[str, Any], silent_s: float) -> str:
     """
     if not record:
         return "starting" if silent_s < SILENT_S else "interrupted"
-    wrong = [name for name, kind in _KINDS.items() if not isinstance(record.get(name), kind)]
-    if wrong or not {"host", "pid", "process_started"} <= record["machine"].keys():
-        raise ValueError(f"{PROVENANCE} has no sound {', '.join(wrong) or 'machine'}")
+    for name, kind in (_MUST_HAVE | _MAY_HAVE).items():
+        is_sound = isinstance(record.get(name), kind)
+        if not is_sound and (name in _MUST_HAVE or record.get(name) is not None):
+            raise ValueError(f"{PROVENANCE} has no sound {name}")
+    if not {"host", "pid", "process_started"} <= record["machine"].keys():
+        raise ValueError(f"{PROVENANCE} does not say which process it is of")
     is_gone = record["status"] == "running" and _is_gone(record["machine"], silent_s)
     return "interrupted" if is_gone else record["status"]
 
 
 def _is_gone(machine: Mapping[str, Any], silent_s: float) -> bool:
-    """Return whether the process of `describe_machine` has ended; one elsewhere has when it is silent.
+    """Return whether a process has ended; on another host it has when it is silent.
 
     Its start is compared too, because numbers of processes are used again.
     """
@@ -413,13 +399,11 @@ def _claim_named(out: Path, key: str, force: bool) -> Path:
 
 
 def _refuse_to_disturb(out: Path, key: str, force: bool) -> None:
-    known = Run(out).summary()
-    content, status = "other files", ""
-    if (out / PROVENANCE).is_file():
-        status = known["status"]
-        content = f"another run ({status})"
-    if status in ("running", "starting"):
+    is_run = (out / PROVENANCE).is_file()
+    status, _, _, record = Run(out).summary().values()
+    if is_run and status in ("running", "starting"):
         raise RunError(f"{out} is being written to by a run that has not ended")
-    unfinished = status in ("failed", "cancelled", "interrupted")
-    if not force and not (unfinished and known["provenance"].get("identity") == key):
+    is_unfinished = status in ("failed", "cancelled", "interrupted") and record.get("identity") == key
+    if not force and not is_unfinished:
+        content = f"another run ({status})" if is_run else "other files"
         raise RunError(f"{out} holds {content}: give another --out, or --force to move it to {out.name}~1")

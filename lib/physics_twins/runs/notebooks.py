@@ -14,10 +14,11 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from physics_twins import clusters, data
 from physics_twins.parameters import Execution, FieldDescription, ParameterError, Parameters, check
@@ -76,29 +77,13 @@ class Notebook:
         clusters.check(complete["on"])
         return provenance.with_files(self.fields, complete)
 
-    def words(self, values: Mapping[str, Any]) -> list[str]:
-        """Return what follows `twins run NOTEBOOK` for these values; its own defaults are left out.
-
-        Raises:
-            ValueError: A value cannot be written on a command line.
-        """
-        changed = {k: v for k, v in values.items() if v != self.defaults[k] and k != "run_dir"}
-        where = changed.pop("on", None)
-        if none := [name for name, value in changed.items() if value is None]:
-            raise ValueError(f"{none[0]} is empty, which a command line cannot say: give it a value")
-        words = [word for name, value in changed.items() for word in ("-p", f"{name}={value}")]
-        return words + (["--on", where] if where else [])
-
     def find_finished(self, values: Mapping[str, Any]) -> Run | None:
         """Return the finished run that these values have already; None where it must be computed.
 
         Raises:
             ParameterError: A parameter is refused.
         """
-        complete = self.check(values)
-        inputs = provenance.describe_inputs(self.fields, complete)
-        key = provenance.identity(self.sha256, complete, inputs, twins=self.twins)
-        return folder.find_finished(key, folder.default_root() / self.name)
+        return folder.find_finished(self, self.check(values))
 
 
 def available() -> dict[str, Path]:
@@ -160,7 +145,7 @@ def run(
     out: str | Path | None = None,
     root: Path | None = None,
     force: bool = False,
-    progress: Callable[[str], None] | None = None,
+    progress: TextIO | None = None,
 ) -> Run:
     """Execute a notebook with checked parameters in a run folder of its own.
 
@@ -171,7 +156,7 @@ def run(
         out: The run's folder; by default a numbered one under `root`.
         root: Where numbered folders are; by default the notebook's own under `runs/`.
         force: Whether to execute again what has finished already.
-        progress: Called with each line on what happens, as it happens.
+        progress: Takes which cell runs, and what the cells write, as it happens.
 
     Returns:
         The run, complete or failed (see its `status`), or the finished one that was there before.
@@ -186,30 +171,22 @@ def run(
     given = dict(values or {}) | ({} if on is None else {"on": on})
     out = out or given.pop("run_dir", None)
     complete = known.check(given)
-    begun = folder.begin(
-        known.name,
-        known.sha256,
-        complete,
-        inputs=provenance.describe_inputs(known.fields, complete),
-        twins=known.twins,
-        out=Path(out) if out else None,
-        root=root,
-        force=force,
-    )
+    named = Path(out) if out else None
+    begun = folder.begin(known, complete, out=named, root=root, force=force)
     if not begun.reused:
-        _execute(known.path, complete, begun, progress or (lambda line: None))
+        _execute(known.path, complete, begun, progress)
     return begun
 
 
 def rerun(
-    address: str, *, on: str | None = None, progress: Callable[[str], None] | None = None
+    address: str, *, on: str | None = None, progress: TextIO | None = None
 ) -> tuple[Run, Run]:
     """Run a run's notebook again with its parameters, in a new folder; the old run is kept.
 
     Args:
         address: The run's folder, its name or how that begins.
         on: Where heavy work runs now.
-        progress: Called with each line on what happens.
+        progress: As in `run`.
 
     Returns:
         The run that was there, and the new one, complete or failed.
@@ -246,26 +223,30 @@ def remember(opened: Run, name: str, values: Mapping[str, Any]) -> None:
 
 
 def _execute(
-    source: Path, values: Mapping[str, Any], begun: Run, progress: Callable[[str], None]
+    source: Path, values: Mapping[str, Any], begun: Run, progress: TextIO | None
 ) -> None:
     """Execute a notebook into its run's folder, where it works, and mark how the run ended."""
     from physics_twins.runs import execution
 
+    # The kernel looks where this process does, which may have named places by relative paths.
+    named = {name: os.environ.get(name) for name in ("PHYSICS_TWINS_MODELS", "PHYSICS_TWINS_DATA")}
+    places = {name: str(Path(path).expanduser().resolve()) for name, path in named.items() if path}
     status, error = "failed", ""
-    # The kernel works in the run's folder, and looks where this process does.
-    places = {"PHYSICS_TWINS_RUNS": str(folder.default_root())}
-    for name in ("PHYSICS_TWINS_MODELS", "PHYSICS_TWINS_DATA"):
-        if named := os.environ.get(name):
-            places[name] = str(Path(named).expanduser().resolve())
+
+    def starts(cell: str) -> None:
+        begun.note({"cell": cell})
+        if progress:
+            print(f"cell {cell}", file=progress, flush=True)
+
     try:
-        with _signs_of_life(begun):
+        with _signs_of_life(begun.folder / folder.PROVENANCE):
             error = execution.execute(
                 source,
                 begun.folder,
                 {**values, "run_dir": str(begun.folder)},
                 report=begun.report,
-                environment=places,
-                cell=lambda cell: begun.note({"cell": cell}),
+                environment=places | {"PHYSICS_TWINS_RUNS": str(folder.default_root())},
+                starts=starts,
                 progress=progress,
             )
         status = "failed" if error else "complete"
@@ -277,22 +258,21 @@ def _execute(
 
 
 @contextmanager
-def _signs_of_life(begun: Run) -> Iterator[None]:
-    """Change the time of the provenance's file now and then, for whoever looks from another machine."""
+def _signs_of_life(path: Path) -> Iterator[None]:
+    """Change the time of a file now and then, for whoever looks from another machine."""
     ended = threading.Event()
 
     def show() -> None:
         while not ended.wait(folder.ALIVE_S):
             with suppress(OSError):
-                os.utime(begun.folder / folder.PROVENANCE)
+                os.utime(path)
 
-    thread = threading.Thread(target=show, name="signs-of-life", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(show)
+        try:
+            yield
+        finally:
+            ended.set()
 
 
 def _find(name: str) -> Path:
@@ -344,12 +324,12 @@ def _check_models(models: tuple[Any, ...]) -> None:
 
 def _assignment(statement: ast.stmt) -> tuple[str, Any]:
     """Return name and value of a plain assignment."""
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
-    target = statement.target if isinstance(statement, ast.AnnAssign) else target
-    try:
-        if isinstance(target, ast.Name) and isinstance(statement, ast.Assign | ast.AnnAssign):
-            return target.id, ast.literal_eval(statement.value or ast.Constant(None))
-    except ValueError:
-        pass
+    match statement:
+        case (
+            ast.Assign(targets=[ast.Name(id=name)], value=value)
+            | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+        ):
+            with suppress(ValueError):
+                return name, ast.literal_eval(value)
     line = ast.unparse(statement).splitlines()[0]
     raise NotebookError(f"its parameters cell may hold only plain values, found: {line}")

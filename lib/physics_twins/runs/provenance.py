@@ -36,27 +36,28 @@ def json_sha256(value: Any) -> str:
 
 
 def identity(
-    what_sha256: str,
+    sha256: str,
     values: Mapping[str, Any],
     inputs: Iterable[Mapping[str, Any]],
-    *,
-    twins: Iterable[str] | None = None,
+    twins: Iterable[str] | None,
 ) -> str:
     """Return the SHA-256 that two results share when they must be the same.
 
-    What else they have read must be the same too, see `data.sources`.
+    What else they have read must be the same too, see `data.note`.
 
     Args:
-        what_sha256: Hash of the notebook's source, or of the function.
+        sha256: Hash of the notebook's source, or of the function.
         values: Every parameter; those in `HOW` are left out.
         inputs: As from `describe_inputs`; each stands for its parameter by content, wherever it lies.
         twins: Whose code it depends on, see `source_sha256`.
     """
-    what = {name: value for name, value in values.items() if name not in HOW}
-    what |= {item["parameter"]: item["sha256"] for item in inputs}
-    facts = {"notebook": what_sha256, "parameters": what, "source": source_sha256(twins)}
+    parameters = {name: value for name, value in values.items() if name not in HOW}
+    parameters |= {item["parameter"]: item["sha256"] for item in inputs}
     interpreter = describe_interpreter()
-    return json_sha256(facts | {name: interpreter[name] for name in ("python", "packages")})
+    facts = {name: interpreter[name] for name in ("python", "packages")}
+    return json_sha256(
+        facts | {"what": sha256, "parameters": parameters, "source": source_sha256(twins)}
+    )
 
 
 def with_files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,35 +66,36 @@ def with_files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]
     Raises:
         ParameterError: An input file is not there.
     """
-    complete = dict(values)
-    for name, given in _files(fields, values).items():
-        path = Path(given).expanduser().resolve()
+    paths = {name: path.expanduser().resolve() for name, path in _files(fields, values).items()}
+    for name, path in paths.items():
         if not path.is_file():
-            raise ParameterError(f"{name} = {given!r}: there is no such file")
-        complete[name] = str(path)
-    return complete
+            raise ParameterError(f"{name} = {values[name]!r}: there is no such file")
+    return {**values, **{name: str(path) for name, path in paths.items()}}
 
 
 def describe_inputs(
     fields: Mapping[str, FieldDescription], values: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Return parameter, path, size in bytes and SHA-256 of each input file that `values` name."""
-    return [describe_input(name, Path(path)) for name, path in _files(fields, values).items()]
+    files = [(name, path, path.stat()) for name, path in _files(fields, values).items()]
+    return [
+        {
+            "parameter": name,
+            "path": str(path),
+            "bytes": state.st_size,
+            "sha256": _sha256(path, state.st_mtime_ns, state.st_size),
+        }
+        for name, path, state in files
+    ]
 
 
-def describe_input(parameter: str, path: Path) -> dict[str, Any]:
-    """Return parameter, path, size in bytes and SHA-256 of a file that a run reads."""
-    state = path.stat()
-    sha256 = _content_sha256(path, state.st_mtime_ns, state.st_size)
-    return {"parameter": parameter, "path": str(path), "bytes": state.st_size, "sha256": sha256}
-
-
-def _files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: values[name] for name, info in fields.items() if info.input_file and values[name]}
+def _files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> dict[str, Path]:
+    names = [name for name, info in fields.items() if info.input_file and values[name]]
+    return {name: Path(values[name]) for name in names}
 
 
 @functools.lru_cache(maxsize=1024)
-def _content_sha256(path: Path, mtime_ns: int, size: int) -> str:
+def _sha256(path: Path, mtime_ns: int, size: int) -> str:
     """Return a file's hash, computed once for as long as the file does not change."""
     return file_sha256(path)
 
@@ -156,7 +158,7 @@ def _git(*arguments: str) -> str | None:
 
 @functools.cache
 def describe_interpreter() -> dict[str, Any]:
-    """Return the Python program that runs this, its version, and those of what the library asks for."""
+    """Return the Python that runs this, and the versions of what the library asks for."""
     try:
         asked = requires("physics-twins") or []
     except PackageNotFoundError:
@@ -167,17 +169,12 @@ def describe_interpreter() -> dict[str, Any]:
     return {
         "executable": sys.executable,
         "python": platform.python_version(),
+        "platform": platform.platform(),
         "packages": packages,
         "library": str(PACKAGE),
     }
 
 
-def environment_sha256() -> str:
-    """Return the SHA-256 over the names and versions of all installed distributions."""
-    return json_sha256(_installed())
-
-
-@functools.cache
 def _installed() -> dict[str, str]:
     """Return the version of every installed distribution by its name."""
     folders = [Path(entry) for entry in reversed(sys.path) if os.path.isdir(entry)]
@@ -189,16 +186,10 @@ def _plain(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def describe_machine() -> dict[str, Any]:
-    """Return Python, platform, installed packages, host and process, as found now."""
-    return {
-        "environment_sha256": environment_sha256(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "process_started": psutil.Process().create_time(),
-    }
+def describe_process() -> dict[str, Any]:
+    """Return host, number and start of this process."""
+    process = psutil.Process()
+    return {"host": platform.node(), "pid": process.pid, "process_started": process.create_time()}
 
 
 def tell(path: Path, facts: Mapping[str, Any]) -> None:

@@ -58,7 +58,7 @@ class Task:
             values: Every parameter, checked.
         """
         inputs = runs.describe_inputs(self.fields, values)
-        return runs.identity(self.sha256, values, inputs, twins=self.twins)
+        return runs.identity(self.sha256, values, inputs, self.twins)
 
 
 def find_task(what: str | Callable[..., Any]) -> Task:

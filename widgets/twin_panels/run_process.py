@@ -1,29 +1,58 @@
-"""A run in a process of its own, which goes on when whoever started it has gone."""
+"""A command `twins run` in a process of its own, which goes on when whoever started it has gone."""
 
+import platform
 import subprocess
 import sys
 import tempfile
 import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
-from physics_twins.runs.folder import Run, default_root, find
-
-if TYPE_CHECKING:
-    from physics_twins.runs.notebooks import Notebook
+from physics_twins import runs
+from physics_twins.runs import Notebook, Run
 
 
-class BackgroundRun:
+def words(notebook: Notebook, values: Mapping[str, Any]) -> list[str]:
+    """Return what follows `twins run NOTEBOOK` for these values; the notebook's defaults are left out.
+
+    Raises:
+        ValueError: A value cannot be written on a command line.
+    """
+    changed = {k: v for k, v in values.items() if v != notebook.defaults[k] and k != "run_dir"}
+    where = changed.pop("on", None)
+    if none := [name for name, value in changed.items() if value is None]:
+        raise ValueError(f"{none[0]} is empty, which a command line cannot say: give it a value")
+    settings = [word for name, value in changed.items() for word in ("-p", f"{name}={value}")]
+    return settings + (["--on", where] if where else [])
+
+
+def stop(run: Run) -> None:
+    """Ask the command `twins run` that computes a run to stop; it marks the run cancelled.
+
+    Raises:
+        ValueError: The run does not go on, or not in a command of its own on this machine.
+    """
+    if (status := run.status) != "running":
+        raise ValueError(f"{run} does not run any more: it is {status}")
+    machine = run.provenance["machine"]
+    if machine["host"] != platform.node():
+        raise ValueError(f"{run} runs on {machine['host']}: stop it there")
+    process = psutil.Process(machine["pid"])
+    words = process.cmdline()
+    if "run" not in words or not any("twins" in word for word in words):
+        raise ValueError(f"{run} runs inside process {process.pid}, with other work: stop it there")
+    process.terminate()
+
+
+class RunProcess:
     """A command `twins run` that was started here.
 
     It has a session of its own: neither Ctrl-C here nor the end of this process stops it.
     """
 
-    def __init__(
-        self, notebook: "Notebook", values: Mapping[str, Any], *, force: bool = False
-    ) -> None:
+    def __init__(self, notebook: Notebook, values: Mapping[str, Any], *, force: bool = False) -> None:
         """Start it; this returns at once.
 
         Args:
@@ -31,12 +60,12 @@ class BackgroundRun:
             values: Its parameters by name.
             force: Whether to compute again what has finished.
         """
-        self._root = default_root() / notebook.name
-        words = [str(notebook.path), *notebook.words(values), *(["--force"] if force else [])]
+        self._root = runs.default_root() / notebook.name
+        more = [*words(notebook, values), *(["--force"] if force else [])]
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - without a name: nothing is left of it
         weakref.finalize(self, self._log.close)
         self._process = psutil.Popen(
-            [sys.executable, "-m", "physics_twins.cli", "run", *words],
+            [sys.executable, "-m", "physics_twins.cli", "run", str(notebook.path), *more],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -49,7 +78,7 @@ class BackgroundRun:
     def run(self) -> Run | None:
         """The run, once its folder is there."""
         if self._run is None:
-            self._run = next(filter(self._is_ours, reversed(find(self._root))), None)
+            self._run = next(filter(self._is_ours, reversed(runs.find(self._root))), None)
         return self._run
 
     @property
