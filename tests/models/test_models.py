@@ -6,6 +6,8 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +102,8 @@ def test_a_header_that_begins_like_a_pickle_is_no_pickle():
 def test_the_manifest_says_where_a_model_comes_from(tmp_path):
     data = tmp_path / "data.nc"
     data.write_bytes(b"\x89HDF, for example")
-    manifest = save(inputs=[provenance.describe_input("data_path", data)]).manifest
+    fields: Any = {"data_path": SimpleNamespace(input_file=True)}
+    manifest = save(inputs=provenance.describe_inputs(fields, {"data_path": str(data)})).manifest
     assert manifest.parameters == {"learning_rate": 0.001, "n_epochs": 3}
     assert manifest.seed == 7
     assert manifest.code["source_sha256"] == provenance.source_sha256()
