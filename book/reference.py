@@ -12,7 +12,7 @@ from typing import Any
 import physics_twins
 from physics_twins.parameters import Parameters
 
-TWINS = ("pulsar", "calorimeter")
+TWINS = ("pulsar", "calorimeter", "virgo")
 
 
 def write(folder: Path) -> None:
@@ -24,6 +24,7 @@ def write(folder: Path) -> None:
         "library": library(),
         "library_pulsar": library("pulsar"),
         "library_calorimeter": library("calorimeter"),
+        "library_virgo": library("virgo"),
     }.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
 

@@ -1,0 +1,132 @@
+"""Parameters of the Virgo twin: detector, couplings, faults, glitches and signals."""
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from physics_twins.parameters import Parameters, field
+
+GLITCH_FAMILIES = ("blip", "tomte", "koi_fish", "whistle", "scattered_light")
+
+
+class DetectorParameters(Parameters):
+    """The interferometer without what is witnessed, and how long it is watched."""
+
+    detector: Literal["virgo_o3", "virgo_o4", "virgo_design", "einstein_telescope"] = field(
+        "virgo_o4", help="Whose sensitivity the noise has"
+    )
+    duration_s: float = field(64.0, ge=4, le=4096, unit="s", help="Length of the stretch")
+    sample_rate_hz: Literal[1024, 2048, 4096, 8192, 16384] = field(
+        2048, unit="Hz", folded=True, help="Of the strain and of all channels"
+    )
+
+
+class CouplingParameters(Parameters):
+    """How strongly each disturbance reaches the strain: its spectrum over the noise at its peak."""
+
+    seismic: float = field(
+        5.0, ge=0, le=1000, logarithmic=True, help="Ground motion, about 10 to 35 Hz"
+    )
+    angular: float = field(5.0, ge=0, le=1000, folded=True, help="Angular control, about 15 to 60 Hz")
+    length: float = field(3.0, ge=0, le=1000, folded=True, help="Length control, about 20 to 150 Hz")
+    magnetic: float = field(2.0, ge=0, le=1000, folded=True, help="Magnetic fields, about 40 to 300 Hz")
+    mains: float = field(
+        20.0, ge=0, le=1e4, folded=True, help="Mains lines; root mean square over that of noise in 1 Hz"
+    )
+    line: float = field(20.0, ge=0, le=1e4, folded=True, help="A line at 37 Hz, in the same measure")
+    sidebands: float = field(
+        5.0, ge=0, le=1000, logarithmic=True, help="Angle times mains, 1 Hz beside 50 Hz"
+    )
+    fringe: float = field(5.0, ge=0, le=1000, logarithmic=True, help="Light scattered from a bench")
+    jitter: float = field(3.0, ge=0, le=1000, logarithmic=True, help="Beam jitter times misalignment")
+    unknown: float = field(
+        0.0, ge=0, le=1000, folded=True, help="Sound squared: a coupling that no linear filter finds"
+    )
+    fringe_calibration: float = field(
+        1.013, ge=0.9, le=1.1, folded=True, help="True over recorded motion of the scattering bench"
+    )
+
+
+class FaultParameters(Parameters):
+    """What breaks real systems, all off by default, and channels that are no witness."""
+
+    coupling_drift: float = field(
+        0.0, ge=0, le=1, folded=True, help="Slow change of the linear couplings, as part of them"
+    )
+    sign_flip: bool = field(False, folded=True, help="Whether the length coupling changes its sign")
+    delay_jump_ms: float = field(
+        0.0, ge=0, le=100, unit="ms", folded=True, help="Late by this, the magnetometer's second half"
+    )
+    witness_gap_s: float = field(
+        0.0, ge=0, le=600, unit="s", folded=True, help="Ground motion not recorded: zeros instead"
+    )
+    loop_open_s: float = field(
+        0.0, ge=0, le=600, unit="s", folded=True, help="Length control really off: zeros that are true"
+    )
+    missing_s: float = field(
+        0.0, ge=0, le=600, unit="s", folded=True, help="Beam jitter not recorded: not a number"
+    )
+    line_stops: bool = field(
+        False, folded=True, help="Whether the line stops while its witness goes on"
+    )
+    n_idle: int = field(4, ge=0, le=200, folded=True, help="Channels that witness nothing")
+    n_unsafe: int = field(0, ge=0, le=2, folded=True, help="Channels that contain strain")
+    n_counters: int = field(0, ge=0, le=8, folded=True, help="Channels that count packets")
+    n_dead: int = field(0, ge=0, le=8, folded=True, help="Channels of zeros")
+
+
+class TransientParameters(Parameters):
+    """Glitches and signals of compact binaries."""
+
+    glitch_rate_hz: float = field(0.05, ge=0, le=2, unit="Hz", help="Glitches in a second, on average")
+    glitch_family: Literal["all", "blip", "tomte", "koi_fish", "whistle", "scattered_light"] = field(
+        "all", help="Which glitches occur"
+    )
+    glitch_snr: float = field(
+        15.0, ge=0, le=1000, help="Median S/N of a glitch in the detector's noise"
+    )
+    witnessed_fraction: float = field(
+        0.5, ge=0, le=1, folded=True, help="Part of the glitches that a channel witnesses"
+    )
+    n_signals: int = field(1, ge=0, le=1000, folded=True, help="Signals in the stretch, evenly spread")
+    signal_snr: float = field(15.0, ge=0, le=1000, help="Ideal S/N of each")
+    mass_1_msun: float = field(
+        1.6, ge=0.5, le=100, unit="Msun", folded=True, help="In the detector's frame"
+    )
+    mass_2_msun: float = field(
+        1.3, ge=0.5, le=100, unit="Msun", folded=True, help="In the detector's frame"
+    )
+
+
+class VirgoParameters(DetectorParameters, CouplingParameters, FaultParameters, TransientParameters):
+    """A stretch of strain with its witnesses."""
+
+    @model_validator(mode="after")
+    def _faults_fit_into_the_stretch(self) -> Self:
+        for name in ("witness_gap_s", "loop_open_s", "missing_s"):
+            if getattr(self, name) > 0.25 * self.duration_s:
+                raise ValueError(
+                    f"{name} = {getattr(self, name):g} s must be at most a quarter of"
+                    f" duration_s = {self.duration_s:g} s"
+                )
+        return self
+
+
+# The two benchmark sets: `VirgoParameters(**HARD)`, one stretch for each seed.
+EASY = {"duration_s": 512.0, "sample_rate_hz": 1024, "glitch_rate_hz": 0.0, "n_signals": 0}
+HARD = EASY | {
+    "coupling_drift": 0.2,
+    "sign_flip": True,
+    "delay_jump_ms": 4.0,
+    "witness_gap_s": 40.0,
+    "loop_open_s": 40.0,
+    "missing_s": 40.0,
+    "line_stops": True,
+    "unknown": 2.0,
+    "n_idle": 12,
+    "n_unsafe": 2,
+    "n_counters": 1,
+    "n_dead": 1,
+    "glitch_rate_hz": 0.02,
+    "n_signals": 4,
+}
