@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _MADE_IN_MEMORY_BYTES = 1 << 28
 _ENGINE = "h5netcdf"
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def save(dataset: "xr.Dataset", path: str | Path) -> Path:
@@ -33,9 +35,11 @@ def save(dataset: "xr.Dataset", path: str | Path) -> Path:
         else:  # HDF5 ends the process when the disk fills up while several threads write
             import dask.config
 
-            # A Dask client would be asked for a lock by the file's name, and it has none in memory.
-            with dask.config.set(scheduler="threads"):
-                content = dataset.to_netcdf(engine=_ENGINE)
+            computed = dataset.compute()
+            # A Dask client would be asked for a lock by the file's name, and it has none in memory. The
+            # setting is the process's: of two threads at once, the second would leave it behind.
+            with _ONE_AT_A_TIME, dask.config.set(scheduler="threads"):
+                content = computed.to_netcdf(engine=_ENGINE)
             temporary.write_bytes(content)
     return path
 
