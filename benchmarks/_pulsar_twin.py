@@ -19,7 +19,7 @@ from physics_twins.pulsar.monitor import Monitor
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.simulate import simulate
 from physics_twins.pulsar.whatif import what_if
-from physics_twins.twin import Correlation, changed
+from physics_twins.twin import changed
 
 # Not used while any of this was written; thresholds were chosen on seeds below 10 000.
 N_PULSES, N_DRAWS, N_STREAMS = 200, 100, 24
@@ -230,11 +230,11 @@ def _draws() -> dict[str, NDArray[np.float64]]:
 def _implied(found: Calibration, seed: int) -> list[float]:
     """Return whether the interval holds the true S/N, with and without covariance, and their ratio."""
     states = [found.state("draw")]
-    states += [states[0].model_copy(update={"correlation": Correlation(names=(), matrix=())})]
+    states += [states[0].model_copy(update={"correlation": {}})]
     known = {"known": changed(fluence_jy_ms=FRAME_SET.fluence_jy_ms)}
     receiver = FRAME_SET.replace(duration_s=0.3)
     told = [
-        what_if(state, known, receiver=receiver, seed=seed, classifier=_nothing).table.sel(
+        what_if(state, known, receiver=receiver, seed=seed, classifier=_nothing).sel(
             scenario="known", number="snr_ideal"
         )
         for state in states

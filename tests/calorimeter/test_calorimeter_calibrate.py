@@ -197,7 +197,7 @@ def test_the_state_holds_what_was_found_and_where_it_is_valid():
     state = calibrated().state(identity(measured()))
     assert state.twin == "calorimeter"
     assert state.parameters == calibrated().parameters
-    assert (state.valid_range["absorber_mm"].low, state.valid_range["absorber_mm"].high) == (1.2, 1.6)
+    assert state.valid_range["absorber_mm"] == (1.2, 1.6)
     assert identity(measured()) != identity(drawn())
 
 

@@ -15,7 +15,7 @@ from physics_twins.calorimeter.observe import gains, with_gain
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.whatif import NUMBERS, thicker, what_if
 from physics_twins.parameters import ParameterError
-from physics_twins.twin import AS_CALIBRATED, TwinState, changed
+from physics_twins.twin import TwinState, changed
 
 SCALE, SCATTER = 0.97, 0.01
 
@@ -76,10 +76,10 @@ def test_quiet_showers_raise_no_alarm():
 
 
 def test_an_ageing_of_2_percent_is_found_and_named_with_its_size():
-    monitor, called = watcher(), []
-    seen = monitor.watch(with_gain(later(), 0.98), on_alarm=called.append, stop_at_alarm=True)
-    assert called[0].parameter == "energy_scale"
-    assert abs(called[0].change.value + 0.02 * SCALE) < 5 * called[0].change.error
+    monitor = watcher()
+    seen = monitor.watch(with_gain(later(), 0.98), stop_at_alarm=True)
+    assert monitor.alarms[0].parameter == "energy_scale"
+    assert abs(monitor.alarms[0].change.value + 0.02 * SCALE) < 5 * monitor.alarms[0].change.error
     assert seen.sizes["frame"] <= 10
     assert (monitor.state.health, monitor.state.drifted) == ("drifted", "energy_scale")
 
@@ -125,11 +125,11 @@ def test_too_few_quiet_showers_are_refused():
 def asked() -> xr.Dataset:
     particles = beam().replace(energy_gev=2.0, energy_max_gev=0.0, theta_max_deg=0.0, n_showers=60)
     scenarios = {"same": thicker(0.0), "4 GeV": changed(energy_gev=4.0), "thicker": thicker(0.1)}
-    return what_if(flow(), state(), scenarios, particles=particles, seed=3).table
+    return what_if(flow(), state(), scenarios, particles=particles, seed=3)
 
 
 def test_nothing_changed_makes_no_difference():
-    assert asked()["scenario"].values.tolist()[0] == AS_CALIBRATED
+    assert asked()["scenario"].values.tolist()[0] == "as calibrated"
     same = asked().sel(scenario="same")
     assert np.abs(same["difference"].values).max() == 0
     assert same["difference_error"].values.max() == 0

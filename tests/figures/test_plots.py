@@ -10,12 +10,10 @@ import xarray as xr
 from bokeh.model import Model
 from bokeh.models import ColorBar, GlyphRenderer, Legend, LinearAxis, Title
 
-from physics_twins.data import Estimate
-from physics_twins.figures import plots, style, verbs
+from physics_twins.figures import plots, style
 from physics_twins.figures.downsample import block_mean, extremes, level
 from physics_twins.pulsar.figures import search_plots
 from physics_twins.pulsar.figures.search_plots import BOXCAR_LIMIT
-from physics_twins.twin import beside
 
 
 @pytest.fixture
@@ -99,6 +97,10 @@ def test_an_image_averages_to_the_size_asked_for_and_says_so(observation):
     assert "pixels of 10 ms x 15.4 MHz" in titles(
         model
     )  # 2 of 40 channels over 300 MHz between centres
+
+
+def test_a_narrow_image_tells_the_size_of_its_pixels_on_a_line_of_its_own(observation):
+    assert "Data\npixels of" in titles(drawn(plots.image(observation, width=300)))
 
 
 def test_an_image_puts_the_lowest_frequency_at_the_bottom(observation):
@@ -193,38 +195,3 @@ def test_levelling_measures_rows_in_their_own_noise():
 def test_the_delay_that_is_taken_out_of_panels_script_is_still_in_it():
     script = importlib.resources.files("panel") / "_templates" / "autoload_panel_js.js"
     assert style._WAITS in script.read_text()
-
-
-def test_curves_have_their_bands_and_limits():
-    place = ("place", [0.0, 1.0, 2.0], {"units": "mm", "long_name": "Depth"})
-    means = xr.DataArray(
-        [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]],
-        {"who": ["ours", "limit"], "place": place},
-        ("who", "place"),
-        name="energy",
-        attrs={"units": "MeV"},
-    )
-    figure = plots.curves(means, 0 * means + 0.1, limits={"most": 4.0})
-    assert len(figure.traverse(lambda part: part, [hv.Spread])) == 2
-    model = drawn(figure)
-    assert axis_labels(model) == {"Depth (mm)", "Energy (MeV)"}
-    assert legend_labels(model) == {"ours", "limit", "most"}
-
-
-def test_a_table_has_every_column_that_somebody_fills_and_the_unit_beside_the_number():
-    ours, limit = Estimate.of(0.9312, 0.0123, "pc cm-3"), Estimate.of(1.0, None, "pc cm-3")
-    told = beside({"dm": ("DM", {"limit": limit, "ours": ours}), "n": ("Number", {})})
-    rows = verbs.table(told)
-    assert list(rows.columns) == ["ours", "limit"]
-    assert rows.loc["DM"].tolist() == [
-        "0.931\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.012 pc cm⁻³",
-        "1 pc cm⁻³",
-    ]
-    assert rows.loc["Number"].tolist() == ["", ""]
-
-
-def test_a_table_of_other_columns_or_units_is_refused():
-    with pytest.raises(ValueError, match="theirs: the columns are ours, limit, baseline, peer"):
-        beside({"n": ("Number", {"theirs": Estimate.of(1.0)})})
-    with pytest.raises(ValueError, match="n is given in 1 and m"):
-        beside({"n": ("Number", {"ours": Estimate.of(1.0), "limit": Estimate.of(1.0, 0.1, "m")})})

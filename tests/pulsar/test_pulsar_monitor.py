@@ -11,7 +11,7 @@ from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.calibrate import calibrate
 from physics_twins.pulsar.files import write_dataset
 from physics_twins.pulsar.fitting.stream_frames import frames
-from physics_twins.pulsar.monitor import Monitor
+from physics_twins.pulsar.monitor import Monitor, long_run_scatter
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.simulate import simulate
 from physics_twins.pulsar.whatif import (
@@ -73,13 +73,22 @@ def test_quiet_frames_raise_no_alarm():
 )
 def test_changed_shape_is_found_and_named_with_its_size(name, value):
     monitor = watcher()
-    called = []
-    monitor.watch(stream(6, **{name: value}), on_alarm=called.append, stop_at_alarm=True)
-    assert called[0].parameter == name
+    monitor.watch(stream(6, **{name: value}), stop_at_alarm=True)
+    assert monitor.alarms[0].parameter == name
     change = value - getattr(TRUTH, name)
-    assert abs(called[0].change.value - change) < 5 * called[0].change.error
+    assert abs(monitor.alarms[0].change.value - change) < 5 * monitor.alarms[0].change.error
     assert monitor.state.health == "drifted"
     assert monitor.state.drifted == name
+
+
+def test_scatter_of_numbers_that_hang_together_is_that_of_their_sums():
+    rng = np.random.default_rng(3)
+    white = rng.standard_normal(4000)
+    held = np.repeat(rng.standard_normal(1000), 4)
+    # 4000 values, eight covariances: standard error 4 per cent.
+    assert long_run_scatter(white)[1] == pytest.approx(1.0, abs=0.2)
+    # Each held for four frames: 2, of which the weights of Newey and West keep 1.86.
+    assert long_run_scatter(held)[1] == pytest.approx(1.86, abs=0.4)
 
 
 def test_louder_receiver_is_found_as_noise():
@@ -153,13 +162,13 @@ def test_signal_to_noise_follows_the_radiometer_equation_and_the_distance():
             attrs={"delay_s_per_dm": 1e-3},
         ),
     )
-    snr = found.table["value"].sel(number="snr_ideal").values
+    snr = found["value"].sel(number="snr_ideal").values
     assert snr[1] == pytest.approx(snr[0] / 2)
     assert snr[2] == pytest.approx(snr[0])
-    assert (found.table["value"].sel(number="recall").values == 0).all()  # it finds nothing
-    error = found.table["error"].sel(number="snr_ideal").values
+    assert (found["value"].sel(number="recall").values == 0).all()  # it finds nothing
+    error = found["error"].sel(number="snr_ideal").values
     assert error[1] == pytest.approx(error[0] / 2)  # all slopes are halved
-    apart = found.table["difference_error"].sel(number="snr_ideal").values
+    apart = found["difference_error"].sel(number="snr_ideal").values
     assert apart[1] == pytest.approx(error[0] / 2)  # both sides have the same calibration
     assert apart[2] == pytest.approx(0, abs=1e-9)
 
@@ -168,7 +177,7 @@ def test_signal_to_noise_follows_the_radiometer_equation_and_the_distance():
 def test_blind_search_finds_what_a_scenario_leaves_to_be_found():
     scenarios = {"far": another_distance(2.5)}
     found = what_if(calibrated_state(), scenarios, receiver=TRUTH.replace(duration_s=1.0), seed=1)
-    recall = found.table["value"].sel(number="recall").values
+    recall = found["value"].sel(number="recall").values
     assert recall[0] > 0.7 > recall[1]
 
 

@@ -9,10 +9,8 @@ import pytest
 from physics_twins.data import Estimate
 from physics_twins.parameters import Parameters, field
 from physics_twins.twin import (
-    AS_CALIBRATED,
     Answer,
     Asked,
-    Correlation,
     TwinState,
     changed,
     what_if,
@@ -58,22 +56,21 @@ class Sum(Asked[Beam]):
         return super().expected(scenario, known) * [1, np.nan]
 
 
-def state(correlation: float | None) -> TwinState:
+def state(correlation: float) -> TwinState:
     names = ["first", "second"]
-    matrix = [[1.0, correlation or 0.0], [correlation or 0.0, 1.0]]
     values = zip(names, (1.0, 2.0), ERRORS, strict=True)
     return TwinState(
         twin="beam",
         data_id="test",
         parameters={name: Estimate.of(value, error, "mm") for name, value, error in values},
-        correlation=None if correlation is None else Correlation.of(names, matrix),
+        correlation={"first": {"second": correlation}},
         last_sync=datetime(2026, 1, 1, tzinfo=UTC),
     )
 
 
 @pytest.mark.parametrize("correlation", [-0.9, 0.0, 0.6])
 def test_the_error_of_a_sum_is_that_of_correlated_parts(correlation):
-    table = what_if(Sum(), state(correlation), {}, seed=1).table.sel(scenario=AS_CALIBRATED)
+    table = what_if(Sum(), state(correlation), {}, seed=1).sel(scenario="as calibrated")
     a, b = ERRORS
     expected = np.sqrt(a**2 + b**2 + 2 * correlation * a * b)
     rng = np.random.default_rng(3)
@@ -86,7 +83,7 @@ def test_the_error_of_a_sum_is_that_of_correlated_parts(correlation):
 
 def test_what_both_sides_have_in_common_is_no_error_of_their_difference():
     scenarios = {"more": changed(first=4.0), "same": changed()}
-    table = what_if(Sum(), state(0.5), scenarios, seed=1).table.sel(number="sum")
+    table = what_if(Sum(), state(0.5), scenarios, seed=1).sel(number="sum")
     more = table.sel(scenario="more")
     assert float(more["difference"]) == pytest.approx(3.0)
     # The noise cancels; of the calibration only what the scenario replaces is left.
@@ -95,33 +92,25 @@ def test_what_both_sides_have_in_common_is_no_error_of_their_difference():
 
 
 def test_members_that_disagree_by_a_constant_agree_on_a_difference():
-    table = what_if(Sum(3), state(0.0), {"more": changed(first=4.0)}, seed=1).table.sel(number="sum")
+    table = what_if(Sum(3), state(0.0), {"more": changed(first=4.0)}, seed=1).sel(number="sum")
     apart = table["difference_parts"].sel(scenario="more", part="model")
     assert float(apart) == pytest.approx(0, abs=1e-12)
-    alone = table.sel(scenario=AS_CALIBRATED)
+    alone = table.sel(scenario="as calibrated")
     parts = 1 / np.sqrt(N_EVENTS), 0.1, np.hypot(*ERRORS)
     assert float(alone["error"]) == pytest.approx(np.sqrt(np.square(parts).sum()), rel=0.05)
 
 
 def test_a_slope_that_is_not_known_is_no_error_of_nought():
-    told = what_if(Sum(), state(0.0), {}, seed=1).table["error_parts"].sel(part="calibration")
-    assert np.isnan(float(told.sel(scenario=AS_CALIBRATED, number="product")))
-    assert np.isfinite(float(told.sel(scenario=AS_CALIBRATED, number="sum")))
+    told = what_if(Sum(), state(0.0), {}, seed=1)["error_parts"].sel(part="calibration")
+    assert np.isnan(float(told.sel(scenario="as calibrated", number="product")))
+    assert np.isfinite(float(told.sel(scenario="as calibrated", number="sum")))
 
 
 def test_a_slope_at_the_edge_of_what_is_possible_is_taken_inwards():
     asked = Sum()
     asked.lowest = 1.0  # where `first` lies
-    table = what_if(asked, state(0.0), {}, seed=1).table.sel(scenario=AS_CALIBRATED, number="sum")
+    table = what_if(asked, state(0.0), {}, seed=1).sel(scenario="as calibrated", number="sum")
     assert float(table["error_parts"].sel(part="calibration")) == pytest.approx(np.hypot(*ERRORS))
-
-
-def test_a_state_without_a_correlation_is_taken_as_independent_and_says_so():
-    with pytest.warns(UserWarning, match="taken as independent"):
-        table = what_if(Sum(), state(None), {}, seed=1).table
-    assert "independent" in table.attrs["assumed"]
-    found = table["error_parts"].sel(scenario=AS_CALIBRATED, number="sum", part="calibration")
-    assert float(found) == pytest.approx(np.hypot(*ERRORS))
 
 
 def test_other_events_on_both_sides_count_as_independent():

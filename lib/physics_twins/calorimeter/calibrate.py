@@ -22,7 +22,7 @@ from physics_twins.calorimeter.model import RANGES, ShowerFlow
 from physics_twins.calorimeter.observe import observe
 from physics_twins.calorimeter.twin_parameters import CalibrationParameters
 from physics_twins.data import Estimate, content_sha256, of_members
-from physics_twins.twin import Correlation
+from physics_twins.twin import correlated
 
 # The fit looks so far beyond the thicknesses and angles that the flow was trained for, which then shows
 # in the health of the state.
@@ -54,11 +54,14 @@ class Calibration(twin.Calibration):
     score are probabilities of as large a difference by chance.
 
     Attributes:
+        parts: What each error is made of, in the parameter's unit: `showers` and `ensemble`
+            (parameter), with the coordinate `unit`.
         members: The fit under each network of the flow.
         goodness: Measured showers beside those that the calibrated twin draws.
         n_showers: How many were fitted.
     """
 
+    parts: xr.Dataset
     members: tuple[Maximum, ...]
     goodness: Goodness
     n_showers: int
@@ -204,18 +207,19 @@ def _estimates(
     ensemble = of_members(values) ** 2
     shower = np.mean([np.diag(each.covariance) for each in found], axis=0)
     estimates: dict[str, Estimate] = {}
-    of_showers, of_flow = {}, {}
+    parts = np.zeros((2, len(names)))
     for number, name in enumerate(names):
         sigma = math.sqrt(shower[number] + ensemble[number])
         estimates[name] = _reported(name, float(mean[number]), sigma)
         half = estimates[name].error / sigma if sigma > 0 else 0.0
-        of_showers[name] = half * math.sqrt(shower[number])
-        of_flow[name] = half * math.sqrt(ensemble[number])
-    parts = {
-        "showers": ("Error from the number of showers", of_showers),
-        "ensemble": ("Error of the flow", of_flow),
+        parts[:, number] = half * np.sqrt([shower[number], ensemble[number]])
+    about = {"showers": "Error from the number of showers", "ensemble": "Error of the flow"}
+    variables = {
+        source: ("parameter", part, {"units": "as in unit", "long_name": words})
+        for (source, words), part in zip(about.items(), parts, strict=True)
     }
-    return estimates, twin.parts_of_error(parts, estimates)
+    units = ("parameter", [UNITS[name] for name in names])
+    return estimates, xr.Dataset(variables, {"parameter": list(names), "unit": units})
 
 
 def _reported(name: str, value: float, sigma: float) -> Estimate:
@@ -230,7 +234,7 @@ def _reported(name: str, value: float, sigma: float) -> Estimate:
     return Estimate(value=ends[1], low=ends[0], high=ends[2], unit=UNITS[name])
 
 
-def _correlation(found: tuple[Maximum, ...], names: tuple[str, ...]) -> Correlation:
+def _correlation(found: tuple[Maximum, ...], names: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """Return that of all errors: what the showers leave open, and what the members disagree on.
 
     What is reported follows what is fitted without turning back, so that both correlate alike.
@@ -239,4 +243,4 @@ def _correlation(found: tuple[Maximum, ...], names: tuple[str, ...]) -> Correlat
     values = np.array([[each.values[COORDINATES[name]] for name in names] for each in found])
     if len(found) > 1:
         covariance = covariance + np.cov(values, rowvar=False).reshape(covariance.shape)
-    return Correlation.of(names, covariance)
+    return correlated(names, covariance)

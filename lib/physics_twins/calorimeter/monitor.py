@@ -19,7 +19,7 @@ from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.twin_parameters import MonitorParameters
 from physics_twins.data import Estimate
-from physics_twins.twin import Call, Evidence, Number, TwinState, Watch
+from physics_twins.twin import Evidence, Number, TwinState, Watch
 
 WATCHED: tuple[str, ...] = ("energy_scale", "resolution", "absorber_mm")
 MIN_QUIET_SHOWERS = 100
@@ -87,7 +87,7 @@ class Monitor(Watch[xr.Dataset]):
         sigma = step * np.sqrt(len(measured)) / self._scatter
         return Evidence(dict(zip(WATCHED, map(float, sigma), strict=True)), frame)
 
-    def explain(self, call: Call, since: Sequence[xr.Dataset]) -> tuple[str, Estimate | None]:
+    def explain(self, name: str, since: Sequence[xr.Dataset]) -> tuple[str, Estimate | None]:
         """Return the number that has changed most, in standard errors, and by how much.
 
         Single steps fall short of a change that is large against the spread of showers; a fit of all of
@@ -96,14 +96,14 @@ class Monitor(Watch[xr.Dataset]):
         self.since = xr.concat(since, "shower", join="exact")
         measured = MeasuredShowers.of(self.since.isel(shower=slice(-MAX_SHOWERS_FITTED, None)))
         found = maximise(self._member, measured, self._values, _free(), self._bounds)
-        best, change, most = call.name, None, 0.0
-        for number, name in enumerate(WATCHED):
+        best, change, most = name, None, 0.0
+        for number, each in enumerate(WATCHED):
             away, error = _change(found, number, self._values)
             # What quiet showers show is no change.
             away -= float(self._normal[number])
             if error > 0 and abs(away) / error > most:
-                best, most = name, abs(away) / error
-                change = _as_reported(name, away, error, self._values)
+                best, most = each, abs(away) / error
+                change = _as_reported(each, away, error, self._values)
         return best, change
 
     def _learn(self, quiet: MeasuredShowers) -> dict[str, Number]:
@@ -125,7 +125,7 @@ class Monitor(Watch[xr.Dataset]):
         }
         wanted = {name: float(changes[name] * np.sqrt(size)) for name in WATCHED}
         return {
-            name: Number.of_change(wanted[name] / scatter, n / size, at_most=MAX_SHIFT)
+            name: Number(n / size, wanted[name] / scatter, at_most=MAX_SHIFT)
             for name, scatter in zip(WATCHED, self._scatter, strict=True)
         }
 

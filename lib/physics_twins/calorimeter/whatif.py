@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import twin
@@ -14,7 +15,6 @@ from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.twin import Answer, TwinState
 
 Scenario = Callable[[CalorimeterParameters], CalorimeterParameters]
-WhatIf = twin.WhatIf[CalorimeterParameters]
 # What is told of the showers of a scenario, its unit, and what it is.
 NUMBERS: Mapping[str, tuple[str, str]] = {
     "response": ("1", "Mean of visible over incident energy"),
@@ -36,7 +36,7 @@ def what_if(
     particles: CalorimeterParameters,
     seed: int,
     extrapolate: bool = False,
-) -> WhatIf:
+) -> xr.Dataset:
     """Return what another energy, angle or absorber would do to the showers of a calibrated twin.
 
     Args:
@@ -47,6 +47,9 @@ def what_if(
         particles: What enters as calibrated, and how many showers are drawn for each comparison.
         seed: Seed of all draws.
         extrapolate: Whether scenarios may lie outside the range that the flow was trained for.
+
+    Returns:
+        As `twin.what_if` does.
 
     Raises:
         ParameterError: A scenario has an unknown parameter or one outside its range.

@@ -1,6 +1,6 @@
-"""Figures made from datasets: images, series, curves, and those of the verbs that all twins share.
+"""Figures made from datasets: images, series, and those of the verbs that all twins share.
 
-HoloViews is loaded when the first figure is asked for: workers take no more than `block_mean`.
+HoloViews is loaded when the first figure is asked for.
 """
 
 import lazy_loader

@@ -15,9 +15,7 @@ import xarray as xr
 from physics_twins.data import in_print
 from physics_twins.figures.downsample import SIGMA_PER_MAD, block_mean, block_sizes, extremes, level
 from physics_twins.figures.style import (
-    BAR,
     BLUE,
-    COLOUR_MAP,
     FRAME,
     GREEN,
     HEIGHT,
@@ -26,8 +24,8 @@ from physics_twins.figures.style import (
     VERMILLION,
     WIDTH,
     axis,
+    colour_bar,
     legend,
-    name_of,
     styled,
     value_axis,
 )
@@ -52,7 +50,8 @@ def image(
     Args:
         dataset: With `variable` of two dimensions, the horizontal one first.
         variable: What to draw.
-        title: What is seen; the size of a pixel is added to it.
+        title: What is seen; the size of a pixel is added to it, on a line of its own where the figure
+            is narrow.
         levelled: Whether each row is brought to median 0 and its own noise to 1, so that a bandpass
             does not hide what is weak.
         max_pixels: The image is averaged over blocks until it has no more pixels than this.
@@ -64,18 +63,17 @@ def image(
     shown = block_mean(array, max_pixels)
     if levelled:
         shown = level(shown, str(horizontal))
-    axes = [axis(shown[horizontal]), axis(shown[vertical])]
+    axes, values = [axis(shown[horizontal]), axis(shown[vertical])], value_axis(shown)
+    separator = "; " if width > WIDTH / 2 else "\n"  # one line would be cut off
     pixels = shown.transpose(vertical, horizontal).sortby([vertical, horizontal]).astype(np.float32)
     return styled(
-        hv.Image(pixels.rename("value"), kdims=axes, vdims=[value_axis(shown)]),
-        cmap=COLOUR_MAP,
+        hv.Image(pixels.rename("value"), kdims=axes, vdims=[values]),
         clim=_colour_limits(pixels.values),
-        colorbar=True,
-        colorbar_opts={"title": value_axis(shown).pprint_label, **BAR},
         tools=["hover"],
-        title=f"{title or name_of(array)}; pixels of {pixel(array, max_pixels)}",
+        title=f"{title or values.label}{separator}pixels of {_pixel(array, max_pixels)}",
         width=width,
         height=height,
+        **colour_bar(values.pprint_label),
         **FRAME,
     )
 
@@ -102,61 +100,23 @@ def series(
     """
     place = array[array.dims[0]]
     axes = axis(place), value_axis(array)
-    line = hv.Curve(extremes(array, MAX_POINTS), *axes, label=name_of(array))
+    line = hv.Curve(extremes(array, MAX_POINTS), *axes, label=axes[1].label)
     parts: list[Any] = [styled(line, color=BLUE, line_width=1, tools=["hover"])]
     for n, (name, what) in enumerate((references or {}).items()):
         colour = REFERENCE_COLOURS[n % len(REFERENCE_COLOURS)]
         parts.append(_reference(what, place, axes, label=name, colour=colour))
     if marks is not None:
         above = np.full(marks.size, 1.08 * float(array.max()))
-        triangles = hv.Scatter((marks.values, above), *axes, label=name_of(marks))
+        triangles = hv.Scatter((marks.values, above), *axes, label=value_axis(marks).label)
         parts.append(styled(triangles, marker="inverted_triangle", size=9, color=VERMILLION))
     return styled(
         hv.Overlay(parts),
-        title=title or name_of(array),
+        title=title or axes[1].label,
         width=width,
         height=height,
         **legend(len(parts)),
         **FRAME,
     )
-
-
-def curves(
-    means: xr.DataArray,
-    errors: xr.DataArray | None = None,
-    *,
-    title: str = "",
-    limits: Mapping[str, float] | None = None,
-    width: int = WIDTH,
-    height: int = HEIGHT,
-) -> hv.Overlay:
-    """Return curves with their one-sigma bands, one for each row.
-
-    Args:
-        means: Shape (row, place); the names of the rows go into the legend.
-        errors: Standard errors of the same shape.
-        title: What is seen.
-        limits: Dashed levels, by their name in the legend.
-        width: Of the figure, in screen pixels.
-        height: Of the figure, in screen pixels.
-    """
-    row, along = map(str, means.dims)
-    place = means[along]
-    axes = axis(place), value_axis(means)
-    parts: list[Any] = []
-    for n, name in enumerate(means[row].values):
-        colour = (BLUE, *REFERENCE_COLOURS)[n % (1 + len(REFERENCE_COLOURS))]
-        values = means.isel({row: n}).values
-        if errors is not None:
-            ends = (place.values, values, errors.isel({row: n}).values)
-            band = hv.Spread(ends, axes[0], [axes[1], "error"])
-            parts.append(styled(band, color=colour, fill_alpha=0.2, line_alpha=0))
-        line = hv.Curve((place.values, values), *axes, label=str(name))
-        parts.append(styled(line, color=colour, line_width=1.5, tools=["hover"]))
-    for name, value in (limits or {}).items():
-        parts.append(_reference(value, place, axes, label=name, colour="black"))
-    options = {"title": title or name_of(means), "width": width, "height": height}
-    return styled(hv.Overlay(parts), **options, **legend(4), **FRAME)
 
 
 def _reference(
@@ -179,7 +139,7 @@ def _colour_limits(values: np.ndarray) -> tuple[float, float]:
     return low, high if high > low else low + 1
 
 
-def pixel(array: xr.DataArray, max_pixels: tuple[int, ...]) -> str:
+def _pixel(array: xr.DataArray, max_pixels: tuple[int, ...]) -> str:
     """Return the size of a pixel in words, such as `5.02 ms x 1.25 MHz`."""
     words = []
     for dimension, n in block_sizes(array, max_pixels).items():

@@ -12,11 +12,9 @@ from IPython.utils.capture import capture_output
 from physics_twins.data import in_print
 
 WIDTH, HEIGHT = 690, 350  # screen pixels of a figure that fills a column of the book
-COLOUR_MAP = "viridis"  # even in brightness, and to colour-blind readers
 # Okabe & Ito 2008, Color Universal Design.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 VERMILLION, GREY = "#D55E00", "#8C8C8C"
-BAR = {"width": 12, "padding": 14, "title_standoff": 6}
 # The wheel scrolls the page; a drag zooms.
 FRAME = {"active_tools": ["box_zoom"], "toolbar": "above"}
 
@@ -68,19 +66,25 @@ def legend(n_columns: int) -> dict[str, Any]:
     }
 
 
+def colour_bar(title: str) -> dict[str, Any]:
+    """Return options that show values as colours, even in brightness, with a bar beside the frame."""
+    bar = {"title": title, "width": 12, "padding": 14, "title_standoff": 6}
+    return {"cmap": "viridis", "colorbar": True, "colorbar_opts": bar}
+
+
 def axis(coordinate: xr.DataArray) -> hv.Dimension:
     """Return the axis of a coordinate, with its name in words and its unit."""
     units = in_print(coordinate.attrs.get("units", ""))
-    return hv.Dimension(str(coordinate.name), label=name_of(coordinate), unit=units or None)
+    return hv.Dimension(str(coordinate.name), label=_name_of(coordinate), unit=units or None)
 
 
 def value_axis(array: xr.DataArray) -> hv.Dimension:
     """Return the axis of an array's values."""
     units = in_print(array.attrs.get("units", ""))
-    return hv.Dimension("value", label=name_of(array), unit=units or None)
+    return hv.Dimension("value", label=_name_of(array), unit=units or None)
 
 
-def name_of(array: xr.DataArray) -> str:
+def _name_of(array: xr.DataArray) -> str:
     """Return an array's name in words, without the unit that it may end in."""
     unit_suffix = "_" + str(array.attrs.get("units", "")).lower().replace(" ", "_").replace("-", "")
     words = str(array.attrs.get("long_name", str(array.name).removesuffix(unit_suffix)))

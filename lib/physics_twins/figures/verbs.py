@@ -1,14 +1,12 @@
-"""Figures and tables that the verbs of every twin share: evaluated, calibrated, drifted, asked."""
+"""Figures that the verbs of every twin share: calibrated by several methods, and drifted."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import holoviews as hv
-import numpy as np
-import pandas as pd
 import xarray as xr
 
-from physics_twins.data import Estimate, in_print, with_error
+from physics_twins.data import Estimate, in_print
 from physics_twins.figures.style import (
     BLUE,
     FRAME,
@@ -88,27 +86,6 @@ def _range(
     return min(ends) - margin, max(ends) + margin
 
 
-def table(metrics: xr.Dataset) -> pd.DataFrame:
-    """Return figures side by side to be read, a row each, with errors to two digits.
-
-    Args:
-        metrics: From `twin.beside`: `value` and `error` (who, metric), with `title` and `unit`.
-    """
-    columns = {}
-    for who in metrics["who"].values:
-        one = metrics.sel(who=who)
-        numbers = zip(one["value"].values, one["error"].values, one["unit"].values, strict=True)
-        columns[str(who)] = [_cell(*each) for each in numbers]
-    return pd.DataFrame(columns, index=list(metrics["title"].values))
-
-
-def _cell(value: float, error: float, unit: str) -> str:
-    if not np.isfinite(value):
-        return ""
-    words = with_error(float(value), float(error), in_print(str(unit)))
-    return words.replace(" +- ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
-
-
 def drift(
     seen: xr.Dataset,
     *,
@@ -164,43 +141,6 @@ def drift(
             ),
         ]
     ).cols(1)
-
-
-def scenarios(
-    table: xr.Dataset, numbers: Sequence[str], *, titles: Mapping[str, str] | None = None
-) -> hv.Layout:
-    """Return by how much scenarios differ from the calibrated twin, one panel for each number.
-
-    Args:
-        table: From `twin.what_if`.
-        numbers: Those of a scenario that are shown.
-        titles: What the numbers are called.
-    """
-    called = dict(titles or {})
-    panels = [_differences(table.sel(number=name), called.get(name, name)) for name in numbers]
-    return hv.Layout(panels).cols(3)
-
-
-def _differences(table: xr.Dataset, called: str) -> hv.Overlay:
-    number, unit = str(table["number"].values), in_print(str(table["unit"].values))
-    names = [str(name) for name in table["scenario"].values][1:]
-    scenario = hv.Dimension("scenario", label="Scenario")
-    value = hv.Dimension(number, label=f"{called}, difference", unit=unit or None)
-    away = table["difference"].values[1:]
-    error = table["difference_error"].values[1:]
-    bars = hv.ErrorBars((names, away, error), scenario, [value, "error"])
-    parts = [
-        styled(hv.HLine(0.0), color=GREY, line_width=1),
-        styled(bars, color=BLUE),
-        styled(hv.Scatter((names, away), scenario, value), color=ORANGE, size=8, tools=["hover"]),
-    ]
-    title = f"{called}: now {float(table['value'].values[0]):.3g} {unit}".rstrip()
-    ends = np.concatenate([away - error, away + error, [0.0]])
-    margin = 0.15 * (ends.max() - ends.min()) or 1.0
-    options: dict[str, Any] = {"width": 260, "height": 320, "xrotation": 35, "xlabel": ""}
-    options |= {"ylabel": f"{value.label} ({unit})" if unit else value.label}
-    options |= {"ylim": (ends.min() - margin, ends.max() + margin), "fontsize": {"title": 8}}
-    return styled(hv.Overlay(parts), title=title, show_legend=False, show_grid=True, **options, **FRAME)
 
 
 def _many(word: str) -> str:

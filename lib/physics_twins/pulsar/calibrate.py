@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import linalg, stats
+from scipy import stats
 
 from physics_twins import __version__, twin
 from physics_twins.data import Estimate
@@ -19,7 +19,7 @@ from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics.receiver import noise_sigma_jy
 from physics_twins.pulsar.twin_parameters import CalibrationParameters
-from physics_twins.twin import Correlation
+from physics_twins.twin import correlated
 
 # A pulse that the common shape explains so much worse than its own boxcar is something else.
 MIN_SNR_KEPT = 0.6
@@ -122,10 +122,6 @@ def calibrate(
         twin="pulsar",
         parameters=parameters,
         correlation=_correlation(fit, turning),
-        parts=twin.parts_of_error(
-            {"pulses": ("Error from these pulses", {n: each.error for n, each in parameters.items()})},
-            parameters,
-        ),
         residual=fit.residual,
         score=_score(fit, tested),
         valid_range=_tested_range(parameters),
@@ -149,15 +145,11 @@ def calibrated(start: ObservationParameters, parameters: dict[str, Estimate]) ->
     return start.replace(**changes)
 
 
-def _correlation(fit: PulseFit, turning: Rotation | None) -> Correlation:
+def _correlation(fit: PulseFit, turning: Rotation | None) -> dict[str, dict[str, float]]:
     """Return that of the shape, and that of period and arrival; fluences scatter by themselves."""
     names = [str(name) for name in fit.covariance["parameter"].values]
-    matrix = fit.covariance.values
-    if turning:
-        names += ["period_s", "arrival_s"]
-        matrix = linalg.block_diag(Correlation.of(names[:-2], matrix).over(names[:-2]), np.eye(2))
-        matrix[-1, -2] = matrix[-2, -1] = turning.correlation
-    return Correlation.of(names, matrix)
+    of_arrivals = {"period_s": {"arrival_s": turning.correlation}} if turning else {}
+    return correlated(names, fit.covariance.values) | of_arrivals
 
 
 def _score(fit: PulseFit, tested: HeldOut | None) -> dict[str, float]:

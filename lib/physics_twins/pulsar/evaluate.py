@@ -4,8 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.data import Estimate, fraction, mean
-from physics_twins.twin import beside
+from physics_twins.data import fraction, mean
 
 
 def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
@@ -24,7 +23,7 @@ def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
         `dm_error_pc_cm3` and `time_error_s`, not a number where none does (pulse). For each
         candidate `matched`: the number of the pulse, or -1 for a false alarm or another label
         (candidate). `n_false`: candidates labelled `pulse` that match none. And `value` and `error`
-        (who, metric), from `twin.beside`: recall, and the S/N found over that of a matched filter.
+        (who, metric), ours and the limit: recall, and the S/N found over that of a matched filter.
     """
     dm_pc_cm3 = float(observation.attrs["dm_pc_cm3"])
     delay_s_per_dm = float(result.attrs["delay_s_per_dm"])
@@ -55,16 +54,21 @@ def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
 
 def _told(snr: NDArray[np.float64], ideal: NDArray[np.float64]) -> xr.Dataset:
     """Return what was found of whole pulses, beside the limit."""
-    found = np.isfinite(snr)
-    ratio = {"limit": Estimate.of(1.0)}
-    recall = {}
-    if len(snr):
-        recall["ours"] = Estimate.of(*fraction(found.sum(), len(snr)))
-    if found.any():
-        value, error = mean(snr[found] / ideal[found])
-        ratio["ours"] = Estimate.of(value, error if np.isfinite(error) else None)
-    told = {"recall": ("Whole pulses found", recall)}
-    return beside(told | {"snr_ratio": ("S/N found over that of a matched filter", ratio)})
+    ours = np.array([fraction(np.isfinite(snr).sum(), len(snr)), mean(snr / ideal)])
+    limit = [[np.nan, np.nan], [1.0, 0.0]]
+    titles = ["Whole pulses found", "S/N found over that of a matched filter"]
+    told = np.array([ours, limit])  # (who, metric, value or error)
+    return xr.Dataset(
+        {
+            "value": (("who", "metric"), told[..., 0], {"units": "1"}),
+            "error": (("who", "metric"), told[..., 1], {"units": "1"}),
+        },
+        {
+            "who": ["ours", "limit"],
+            "metric": ["recall", "snr_ratio"],
+            "title": ("metric", titles),
+        },
+    )
 
 
 def true_frames(observation: xr.Dataset, frame_spectra: int, *, sigma_min: float = 0.1) -> xr.Dataset:

@@ -19,7 +19,7 @@ from physics_twins.pulsar.fitting.frame_evidence import (
 from physics_twins.pulsar.fitting.pieces import receiver
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.twin_parameters import MonitorParameters
-from physics_twins.twin import Call, Evidence, Number, TwinState, Watch, long_run_scatter
+from physics_twins.twin import Evidence, Number, TwinState, Watch
 
 # Quiet frames that are needed to know what is normal.
 MIN_QUIET_FRAMES = 8
@@ -84,27 +84,27 @@ class Monitor(Watch[FrameEvidence]):
                 shift[name] /= max(scatter, 1e-9)
         return Evidence(sigma, evidence, shift, {"snr": evidence.snr})
 
-    def explain(self, call: Call, since: Sequence[FrameEvidence]) -> tuple[str, Estimate | None]:
+    def explain(self, name: str, since: Sequence[FrameEvidence]) -> tuple[str, Estimate | None]:
         """Return the parameter whose change explains most of what was seen since.
 
         A longer tail also looks like a broader pulse and a higher DM: of the numbers of the shape, the
         one counts that alone raises the likelihood most.
         """
-        if call.name not in SHAPE:
-            return call.name, None
-        with_pulse = [each for each in since if each.slope]
-        best, change, gained = call.name, None, -1.0
-        for name in SHAPE:
-            mean, scatter = self.normal[name]
-            information = sum(each.information[name] for each in with_pulse)
+        if name not in SHAPE:
+            return name, None
+        with_pulse = [frame for frame in since if frame.slope]
+        best, change, gained = name, None, -1.0
+        for each in SHAPE:
+            mean, scatter = self.normal[each]
+            information = sum(frame.information[each] for frame in with_pulse)
             # Normal is not exactly the calibrated value: what quiet frames show is taken away.
-            usual = sum(mean * np.sqrt(each.information[name]) for each in with_pulse)
-            slope = sum(each.slope[name] for each in with_pulse) - usual
+            usual = sum(mean * np.sqrt(frame.information[each]) for frame in with_pulse)
+            slope = sum(frame.slope[each] for frame in with_pulse) - usual
             if slope**2 / information / scatter**2 > gained:
                 gained = slope**2 / information / scatter**2
-                unit = self.state.parameters[name].unit if name in self.state.parameters else "1"
+                unit = self.state.parameters[each].unit if each in self.state.parameters else "1"
                 error = scatter / np.sqrt(information)
-                best, change = name, Estimate.of(slope / information, error, unit)
+                best, change = each, Estimate.of(slope / information, error, unit)
         return best, change
 
     def _learn(self, quiet: list[xr.Dataset]) -> dict[str, Number]:
@@ -138,12 +138,12 @@ class Monitor(Watch[FrameEvidence]):
             n_known = int(np.isfinite(values).sum())
             self.normal[name] = long_run_scatter(values)
             if name in SHAPE:
-                watched[name] = Number.of_each_frame(n_known)
+                watched[name] = Number(n_known)
                 continue
             scatter = max(self.normal[name][1], 1e-9) / np.sqrt(BATCH_FRAMES)
-            watched[name] = Number.of_change(
-                changes[name] / scatter,
+            watched[name] = Number(
                 max(n_known, 1) / BATCH_FRAMES,
+                changes[name] / scatter,
                 at_most=MAX_BACKGROUND_SHIFT,
                 n_frames=BATCH_FRAMES,
                 most=MAX_OCCUPANCY_SIGMA if name.endswith("occupancy") else np.inf,
@@ -175,3 +175,24 @@ def _number(evidence: FrameEvidence, name: str) -> float:
     if name not in evidence.slope:
         return np.nan
     return evidence.slope[name] / float(np.sqrt(evidence.information[name]))
+
+
+def long_run_scatter(values: NDArray[np.float64], *, reach: int = 8) -> tuple[float, float]:
+    """Return the mean, and the standard deviation that counts for sums of values that hang together.
+
+    Interference lasts for many frames: a sum of n of them scatters more than by the root of n, by what
+    the autocovariances add (Newey and West 1987, Econometrica 55, 703).
+
+    Args:
+        values: A number in frame after frame, shape (frame,); what is not finite is left out.
+        reach: Frames over which they hang together.
+    """
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return (float(values[0]) if len(values) else 0.0), np.nan
+    away = values - values.mean()
+    variance = float(away @ away) / (len(values) - 1)
+    long_run = variance
+    for lag in range(1, min(reach, len(values) - 1) + 1):
+        long_run += 2 * (1 - lag / (reach + 1)) * float(away[:-lag] @ away[lag:]) / (len(values) - 1)
+    return float(values.mean()), float(np.sqrt(max(long_run, variance)))

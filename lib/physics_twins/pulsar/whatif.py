@@ -1,7 +1,6 @@
 """What would be if: the calibrated twin with something changed, and what that does to its pulses."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,19 +31,6 @@ Classifier = Callable[[xr.Dataset], xr.Dataset]
 Scenario = Callable[[ObservationParameters], ObservationParameters]
 
 
-@dataclass(frozen=True)
-class WhatIf(twin.WhatIf[ObservationParameters]):
-    """Scenarios side by side; see `twin.WhatIf`.
-
-    How the calibration's errors reach a number is known for `snr_ideal` alone, which is analytic.
-
-    Attributes:
-        observations: A simulated observation of each, with all truth.
-    """
-
-    observations: dict[str, xr.Dataset]
-
-
 def what_if(
     state: TwinState,
     scenarios: Mapping[str, Scenario],
@@ -52,10 +38,11 @@ def what_if(
     receiver: ObservationParameters,
     seed: int,
     classifier: Classifier | None = None,
-) -> WhatIf:
+) -> xr.Dataset:
     """Return what changed parameters would do to the pulses of a calibrated twin.
 
-    All scenarios see the same pulses in the same noise: what differs is the scenario.
+    All scenarios see the same pulses in the same noise: what differs is the scenario. How the
+    calibration's errors reach a number is known for `snr_ideal` alone, which is analytic.
 
     Args:
         state: The calibrated state.
@@ -66,13 +53,13 @@ def what_if(
         classifier: Called with an observation, returns candidates as `infer` does; by default the
             blind search.
 
+    Returns:
+        As `twin.what_if` does.
+
     Raises:
         ParameterError: A scenario has an unknown parameter or one outside its range.
     """
-    asked = _Pulses(receiver, classifier, seed)
-    told = twin.what_if(asked, state, scenarios, seed=seed)
-    observations = {name: asked.observation(each) for name, each in told.parameters.items()}
-    return WhatIf(told.parameters, told.table, observations)
+    return twin.what_if(_Pulses(receiver, classifier, seed), state, scenarios, seed=seed)
 
 
 def another_telescope(

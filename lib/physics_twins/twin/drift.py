@@ -7,9 +7,9 @@ frames a false call comes on average after more than exp(h) frames (Lorden 1971,
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -24,23 +24,6 @@ Kept = TypeVar("Kept")
 SLACK_SIGMA = 1.0
 # One frame counts for no more than so many standard deviations, so that a single outlier cannot call.
 MAX_SIGMA = 4.0
-
-
-@dataclass(frozen=True)
-class Call:
-    """An alarm.
-
-    Attributes:
-        name: The number that has changed.
-        direction: 1 where it rose, -1 where it fell.
-        n_frames: Frames since the change, as the test dates it.
-        score: The sum over its threshold, 1 or more.
-    """
-
-    name: str
-    direction: int
-    n_frames: int
-    score: float
 
 
 @dataclass(frozen=True)
@@ -60,107 +43,106 @@ class Alarm:
     change: Estimate | None
 
 
+@dataclass(frozen=True)
+class Number:
+    """A number that is watched.
+
+    Attributes:
+        n_known: From how many values, such as are judged, it is known what is normal.
+        change: The change that is looked for, over the scatter of one value that is judged; None where
+            each frame says so itself.
+        at_most: A larger change is looked for as if it were so large, that several frames must call it,
+            not one; half of the true change is then no reason to call.
+        n_frames: It is judged by means over so many frames.
+        most: More standard deviations of such a mean do not count: its noise is not Gaussian.
+    """
+
+    n_known: float
+    change: float | None = None
+    at_most: float = np.inf
+    n_frames: int = 1
+    most: float = np.inf
+
+    @property
+    def slack(self) -> float:
+        """By how many standard deviations what is expected may be wrong: so much is no change."""
+        beyond = max((self.change or 0.0) - self.at_most, 0.0)
+        return max(SLACK_SIGMA / float(np.sqrt(max(self.n_known, 1e-9))), beyond / 2)
+
+    def mean(self, values: Sequence[float]) -> float:
+        """Return the mean of single frames' deviations, in standard deviations of such a mean."""
+        told = [value for value in values if np.isfinite(value)]
+        mean = sum(told) / np.sqrt(len(told)) if told else np.nan
+        return float(np.clip(mean, -self.most, self.most))
+
+
 class ChangeTest:
     """Page's test of several numbers at once, for a rise and a fall of each.
 
     Attributes:
-        names: The numbers.
-        threshold: Logarithm of the likelihood ratio at which a change is called.
-        sums: Present sums, shape (2, number): for a rise, and for a fall.
-        n_frames: Frames since each sum was last zero, shape (2, number).
+        numbers: What is watched, by name.
+        n_frames: Frames since each sum was last zero, shape (2, number): for a rise, and for a fall.
     """
 
-    def __init__(self, names: Sequence[str], *, threshold: float) -> None:
+    def __init__(self, numbers: Mapping[str, Number], *, threshold: float) -> None:
         """Begin with no sign of a change.
+
+        Args:
+            numbers: What is watched.
+            threshold: Logarithm of the likelihood ratio at which a change is called.
 
         Raises:
             ValueError: The threshold is not positive.
         """
         if not threshold > 0:
             raise ValueError(f"threshold = {threshold:g} must be positive")
-        self.names = tuple(names)
-        self.threshold = float(threshold)
+        self.numbers, self._threshold = dict(numbers), float(threshold)
+        self._slack = np.array([each.slack for each in numbers.values()])
+        self._waiting: dict[str, list[float]] = {name: [] for name in numbers}
         self.reset()
 
     def reset(self) -> None:
-        """Forget all that was seen."""
-        self.sums: NDArray[np.float64] = np.zeros((2, len(self.names)))
-        self.n_frames: NDArray[np.int64] = np.zeros((2, len(self.names)), dtype=np.int64)
+        """Forget all signs of a change."""
+        self._sums: NDArray[np.float64] = np.zeros((2, len(self.numbers)))
+        self.n_frames: NDArray[np.int64] = np.zeros((2, len(self.numbers)), dtype=np.int64)
 
     @property
     def score(self) -> float:
         """The highest sum over the threshold; an alarm is at 1."""
-        return float(self.sums.max(initial=0.0) / self.threshold)
+        return float(self._sums.max(initial=0.0) / self._threshold)
 
-    def add(
-        self,
-        sigma: Mapping[str, float],
-        shift: Mapping[str, float],
-        slack: Mapping[str, float] | None = None,
-    ) -> Call | None:
-        """Take one frame in, and return the alarm that it raises.
+    def add(self, sigma: Mapping[str, float], shift: Mapping[str, float]) -> tuple[str, int] | None:
+        """Take one frame in; at an alarm return which number has changed, and in how many frames.
 
         Args:
             sigma: What the frame says of each number: its deviation from what is expected, in standard
                 deviations. A number that is left out or not finite has told nothing.
-            shift: By how many of these standard deviations the change that is looked for would move it.
-            slack: By how many of them what is expected may be wrong: so much of a deviation does not
-                count.
+            shift: By how many of these standard deviations the change that is looked for would move
+                those whose `change` is None.
         """
-        z = np.array([sigma.get(name, np.nan) for name in self.names])
-        d = np.abs([shift.get(name, np.nan) for name in self.names])
-        free = np.array([(slack or {}).get(name, 0.0) for name in self.names])
-        beyond = np.clip(np.stack([z, -z]) - free, -MAX_SIGMA, MAX_SIGMA)
+        z = np.array([self._judged(name, sigma.get(name, np.nan)) for name in self.numbers])
+        d = np.abs([_shift(each, shift.get(name, np.nan)) for name, each in self.numbers.items()])
+        beyond = np.clip(np.stack([z, -z]) - self._slack, -MAX_SIGMA, MAX_SIGMA)
         ratio = d * beyond - d**2 / 2
-        self.sums = np.maximum(self.sums + np.where(np.isfinite(ratio), ratio, 0.0), 0.0)
-        self.n_frames = np.where(self.sums > 0, self.n_frames + 1, 0)
+        self._sums = np.maximum(self._sums + np.where(np.isfinite(ratio), ratio, 0.0), 0.0)
+        self.n_frames = np.where(self._sums > 0, self.n_frames + 1, 0)
         if self.score < 1:
             return None
-        side, number = np.unravel_index(int(self.sums.argmax()), self.sums.shape)
-        n_frames = int(self.n_frames[side, number])
-        return Call(self.names[number], (1, -1)[side], n_frames, self.score)
+        side, number = np.unravel_index(int(self._sums.argmax()), self._sums.shape)
+        return list(self.numbers)[number], int(self.n_frames[side, number])
+
+    def _judged(self, name: str, sigma: float) -> float:
+        """Return what is tested now: the mean over enough frames, not a number until they are there."""
+        number, waiting = self.numbers[name], self._waiting[name]
+        waiting.append(sigma)
+        if len(waiting) < number.n_frames:
+            return np.nan
+        self._waiting[name] = []
+        return number.mean(waiting)
 
 
-@dataclass(frozen=True)
-class Number:
-    """A number that is watched.
-
-    Attributes:
-        slack: By how many standard deviations what is expected may be wrong: so much is no change.
-        shift: By how many of them the change that is looked for would move it; None where each frame
-            says so itself.
-        n_frames: It is judged by means over so many frames.
-        most: More standard deviations of such a mean do not count: its noise is not Gaussian.
-    """
-
-    slack: float
-    shift: float | None = None
-    n_frames: int = 1
-    most: float = np.inf
-
-    @classmethod
-    def of_each_frame(cls, n_known: float) -> Self:
-        """Return the number that tells in every frame what a change would make of it.
-
-        Args:
-            n_known: From how many frames it is known what is normal.
-        """
-        return cls(SLACK_SIGMA / float(np.sqrt(max(n_known, 1))))
-
-    @classmethod
-    def of_change(cls, sigma: float, n_known: float, *, at_most: float, **options: Any) -> Self:
-        """Return the number for a change of so many standard deviations.
-
-        Args:
-            sigma: The change over the scatter of one value that is judged.
-            n_known: From how many such values it is known what is normal.
-            at_most: A larger change is looked for as if it were so large, that several frames must
-                call it, not one; half of the true change is then no reason to call.
-            options: `n_frames` and `most`.
-        """
-        shift = min(float(sigma), at_most)
-        slack = max(SLACK_SIGMA / np.sqrt(max(n_known, 1e-9)), (float(sigma) - shift) / 2)
-        return cls(float(slack), shift, **options)
+def _shift(number: Number, told: float) -> float:
+    return told if number.change is None else min(number.change, number.at_most)
 
 
 @dataclass(frozen=True)
@@ -171,7 +153,7 @@ class Evidence(Generic[Kept]):
         sigma: Deviation of each number from normal, in standard deviations; one that is left out has
             told nothing.
         kept: What `Watch.explain` needs of it.
-        shift: For the numbers whose `Number.shift` is None.
+        shift: For the numbers whose `Number.change` is None.
         more: What else the table shall show of it, by name.
     """
 
@@ -187,7 +169,6 @@ class Watch(ABC, Generic[Kept]):
     Attributes:
         state: The twin's record, with its health as seen.
         alarms: All that were called.
-        numbers: What is watched.
     """
 
     frame_word = "Frame"
@@ -200,25 +181,22 @@ class Watch(ABC, Generic[Kept]):
         Raises:
             ValueError: The threshold is not positive.
         """
-        self.state, self.numbers = state, dict(numbers)
+        self.state = state
         self.alarms: list[Alarm] = []
-        self._test = ChangeTest(tuple(numbers), threshold=alarm_threshold)
-        self._slack = {name: each.slack for name, each in numbers.items()}
+        self._test = ChangeTest(numbers, threshold=alarm_threshold)
         self._n_seen = 0
         self._since: list[Kept] = []
-        self._waiting: dict[str, list[float]] = {n: [] for n, e in numbers.items() if e.n_frames > 1}
-        self._n_waiting = dict.fromkeys(self._waiting, 0)
 
     @abstractmethod
     def read(self, frame: xr.Dataset) -> Evidence[Kept]:
         """Return what a frame says."""
 
     @abstractmethod
-    def explain(self, call: Call, since: Sequence[Kept]) -> tuple[str, Estimate | None]:
+    def explain(self, name: str, since: Sequence[Kept]) -> tuple[str, Estimate | None]:
         """Return what has changed most likely, and by how much where that is known.
 
         Args:
-            call: The alarm.
+            name: The number that called.
             since: What was kept of the frames since the change.
         """
 
@@ -226,18 +204,11 @@ class Watch(ABC, Generic[Kept]):
         """Return the frames of a stream; it is one already, unless a twin says otherwise."""
         return stream
 
-    def watch(
-        self,
-        stream: Any,
-        *,
-        on_alarm: Callable[[Alarm], None] | None = None,
-        stop_at_alarm: bool = False,
-    ) -> xr.Dataset:
+    def watch(self, stream: Any, *, stop_at_alarm: bool = False) -> xr.Dataset:
         """Follow a stream, and return what was seen.
 
         Args:
             stream: As what was learnt from; an iterator may be endless.
-            on_alarm: Called with each alarm as it comes.
             stop_at_alarm: Whether to return after the first.
 
         Returns:
@@ -246,91 +217,42 @@ class Watch(ABC, Generic[Kept]):
         """
         scores, seen = [], []
         for frame in self.frames(stream):
-            n_alarms = len(self.alarms)
-            score, evidence = self.look(frame)
-            scores.append(score)
-            seen.append(evidence)
-            if len(self.alarms) > n_alarms:
-                if on_alarm:
-                    on_alarm(self.alarms[-1])
-                if stop_at_alarm:
-                    break
-        return table_of(scores, seen, tuple(self.numbers), self.frame_word)
+            seen.append(self.read(frame))
+            scores.append(self._add(seen[-1]))
+            if stop_at_alarm and scores[-1] >= 1:
+                break
+        return table_of(scores, seen, list(self._test.numbers), self.frame_word)
 
-    def look(self, frame: xr.Dataset) -> tuple[float, Evidence[Kept]]:
-        """Take one frame in; return the drift score, and what it said."""
-        evidence = self.read(frame)
-        fixed = {name: each.shift for name, each in self.numbers.items() if each.shift is not None}
-        call = self._test.add(self._judged(evidence.sigma), {**evidence.shift, **fixed}, self._slack)
-        most = int(max(self._test.n_frames.max(), 1))
-        self._since = [*self._since, evidence.kept][-most:]
-        self._n_seen += 1
-        score = self._test.score
-        if call:
-            name, change = self.explain(call, self._since[-call.n_frames :])
-            self.alarms.append(Alarm(self._n_seen - 1, name, call.n_frames, change))
-            self.state = self.state.watched(score, name)
+    def _add(self, evidence: Evidence[Kept]) -> float:
+        """Take one frame in; return the drift score."""
+        called, score = self._test.add(evidence.sigma, evidence.shift), self._test.score
+        self._since = [*self._since, evidence.kept][-max(int(self._test.n_frames.max()), 1) :]
+        if called:
+            name, n_frames = called
+            parameter, change = self.explain(name, self._since[-n_frames:])
+            self.alarms.append(Alarm(self._n_seen, parameter, n_frames, change))
+            self.state = self.state.watched(score, parameter)
             self._test.reset()
             self._since = []
         elif self.state.drift_score < 1:
             self.state = self.state.watched(score)
-        return score, evidence
-
-    def _judged(self, sigma: Mapping[str, float]) -> dict[str, float]:
-        """Return what is tested now: what has no batches, and means over those that are full."""
-        judged = {name: z for name, z in sigma.items() if name not in self._waiting}
-        for name, waiting in self._waiting.items():
-            self._n_waiting[name] += 1
-            waiting.extend([sigma[name]] if name in sigma else [])
-            number = self.numbers[name]
-            if self._n_waiting[name] < number.n_frames:
-                continue
-            if waiting:
-                mean = float(np.mean(waiting) * np.sqrt(len(waiting)))
-                judged[name] = float(np.clip(mean, -number.most, number.most))
-            self._waiting[name], self._n_waiting[name] = [], 0
-        return judged
+        self._n_seen += 1
+        return score
 
 
 def table_of(
     scores: Sequence[float], seen: Sequence[Evidence[Any]], names: Sequence[str], word: str
 ) -> xr.Dataset:
     """Return what was seen of a stream; see `Watch.watch`."""
-    away = np.array([[each.sigma.get(name, np.nan) for name in names] for each in seen])
     more = {name: [each.more[name] for each in seen] for name in (seen[0].more if seen else ())}
     columns = {"drift_score": scores, **more}
+    away = [[each.sigma.get(name, np.nan) for name in names] for each in seen]
+    deviation = np.reshape(np.array(away, dtype=float), (len(seen), len(names)))
     return xr.Dataset(
+        {name: ("frame", np.array(each, float), {"units": "1"}) for name, each in columns.items()}
+        | {"deviation": (("frame", "number"), deviation, {"units": "sigma"})},
         {
-            **{n: ("frame", np.array(c, dtype=float), {"units": "1"}) for n, c in columns.items()},
-            "deviation": (
-                ("frame", "number"),
-                away.reshape(len(scores), len(names)),
-                {"units": "sigma"},
-            ),
-        },
-        coords={
-            "number": ("number", np.array(names), {"long_name": "What is watched"}),
-            "frame": ("frame", np.arange(len(scores)), {"units": "1", "long_name": word}),
+            "number": ("number", list(names), {"long_name": "What is watched"}),
+            "frame": ("frame", np.arange(len(seen)), {"units": "1", "long_name": word}),
         },
     )
-
-
-def long_run_scatter(values: NDArray[np.float64], *, reach: int = 8) -> tuple[float, float]:
-    """Return the mean, and the standard deviation that counts for sums of values that hang together.
-
-    Interference lasts for many frames: a sum of n of them scatters more than by the root of n, by what
-    the autocovariances add (Newey and West 1987, Econometrica 55, 703).
-
-    Args:
-        values: A number in frame after frame, shape (frame,); what is not finite is left out.
-        reach: Frames over which they hang together.
-    """
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return (float(values[0]) if len(values) else 0.0), np.nan
-    away = values - values.mean()
-    variance = float(away @ away) / (len(values) - 1)
-    long_run = variance
-    for lag in range(1, min(reach, len(values) - 1) + 1):
-        long_run += 2 * (1 - lag / (reach + 1)) * float(away[:-lag] @ away[lag:]) / (len(values) - 1)
-    return float(values.mean()), float(np.sqrt(max(long_run, variance)))

@@ -1,26 +1,29 @@
 """The state of a twin: one small record of what it is calibrated to, and how well that still holds."""
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from physics_twins import __version__
-from physics_twins.data import Estimate, Text, note_path, read_json, write_text
+from physics_twins.data import Estimate, Text, note_path, write_text
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import ArrayLike, NDArray
 
-FORMAT = 2
+FORMAT = 3
 MAX_BYTES = 4_000_000
 # Longer than this without data, and a twin is stale unless it says otherwise.
 STALE_AFTER_S = 30 * 86400.0
 
 Health = Literal["ok", "stale", "drifted", "outside range"]
 Name = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+Correlation = dict[Name, dict[Name, float]]
 
 
 class TwinStateError(ValueError):
@@ -31,68 +34,6 @@ class _Record(BaseModel):
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
     )
-
-
-class Range(_Record):
-    """Where a twin is valid, in a parameter's unit."""
-
-    low: float
-    high: float
-
-    @model_validator(mode="after")
-    def _is_ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"the range begins at {self.low:g}, above its end {self.high:g}")
-        return self
-
-
-class Correlation(_Record):
-    """How the errors of parameters hang together.
-
-    Attributes:
-        names: The parameters that were fitted together.
-        matrix: Correlations of their errors, a row for each.
-    """
-
-    names: tuple[Name, ...]
-    matrix: tuple[tuple[float, ...], ...]
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        import numpy as np
-
-        n = len(self.names)
-        if len(set(self.names)) < n or [len(row) for row in self.matrix] != [n] * n:
-            raise ValueError(f"the correlation of {n} different parameters needs {n} rows of {n}")
-        matrix = np.array(self.matrix).reshape(n, n)
-        if not np.allclose(np.diag(matrix), 1) or not np.allclose(matrix, matrix.T):
-            raise ValueError("a correlation must be symmetric, with 1 on its diagonal")
-        if n and np.linalg.eigvalsh(matrix).min() < -1e-6:
-            raise ValueError("a correlation with a negative eigenvalue is one of no errors")
-        return self
-
-    @classmethod
-    def of(cls, names: Sequence[str], covariance: Any) -> Self:
-        """Return the correlation in a covariance, shape (parameter, parameter)."""
-        import numpy as np
-
-        matrix = np.asarray(covariance, dtype=float)
-        sigma = np.sqrt(np.diag(matrix))
-        scale = np.where(sigma > 0, sigma, 1.0)
-        found = np.clip(matrix / np.outer(scale, scale), -1, 1)
-        np.fill_diagonal(found, 1.0)
-        return cls(names=tuple(names), matrix=tuple(map(tuple, ((found + found.T) / 2).tolist())))
-
-    def over(self, names: Sequence[str]) -> Any:
-        """Return the matrix for these parameters; those that it does not know are independent."""
-        import numpy as np
-
-        whole = np.eye(len(names))
-        here = [names.index(name) for name in self.names if name in names]
-        own = [self.names.index(name) for name in self.names if name in names]
-        known = np.array(self.matrix).reshape(len(self.names), len(self.names))
-        whole[np.ix_(here, here)] = known[np.ix_(own, own)]
-        return whole
 
 
 class Change(_Record):
@@ -112,8 +53,8 @@ class TwinState(_Record):
         twin: Which twin: `pulsar`, say.
         data_id: What it was calibrated on: name and SHA-256 of a file, or parameters and seed.
         parameters: Each parameter with its 68 % interval.
-        correlation: Of the parameters' errors. Those that it does not name are independent of all
-            others, as all of them are in a record of format 1, which had none: None.
+        correlation: Of the parameters' errors, each pair once; see `correlated`. Pairs that are not in
+            it are independent.
         valid_range: Where the calibration was tested, for each parameter that has such a range.
         model_version: Version of the code or the model that explains the data.
         last_sync: When it last saw the data it stands for.
@@ -125,12 +66,12 @@ class TwinState(_Record):
         history: Earlier parameters, the oldest first.
     """
 
-    format: int = Field(default=FORMAT, ge=1, le=FORMAT)
+    format: int = FORMAT
     twin: Name
     data_id: Text
     parameters: dict[Name, Estimate]
-    correlation: Correlation | None = None
-    valid_range: dict[Name, Range] = {}
+    correlation: Correlation = {}
+    valid_range: dict[Name, tuple[float, float]] = {}
     model_version: Text = f"physics-twins {__version__}"
     last_sync: datetime
     health: Health = "ok"
@@ -139,11 +80,25 @@ class TwinState(_Record):
     stale_after_s: float = Field(default=STALE_AFTER_S, gt=0)
     history: tuple[Change, ...] = ()
 
+    @field_validator("format")
+    @classmethod
+    def _is_known(cls, found: int) -> int:
+        if found != FORMAT:
+            raise ValueError(f"{found} is not {FORMAT}: update physics-twins, or calibrate again")
+        return found
+
     @model_validator(mode="after")
-    def _knows_what_is_correlated(self) -> Self:
-        unknown = set(self.correlation.names if self.correlation else ()) - self.parameters.keys()
-        if unknown:
+    def _is_possible(self) -> Self:
+        pairs = [frozenset((a, b)) for a, row in self.correlation.items() for b in row]
+        if unknown := set().union(*pairs) - self.parameters.keys():
             raise ValueError(f"the correlation names {', '.join(sorted(unknown))}: no such parameter")
+        if len(set(pairs)) < len(pairs) or any(len(pair) == 1 for pair in pairs):
+            raise ValueError("a correlation has each pair of different parameters once")
+        if pairs:
+            import numpy as np
+
+            if np.linalg.eigvalsh(self._matrix()).min() < -1e-6:
+                raise ValueError("a correlation with a negative eigenvalue is one of no errors")
         return self
 
     def covariance(self) -> "xr.DataArray":
@@ -156,117 +111,56 @@ class TwinState(_Record):
 
         names = list(self.parameters)
         sigma = np.array([each.error for each in self.parameters.values()])
-        matrix = self.correlation.over(names) if self.correlation else np.eye(len(names))
         return xr.DataArray(
-            matrix * np.outer(sigma, sigma),
+            self._matrix() * np.outer(sigma, sigma),
             {"parameter": names, "other": names},
             name="covariance",
             attrs={"units": "products of the parameters' units"},
         )
+
+    def _matrix(self) -> "NDArray[np.float64]":
+        import numpy as np
+
+        names = list(self.parameters)
+        matrix = np.eye(len(names))
+        for name, row in self.correlation.items():
+            for other, value in row.items():
+                i, j = names.index(name), names.index(other)
+                matrix[i, j] = matrix[j, i] = value
+        return matrix
 
     def checked(self, *, now: datetime | None = None) -> Self:
         """Return this state with its health as it is at a time, by default now.
 
         A parameter outside its range counts most, then drift, then age.
         """
-        now = now or datetime.now(UTC)
-        outside = [name for name in self.parameters if not self.in_range(name)]
+        age = (now or datetime.now(UTC)) - self.last_sync
         health: Health = "ok"
-        if (now - self.last_sync).total_seconds() > self.stale_after_s:
+        if age.total_seconds() > self.stale_after_s:
             health = "stale"
         if self.drift_score >= 1:
             health = "drifted"
-        if outside:
+        if not all(self.in_range(name) for name in self.parameters):
             health = "outside range"
         return self.model_copy(update={"health": health})
 
     def in_range(self, name: str) -> bool:
         """Return whether a parameter's value lies in its valid range, or has none."""
-        limits = self.valid_range.get(name)
-        return limits is None or limits.low <= self.parameters[name].value <= limits.high
+        value = self.parameters[name].value
+        low, high = self.valid_range.get(name, (value, value))
+        return low <= value <= high
 
     def watched(self, drift_score: float, drifted: str = "", *, now: datetime | None = None) -> Self:
         """Return this state after a monitor has seen data up to now.
 
         Args:
             drift_score: Strongest sign of a change over its threshold.
-            drifted: The parameter that the sign is about.
+            drifted: The parameter that the sign is about, where it is 1 or more.
             now: When; the present by default.
         """
         now = now or datetime.now(UTC)
-        changes = {
-            "drift_score": float(drift_score),
-            "drifted": drifted if drift_score >= 1 else "",
-            "last_sync": now,
-        }
+        changes = {"drift_score": float(drift_score), "drifted": drifted, "last_sync": now}
         return self.model_copy(update=changes).checked(now=now)
-
-    def updated(
-        self,
-        parameters: Mapping[str, Estimate],
-        *,
-        data_id: str,
-        reason: str,
-        correlation: Correlation | None = None,
-        now: datetime | None = None,
-    ) -> Self:
-        """Return the state after a new calibration; the old parameters go into its history.
-
-        Args:
-            parameters: The new ones; others stay as they were.
-            data_id: What they were calibrated on.
-            reason: Why, for the history.
-            correlation: Of the new parameters' errors; they are independent of the others.
-            now: When; the present by default.
-
-        Raises:
-            TwinStateError: A parameter has another unit than before, or the text is not allowed.
-        """
-        now = now or datetime.now(UTC)
-        for name in parameters.keys() & self.parameters.keys():
-            old, new = self.parameters[name].unit, parameters[name].unit
-            if old != new:
-                raise TwinStateError(f"{name} is in {new!r}, but the state has it in {old!r}")
-        past = Change(
-            time=now,
-            reason=reason,
-            health=self.health,
-            data_id=self.data_id,
-            parameters=self.parameters,
-        )
-        changes: dict[str, Any] = {
-            "parameters": self.parameters | dict(parameters),
-            "correlation": self._joined(parameters, correlation),
-            "data_id": data_id,
-            "drift_score": 0.0,
-            "drifted": "",
-            "last_sync": now,
-            "history": (*self.history, past),
-        }
-        return type(self)(**(dict(self) | changes)).checked(now=now)
-
-    def _joined(self, new: Mapping[str, Estimate], found: Correlation | None) -> Correlation | None:
-        """Return the correlation of what stays and of what is new."""
-        if self.correlation is None:
-            return found
-        kept = [name for name in self.correlation.names if name not in new]
-        own = list(found.names) if found else []
-        matrix = self.correlation.over([*kept, *own])
-        if found:
-            matrix[len(kept) :, len(kept) :] = found.over(own)
-        matrix[: len(kept), len(kept) :] = matrix[len(kept) :, : len(kept)] = 0.0
-        return Correlation.of([*kept, *own], matrix)
-
-    def compare(self, other: "TwinState") -> dict[str, float]:
-        """Return for each parameter of both its change to another state, in standard errors.
-
-        Raises:
-            TwinStateError: They are states of different twins.
-        """
-        if self.twin != other.twin:
-            raise TwinStateError(f"a state of {self.twin} cannot be compared with one of {other.twin}")
-        common = [name for name in self.parameters if name in other.parameters]
-        return {name: self.parameters[name].distance(other.parameters[name]) for name in common}
 
     def save(self, path: str | Path) -> Path:
         """Write the state as JSON in one step; return its path."""
@@ -280,34 +174,126 @@ class TwinState(_Record):
 
         Raises:
             FileNotFoundError: There is no such file.
-            TwinStateError: The file is no state, or one of a newer format; the message names the field.
+            TwinStateError: The file is no state, or one of another format; the message names the field.
         """
         path = Path(path)
         if path.stat().st_size > MAX_BYTES:
             raise TwinStateError(f"{path} has {path.stat().st_size} bytes, a state at most {MAX_BYTES}")
-        values = _json_object(path)
+        content = path.read_bytes()
         note_path(path)
-        version = values.get("format")
-        if isinstance(version, int) and version > FORMAT:
-            raise TwinStateError(
-                f"{path} has format {version}, newer than {FORMAT}: update physics-twins"
-            )
         try:
-            # Format 1 is the same without a correlation.
-            newest = {"format": FORMAT} if version == 1 else {}
-            return cls.model_validate_json(json.dumps(values | newest))
+            return cls.model_validate_json(content)
         except ValidationError as error:
-            raise TwinStateError(f"{path}: {_first_problem(error)}") from None
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the record"
+            problem = first["msg"].removeprefix("Value error, ")
+            raise TwinStateError(f"{path}: {where!r}: {problem}") from None
 
 
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        return read_json(path)
-    except (ValueError, RecursionError) as error:
-        raise TwinStateError(f"{path}: {error}") from None
+@dataclass(frozen=True)
+class Calibration:
+    """A twin as data say it is: what fitting it to them gives.
+
+    Attributes:
+        twin: Which twin.
+        parameters: Each with its 68 % interval; one that was held has none.
+        correlation: Of the errors of those that were fitted together; see `correlated`.
+        residual: What the calibrated twin leaves of the data.
+        score: How well the data are explained, by name: a p-value, a reduced chi-squared, say.
+        valid_range: Where the twin was tested, of each parameter that has such a range.
+        model: What explains the data: a model's address, or the code's version.
+    """
+
+    twin: str
+    parameters: dict[str, Estimate]
+    correlation: Correlation
+    residual: "xr.Dataset"
+    score: dict[str, float]
+    valid_range: Mapping[str, tuple[float, float]]
+    model: str
+
+    def state(self, data_id: str, *, now: datetime | None = None) -> TwinState:
+        """Return the twin's state record.
+
+        Args:
+            data_id: What tells the data from others.
+            now: When they were seen; the present by default.
+        """
+        known = {n: ends for n, ends in self.valid_range.items() if n in self.parameters}
+        return TwinState(
+            twin=self.twin,
+            data_id=data_id,
+            parameters=self.parameters,
+            correlation=self.correlation,
+            valid_range={n: (float(low), float(high)) for n, (low, high) in known.items()},
+            model_version=self.model,
+            last_sync=now or datetime.now(UTC),
+        ).checked(now=now)
+
+    def update(
+        self, state: TwinState, *, data_id: str, reason: str, now: datetime | None = None
+    ) -> TwinState:
+        """Return a state with these parameters; the old ones go into its history.
+
+        Those that were not fitted stay as they were, with what correlates them among each other.
+
+        Args:
+            state: That of the same twin.
+            data_id: What this was calibrated on.
+            reason: Why, for the history.
+            now: When; the present by default.
+
+        Raises:
+            TwinStateError: It is a state of another twin, or a parameter has another unit.
+        """
+        if state.twin != self.twin:
+            raise TwinStateError(f"a calibration of {self.twin} cannot update a state of {state.twin}")
+        new, now = self.parameters, now or datetime.now(UTC)
+        for name in new.keys() & state.parameters.keys():
+            unit, old = new[name].unit, state.parameters[name].unit
+            if unit != old:
+                raise TwinStateError(f"{name} is in {unit!r}, but the state has it in {old!r}")
+        kept = {
+            name: {other: value for other, value in row.items() if other not in new}
+            for name, row in state.correlation.items()
+            if name not in new
+        }
+        past = Change(
+            time=now,
+            reason=reason,
+            health=state.health,
+            data_id=state.data_id,
+            parameters=state.parameters,
+        )
+        changes: dict[str, Any] = {
+            "parameters": state.parameters | new,
+            "correlation": kept | self.correlation,
+            "data_id": data_id,
+            "drift_score": 0.0,
+            "drifted": "",
+            "last_sync": now,
+            "history": (*state.history, past),
+        }
+        return TwinState(**(dict(state) | changes)).checked(now=now)
 
 
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"])) or "the record"
-    return f"{where!r}: {first['msg'].removeprefix('Value error, ')}"
+def correlated(names: Sequence[str], covariance: "ArrayLike") -> dict[str, dict[str, float]]:
+    """Return how the errors of parameters that were fitted together hang together, each pair once.
+
+    Args:
+        names: The parameters.
+        covariance: Of their errors, shape (parameter, parameter).
+
+    >>> correlated(["width_ms", "scattering_ms"], [[0.01, -0.015], [-0.015, 0.09]])
+    {'width_ms': {'scattering_ms': -0.5}, 'scattering_ms': {}}
+    """
+    import numpy as np
+
+    matrix = np.asarray(covariance, dtype=float)
+    sigma = np.sqrt(np.diag(matrix))
+    sigma[sigma == 0] = 1.0
+    found = np.clip(matrix / np.outer(sigma, sigma), -1, 1)
+    return {
+        name: {other: float(found[n, m]) for m, other in enumerate(names) if m > n}
+        for n, name in enumerate(names)
+    }

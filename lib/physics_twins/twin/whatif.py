@@ -5,7 +5,6 @@ change. The error of a difference has three parts: the finite number of events, 
 ensemble disagree), and the calibration, whose covariance is propagated along the difference's slopes.
 """
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +19,6 @@ from physics_twins.parameters import Parameters
 from physics_twins.twin.state import TwinState
 
 AS_CALIBRATED = "as calibrated"
-INDEPENDENT = "the state has no correlation: its parameters are taken as independent"
-
-# What an error is made of.
-PARTS = ("events", "model", "calibration")
 
 P = TypeVar("P", bound=Parameters)
 
@@ -103,67 +98,47 @@ class Asked(ABC, Generic[P]):
         return mean_of(self.answers(scenario, known)).value
 
 
-@dataclass(frozen=True)
-class WhatIf(Generic[P]):
-    """Scenarios side by side, that of the calibrated twin first.
-
-    Attributes:
-        parameters: What each scenario is, by name.
-        table: `value` and its `error`, `difference` to the calibrated twin and its `difference_error`
-            (scenario, number); of both errors the parts, `error_parts` and `difference_parts`, from
-            events, model and calibration (scenario, number, part). The last is not a number where it
-            is not known, and then no part of the error. The attribute `assumed` says what was taken
-            for granted.
-    """
-
-    parameters: dict[str, P]
-    table: xr.Dataset
-
-
 def what_if(
     asked: Asked[P], state: TwinState, scenarios: Mapping[str, Callable[[P], P]], *, seed: int
-) -> WhatIf[P]:
+) -> xr.Dataset:
     """Return what changed parameters would do, beside the calibrated twin.
 
     Args:
         asked: The twin.
-        state: The calibrated state; one without a correlation has independent parameters, which is
-            warned of.
+        state: The calibrated state.
         scenarios: What turns the calibrated parameters into others, by the scenario's name.
         seed: Of the random numbers, for the record.
+
+    Returns:
+        `value` and its `error`, `difference` to the calibrated twin, which is the first scenario, and
+        its `difference_error` (scenario, number); of both errors the parts, `error_parts` and
+        `difference_parts`, from events, model and calibration (scenario, number, part). The last is
+        not a number where it is not known, and then no part of the error.
 
     Raises:
         ParameterError: A scenario has an unknown parameter or one outside its range.
     """
-    if state.correlation is None:
-        warnings.warn(INDEPENDENT, stacklevel=3)
     known = {name: each.value for name, each in state.parameters.items()}
-    whole: dict[str, Callable[[P], P]] = {AS_CALIBRATED: lambda same: same, **scenarios}
-    parameters = {name: each(asked.parameters(known)) for name, each in whole.items()}
-    covariance = state.covariance()
-    names = [n for n, each in state.parameters.items() if each.error > 0]
-    matrix = covariance.sel(parameter=names, other=names).values
+    errors = {name: each.error for name, each in state.parameters.items() if each.error > 0}
+    covariance = state.covariance().sel(parameter=list(errors), other=list(errors)).values
+    whole: dict[str, Callable[[P], P]] = {AS_CALIBRATED: changed(), **scenarios}
+    for each in whole.values():
+        each(asked.parameters(known))  # refused before anything is simulated
     answers = {name: asked.answers(each, known) for name, each in whole.items()}
-    errors = dict(zip(names, np.sqrt(np.diag(matrix)), strict=True))
     slopes = {name: _slopes(asked, each, known, errors) for name, each in whole.items()}
     base, base_slopes = answers[AS_CALIBRATED], slopes[AS_CALIBRATED]
     alone, apart = [], []
     for name in whole:
-        alone.append(_with_parts(answers[name], slopes[name], matrix))
+        alone.append(_with_parts(answers[name], slopes[name], covariance))
         pairs = [a.less(b) for a, b in zip(answers[name], base, strict=True)]
-        apart.append(_with_parts(pairs, slopes[name] - base_slopes, matrix))
-    columns = _columns("value", "error", np.array(alone))
-    columns |= _columns("difference", "difference_error", np.array(apart))
-    told = asked.numbers.values()
-    coordinates = {
-        "scenario": ("scenario", np.array(list(whole))),
-        "number": ("number", np.array(list(asked.numbers))),
-        "unit": ("number", np.array([unit for unit, _ in told])),
-        "about": ("number", np.array([about for _, about in told])),
-        "part": ("part", np.array(PARTS)),
-    }
-    assumed = INDEPENDENT if state.correlation is None else ""
-    return WhatIf(parameters, xr.Dataset(columns, coordinates, {"seed": seed, "assumed": assumed}))
+        apart.append(_with_parts(pairs, slopes[name] - base_slopes, covariance))
+    units, about = zip(*asked.numbers.values(), strict=True)
+    numbers = {"unit": ("number", list(units)), "about": ("number", list(about))}
+    coordinates = {"scenario": list(whole), "number": list(asked.numbers)} | numbers
+    coordinates["part"] = ["events", "model", "calibration"]
+    table = _columns(alone, "value", "error", "error_parts")
+    table |= _columns(apart, "difference", "difference_error", "difference_parts")
+    return xr.Dataset(table, coordinates, {"seed": seed})
 
 
 def _slopes(
@@ -194,19 +169,12 @@ def _with_parts(
     return [told.value, told.error, model, np.sqrt(np.maximum(square, 0.0))]
 
 
-def _columns(name: str, error: str, rows: NDArray[np.float64]) -> dict[str, Any]:
-    """Return variables from values and parts of their errors, shape (scenario, 1 + part, number)."""
-    known = ~np.isnan(rows[:, 1:])
-    total = np.sqrt(np.nansum(np.square(rows[:, 1:]), axis=1))
-    total = np.where(known.any(axis=1), total, np.nan)
-    parts = rows[:, 1:].transpose(0, 2, 1)
-    shaped = {name: rows[:, 0], error: total, f"{name.replace('value', 'error')}_parts": parts}
-    dims = ("scenario", "number", "part")
-    return {
-        each: (
-            dims[: values.ndim],
-            values,
-            {"units": "as in unit", "long_name": each.capitalize().replace("_", " ")},
-        )
-        for each, values in shaped.items()
-    }
+def _columns(rows: list[list[NDArray[np.float64]]], *names: str) -> dict[str, xr.DataArray]:
+    """Return values, their errors and the parts of these from (scenario, value or part, number)."""
+    told = xr.DataArray(np.array(rows), dims=("scenario", "part", "number"))
+    value, parts = told.isel(part=0), told.isel(part=slice(1, None))
+    error: Any = np.sqrt((parts**2).sum("part", min_count=1))
+    columns = value, error, parts.transpose("scenario", "number", "part")
+    words = [name.capitalize().replace("_", " ") for name in names]
+    abouts = [{"units": "as in unit", "long_name": each} for each in words]
+    return {n: c.assign_attrs(a) for n, c, a in zip(names, columns, abouts, strict=True)}

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from physics_twins.calorimeter.projections import BAND, densities, projections
-from physics_twins.figures.style import BAR, BLUE, COLOUR_MAP, FRAME, GREY, VERMILLION, legend, styled
+from physics_twins.figures.style import BLUE, FRAME, GREY, VERMILLION, colour_bar, legend, styled
 
 _TITLES = {"side": "From the side", "top": "From above", "front": "Along the beam"}
 _DENSITY = "MeV mm⁻²"
@@ -42,15 +42,13 @@ def _view(image: xr.DataArray, title: str, brightest: float) -> hv.Image:
     return styled(
         picture,
         title=f"{title}: {_TITLES[name].lower()}" if title else _TITLES[name],
-        cmap=COLOUR_MAP,
         logz=True,
         clim=(brightest * _DARKEST, brightest),
         width=_WIDTH + _BAR_WIDTH * has_bar,
         height=_HEIGHT,
-        colorbar=has_bar,
         clipping_colors={"min": "black"},
         tools=["hover"],
-        colorbar_opts={"title": f"Energy ({_DENSITY})", **BAR},
+        **colour_bar(f"Energy ({_DENSITY})") | {"colorbar": has_bar},
         **FRAME,
     )
 

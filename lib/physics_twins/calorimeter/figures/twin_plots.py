@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import holoviews as hv
+import numpy as np
 import xarray as xr
 
 from physics_twins import figures
 from physics_twins.data import Estimate, in_print
-from physics_twins.figures.style import BLUE, FRAME, GREY, VERMILLION, WIDTH, legend, styled
+from physics_twins.figures.style import BLUE, FRAME, GREY, ORANGE, VERMILLION, WIDTH, legend, styled
 
 TITLES = {
     "energy_scale": "Energy scale",
@@ -102,5 +103,32 @@ def residual(profile: xr.Dataset) -> hv.Layout:
 
 
 def scenarios(table: xr.Dataset, numbers: Sequence[str] = tuple(_NUMBERS)) -> hv.Layout:
-    """Return by how much scenarios differ from the calibrated twin; see `figures.scenarios`."""
-    return figures.scenarios(table, numbers, titles=_NUMBERS)
+    """Return by how much scenarios differ from the calibrated twin, one panel for each number.
+
+    Args:
+        table: From `what_if`.
+        numbers: Those that are shown.
+    """
+    return hv.Layout([_differences(table.sel(number=n), _NUMBERS[n]) for n in numbers]).cols(3)
+
+
+def _differences(table: xr.Dataset, called: str) -> hv.Overlay:
+    number, unit = str(table["number"].values), in_print(str(table["unit"].values))
+    names = [str(name) for name in table["scenario"].values][1:]
+    scenario = hv.Dimension("scenario", label="Scenario")
+    value = hv.Dimension(number, label=f"{called}, difference", unit=unit or None)
+    away = table["difference"].values[1:]
+    error = table["difference_error"].values[1:]
+    bars = hv.ErrorBars((names, away, error), scenario, [value, "error"])
+    parts = [
+        styled(hv.HLine(0.0), color=GREY, line_width=1),
+        styled(bars, color=BLUE),
+        styled(hv.Scatter((names, away), scenario, value), color=ORANGE, size=8, tools=["hover"]),
+    ]
+    title = f"{called}: now {float(table['value'].values[0]):.3g} {unit}".rstrip()
+    ends = np.concatenate([away - error, away + error, [0.0]])
+    margin = 0.15 * (ends.max() - ends.min()) or 1.0
+    options: dict[str, Any] = {"width": 260, "height": 320, "xrotation": 35, "xlabel": ""}
+    options |= {"ylabel": f"{value.label} ({unit})" if unit else value.label}
+    options |= {"ylim": (ends.min() - margin, ends.max() + margin), "fontsize": {"title": 8}}
+    return styled(hv.Overlay(parts), title=title, show_legend=False, show_grid=True, **options, **FRAME)

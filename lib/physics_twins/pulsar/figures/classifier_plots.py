@@ -7,9 +7,7 @@ import numpy as np
 import xarray as xr
 
 from physics_twins.figures.style import (
-    BAR,
     BLUE,
-    COLOUR_MAP,
     FRAME,
     GREEN,
     GREY,
@@ -18,6 +16,7 @@ from physics_twins.figures.style import (
     PURPLE,
     VERMILLION,
     WIDTH,
+    colour_bar,
     legend,
     styled,
 )
@@ -78,14 +77,12 @@ def confusion(frames: xr.DataArray, *, title: str = "") -> hv.Overlay:
     axes = [hv.Dimension("given", label="label given"), hv.Dimension("true", label="true label")]
     image = styled(
         hv.HeatMap(cells, axes, [hv.Dimension("part", label="Part of the frames"), "frames"]),
-        cmap=COLOUR_MAP,
         clim=(0, 1),
-        colorbar=True,
-        colorbar_opts=BAR,
         xrotation=45,
         tools=["hover"],
         width=WIDTH,
         height=480,
+        **colour_bar(""),
         **FRAME,
     )
     numbers = [(given, true, f"{100 * value:.1f}" if value else "") for given, true, value, _ in cells]

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from physics_twins.data import in_print
-from physics_twins.figures import image, pixel
+from physics_twins.figures import image
 from physics_twins.figures.style import (
     BLUE,
     FRAME,
@@ -44,11 +44,9 @@ def components(dataset: xr.Dataset, titles: Mapping[str, str] | None = None) -> 
         dataset: With the components as variables.
         titles: Title of each variable to show; `COMPONENTS` by default.
     """
-    most = (200, 128)
     images = [
         styled(
-            image(dataset, name, max_pixels=most, width=345, height=250),
-            title=f"{title}\npixels of {pixel(dataset[name], most)}",  # one line would be cut off
+            image(dataset, name, title=title, max_pixels=(200, 128), width=345, height=250),
             fontsize={"title": 9},
         )
         for name, title in (titles or COMPONENTS).items()

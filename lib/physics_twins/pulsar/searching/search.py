@@ -6,7 +6,6 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.figures import SIGMA_PER_MAD
 from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching.cleaning import Cleaned
 from physics_twins.pulsar.searching.dedispersion import dedisperse, delay_samples
@@ -19,6 +18,7 @@ MODULATION = 0.5
 N_NOISE_VALUES = 2048
 # What is so far above them is no noise.
 PULSE_SIGMA = 3.5
+SIGMA_PER_MAD = 1.4826  # standard deviation of a Gaussian over its median absolute deviation
 # White noise counts as much as so many independent values.
 N_WHITE = 60
 
