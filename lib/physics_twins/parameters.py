@@ -204,6 +204,26 @@ def check(models: Iterable[type[Parameters]], values: Mapping[str, Any]) -> dict
     return complete
 
 
+def pairs(option: str, texts: Iterable[str], *, may_be_empty: bool = False) -> dict[str, str]:
+    """Return values by name from the texts `NAME=VALUE` of one option of a command.
+
+    Raises:
+        ValueError: A text has another form, or a name is given twice.
+
+    >>> pairs("--range", ["dm_pc_cm3=10:60"])
+    {'dm_pc_cm3': '10:60'}
+    """
+    values: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not (value or may_be_empty):
+            raise ValueError(f"{option} {text}: write it as NAME=...")
+        if name in values:
+            raise ValueError(f"{name} is given twice")
+        values[name] = value
+    return values
+
+
 def unknown(name: str, fields: Iterable[str]) -> str:
     """Return what to tell of a parameter that there is not, with the nearest of `fields`."""
     nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0.4)

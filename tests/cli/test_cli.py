@@ -76,7 +76,7 @@ def test_the_same_run_again_is_found(finished, twins):
         (("-p", "lenght_m=1"), ("lenght_m", "did you mean 'length_m'")),
         (("-p", "n_swings=few"), ("n_swings", "whole number")),
         (("-p", "seed\nimport os=1"), ("unknown parameter",)),
-        (("-p", "seed"), ("name=value",)),
+        (("-p", "seed"), ("NAME=",)),
         (("--on", "slrum"), ("did you mean 'slurm'",)),
         (("-p", "log_path=none.csv"), ("log_path", "no such file")),
         (("--parameters", "none.json"), ("none.json",)),

@@ -13,7 +13,7 @@ from small_notebooks import write_project
 from sources import TESTS
 
 from physics_twins import cli, clusters
-from physics_twins.cli import command
+from physics_twins.cli import __main__ as command
 from physics_twins.sweeps import tasks
 
 SLOW_IMPORTS = ("papermill", "nbformat", "xarray", "numpy", "dask", "distributed", "torch", "scipy")

@@ -1,4 +1,4 @@
 """The command `twins`."""
 
-from .command import app as app
-from .command import main as main
+from .__main__ import app as app
+from .__main__ import main as main

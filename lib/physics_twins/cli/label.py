@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from physics_twins.cli import parse
+from physics_twins.parameters import pairs
 
 CANCELLED = 130
 # By its name: a shared module imports no twin.
@@ -55,7 +55,7 @@ def label(
     quiet: _Quiet = False,
 ) -> None:
     """Label every frame of FILE, keep the pieces with pulses, log why; what was stopped goes on."""
-    values = parse.pairs("-p", settings or [])
+    values = pairs("-p", settings or [])
     if keep is not None:
         values["keep_probability"] = str(keep)
     if not source.exists():

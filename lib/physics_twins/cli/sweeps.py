@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from physics_twins.cli import parse
+from physics_twins.parameters import ParameterError, pairs, unknown
 
 if TYPE_CHECKING:
     from physics_twins.parameters import FieldDescription
@@ -85,7 +85,7 @@ def sweep(
         fixed, points = known.plan["fixed"], known.plan["points"]
     else:
         task = sweeps.find_task(what)
-        fixed = parse.pairs("-p", settings or [], may_be_empty=True)
+        fixed = pairs("-p", settings or [], may_be_empty=True)
         points = _points(task.fields, fixed, grid or [], listed, sobol, ranges or [], seeds)
     if plan:
         names = list(dict.fromkeys(name for point in (fixed, *points) for name in point))
@@ -93,7 +93,7 @@ def sweep(
         print(f"{len(points)} cells of {task.name}")
         return
     options: dict[str, Any] = {"on": on, "retry_failed": retry_failed, "progress": not quiet}
-    with _stopping():
+    with stopping("what is complete is kept, the same command goes on"):
         found = sweeps.run(task.name, points, fixed=fixed, out=out, **options)
         _report(found, "farms/1_sweep", report)
     _show_counts(found)
@@ -101,7 +101,7 @@ def sweep(
     print(f"  data: {found}/result.nc")
     _show_report(found)
     if found.counts["failed"]:
-        _end("failed cells are kept; --retry-failed computes them again", FAILED)
+        end("failed cells are kept; --retry-failed computes them again", FAILED)
 
 
 def tune(
@@ -131,7 +131,7 @@ def tune(
     from physics_twins import sweeps
 
     options: dict[str, Any] = {"on": on, "parallel": parallel, "progress": not quiet}
-    with _stopping():
+    with stopping("what is complete is kept, the same command goes on"):
         if _is_folder(what):
             if metric or maximise or ranges or choices or settings or out:
                 raise ValueError(f"{what} is a study: give --trials, --on, --parallel only")
@@ -139,15 +139,15 @@ def tune(
         elif metric is None:
             raise ValueError("--metric is missing: name the result that is to be lowest or highest")
         else:
-            boxes = parse.pairs("--range", ranges or []).items()
-            lists = parse.pairs("--choices", choices or []).items()
+            boxes = pairs("--range", ranges or []).items()
+            lists = pairs("--choices", choices or []).items()
             found = sweeps.tune(
                 what,
                 metric=metric,
                 maximise=maximise,
-                ranges={name: parse.box(name, text) for name, text in boxes},
+                ranges={name: _box(name, text) for name, text in boxes},
                 choices={name: text.split(",") for name, text in lists},
-                fixed=parse.pairs("-p", settings or []),
+                fixed=pairs("-p", settings or []),
                 n_trials=trials or 30,
                 sampler=sampler,
                 seed=seed,
@@ -162,7 +162,7 @@ def tune(
     _show_report(found)
     if found.best is None:
         reasons = sorted({failure["error"] for failure in found.failures})
-        _end(f"every trial failed: {'; '.join(reasons[:3])}", FAILED)
+        end(f"every trial failed: {'; '.join(reasons[:3])}", FAILED)
 
 
 @sweeps_app.callback()
@@ -220,17 +220,18 @@ def _is_folder(what: str) -> bool:
 
 
 @contextmanager
-def _stopping() -> Iterator[None]:
-    """Tell in one line that the user stopped what is computed."""
+def stopping(kept: str) -> Iterator[None]:
+    """Tell in one line that the user stopped what is computed, and what becomes of it."""
     for library in ("papermill", "asyncio"):  # what they have to say is told below, in one line
         logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         yield
     except KeyboardInterrupt:
-        _end("stopped; what is complete is kept, the same command goes on", CANCELLED)
+        end(f"stopped; {kept}", CANCELLED)
 
 
-def _end(words: str, status: int) -> None:
+def end(words: str, status: int) -> NoReturn:
+    """End the command with a line on what went wrong."""
     print(f"twins: {words}", file=sys.stderr)
     raise typer.Exit(status) from None
 
@@ -251,12 +252,13 @@ def _points(
         raise ValueError("--sobol N and --range NAME=LOW:HIGH belong together")
     if listed and sobol:
         raise ValueError("give --list or --sobol, not both")
-    given_axes, given_ranges = parse.pairs("--grid", grid), parse.pairs("--range", ranges)
+    given_axes, given_ranges = pairs("--grid", grid), pairs("--range", ranges)
     for name in (*given_axes, *given_ranges, *(["seed"] if seeds else [])):
-        parse.known(name, fields)
+        if name not in fields:
+            raise ParameterError(unknown(name, fields))
     base = sweeps.read_points(listed) if listed else [{}]
     if sobol:
-        boxes = {name: parse.box(name, text) for name, text in given_ranges.items()}
+        boxes = {name: _box(name, text) for name, text in given_ranges.items()}
         factors = [name for name in boxes if fields[name].logarithmic]
         whole = [name for name in boxes if fields[name].kind is int]
         base = sweeps.sobol(boxes, sobol, seed=1, logarithmic=factors, whole=whole)
@@ -264,11 +266,25 @@ def _points(
     if seeds:
         axes |= {"seed": _seeds(seeds)} if "seed" not in axes else {}
     varied = {name for point in base for name in point}
-    parse.check_once([*fixed, *varied, *given_axes, *(["seed"] if seeds else [])])
+    _check_once([*fixed, *varied, *given_axes, *(["seed"] if seeds else [])])
     combined = [{**first, **point} for first in base for point in sweeps.grid(axes)]
     if combined == [{}]:
         raise ValueError("nothing is varied: give --grid, --list, --sobol or --seeds")
     return combined
+
+
+def _check_once(names: list[str]) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)} is given twice")
+
+
+def _box(name: str, text: str) -> tuple[float, float]:
+    """Return both ends of a parameter's `LOW:HIGH`."""
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise ValueError(f"--range {name}={text}: write it as {name}=LOW:HIGH") from None
 
 
 def _axis(info: "FieldDescription", text: str) -> list[Any]:
