@@ -13,7 +13,7 @@ from torch import nn
 
 from _table import Figure, this_machine
 from physics_twins import models
-from physics_twins.models import files
+from physics_twins.models.folder import MANIFEST, SUMS, open_model, sealed
 
 N_FLIPS = 500
 TAMPERING_SEED = 1
@@ -47,15 +47,16 @@ def model_tampering() -> Figure:
 def _saved(root: Path) -> models.Model:
     """Save a small model with its ONNX file, so that every kind of file is there."""
     torch.manual_seed(TAMPERING_SEED)
+    module = _module()
     return models.save(
-        _module(),
+        module,
         "classifier",
         config={"n_inputs": 64},
         card=models.Card(summary="For this benchmark.", data="None.", limits="Not trained."),
         metrics={"accuracy": {"value": 0.5, "error": 0.1}},
         parameters={"learning_rate": 0.001},
         seed=TAMPERING_SEED,
-        example=torch.randn(4, 64),
+        onnx=models.export_onnx(module, torch.randn(4, 64)),
         root=root,
     )
 
@@ -66,7 +67,7 @@ def _module() -> nn.Module:
 
 def _use(folder: Path) -> None:
     """Open a model and load all that it has."""
-    model = models.open_model(folder)
+    model = open_model(folder)
     model.load_into(_module())
     model.onnx_session()
 
@@ -128,9 +129,10 @@ def _no_manifest(model: models.Model, folder: Path) -> None:
 
 def _replace(model: models.Model, name: str, data: bytes) -> None:
     """Write a file and make the manifest and its hash fit."""
-    record = files.write(model.folder / name, data)
-    listed = model.manifest.files | {name: record}
-    files.write_manifest(model.folder, model.manifest.model_copy(update={"files": listed}))
+    contents = {path.name: path.read_bytes() for path in model.folder.iterdir()} | {name: data}
+    contents = {key: value for key, value in contents.items() if key not in (MANIFEST, SUMS)}
+    for key, value in sealed(contents, model.manifest.model_dump()).items():
+        (model.folder / key).write_bytes(value)
 
 
 BENCHMARKS = {

@@ -129,7 +129,7 @@ def test_a_zip_file_of_a_model_s_folder_is_imported(twins, tmp_path, monkeypatch
     [
         (("show", "none"), "no model 'none'"),
         (("promote", "classifier"), "classifier/1"),
-        (("verify", "classifier/9"), "no version 9"),
+        (("verify", "classifier/9"), "no model 'classifier/9'"),
         (("import", "missing.zip"), "missing.zip"),
         (("import", "slip.zip"), "no plain file name"),
     ],

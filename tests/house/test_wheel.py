@@ -103,7 +103,7 @@ def test_the_shipped_models_come_with_the_wheel(twins, installed, tmp_path):
 def test_kernels_look_for_models_where_the_command_does(twins, tmp_path):
     look = "from physics_twins import models, runs\nrun = runs.open_run(run_dir)\n"
     look += (
-        "run.record({'same': str(models.own_root()) == " + repr(str(tmp_path / "runs/models")) + "})"
+        "run.record({'same': str(models.roots()[0]) == " + repr(str(tmp_path / "runs/models")) + "})"
     )
     write_notebook(
         tmp_path / "look.ipynb",

@@ -72,7 +72,7 @@ def test_models_of_the_project_are_found_after_your_own(shipped):
     save(root=shipped)
     assert str(models.find("classifier")) == "classifier/1"
     assert save().manifest.version == 2
-    assert [e.folder.parents[1] for e in models.available()] == [shipped, models.own_root()]
+    assert [e.folder.parents[1] for e in models.available()] == [shipped, models.roots()[0]]
 
 
 def test_a_model_of_the_project_can_be_promoted_without_changing_the_project(shipped, root):
@@ -87,7 +87,7 @@ def test_a_model_of_the_project_can_be_promoted_without_changing_the_project(shi
 def test_one_number_in_two_places_is_told(shipped):
     save()
     save(root=shipped)
-    with pytest.raises(ModelError, match=r"classifier/1 is in .* remove one"):
+    with pytest.raises(ModelError, match=r"classifier/1 have the same address: remove one"):
         models.find("classifier")
 
 
@@ -96,7 +96,7 @@ def test_every_model_is_listed_the_damaged_one_too():
     models.promote("a/1")
     damage(save("b"))
     assert versions() == [("a", 1, True, False), ("b", 1, False, True)]
-    assert versions(name="b") == [("b", 1, False, True)]
+    assert versions(address="b") == [("b", 1, False, True)]
 
 
 def test_a_damaged_model_is_neither_found_nor_promoted():
@@ -112,8 +112,8 @@ def test_a_damaged_model_is_neither_found_nor_promoted():
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("clasifier", "did you mean 'classifier'"),
-        ("classifier/7", "no version 7 of classifier; there are 1"),
+        ("clasifier", "no model 'clasifier' in .*; there are classifier/1"),
+        ("classifier/7", "no model 'classifier/7' in .*; there are classifier/1"),
         ("classifier/0", "no address"),
         ("classifier/../x", "no address"),
         ("classifier/1/..", "no address"),
@@ -137,9 +137,9 @@ def test_a_sound_model_in_the_place_of_another_is_refused(root):
     one, other = save("one"), save("other")
     shutil.rmtree(one.folder)
     shutil.copytree(other.folder, one.folder)
-    with pytest.raises(ModelError, match="holds other/1, not one/1"):
+    with pytest.raises(ModelError, match="one/1 holds other/1: it was moved or exchanged"):
         models.find("one")
-    assert versions(name="one") == [("one", 1, False, True)]
+    assert versions(address="one") == [("one", 1, False, True)]
 
 
 def test_a_promoted_version_that_was_exchanged_is_refused(root):
@@ -149,7 +149,7 @@ def test_a_promoted_version_that_was_exchanged_is_refused(root):
     (root / "classifier" / "promoted.json").rename(root / "kept.json")
     assert str(save(seed=8)) == "classifier/1"
     (root / "kept.json").rename(root / "classifier" / "promoted.json")
-    with pytest.raises(ModelError, match="not the one that was promoted"):
+    with pytest.raises(ModelError, match="not the model that was promoted"):
         models.find("classifier")
 
 

@@ -69,13 +69,9 @@ def test_a_zip_file_of_another_program_is_read(model, tmp_path):
     assert import_zip(path).manifest_sha256 == model.manifest_sha256
 
 
-def test_the_same_model_again_is_found(file):
-    assert import_zip(file) == import_zip(file)
-
-
-def test_another_model_of_the_same_address_is_refused_and_the_old_one_stays(file, tmp_path):
+def test_a_model_of_the_same_address_is_refused_and_the_old_one_stays(file, tmp_path):
     mine = save(seed=99)
-    with pytest.raises(ModelError, match="another classifier/1 is in"):
+    with pytest.raises(ModelError, match="classifier/1 is there already"):
         import_zip(file)
     assert models.find("classifier") == mine
 
@@ -121,7 +117,7 @@ def test_a_link_is_refused(model, tmp_path, root):
 @pytest.mark.parametrize("name", ["config.json", "CONFIG.json"])
 def test_a_file_that_is_there_twice_is_refused(model, name, tmp_path, root):
     path = write_zip(model, tmp_path / "twice.zip", changes=[(name, b"{}")])
-    refused(path, "twice|does not list", tmp_path, root)
+    refused(path, f"{name} is (changed|not listed)", tmp_path, root)
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model.pt", "setup.py"])
@@ -130,10 +126,12 @@ def test_a_file_that_may_run_code_is_refused(model, name, tmp_path, root):
     refused(path, "run code", tmp_path, root)
 
 
-def test_a_pickle_in_the_place_of_the_weights_is_refused(model, tmp_path, root):
+def test_a_pickle_in_the_place_of_the_weights_is_never_loaded(model, tmp_path):
     (model.folder / "model.safetensors").write_bytes(pickle.dumps({"a": 1}))
     rewrite_manifest(model.folder)
-    refused(write_zip(model, tmp_path / "pickle.zip"), "does not begin like", tmp_path, root)
+    got = import_zip(write_zip(model, tmp_path / "pickle.zip"))
+    with pytest.raises(ModelError, match="no sound safetensors file"):
+        got.load_into(net())
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "config.json", "README.md"])
@@ -144,7 +142,7 @@ def test_a_missing_file_is_refused(model, name, tmp_path, root):
 
 def test_a_file_that_is_not_listed_is_refused(model, tmp_path, root):
     path = write_zip(model, tmp_path / "more.zip", changes=[("notes.md", b"hello")])
-    refused(path, r"holds notes\.md", tmp_path, root)
+    refused(path, r"notes\.md is not listed", tmp_path, root)
 
 
 def test_a_changed_file_is_refused(model, tmp_path, root):
@@ -195,12 +193,12 @@ def test_a_manifest_of_many_megabytes_is_refused(model, tmp_path, root):
         changes=[("manifest.json", b"{}" + b" " * 5_000_000)],
         without=["manifest.json"],
     )
-    refused(path, "larger than 4000000", tmp_path, root)
+    refused(path, "unpacks to 50", tmp_path, root)
 
 
 def test_too_many_files_are_refused(model, tmp_path, root):
     changes = [(f"notes{n}.md", b"") for n in range(70)]
-    refused(write_zip(model, tmp_path / "many.zip", changes=changes), "does not list", tmp_path, root)
+    refused(write_zip(model, tmp_path / "many.zip", changes=changes), "is not listed", tmp_path, root)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -233,7 +231,7 @@ def test_an_import_that_is_stopped_leaves_no_half_model(file, root, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("physics_twins.models.files.appear", stop)
+        patch.setattr(Path, "rename", stop)
         with pytest.raises(KeyboardInterrupt):
             import_zip(file)
     assert files_below(root) == []

@@ -81,10 +81,7 @@ def verify_models(address: _Some = None) -> None:
     """Check every file of models; exit status 1 when one is damaged."""
     from physics_twins import models
 
-    name, number = models.address_parts(address) if address else (None, None)
-    entries = [e for e in models.available(name) if number in (None, e.version)]
-    if number is not None and not entries:
-        models.find(f"{name}/{number}")  # tells which versions there are
+    entries = models.available(address)
     for entry in entries:
         print(f"{entry.name}/{entry.version}: {entry.problem or 'ok'}")
     if any(entry.problem for entry in entries):
@@ -127,7 +124,7 @@ def _headline(model: "Model") -> str:
     """The first metric in words."""
     from physics_twins.data import in_words
 
-    first = next(iter(model.metrics.items()), None)
+    first = next(iter(model.manifest.metrics.items()), None)
     return f"{first[0]} {in_words(first[1].model_dump())}" if first else ""
 
 

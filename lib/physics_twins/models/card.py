@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from physics_twins.data import in_words
-from physics_twins.models.manifest import Metric, ModelError
+from physics_twins.models.folder import Metric, ModelError
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,6 @@ class Card:
         held_against: What the limit and the baseline in the table of metrics are.
         reproduce: How to train it again, beyond the recorded parameters, seed and code.
         data_name: Short name of the data.
-        task: The hub's word for the task, as in `image-classification`.
-        license: The hub's word for the licence.
         tags: Words to find it by.
     """
 
@@ -31,8 +29,6 @@ class Card:
     held_against: str = ""
     reproduce: str = ""
     data_name: str = "simulated"
-    task: str = "other"
-    license: str = "bsd-3-clause"
     tags: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -43,104 +39,52 @@ class Card:
                 )
 
 
-def render(
-    name: str,
-    card: Card,
-    metrics: Mapping[str, Metric],
-    *,
-    parameters: Mapping[str, Any],
-    seed: int | None,
-    code: Mapping[str, Any],
-    inputs: Sequence[Mapping[str, Any]] = (),
-    onnx: Mapping[str, Any] | None = None,
-) -> str:
+def render(card: Card, facts: Mapping[str, Any], metrics: Mapping[str, Metric]) -> str:
     """Return the card as Markdown with a YAML header.
 
     Args:
-        name: The model's name.
         card: What only its author knows.
+        facts: What the manifest says, see `folder.Manifest`.
         metrics: Results, the most telling one first.
-        parameters: Parameters of its training.
-        seed: Seed of its training.
-        code: As from `runs.describe_code`.
-        inputs: Input files, each with `name` and `sha256`.
-        onnx: What the comparison of the exported file with torch gave.
     """
-    sections = {
-        "What it is": card.summary,
-        "Data": "\n\n".join([card.data, *_inputs(inputs)]),
-        "Metrics": "\n\n".join(filter(None, [_table(metrics), card.held_against])),
-        "Limits": card.limits,
-        "How to use it": _use(name, onnx),
-        "How to reproduce it": _reproduction(card, parameters, seed, code),
-    }
-    body = "\n".join(f"## {title}\n\n{text.strip()}\n" for title, text in sections.items())
-    return f"---\n{_header(name, card, metrics)}---\n\n# {name}\n\n{body}"
-
-
-def _header(name: str, card: Card, metrics: Mapping[str, Metric]) -> str:
     import yaml
 
     values = [{"type": n, "name": n.replace("_", " "), "value": m.value} for n, m in metrics.items()]
     result = {
-        "task": {"type": card.task},
+        "task": {"type": "other"},
         "dataset": {"type": card.data_name, "name": card.data_name},
         "metrics": values,
     }
     header = {
-        "license": card.license,
+        "license": "bsd-3-clause",
         "library_name": "physics-twins",
         "tags": list(dict.fromkeys(["physics", "digital-twin", "safetensors", *card.tags])),
-        "model-index": [{"name": name, "results": [result]}],
+        "model-index": [{"name": facts["name"], "results": [result]}],
     }
-    return yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
+    call = (
+        f'`models.find("{facts["name"]}").load_into(module)` fills a module built from `config.json`.'
+    )
+    kept = ("parameters", "seed", "code", "inputs", "onnx")
+    origin = json.dumps({name: facts[name] for name in kept}, indent=2)
+    sections = {
+        "What it is": [card.summary],
+        "Data": [card.data],
+        "Metrics": [_table(metrics), card.held_against],
+        "Limits": [card.limits],
+        "How to use it": [call],
+        "How to reproduce it": [card.reproduce, f"```json\n{origin}\n```"],
+    }
+    parts = [f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---"]
+    parts.append(f"# {facts['name']}")
+    for title, texts in sections.items():
+        parts += [f"## {title}", *filter(None, map(str.strip, texts))]
+    return "\n\n".join(parts) + "\n"
 
 
 def _table(metrics: Mapping[str, Metric]) -> str:
-    if not metrics:
-        return "None were recorded."
-    rows = [("metric", "value", "limit", "baseline"), ("---",) * 4]
+    rows = ["| metric | value | limit | baseline |", "| --- | --- | --- | --- |"]
     for name, metric in metrics.items():
         against = (metric.limit, metric.baseline)
         shown = ("" if n is None else in_words({"value": n, "unit": metric.unit}) for n in against)
-        rows.append((name, in_words(metric.model_dump()), *shown))
-    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows)
-
-
-def _inputs(inputs: Sequence[Mapping[str, Any]]) -> list[str]:
-    return (
-        ["\n".join(f"- `{item['name']}`, SHA-256 `{item['sha256']}`" for item in inputs)]
-        if inputs
-        else []
-    )
-
-
-def _use(name: str, onnx: Mapping[str, Any] | None) -> str:
-    lines = [
-        "```python",
-        "from physics_twins import models",
-        "",
-        f'model = models.find("{name}")',
-        "module = ...  # built from model.config",
-        "model.load_into(module)",
-        "```",
-    ]
-    if onnx:
-        compared = onnx.get("compared", "largest output")
-        lines += [
-            "",
-            f"`model.onnx` gives the same as torch within {onnx['largest_deviation']:.1e} of the "
-            f"{compared}, over {onnx['n_inputs']} random inputs in batches of "
-            f"{', '.join(map(str, onnx['batch_sizes']))}.",
-        ]
-    return "\n".join(lines)
-
-
-def _reproduction(
-    card: Card, parameters: Mapping[str, Any], seed: int | None, code: Mapping[str, Any]
-) -> str:
-    commit = code.get("git_commit")
-    state = f", commit `{commit}`{' with changes' if code.get('git_dirty') else ''}" if commit else ""
-    facts = f"physics-twins {code.get('version')}{state}, seed {seed}, with these parameters:"
-    shown = json.dumps(dict(parameters), indent=2)
-    return "\n\n".join(filter(None, [card.reproduce.strip(), facts, f"```json\n{shown}\n```"]))
+        rows.append("| " + " | ".join((name, in_words(metric.model_dump()), *shown)) + " |")
+    return "\n".join(rows)

@@ -1,19 +1,20 @@
-"""Which models there are, and which version of each is the one to use."""
+"""Which models there are, which version of each is the one to use, and those that come in zip files."""
 
-import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+import stat
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from physics_twins import data, runs
-from physics_twins.models import files
-from physics_twins.models.folder import Model, open_model
-from physics_twins.models.manifest import MAX_JSON_BYTES, ModelError, check_model_name, parse_json
+from physics_twins.models import folder
+from physics_twins.models.folder import Model, ModelError, Record
 
 PROMOTED = "promoted.json"
+# Weights hardly get smaller; what unpacks to much more than this was made to fill the memory.
+MAX_GROWTH = 100
 
 _NUMBER = re.compile("[1-9][0-9]{0,8}")
 
@@ -27,37 +28,57 @@ class Entry:
     folder: Path
     promoted: bool
     model: Model | None
-    problem: str = ""
+    problem: str
 
 
-def own_root() -> Path:
-    """Return where models are saved: `PHYSICS_TWINS_MODELS`, or `models/` in the folder of all runs."""
-    named = os.environ.get("PHYSICS_TWINS_MODELS")
-    return Path(named).expanduser().resolve() if named else runs.default_root() / "models"
+class _Promotion(Record):
+    version: int
+    manifest_sha256: str
+    when: str
+
+
+class _Promotions(Record):
+    history: list[_Promotion]
 
 
 def roots() -> list[Path]:
-    """Return where models are looked for: your own, then those that ship, with a clone or the wheel."""
+    """Return where models are looked for: your own, then those that ship, with a clone or the wheel.
+
+    Your own are in `PHYSICS_TWINS_MODELS`, or in `models/` in the folder of all runs.
+    """
+    named = os.environ.get("PHYSICS_TWINS_MODELS")
+    own = Path(named).expanduser().resolve() if named else runs.default_root() / "models"
     inside = (home / name for home in data.homes() for name in ("shipped", "models"))
-    shipped = [folder for folder in inside if folder.is_dir()]
-    return list(dict.fromkeys([own_root(), *shipped[:1]]))
+    shipped = [path for path in inside if path.is_dir()]
+    return list(dict.fromkeys([own, *shipped[:1]]))
 
 
-def available(name: str | None = None, *, root: Path | None = None) -> list[Entry]:
-    """Return all models, or the versions of one, every file checked; the damaged ones too.
+def places(root: Path | None) -> list[Path]:
+    """Return the folders to look in, `root` alone where it is given; the first is to be written to."""
+    return [root] if root else roots()
+
+
+def available(address: str | None = None, *, root: Path | None = None) -> list[Entry]:
+    """Return all models, or those of an address, every file checked; the damaged ones too.
 
     Args:
-        name: One model.
+        address: `name` for all of its versions, or `name/version`.
         root: The only folder to look in; all of `roots` by default.
 
     Raises:
-        ModelError: There is no model of that name.
+        ModelError: There is no such model.
     """
-    places = [root] if root else roots()
-    names = _names(places)
-    if name is not None and name not in names:
-        raise ModelError(_unknown(name, places))
-    return [entry for each in ([name] if name else names) for entry in _entries(each, places, root)]
+    entries = []
+    for path in _asked_for(address, root) if address else _versions("*", root):
+        name, number = path.parent.name, int(path.name)
+        promoted, model, problem = False, None, ""
+        try:
+            promoted = number in [item["version"] for item in promotions(name, root=root)[-1:]]
+            model = _at_home(path)
+        except (ModelError, OSError) as error:
+            problem = str(error)
+        entries.append(Entry(name, number, path, promoted, model, problem))
+    return entries
 
 
 def find(address: str, *, root: Path | None = None) -> Model:
@@ -83,39 +104,19 @@ def source_sha256(address: str) -> str:
     return _found(address, None).manifest_sha256
 
 
-def _found(address: str, root: Path | None) -> Model:
-    places = [root] if root else roots()
-    name, number = address_parts(address)
-    versions = _versions(name, places)
-    if not versions:
-        raise ModelError(_unknown(name, places))
-    if number is not None:
-        return _open(name, number, versions)
-    history = promotions(name, root=root)
-    if not history:
-        return _open(name, max(versions), versions)
-    last = history[-1]
-    model = _open(name, last["version"], versions)
-    if model.manifest_sha256 != last["manifest_sha256"]:
-        raise ModelError(
-            f"{model} in {model.folder} is not the one that was promoted: promote it again"
-        )
-    return model
-
-
 def promote(address: str, *, root: Path | None = None) -> Model:
     """Make one version the one that `find` returns by the model's name; return it.
 
     Raises:
         ModelError: The address has no version, or that version is missing or damaged.
     """
-    name, number = address_parts(address)
+    name, number = _parts(address)
     if number is None:
         raise ModelError(f"say which version to promote, as in {name}/1")
     model = find(address, root=root)
     record = {"version": number, "manifest_sha256": model.manifest_sha256, "when": runs.now()}
     history = [*promotions(name, root=root), record]
-    path = (root or own_root()) / name / PROMOTED
+    path = places(root)[0] / name / PROMOTED
     path.parent.mkdir(parents=True, exist_ok=True)
     data.write_json(path, {"history": history})
     return model
@@ -127,97 +128,105 @@ def promotions(name: str, *, root: Path | None = None) -> list[dict[str, Any]]:
     Raises:
         ModelError: The file that says so is damaged.
     """
-    found = ((place / name / PROMOTED) for place in ([root] if root else roots()))
-    path = next((path for path in found if path.is_file()), None)
-    if path is None:
-        return []
-    history = parse_json(files.read(path, MAX_JSON_BYTES), path).get("history")
-    wanted = {"version": int, "manifest_sha256": str, "when": str}
-    if not isinstance(history, list) or not all(
-        isinstance(item, dict) and {key: type(value) for key, value in item.items()} == wanted
-        for item in history
-    ):
-        raise ModelError(f"{path} is damaged: every entry of history needs {', '.join(wanted)}")
-    return history
+    for path in (place / name / PROMOTED for place in places(root)):
+        if path.is_file():
+            return folder.parsed(_Promotions, path.read_bytes(), path).model_dump()["history"]
+    return []
 
 
 def next_version(name: str, *, root: Path | None = None) -> int:
     """Return the number that no version of a model has or ever was promoted under."""
-    places = [root] if root else roots()
-    known = [item["version"] for item in promotions(name, root=root)]
-    return max([*_versions(name, places), *known], default=0) + 1
+    promoted = [item["version"] for item in promotions(name, root=root)]
+    return 1 + max([*promoted, *(int(path.name) for path in _versions(name, root))], default=0)
 
 
-def address_parts(address: str) -> tuple[str, int | None]:
-    """Return name and version of an address, None where it has no version.
+def import_zip(path: str | Path, *, root: Path | None = None) -> Model:
+    """Add the model in a zip file under its own name and version; return it.
+
+    All of it is checked before anything is written.
+
+    Args:
+        path: A zip file of the files in one model's folder; it may come from anybody.
+        root: Where to add it; your own folder of models by default.
 
     Raises:
-        ModelError: It is neither `name` nor `name/version`.
-
-    >>> address_parts("pulsar-classifier/3")
-    ('pulsar-classifier', 3)
+        ModelError: It is no sound zip file of a model, or there is one of that name and version.
     """
-    name, slash, number = address.partition("/")
-    if slash and not _NUMBER.fullmatch(number):
+    path = Path(path).expanduser()
+    contents = _unzipped(path)
+    manifest, _ = folder.check(contents, path)
+    home = places(root)[0] / manifest.name / str(manifest.version)
+    if not folder.write(contents, home):
         raise ModelError(
-            f"{address!r} is no address of a model: write name or name/version, as in {name}/1"
+            f"{path} was not imported, because {home} is there already: move that one away"
         )
-    return check_model_name(name), int(number) if slash else None
+    return folder.open_model(home)
 
 
-def _names(places: Sequence[Path]) -> list[str]:
-    """Return every folder's name under which there is a version."""
-    folders = (folder for place in places if place.is_dir() for folder in place.iterdir())
-    return sorted({folder.name for folder in folders if _versions(folder.name, places)})
+def _unzipped(path: Path) -> dict[str, bytes]:
+    """Return what the files in a zip file hold, by name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            n_bytes = sum(entry.file_size for entry in entries)
+            if n_bytes > MAX_GROWTH * path.stat().st_size:
+                raise ValueError(f"it unpacks to {n_bytes} bytes, more than {MAX_GROWTH} times its own")
+            for entry in entries:
+                folder.check_file_name(entry.orig_filename)  # `filename` is cut at a zero byte
+                # By these two methods no more is unpacked than the entry says.
+                plain = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+                if not plain or stat.S_ISLNK(entry.external_attr >> 16):
+                    raise ValueError(
+                        f"{entry.filename} is a link, or packed by another method than deflate"
+                    )
+            return {entry.filename: archive.read(entry) for entry in entries}
+    except Exception as error:  # zipfile raises whatever a damaged file leads it to
+        raise ModelError(f"{path} is no sound zip file of a model: {error}") from None
 
 
-def _versions(name: str, places: Sequence[Path]) -> dict[int, list[Path]]:
-    """Return the folders of every version; more than one where two places use the same number."""
-    found: dict[int, list[Path]] = {}
-    for parent in (place / name for place in places):
-        for folder in parent.iterdir() if parent.is_dir() else ():
-            if _NUMBER.fullmatch(folder.name):
-                found.setdefault(int(folder.name), []).append(folder)
-    return dict(sorted(found.items()))
+def _parts(address: str) -> tuple[str, int | None]:
+    """Return name and version of an address, None where it has no version."""
+    name, slash, number = address.partition("/")
+    folder.check_name(name)
+    if slash and not _NUMBER.fullmatch(number):
+        raise ModelError(f"{address!r} is no address of a model: write {name} or, say, {name}/1")
+    return name, int(number) if slash else None
 
 
-def _open(name: str, number: int, versions: Mapping[int, Sequence[Path]]) -> Model:
-    if number not in versions:
-        raise ModelError(f"no version {number} of {name}; there are {', '.join(map(str, versions))}")
-    if len(versions[number]) > 1:
-        both = " and ".join(map(str, versions[number]))
-        raise ModelError(f"{name}/{number} is in {both}: remove one of them")
-    return _at_home(versions[number][0])
+def _versions(name: str, root: Path | None) -> list[Path]:
+    """Return the folders of all versions of a model, by number; of all models where it is "*"."""
+    found = [path for place in places(root) for path in place.glob(f"{name}/*")]
+    versions = [path for path in found if _NUMBER.fullmatch(path.name)]
+    return sorted(versions, key=lambda path: (path.parent.name, int(path.name)))
 
 
-def _at_home(folder: Path) -> Model:
-    """Return the model in a folder of a root; it must be the one that the folder's name says."""
-    model = open_model(folder)
-    place = f"{folder.parent.name}/{folder.name}"
-    if str(model) != place:
-        raise ModelError(f"{folder} holds {model}, not {place}: it was moved or exchanged")
+def _asked_for(address: str, root: Path | None) -> list[Path]:
+    """Return the folders of an address; more than one where it has no version, or is in two places."""
+    name, number = _parts(address)
+    found = [path for path in _versions(name, root) if number in (None, int(path.name))]
+    if not found:
+        known = ", ".join(f"{path.parent.name}/{path.name}" for path in _versions("*", root))
+        where = " or ".join(map(str, places(root)))
+        raise ModelError(f"no model {address!r} in {where}; there are {known or 'none'}")
+    return found
+
+
+def _found(address: str, root: Path | None) -> Model:
+    name, number = _parts(address)
+    last = [] if number else promotions(name, root=root)[-1:]
+    found = _asked_for(f"{name}/{last[0]['version']}" if last else address, root)
+    same = [path for path in found if path.name == found[-1].name]
+    if len(same) > 1:
+        raise ModelError(f"{same[0]} and {same[1]} have the same address: remove one of them")
+    model = _at_home(found[-1])
+    if last and model.manifest_sha256 != last[0]["manifest_sha256"]:
+        raise ModelError(f"{found[-1]} is not the model that was promoted: promote it again")
     return model
 
 
-def _entries(name: str, places: Sequence[Path], root: Path | None) -> list[Entry]:
-    try:
-        history = promotions(name, root=root)
-    except ModelError:
-        history = []  # told by `find`; here the versions themselves count
-    promoted = history[-1]["version"] if history else None
-    entries = []
-    for number, folders in _versions(name, places).items():
-        for folder in folders:
-            model, problem = None, ""
-            try:
-                model = _at_home(folder)
-            except (ModelError, OSError) as error:
-                problem = str(error)
-            entries.append(Entry(name, number, folder, number == promoted, model, problem))
-    return entries
-
-
-def _unknown(name: str, places: Sequence[Path]) -> str:
-    nearest = difflib.get_close_matches(name, _names(places), n=1)
-    looked = " or ".join(str(place) for place in places)
-    return f"no model {name!r} in {looked}" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+def _at_home(path: Path) -> Model:
+    """Return the model in a folder of a root; it must be the one that the folder's name says."""
+    model = folder.open_model(path)
+    if str(model) != f"{path.parent.name}/{path.name}":
+        raise ModelError(f"{path} holds {model}: it was moved or exchanged")
+    return model
