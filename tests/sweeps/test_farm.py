@@ -14,7 +14,7 @@ import sweep_cells
 from physics_twins import clusters
 from physics_twins.sweeps import farm as farms
 from physics_twins.sweeps import tasks
-from physics_twins.sweeps.farm import Cell, Farm, FarmError, Records
+from physics_twins.sweeps.farm import Farm, FarmError, Records
 from physics_twins.sweeps.tasks import find_task
 
 
@@ -25,7 +25,7 @@ def client():
 
 
 def cells_of(task, points):
-    return [Cell(f"cell{n:04}", task.check(point)) for n, point in enumerate(points)]
+    return {f"cell{n:04}": task.check(point) for n, point in enumerate(points)}
 
 
 def computing(task, cells, folder, client):
@@ -196,8 +196,7 @@ def test_a_batch_whose_worker_died_after_leaving_its_records_is_not_computed_aga
     (tmp_path / "cells").mkdir()
     log = tmp_path / "log"
     cells = cells_of(task, [{"x": x, "log": str(log), "pause_s": 0.0} for x in (1, 2)])
-    payload = [(cell.key, cell.values) for cell in cells]
-    arguments = (find_task, task.name, task.code, "batch", payload, str(tmp_path))
+    arguments = (find_task, task.name, task.code, "batch", [*cells.items()], str(tmp_path))
     assert farms.compute_batch(*arguments) == farms.compute_batch(*arguments)
     assert log.read_text().count("start") == 2
 
@@ -208,10 +207,10 @@ def test_a_cell_that_an_earlier_drivers_worker_completes_is_not_sent_out_again(c
     cells = cells_of(task, [{"x": x, "log": str(log), "pause_s": 0.1} for x in range(12)])
     iteration = computing(task, cells, tmp_path, client)
     next(iteration)
-    late = farms._record(cells[11].key, "complete", 1.0, 0.1, result={"metrics": {"result": 11}})
+    late = farms._record("cell0011", "complete", 1.0, 0.1, result={"metrics": {"result": 11}})
     farms.leave(tmp_path, "late", [late])
     told = [record["key"] for found in iteration for record in found]
-    assert told.count(cells[11].key) == 1
+    assert told.count("cell0011") == 1
     assert "start 11\n" not in log.read_text()
     assert len(left_in(tmp_path)) == 12
 
@@ -224,12 +223,12 @@ def test_a_cell_that_waits_at_a_worker_is_not_begun_when_its_record_came(client,
     cells = cells_of(task, [{"x": x, **shared} for x in (4, 5, 6, 7)])
     iteration = computing(task, cells, tmp_path, client)
     assert next(iteration) == []  # 4 and 5 are blocked, 6 and 7 wait
-    late = farms._record(cells[3].key, "complete", 1.0, 0.1, result={"metrics": {"result": 7}})
+    late = farms._record("cell0003", "complete", 1.0, 0.1, result={"metrics": {"result": 7}})
     farms.leave(tmp_path, "late", [late])
     told = next(iteration)
     block.unlink()
     told += [record for found in iteration for record in found]
-    assert sorted(record["key"] for record in told) == [cell.key for cell in cells]
+    assert sorted(record["key"] for record in told) == [*cells]
     assert "start 6\n" in log.read_text()
     assert "start 7\n" not in log.read_text()
 
@@ -245,7 +244,7 @@ def test_a_cancelled_batch_is_sent_out_again(client, tmp_path):
     client.cancel([*iteration.gi_frame.f_locals["farm"]._out])
     block.unlink()
     told = [record["key"] for found in iteration for record in found]
-    assert sorted(told) == [cell.key for cell in cells]
+    assert sorted(told) == [*cells]
 
 
 @pytest.mark.slow

@@ -67,8 +67,6 @@ def test_a_forgotten_cell_is_gone_also_for_the_next_who_looks_and_its_neighbours
         b"{",
         b"[]",
         b"\xff\xfe",
-        json.dumps({"records": [record() | {"status": "odd"}]}).encode(),
-        json.dumps({"records": [record() | {"seconds": "1"}]}).encode(),
         json.dumps({"records": [{"key": "a"}]}).encode(),
         json.dumps({"records": 3}).encode(),
     ],

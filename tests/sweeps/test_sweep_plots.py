@@ -17,7 +17,7 @@ from physics_twins.data import Estimate
 from physics_twins.sweeps import report
 from physics_twins.sweeps.combining import combine
 from physics_twins.sweeps.points import grid, sobol, with_seeds
-from physics_twins.sweeps.study import Verdict
+from physics_twins.sweeps.study import Study
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -207,7 +207,7 @@ def trial(number, value) -> Any:
 def study(trials, **metrics) -> Any:
     plan = {"metric": "depth", "maximise": False}
     found = {name: Estimate.of(value, 0.1, "m") for name, value in metrics.items()}
-    return SimpleNamespace(trials=trials, plan=plan, verdict=Verdict({}, {}, (2, 3), found))
+    return SimpleNamespace(trials=trials, plan=plan, metrics=found)
 
 
 def test_the_history_has_the_best_so_far_the_defaults_and_the_fresh_seeds():
@@ -227,7 +227,6 @@ def test_the_history_has_the_best_so_far_the_defaults_and_the_fresh_seeds():
 
 def test_a_study_of_which_everything_failed_is_told_in_words():
     assert "No trial is complete" in sweeps.history(study([trial(0, None)])).data
-    assert not Verdict(None, None, (), {}).is_real
 
 
 def test_a_single_complete_trial_can_be_drawn():
@@ -238,5 +237,9 @@ def test_a_single_complete_trial_can_be_drawn():
     ("gain", "error", "real"), [(1.0, 0.07, True), (-0.05, 1.0, False), (0.19, 0.1, False)]
 )
 def test_a_gain_is_real_only_above_two_of_its_errors(gain, error, real):
-    found = {"gain": Estimate.of(9.0, 0.1), "gain_confirmed": Estimate.of(gain, error)}
-    assert Verdict({}, {}, (), found).is_real is real
+    found = Study(Path())
+    found.__dict__["metrics"] = {
+        "gain": Estimate.of(9.0, 0.1),
+        "gain_confirmed": Estimate.of(gain, error),
+    }
+    assert found.is_real is real

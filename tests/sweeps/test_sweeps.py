@@ -288,7 +288,7 @@ def test_a_folder_with_other_files_is_refused_and_left_as_it_is(client, tmp_path
 def test_a_folder_with_a_sweep_of_something_else_is_refused(client, tmp_path, no_cluster):
     out = tmp_path / "mine"
     sweeps.run(sweep_cells.square, [{"x": 1}], client=client, out=out, **QUIET)
-    with pytest.raises(SweepError, match="holds a sweep of sweep_cells:square: give another folder"):
+    with pytest.raises(SweepError, match="differs in task: give another folder"):
         sweeps.run(sweep_cells.swing, [{"length_m": 1}], out=out, **QUIET)
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -132,14 +133,15 @@ def test_a_point_that_comes_again_is_not_computed_again(client):
     study = tune(client, ranges={"n_steps": (4, 6)}, n_trials=12)
     assert len(study.trials) == 12
     n_different = len({trial.params["n_steps"] for trial in study.trials})
-    assert study.computed == n_different + 1  # and the defaults, which are no trial
+    assert study.computed == n_different
 
 
 def test_a_default_outside_the_range_is_no_trial_but_is_compared_with(client):
-    study = tune(client, ranges={"east_m": (0, 0.5)}, n_trials=4)
+    study = tune(client, ranges={"east_m": (0, 0.5)}, n_trials=4, confirm=2)
     assert all(trial.params["east_m"] <= 0.5 for trial in study.trials)
-    assert study.verdict.defaults == {"east_m": 0.8}
-    assert study.verdict.metrics["baseline"].value == pytest.approx(
+    assert study.plan["baseline"] == {"east_m": 0.8}
+    assert "baseline" not in study.metrics
+    assert study.metrics["baseline_confirmed"].value == pytest.approx(
         tuned.depth(tuned.ValleyParameters())["depth"]["value"]
     )
 
@@ -147,8 +149,8 @@ def test_a_default_outside_the_range_is_no_trial_but_is_compared_with(client):
 def test_without_defaults_there_is_nothing_to_compare_with(client):
     study = tune(client, "tuned:needy", metric="result", ranges={"east": (0, 1)})
     assert len(study.trials) == 4
-    assert study.verdict.defaults is None
-    assert study.verdict.gain is None
+    assert study.plan["baseline"] is None
+    assert study.gain is None
 
 
 # What can fail.
@@ -182,7 +184,7 @@ def test_a_metric_that_is_not_there_ends_the_study_at_the_first_result(client):
     ("options", "message"),
     [
         ({"ranges": {"east": (0, 1)}}, "unknown parameter 'east'; did you mean 'east_m'"),
-        ({"ranges": {"east_m": (1, 0)}}, "east_m = 1 to 0 is no range: `low <= high`"),
+        ({"ranges": {"east_m": (1, 0)}}, r"east_m = .* is no range: `low <= high`"),
         ({"ranges": {"east_m": (0, 2)}}, "east_m = 2.* m is outside its range: allowed is 0 to 1 m"),
         ({"ranges": {"n_steps": (1.5, 4)}}, "n_steps = 1.5 has the wrong type: allowed is 1 to 20"),
         ({"ranges": {"steep": (0, 1)}}, "allowed is true or false"),
@@ -194,7 +196,7 @@ def test_a_metric_that_is_not_there_ends_the_study_at_the_first_result(client):
         ({"choices": {"n_steps": ["4"]}}, "two or more different"),
         ({"choices": {"n_steps": ["4", "4"]}}, "two or more different"),
         ({"choices": {"n_steps": ["4", "x"]}}, "is not a whole number"),
-        ({"n_trials": 0}, "one trial or more"),
+        ({"n_trials": 0}, "1 or more"),
         ({"sampler": "magic"}, "known are tpe, random"),
         ({"confirm": -1}, "0 or more"),
         ({"parallel": 0}, "1 or more"),
@@ -210,7 +212,7 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(
 
 def test_a_range_in_factors_must_begin_above_zero():
     ranges = {"score_min": (0.0, 1.0)}
-    with pytest.raises(SweepError, match="score_min = 0 to 1 is no range: `low > 0` must hold"):
+    with pytest.raises(SweepError, match=r"score_min = \[0.0, 1.0\] is no range: `low > 0` must hold"):
         sweeps.tune("tuned:logarithmic", metric="result", ranges=ranges)
 
 
@@ -287,7 +289,9 @@ def test_a_trial_that_a_driver_died_of_asking_for_does_not_count(client, tmp_pat
 
 
 def test_the_defaults_are_asked_for_again_when_the_driver_died_of_asking(client, tmp_path):
-    (tmp_path / "study").mkdir()
+    begun = tune(client, n_trials=1, out=tmp_path / "study").folder
+    shutil.rmtree(begun / "records")
+    (begun / trials.JOURNAL).unlink()  # as if the driver had only begun to ask
     trials.journal(tmp_path / "study", maximise=False).enqueue_trial({"east_m": 0.8})
     assert _ask(tmp_path / "study").params == {"east_m": 0.8}
     study = tune(client, out=tmp_path / "study")
@@ -334,9 +338,7 @@ def test_a_driver_killed_in_the_middle_is_resumed_with_the_exact_number_of_trial
     study = Study.load(folder)
     done = set(records.Records(folder).by_key)
     assert study.status == "unfinished"
-    assert study.verdict.metrics["baseline"].value == pytest.approx(
-        0.05
-    )  # known although nothing is confirmed
+    assert study.metrics["baseline"].value == pytest.approx(0.05)  # known although nothing is confirmed
     assert len(done) >= 5
     before = log.read_text().splitlines()
     resumed = subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
@@ -361,34 +363,32 @@ def tuned_value(point):
 
 def test_the_best_of_many_lucky_trials_is_not_confirmed(client):
     study = tune(client, "tuned:luck", metric="result", ranges={"east": (0, 1)}, n_trials=40, confirm=8)
-    verdict = study.verdict
     # The lowest of 40 standard normal numbers is -2.2 +- 0.5 (Harter 1961); a mean of 8 is 0 +- 0.35.
-    best, confirmed = (verdict.metrics[name].value for name in ("best", "best_confirmed"))
+    best, confirmed = (study.metrics[name].value for name in ("best", "best_confirmed"))
     assert best < -1
     assert abs(confirmed) < 5 * 0.36
     assert confirmed > best
-    assert verdict.seeds == (2, 3, 4, 5, 6, 7, 8, 9)
-    assert verdict.gain.value < 5 * verdict.gain.error
+    assert list(study.confirmed(study.best.params)) == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert study.gain.value < 5 * study.gain.error
 
 
 def test_a_real_gain_is_confirmed_with_its_error_seed_by_seed(client):
     fixed = {"noise": 0.05, "n_steps": 5, "width_m": 0.01}
     study = tune(client, n_trials=15, fixed=fixed, confirm=4)
-    verdict = study.verdict
     confirmed = Sweep.load(study.folder / CONFIRMATION).dataset()["depth"]
-    pairs = confirmed.sel(east_m=0.8) - confirmed.sel(east_m=verdict.best["east_m"])
-    assert verdict.gain == verdict.metrics["gain_confirmed"]
-    assert verdict.gain.value == pytest.approx(float(pairs.mean()))
-    assert verdict.gain.error == pytest.approx(float(pairs.std(ddof=1)) / 2)
-    assert verdict.gain.value == pytest.approx(0.25, abs=5 * 0.05)
-    assert verdict.metrics["gain"].error == pytest.approx(0.05 * 2**0.5)
-    assert verdict.metrics["best"].unit == "m"
+    pairs = confirmed.sel(east_m=0.8) - confirmed.sel(east_m=study.best.params["east_m"])
+    assert study.gain == study.metrics["gain_confirmed"]
+    assert study.gain.value == pytest.approx(float(pairs.mean()))
+    assert study.gain.error == pytest.approx(float(pairs.std(ddof=1)) / 2)
+    assert study.gain.value == pytest.approx(0.25, abs=5 * 0.05)
+    assert study.metrics["gain"].error == pytest.approx(0.05 * 2**0.5)
+    assert study.metrics["best"].unit == "m"
 
 
 def test_without_a_seed_there_is_nothing_to_confirm(client):
     study = tune(client, "tuned:needy", metric="result", ranges={"east": (0, 1)}, confirm=3)
-    assert study.verdict.seeds == ()
-    assert "best_confirmed" not in study.verdict.metrics
+    assert study.plan["seeds"] == []
+    assert "best_confirmed" not in study.metrics
 
 
 def test_the_error_of_a_value_is_kept_with_its_trial(client):

@@ -204,9 +204,11 @@ def show_study(address: _Address, as_json: _Json = False) -> None:
 
     found = sweeps.Study.resolve(address)
     if as_json:
-        metrics = plain_metrics(found.verdict.metrics)
+        metrics = plain_metrics(found.metrics)
         trials = json.loads(str(found.table().to_json(orient="records")))
-        _print_json(found, {"best": found.verdict.best, "metrics": metrics, "trials": trials})
+        _print_json(
+            found, {"best": found.best and found.best.params, "metrics": metrics, "trials": trials}
+        )
         return
     _show_counts(found)
     print(found.comparison().to_string())

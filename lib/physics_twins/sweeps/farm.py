@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,8 +37,7 @@ _TICK_S, _LOOK_S = 0.5, 0.1
 _FETCH_S = 10.0
 # So much later than its cells a worker may learn that it is to end.
 _MOMENT_S = 0.05
-_KINDS = {"key": str, "status": str, "result": dict, "error": str, "trace": str, "host": str}
-_KINDS |= dict.fromkeys(("started", "finished", "seconds"), (int, float))
+_FACTS = {"key", "status", "result", "error", "trace", "host", "started", "finished", "seconds"}
 
 Record = dict[str, Any]
 
@@ -103,12 +102,11 @@ def left(folder: Path, batch: str) -> list[Record]:
     path = folder / RECORDS / f"{batch}.json"
     try:
         records = read_json(path)["records"]
-        whole = all(isinstance(r[name], kind) for r in records for name, kind in _KINDS.items())
-        if whole and {record["status"] for record in records} <= {COMPLETE, FAILED}:
+        if all(record.keys() >= _FACTS for record in records):
             return records
     except FileNotFoundError:
         return []
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         pass
     logging.getLogger(__name__).warning("%s is damaged: set aside, its cells are computed again", path)
     path.replace(path.with_suffix(".damaged"))
@@ -218,22 +216,13 @@ def _is_ending() -> bool:
 # Where the sweep is driven.
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One point that is to be computed.
-
-    Attributes:
-        key: What its result is known by, see `Task.key`.
-        values: Every parameter, checked.
-    """
-
-    key: str
-    values: dict[str, Any]
+# Every parameter of what is to be computed, checked, by what its result is known by, see `Task.key`.
+Cells = Mapping[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class _Batch:
-    cells: list[Cell]
+    keys: list[str]
     is_trial: bool = False
     name: str = field(default_factory=lambda: secrets.token_hex(8))
 
@@ -243,6 +232,9 @@ class Farm:
 
     Use it in a `with` block, whose end cancels what has not begun. A worker that dies is made good by
     another; a cell that several workers die of is recorded as failed.
+
+    Attributes:
+        n_failed: How many cells have failed.
 
     Args:
         task: What is computed.
@@ -254,11 +246,12 @@ class Farm:
     def __init__(self, task: "Task", find: "Callable[[str], Task]", folder: Path, client: Any) -> None:
         self._folder, self._client = folder, client
         self._compute = functools.partial(compute_batch, find, task.name, task.code)
-        self._waiting: deque[Cell] = deque()
-        self._missing: set[str] = set()  # keys of cells without a record
-        self._suspects: deque[Cell] = deque()  # workers died while they had these
+        self._missing: dict[str, dict[str, Any]] = {}  # cells without a record
+        self._waiting: deque[str] = deque()
+        self._suspects: deque[str] = deque()  # workers died while they had these
         self._out: dict[Any, _Batch] = {}
         self._cell_s = BATCH_S
+        self.n_failed = 0
         self._looked_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -271,25 +264,27 @@ class Farm:
             self._client.cancel(list(self._out))
 
     @property
-    def n_workers(self) -> int:
-        """How many workers there are now."""
-        return len(self._threads())
+    def threads(self) -> Mapping[str, int]:
+        """How many threads each worker has now, by its address."""
+        try:
+            return self._client.nthreads()
+        except OSError:
+            raise _gone() from None
 
     @property
     def n_slots(self) -> int:
         """How many cells can be computed at the same time, at least one."""
-        return max(1, sum(self._threads().values()))
+        return max(1, sum(self.threads.values()))
 
     @property
     def is_busy(self) -> bool:
         """Whether a cell is not finished."""
         return bool(self._missing)
 
-    def add(self, cells: Iterable[Cell]) -> None:
+    def add(self, cells: Cells) -> None:
         """Take cells that are to be computed."""
-        new = list(cells)
-        self._waiting.extend(new)
-        self._missing.update(cell.key for cell in new)
+        self._waiting.extend(cells)
+        self._missing.update(cells)
 
     def step(self) -> list[Record]:
         """Send cells, wait for results up to half a second, return the first record of each that came.
@@ -303,21 +298,17 @@ class Farm:
             self._looked_s = time.monotonic()
             came += self._records.refresh()  # of workers whose driver is gone
         new = {record["key"]: record for record in reversed(came) if record["key"] in self._missing}
-        self._missing -= set(new)
+        for key in new:
+            del self._missing[key]
+        self.n_failed += sum(record["status"] == FAILED for record in new.values())
         if new:
             self._cell_s = max(sum(r["seconds"] for r in new.values()) / len(new), 1e-5)
-        known = [f for f, b in self._out.items() if self._missing.isdisjoint(c.key for c in b.cells)]
+        known = [f for f, b in self._out.items() if self._missing.keys().isdisjoint(b.keys)]
         for future in known:
             del self._out[future]
         if known:
             self._client.cancel(known)
         return list(new.values())
-
-    def _threads(self) -> Mapping[str, int]:
-        try:
-            return self._client.nthreads()
-        except OSError:
-            raise _gone() from None
 
     def _fill(self) -> None:
         """Keep every worker busy and one batch ahead; what workers died of is tried alone."""
@@ -325,25 +316,25 @@ class Farm:
         while self._suspects or any(batch.is_trial for batch in self._out.values()):
             if self._out:
                 return
-            if cells := self._taken(self._suspects, 1):
-                self._send(_Batch(cells, is_trial=True))
+            if keys := self._taken(self._suspects, 1):
+                self._send(_Batch(keys, is_trial=True))
         while len(self._out) < 2 * n_slots:
             fair = len(self._waiting) // (2 * n_slots)  # towards the end shorter, to end together
-            cells = self._taken(self._waiting, max(1, min(most, max(fair, most // 8))))
-            if not cells:
+            keys = self._taken(self._waiting, max(1, min(most, max(fair, most // 8))))
+            if not keys:
                 return
-            self._send(_Batch(cells))
+            self._send(_Batch(keys))
 
-    def _taken(self, cells: deque[Cell], n: int) -> list[Cell]:
+    def _taken(self, keys: deque[str], n: int) -> list[str]:
         """Take the next `n` cells that have no record yet."""
-        taken: list[Cell] = []
-        while cells and len(taken) < n:
-            if (cell := cells.popleft()).key in self._missing:
-                taken.append(cell)
+        taken: list[str] = []
+        while keys and len(taken) < n:
+            if (key := keys.popleft()) in self._missing:
+                taken.append(key)
         return taken
 
     def _send(self, batch: _Batch) -> None:
-        payload = [(cell.key, cell.values) for cell in batch.cells]
+        payload = [(key, self._missing[key]) for key in batch.keys]
         arguments = (batch.name, payload, str(self._folder))
         self._out[self._client.submit(self._compute, *arguments, pure=False)] = batch
 
@@ -372,7 +363,7 @@ class Farm:
             self._out[future] = batch
             return []
         except (CancelledError, CellInterruptedError):
-            self._waiting.extendleft(reversed(batch.cells))
+            self._waiting.extendleft(reversed(batch.keys))
             return []
         except KilledWorker:
             return self._mourned(batch)
@@ -385,10 +376,10 @@ class Farm:
     def _mourned(self, batch: _Batch) -> Sequence[Record]:
         """Try cells alone that workers died of together; return the failure of one that was alone."""
         if not batch.is_trial:
-            self._suspects.extend(batch.cells)
+            self._suspects.extend(batch.keys)
             return []
         death = FarmError("several workers died while computing this: out of memory, or crashed?")
-        failures = [failure(cell.key, death, time.time(), 0.0) for cell in batch.cells]
+        failures = [failure(key, death, time.time(), 0.0) for key in batch.keys]
         leave(self._folder, batch.name, failures)
         return self._records.take(batch.name, failures)
 

@@ -1,7 +1,6 @@
 """Figures and tables of sweeps and studies: what came out, what failed, who computed it."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +30,9 @@ if TYPE_CHECKING:
     from physics_twins.sweeps.study import Study
     from physics_twins.sweeps.sweep import Sweep
 
-COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, "#56B4E9", "black")  # more are not told apart
-MOST_METRICS = 6
-MOST_ERRORS = 20
+COLOURS = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, "#56B4E9", "black"]  # more are not told apart
+MOST_METRICS, MOST_ERRORS = 6, 20
 SEED, ERROR = "seed", "_error"
-# Positive values that reach over more than this may be drawn in factors.
-_FACTOR = 8.0
 
 
 def plot(dataset: xr.Dataset, *names: str) -> hv.Layout | hv.Div:
@@ -52,10 +48,8 @@ def plot(dataset: xr.Dataset, *names: str) -> hv.Layout | hv.Div:
             with errors, and no more than `MOST_METRICS`.
     """
     cells = dataset["complete"].dims
-    numbers = [
-        str(n) for n, v in dataset.data_vars.items() if v.dims == cells and v.dtype.kind in "iuf"
-    ]
-    across = [str(n) for n, c in dataset.coords.items() if c.dims and set(c.dims) <= set(cells)]
+    inside = dataset.data_vars.items()
+    numbers = [str(n) for n, v in inside if v.dims == cells and v.dtype.kind in "iuf"]
     rows: Any = dataset[[*numbers, "complete"]].to_dataframe().reset_index()
     rows = rows[rows["complete"]]
     own = [n for n in numbers if not (n.endswith(ERROR) and n.removesuffix(ERROR) in numbers)]
@@ -64,73 +58,66 @@ def plot(dataset: xr.Dataset, *names: str) -> hv.Layout | hv.Div:
     if rows.empty or not chosen:
         told = "No cell has a result." if rows.empty else "Every metric is the same everywhere."
         return hv.Div(f"<p>{told}</p>")
+    across = [str(n) for n, c in dataset.coords.items() if c.dims and set(c.dims) <= set(cells)]
     varied = [name for name in across if rows[name].nunique() > 1] or across
+    varied = [name for name in varied if name != SEED] or varied
+    is_number = {name: rows[name].dtype.kind in "iuf" for name in varied}
     for name in varied:
-        if rows[name].dtype.kind not in "iuf":
+        if not is_number[name]:
             rows[name] = rows[name].astype(str)  # truth values, too, have places on an axis of words
-    figures = [each for name in chosen for each in _figures(dataset, rows, varied, name)]
-    return styled(hv.Layout(figures), shared_axes=False).cols(1 if len(figures) == len(chosen) else 2)
-
-
-def _figures(dataset: xr.Dataset, rows: Any, varied: Sequence[str], name: str) -> list[hv.Overlay]:
-    others = [other for other in varied if other != SEED]
-    mean = _averaged(rows, others, name) if others else _averaged(rows, varied, name)
-    others = others or list(varied)
-    first = max(others, key=lambda n: (mean[n].dtype.kind in "iuf", mean[n].nunique()))
-    rest = [other for other in others if other != first]
-    groups = dict(list(mean.groupby(rest))) if rest else {(): mean}
-    is_grid = len(dataset["complete"].dims) == len(dataset["complete"].indexes)
-    seeds = f"; mean of {rows[SEED].nunique()} seeds" if SEED in varied and SEED not in others else ""
-    if is_grid and len(groups) <= len(COLOURS):
-        title = f"{name} against {first}" + (f"; colours: {', '.join(rest)}" if rest else "") + seeds
-        labelled = {", ".join(map(_told, rest, values)): group for values, group in groups.items()}
-        return [_figure(dataset, labelled, first, name, title, joined=True, width=WIDTH)]
-    return [
-        _figure(dataset, {"": mean}, other, name, f"{name} against {other}", width=WIDTH // 2)
-        for other in others
-    ]
-
-
-def _averaged(rows: Any, others: Sequence[str], name: str) -> Any:
-    """Return the mean over what is not among `others`, with its standard error."""
-    groups = rows.groupby(list(others), sort=False)
-    error = groups[name].sem()
-    if name + ERROR in rows:
-        own = groups[name + ERROR].agg(lambda e: np.sqrt((e**2).sum())) / groups[name].count()
-        error = error.combine(own, np.fmax)
-    return pd.DataFrame({name: groups[name].mean(), "error": error}).reset_index()
+    first = max(varied, key=lambda name: (is_number[name], rows[name].nunique()))
+    rest = [name for name in varied if name != first]
+    n_curves = len(rows[rest].drop_duplicates()) if rest else 1
+    if len(cells) == len(across) and n_curves <= len(COLOURS):
+        figures = [_figure(dataset, rows, first, rest, name) for name in chosen]
+        return styled(hv.Layout(figures), shared_axes=False).cols(1)
+    figures = [_figure(dataset, rows, one, [], name, varied) for name in chosen for one in varied]
+    return styled(hv.Layout(figures), shared_axes=False).cols(2)
 
 
 def _figure(
     dataset: xr.Dataset,
-    groups: Mapping[str, Any],
-    across: str,
+    rows: Any,
+    first: str,
+    rest: Sequence[str],
     name: str,
-    title: str,
-    *,
-    width: int,
-    joined: bool = False,
+    together: Sequence[str] = (),
 ) -> hv.Overlay:
-    axes = axis(dataset[across]), value_axis(dataset[name])
+    """Return a metric against a parameter, one curve for each combination of the `rest`.
+
+    Where parameters are varied `together`, no curve joins the points.
+    """
+    groups = rows.groupby([*(together or (first, *rest))], sort=False)
+    error = groups[name].sem()
+    if name + ERROR in rows:
+        own = groups[name + ERROR].agg(lambda e: np.sqrt((e**2).sum())) / groups[name].count()
+        error = error.combine(own, np.fmax)
+    mean = pd.DataFrame({"value": groups[name].mean(), "error": error}).reset_index()
+    is_number = mean[first].dtype.kind in "iuf"
+    axes = axis(dataset[first]), value_axis(dataset[name])
+    if is_number:
+        mean = mean.sort_values(first)
+    words = [
+        ", ".join(f"{n} {_short(v)}" for n, v in zip(rest, row, strict=True))
+        for row in mean[[*rest]].to_numpy()
+    ]
+    curves = mean.groupby(pd.Series(words, index=mean.index), sort=False)
     parts: list[Any] = []
-    is_number = dataset[across].dtype.kind in "iuf"
-    for colour, (label, rows) in zip(COLOURS, groups.items(), strict=False):
-        rows = rows.sort_values(across) if is_number else rows
-        columns = rows[across].to_numpy(), rows[name].to_numpy()
-        errors = rows["error"].to_numpy()
-        if joined and is_number:
-            parts.append(styled(hv.Curve(columns, *axes, label=label), color=colour, line_width=1.5))
-        points = hv.Scatter(columns, *axes, label=label)
+    for colour, (label, one) in zip(COLOURS, curves, strict=False):
+        if is_number and not together:
+            line = hv.Curve(one, *axes, label=label)
+            parts.append(styled(line, color=colour, line_width=1.5))
+        points = hv.Scatter(one, *axes, label=label)
+        bars = hv.ErrorBars(one[one["error"] > 0], axes[0], [axes[1], "error"])
         parts.append(styled(points, color=colour, size=7, tools=["hover"]))
-        known = errors > 0
-        above = columns[0][known], columns[1][known], errors[known]
-        bars = hv.ErrorBars(above, axes[0], [axes[1], "error"])
         parts.append(styled(bars, line_color=colour, line_width=1.5, lower_head=None, upper_head=None))
+    n_seeds = rows[SEED].nunique() if SEED in rows and first != SEED else 1
+    title = f"{name} against {first}" + (f"; mean of {n_seeds} seeds" if n_seeds > 1 else "")
     return styled(
         hv.Overlay(parts),
         title=title,
-        logx=is_number and _in_factors(dataset[across].values),
-        width=width,
+        logx=is_number and _in_factors(mean[first].to_numpy()),
+        width=WIDTH // 2 if together else WIDTH,
         height=300,
         padding=0.08,
         **legend(4),
@@ -141,31 +128,26 @@ def _figure(
 def _in_factors(values: np.ndarray) -> bool:
     """Return whether values are spread evenly in factors rather than in steps."""
     low, high, middle = values.min(), values.max(), np.median(values)
-    if len(values) < 3 or low <= 0 or high / low <= _FACTOR:
+    if len(values) < 3 or low <= 0 or high <= 8 * low:
         return False
     # Half of the values lie below the middle of the axis on which they are spread evenly.
     return bool(middle < np.sqrt(np.sqrt(low * high) * (low + high) / 2))
 
 
-def _told(name: str, value: Any) -> str:
-    return f"{name} {_short(value)}"
-
-
 def history(study: "Study") -> hv.Overlay | hv.Div:
     """Return the value of each trial of a study, the best so far, the defaults, and fresh seeds."""
-    plan, verdict = study.plan, study.verdict
-    done = [trial for trial in study.trials if trial.value is not None]
+    metric, maximise = study.plan["metric"], study.plan["maximise"]
+    done = [(trial.number, trial.value) for trial in study.trials if trial.value is not None]
     if not done:
         return hv.Div("<p>No trial is complete.</p>")
-    unit = in_print(next(iter(verdict.metrics.values())).unit)
-    axes = hv.Dimension("trial"), hv.Dimension("value", label=plan["metric"], unit=unit or None)
-    place, value = np.array([(trial.number, trial.value) for trial in done]).T
-    points = hv.Scatter((place, value), *axes, label="trial")
-    better = np.maximum if plan["maximise"] else np.minimum
-    best = hv.Curve((place, better.accumulate(value)), *axes, label="best so far")
+    place, value = np.array(done).T
+    unit = in_print(study.metrics["best"].unit)
+    axes = hv.Dimension("trial"), hv.Dimension("value", label=metric, unit=unit or None)
+    best = (np.maximum if maximise else np.minimum).accumulate(value)
+    steps = hv.Curve((place, best), *axes, label="best so far")
     parts: list[Any] = [
-        styled(points, color=BLUE, size=6, tools=["hover"]),
-        styled(best, color=BLUE, line_width=2, interpolation="steps-post"),
+        styled(hv.Scatter(done, *axes, label="trial"), color=BLUE, size=6, tools=["hover"]),
+        styled(steps, color=BLUE, line_width=2, interpolation="steps-post"),
     ]
     levels = {
         "baseline": ("defaults", GREY),
@@ -173,60 +155,43 @@ def history(study: "Study") -> hv.Overlay | hv.Div:
         "baseline_confirmed": ("defaults, fresh seeds", ORANGE),
     }
     for name, (label, colour) in levels.items():
-        if estimate := verdict.metrics.get(name):
-            ends = [(place[0], estimate.value), (place[-1], estimate.value)]
+        if estimate := study.metrics.get(name):
+            ends = (place[[0, -1]], [estimate.value] * 2)
             line = hv.Curve(ends, *axes, label=f"{label}: {estimate.text}")
             parts.append(styled(line, color=colour, line_dash="dashed", line_width=2))
-    which = "higher" if plan["maximise"] else "lower"
-    title = f"{plan['metric']} of {len(done)} trials, {which} is better"
+    title = f"{metric} of {len(done)} trials, {'higher' if maximise else 'lower'} is better"
     options = {"width": WIDTH, "height": 360, "padding": (0.02, 0.08)}
     return styled(hv.Overlay(parts), title=title, **options, **legend(3), **FRAME)
 
 
-def facts(found: Any) -> Styler:
-    """Return what a `Sweep` or `Study` is, with which code, how far it is, and how to go on."""
-    plan, counts = found.plan, found.counts
-    if "metric" in plan:
-        which = "high" if plan["maximise"] else "low"
-        about = {"metric": f"{plan['metric']}, as {which} as possible"}
-        about["search"] = f"{plan['sampler']}, seed {plan['seed']}"
-        varied = {name: f"{low:g} to {high:g}" for name, (low, high) in plan["ranges"].items()}
-        varied |= {name: f"one of {_listed(values)}" for name, values in plan["choices"].items()}
-        again = f"twins tune {found.folder} --trials {2 * plan['trials']}"
-    else:
-        about = {"content": f"{(found.sha256 or 'not combined yet')[:16]} (SHA-256 of the data)"}
-        names = dict.fromkeys(name for point in plan["points"] for name in point)
-        varied = {name: _listed([point[name] for point in plan["points"]]) for name in names}
-        again = f"twins sweep {found.folder}" + (" --retry-failed" if counts["failed"] else "")
-    told = {
-        "what": f"{plan['task']}: {plan['title']}",
-        **{f"varied: {n}": f"{t} {in_print(plan['units'][n])}" for n, t in varied.items()},
-        "fixed": _point(plan["fixed"]) or "nothing; other parameters have their defaults",
-        "cells": ", ".join(f"{n} {state}" for state, n in counts.items() if n),
-        **about,
-        "code": f"{plan['source_sha256'][:12]} (SHA-256 of the library)",
-        "begun": plan["started"][:19].replace("T", " "),
-        "go on": again,
-    }
+def facts(found: "Sweep | Study") -> Styler:
+    """Return what was computed, with which code, how far it is, and how to go on."""
+    plan = found.plan
+    kinds = ("title", "task", "metric", "maximise", "sampler", "seed", "source_sha256", "started")
+    told = {name: str(plan[name]) for name in kinds if name in plan}
+    points = plan.get("points", [])
+    varied = {name: [point[name] for point in points] for name in (points or [{}])[0]}
+    varied |= plan.get("ranges", {}) | plan.get("choices", {})
+    told |= {f"varied: {n}": f"{_listed(v)} {in_print(plan['units'][n])}" for n, v in varied.items()}
+    told["fixed"] = _point(plan["fixed"]) or "nothing; other parameters have their defaults"
+    told["so far"] = ", ".join(f"{n} {state}" for state, n in found.counts.items() if n)
+    told["go on"] = found.go_on
     return _shown(pd.DataFrame({"": told.values()}, index=list(told)))
 
 
 def failures(found: "Sweep | Study") -> Styler:
     """Return each error with how often it came, where in the code, and the first point that had it."""
-    failed = found.failures
-    if not failed:
-        return _shown(pd.DataFrame({"": [""]}, index=["nothing failed"]))
-    first = {each["error"]: each for each in reversed(failed)}
-    counts = Counter(each["error"] for each in failed)
-    rows = [
-        (error, n, _point(first[error]["point"]), _place(first[error]["trace"]), first[error]["host"])
-        for error, n in counts.most_common(MOST_ERRORS)
-    ]
-    if len(counts) > MOST_ERRORS:
-        n_others = len(failed) - sum(row[1] for row in rows)
-        rows.append((f"and {len(counts) - MOST_ERRORS} other errors", n_others, "", "", ""))
-    columns = ["error", "how often", "first at", "where in the code", "host"]
-    return _shown(pd.DataFrame(rows, columns=columns).set_index("error"))
+    columns = ["error", "point", "trace", "host"]
+    failed = pd.DataFrame(found.failures, columns=columns)
+    groups = failed.groupby("error", sort=False)
+    table: Any = groups.first()
+    table["point"] = table["point"].map(_point)
+    table["trace"] = table["trace"].map(_place)
+    table.insert(0, "how often", groups.size())
+    table = table.sort_values("how often", ascending=False, kind="stable")
+    table = table.rename(columns={"point": "first at", "trace": "where in the code"})
+    words = f"{len(failed)} failures, {len(table)} errors" if len(failed) else "nothing failed"
+    return _shown(table.head(MOST_ERRORS)).set_caption(words)
 
 
 def hosts(found: "Sweep | Study") -> Styler:
@@ -245,15 +210,15 @@ def hosts(found: "Sweep | Study") -> Styler:
 
 def _shown(table: pd.DataFrame) -> Styler:
     """Return a table as a report shows it: text on the left, nothing cut off."""
-    left: Any = {"selector": "th, td", "props": [("text-align", "left"), ("vertical-align", "top")]}
-    wrapped: Any = {"selector": "td", "props": [("overflow-wrap", "anywhere")]}
+    left: Any = {"selector": "th, td", "props": "text-align: left; vertical-align: top"}
+    wrapped: Any = {"selector": "td", "props": "overflow-wrap: anywhere"}
     return table.style.set_table_styles([left, wrapped])
 
 
 def _place(trace: str) -> str:
     """Return file and line of the last entry of a traceback."""
-    entries = re.findall(r'File "([^"]*)", line (\d+)', trace)
-    return "{}:{}".format(entries[-1][0].rpartition("/")[2], entries[-1][1]) if entries else ""
+    entries = re.findall(r'([^"/]*)", line (\d+)', trace)
+    return ":".join(entries[-1]) if entries else ""
 
 
 def _listed(values: Sequence[Any]) -> str:

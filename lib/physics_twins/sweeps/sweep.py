@@ -5,12 +5,11 @@ A sweep is a folder: `plan.json` (what, where), `records/` (what became of the c
 `twins sweep`, `report/`. That of a study has the same form.
 """
 
-import errno
 import html
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +21,7 @@ from filelock import FileLock, Timeout
 from physics_twins import clusters, data
 from physics_twins.parameters import Parameters, field
 from physics_twins.runs import PLAN, PROVENANCE, default_root, json_sha256, now, source_sha256
-from physics_twins.sweeps.farm import CELLS, COMPLETE, FAILED, RECORDS, Cell, Farm, Record, Records
+from physics_twins.sweeps.farm import CELLS, COMPLETE, FAILED, RECORDS, Cells, Farm, Record, Records
 from physics_twins.sweeps.tasks import Task, find_task
 
 if TYPE_CHECKING:
@@ -114,9 +113,20 @@ class Computation:
         return Records(self.folder).by_key
 
     @property
+    def states(self) -> list[str]:
+        """Of each cell or trial whether it is complete, failed or waiting."""
+        raise NotImplementedError
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many cells or trials are complete, failed and waiting."""
-        raise NotImplementedError
+        states = self.states
+        return {name: states.count(name) for name in (COMPLETE, FAILED, WAITING)}
+
+    @property
+    def status(self) -> str:
+        """One of running, unfinished, complete; of a sweep with failed cells failed."""
+        return "running" if self.is_driven else "unfinished" if self.counts[WAITING] else "complete"
 
     @property
     def is_driven(self) -> bool:
@@ -159,18 +169,15 @@ class Sweep(Computation):
         return [self.by_key.get(key) for key in self.plan["keys"]]
 
     @property
-    def counts(self) -> dict[str, int]:
-        """How many cells are complete, failed and waiting."""
-        states = [record["status"] if record else WAITING for record in self.records]
-        return {name: states.count(name) for name in (COMPLETE, FAILED, WAITING)}
+    def states(self) -> list[str]:
+        """Of each cell whether it is complete, failed or waiting."""
+        return [record["status"] if record else WAITING for record in self.records]
 
     @property
     def status(self) -> str:
         """One of running, complete, failed, unfinished."""
-        if self.is_driven:
-            return "running"
-        counts = self.counts
-        return "unfinished" if counts[WAITING] else "failed" if counts[FAILED] else "complete"
+        status = super().status
+        return "failed" if status == "complete" and self.counts[FAILED] else status
 
     @property
     def failures(self) -> list[dict[str, Any]]:
@@ -179,6 +186,11 @@ class Sweep(Computation):
         failed = [(point, record) for point, record in pairs if record and record["status"] == FAILED]
         names = ("error", "trace", "host", "attempts")
         return [{"point": point} | {name: record[name] for name in names} for point, record in failed]
+
+    @property
+    def go_on(self) -> str:
+        """The command that goes on with it."""
+        return f"twins sweep {self.folder}" + (" --retry-failed" if self.failures else "")
 
     @property
     def sha256(self) -> str | None:
@@ -245,55 +257,37 @@ def run(
     task = find_task(what)
     plan, cells = _planned(task, points, dict(fixed or {}))
     asked = {name: plan[name] for name in ("task", "points", "fixed")}
-    folder = place(out, "sweeps", task, asked)
-    _check_occupant(folder, task)
-    with driving(folder):
-        write_plan(folder, plan)
+    with driving(place(out, "sweeps", task, asked), plan, ("task",)) as folder:
         todo = _missing(folder, cells, {COMPLETE} if retry_failed else {COMPLETE, FAILED})
         if todo:
-            with nullcontext(client) if client else clusters.connect(on) as client:
-                _compute(task, todo, len(cells), folder, client, progress)
+            n_done = len(cells) - len(todo)
+            with (
+                nullcontext(client) if client else clusters.connect(on) as client,
+                Farm(task, find_task, folder, client) as farm,
+                progress_bar("sweep", "cell", len(cells), n_done, shown=progress) as bar,
+            ):
+                farm.add(todo)
+                while farm.is_busy:
+                    show(bar, len(farm.step()), farm)
         sweep = Sweep(folder, len(todo))
         _combine_if_new(sweep)
     return sweep
 
 
-def _compute(
-    task: Task, todo: list[Cell], n_all: int, folder: Path, client: Any, progress: bool
-) -> None:
-    """Compute cells under a progress bar."""
-    n_failed, n_done = 0, n_all - len(todo)
-    with (
-        Farm(task, find_task, folder, client) as farm,
-        progress_bar("sweep", "cell", n_all, n_done, shown=progress) as step,
-    ):
-        farm.add(todo)
-        while farm.is_busy:
-            records = farm.step()
-            n_failed += sum(record["status"] == FAILED for record in records)
-            step(len(records), farm, failed=n_failed)
-
-
 def _planned(
     task: Task, points: Sequence[Mapping[str, Any]], fixed: dict[str, Any]
-) -> tuple[dict[str, Any], list[Cell]]:
+) -> tuple[dict[str, Any], Cells]:
     """Return the plan and its cells, checked, in order and each once."""
     if not points:
         raise SweepError("a sweep needs one point or more")
     varied = list(dict.fromkeys(name for point in points for name in point))
     if both := sorted(set(fixed) & set(varied)):
         raise SweepError(f"{', '.join(both)} cannot be both fixed and varied")
-    found = {(cell := cell_of(task, fixed, point)).key: cell for point in points}
-    cells = list(found.values())
-    listed = [{name: cell.values[name] for name in varied} for cell in cells]
-    plan = about(task, {name: cells[0].values[name] for name in fixed})
-    return plan | {"points": listed, "keys": list(found)}, cells
-
-
-def cell_of(task: Task, fixed: Mapping[str, Any], point: Mapping[str, Any]) -> Cell:
-    """Return the cell of a point, checked."""
-    values = task.check({**fixed, **point})
-    return Cell(task.key(values), values)
+    checked = [task.check({**fixed, **point}) for point in points]
+    cells = {task.key(values): values for values in checked}
+    listed = [{name: values[name] for name in varied} for values in cells.values()]
+    plan = about(task, {name: checked[0][name] for name in fixed})
+    return plan | {"points": listed, "keys": list(cells)}, cells
 
 
 def about(task: Task, fixed: Mapping[str, Any]) -> dict[str, Any]:
@@ -324,83 +318,71 @@ def place(out: str | Path | None, kind: str, task: Task, asked: Mapping[str, Any
     return default_root() / kind / f"{slug}-{json_sha256(asked)[:10]}"
 
 
-def write_plan(folder: Path, plan: Mapping[str, Any]) -> None:
-    """Write the plan, unless the same one is there, whenever that was begun."""
-    old = data.read_json(folder / PLAN) if (folder / PLAN).is_file() else {}
-    if {**old, "started": ""} != {**plan, "started": ""}:
-        data.write_json(folder / PLAN, plan)
-
-
 @contextmanager
-def driving(folder: Path) -> Iterator[None]:
+def driving(folder: Path, plan: Mapping[str, Any], same: Iterable[str]) -> Iterator[Path]:
     """Hold the folder's lock, which the system releases when this process ends, however it does.
 
+    Args:
+        folder: Made where it is missing.
+        plan: Written, unless the same one is there, whenever that was begun.
+        same: Entries in which a plan that is there must be the same.
+
     Raises:
-        SweepError: Another process holds it.
+        SweepError: Another process holds it, or it holds something else.
     """
+    known = data.read_json(folder / PLAN) if (folder / PLAN).is_file() else {}
+    other = {name for name in same if known.get(name) != plan[name]} | (known.keys() ^ plan.keys())
+    if known and (differing := sorted(other)):
+        told = f"{folder} holds another computation, which differs in {', '.join(differing)}"
+        raise SweepError(f"{told}: give another folder")
+    there = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
+    if not known and {path.name for path in there} - {LOCK}:
+        raise SweepError(f"{folder} holds other files: give another folder")
     folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=_LOOK_S)
     try:
-        lock = FileLock(folder / LOCK, timeout=_LOOK_S)
         lock.acquire()
     except Timeout:
         raise SweepError(f"{folder} is being computed by another process") from None
-    except (NotImplementedError, OSError) as reason:
-        if getattr(reason, "errno", errno.ENOLCK) not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-            raise
-        told = f"{folder} is on a file system without locks: give a folder elsewhere"
-        raise SweepError(told) from None
+    except (NotImplementedError, OSError) as error:  # a file system without locks, or read-only
+        raise SweepError(f"{folder} cannot be locked ({error}): give a folder elsewhere") from None
     try:
-        yield
+        if {**known, "started": ""} != {**plan, "started": ""}:
+            data.write_json(folder / PLAN, plan)
+        yield folder
     finally:
         lock.release()
 
 
-@contextmanager
-def progress_bar(
-    name: str, unit: str, n_all: int, n_done: int, *, shown: bool
-) -> Iterator[Callable[..., None]]:
-    """Show progress on the terminal or in the notebook; yield what counts more of it.
-
-    Args:
-        name: What goes on.
-        unit: What is counted.
-        n_all: How many there are.
-        n_done: How many were done before.
-        shown: Whether to show it.
-    """
+def progress_bar(name: str, unit: str, n_all: int, n_done: int, *, shown: bool) -> Any:
+    """Return a progress bar on the terminal or in the notebook, to be used in a `with` block."""
     from tqdm import tqdm
 
-    seen = "ipykernel" in sys.modules or sys.stderr.isatty()
-    pace = {"mininterval": 0.2 if seen else 10.0, "disable": not shown}
-    with tqdm(desc=name, unit=unit, total=n_all, initial=n_done, **pace) as bar:
-
-        def step(n_new: int, workers: Farm, **facts: Any) -> None:
-            if shown:
-                told = {name: value for name, value in facts.items() if value}
-                bar.set_postfix({"workers": workers.n_workers} | told, refresh=seen and not n_new)
-                bar.update(n_new)
-
-        yield step
+    pace = 0.2 if _is_seen() else 10.0
+    options: dict[str, Any] = {"total": n_all, "initial": n_done, "mininterval": pace}
+    return tqdm(desc=name, unit=unit, disable=not shown, **options)
 
 
-def _check_occupant(folder: Path, task: Task) -> None:
-    """Refuse a folder that holds something else than a sweep of this task."""
-    if (folder / PLAN).is_file():
-        found = Sweep.load(folder).plan["task"]
-        if found != task.name:
-            raise SweepError(f"{folder} holds a sweep of {found}: give another folder for {task.name}")
-    elif folder.exists() and not (folder.is_dir() and {p.name for p in folder.iterdir()} <= {LOCK}):
-        raise SweepError(f"{folder} holds other files: give another folder")
+def show(bar: Any, n_new: int, farm: Farm) -> None:
+    """Count `n_new` more on a progress bar; show how many workers there are, and cells that failed."""
+    if not bar.disable:
+        told = {"workers": len(farm.threads)} | ({"failed": farm.n_failed} if farm.n_failed else {})
+        bar.set_postfix(told, refresh=_is_seen() and not n_new)
+        bar.update(n_new)
 
 
-def _missing(folder: Path, cells: Sequence[Cell], done: set[str]) -> list[Cell]:
+def _is_seen() -> bool:
+    return "ipykernel" in sys.modules or sys.stderr.isatty()
+
+
+def _missing(folder: Path, cells: Cells, done: set[str]) -> Cells:
     """Return the cells without a record in one of the states `done` that still holds."""
     known = Records(folder)
-    records = {cell.key: known.by_key[cell.key] for cell in cells if cell.key in known.by_key}
+    records = {key: known.by_key[key] for key in cells if key in known.by_key}
     changed = data.changed(each for r in records.values() for each in r.get("sources", ()))
     known.forget({key for key, record in records.items() if not _holds(folder, record, changed)})
     finished = {key for key, record in known.by_key.items() if record["status"] in done}
-    return [cell for cell in cells if cell.key not in finished]
+    return {key: values for key, values in cells.items() if key not in finished}
 
 
 def _holds(folder: Path, record: Record, changed: Sequence[Mapping[str, Any]]) -> bool:

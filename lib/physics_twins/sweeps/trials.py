@@ -5,6 +5,7 @@ A journal needs no database and works on network file systems; `optuna-dashboard
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def journal(folder: Path, *, maximise: bool | None = None) -> Any:
     )
     for trial in found.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
         if not trial.user_attrs.get(KEY):
-            found.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            fail(found, trial.number)
     return found
 
 
@@ -96,9 +97,21 @@ def asked(study: Any) -> "list[FrozenTrial]":
     return [trial for trial in study.get_trials(deepcopy=False) if KEY in trial.user_attrs]
 
 
-def queued(study: Any) -> bool:
-    """Return whether a trial waits to be asked for."""
-    return any(trial.state.name == "WAITING" for trial in study.get_trials(deepcopy=False))
+def ask_first_for(study: Any, point: dict[str, Any], space: Mapping[str, Any]) -> None:
+    """Let `point` be the first trial, where it lies in the space and does not wait already."""
+    from optuna.trial import create_trial
+
+    with suppress(ValueError):
+        create_trial(params=point, distributions=dict(space), value=0.0)  # refused outside the space
+        if not any(trial.state.name == "WAITING" for trial in study.get_trials(deepcopy=False)):
+            study.enqueue_trial(point)
+
+
+def fail(study: Any, number: int) -> None:
+    """Tell that a trial failed."""
+    from optuna.trial import TrialState
+
+    study.tell(number, state=TrialState.FAIL)
 
 
 def _cut_torn_line(path: Path) -> None:
