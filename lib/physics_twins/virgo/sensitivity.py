@@ -59,8 +59,8 @@ def noise_asd(frequency_hz: ArrayLike, detector: str) -> NDArray[np.floating]:
         frequency_hz: 0 or more, any shape; above 4 kHz the curve goes on with its slope.
         detector: A key of `SOURCES`. Below its `LOWEST_HZ` the noise falls with the fourth power.
 
-    >>> float(noise_asd(100.0, "virgo_o4").round(27))
-    5.685e-24
+    >>> f"{noise_asd(100.0, 'virgo_o4'):.4g}"
+    '5.685e-24'
     """
     frequency_hz, lowest_hz = np.asarray(frequency_hz, dtype=float), LOWEST_HZ[detector]
     table = CubicSpline(np.log(FREQUENCIES_HZ), np.log(ASD_1E24[detector]), bc_type="natural")
@@ -112,6 +112,6 @@ def last_stable_orbit(total_mass_msun: float) -> float:
     """Return the frequency of gravitational waves at the last stable orbit of a test mass, in Hz.
 
     >>> round(last_stable_orbit(2.8))
-    1571
+    1570
     """
     return 1 / (6**1.5 * np.pi * SOLAR_MASS_S * total_mass_msun)
