@@ -57,61 +57,36 @@ class Estimate(BaseModel):
     @property
     def text(self) -> str:
         """The estimate in words, to two digits of its error."""
-        unit = "" if self.unit == "1" else self.unit
         up, down = self.high - self.value, self.value - self.low
-        if self.error <= 0 or abs(up - down) < 0.1 * self.error:
-            return with_error(self.value, self.error, unit)
-        digits = _digits(self.error)
+        if abs(up - down) <= 0.1 * self.error:
+            return in_words(self)
+        digits, unit = _digits(self.error), parts(self)[2]
         return f"{self.value:.{digits}f} +{up:.{digits}f} -{down:.{digits}f} {unit}".rstrip()
 
     def covers(self, truth: float) -> bool:
         """Return whether a value lies in the interval."""
         return self.low <= truth <= self.high
 
-    def distance(self, other: "Estimate") -> float:
-        """Return the difference to another estimate in standard errors of both."""
-        sigma = math.hypot(self.error, other.error)
-        difference = other.value - self.value
-        return difference / sigma if sigma > 0 else math.copysign(math.inf, difference)
 
+def in_words(metric: Any) -> str:
+    """Return a number, a metric of a run's record or an `Estimate` as text, to two digits of its error.
 
-def with_error(value: float, error: float | None = None, unit: str = "") -> str:
-    """Return a value rounded to two digits of its standard error.
-
-    >>> with_error(0.00437212, 0.0123, "m"), with_error(1234.5, 30.0), with_error(0.25)
-    ('0.004 +- 0.012 m', '1234 +- 30', '0.25')
+    >>> in_words({"value": 475.52, "error": 0.3, "unit": "pc cm-3"}), in_words(3), in_words(None)
+    ('475.52 +- 0.30 pc cm-3', '3', 'undefined')
+    >>> in_words({"value": 0.00437212, "error": 0.0123, "unit": "m"}), in_words({"value": 0.25})
+    ('0.004 +- 0.012 m', '0.25')
     """
+    value, error, unit = parts(metric)
+    if value is None:
+        return "undefined"
     if not error or not math.isfinite(error):
         return f"{value:.6g} {unit}".rstrip()
-    return f"{value:.{_digits(error)}f} +- {error:.{_digits(error)}f} {unit}".rstrip()
+    digits = _digits(error)
+    return f"{value:.{digits}f} +- {error:.{digits}f} {unit}".rstrip()
 
 
 def _digits(error: float) -> int:
     return max(0, 1 - math.floor(math.log10(error)))
-
-
-def in_words(metric: Any) -> str:
-    """Return a metric of a run's record as text.
-
-    >>> in_words({"value": 475.52, "error": 0.3, "unit": "pc cm-3"}), in_words(3), in_words(None)
-    ('475.52 +- 0.30 pc cm-3', '3', 'undefined')
-    """
-    value, error, unit = parts(metric)
-    return "undefined" if value is None else with_error(value, error, unit)
-
-
-def difference(first: Any, second: Any) -> str:
-    """Return the second metric minus the first, in standard errors too where both have one.
-
-    >>> difference({"value": 10.0, "error": 3.0}, {"value": 20.0, "error": 4.0})
-    '+10 (+2.0 sigma)'
-    """
-    (a, error_a, _), (b, error_b, _) = parts(first), parts(second)
-    if a is None or b is None:
-        return ""
-    change = f"{b - a:+.4g}"
-    spread = math.hypot(error_a, error_b) if error_a is not None and error_b is not None else 0.0
-    return f"{change} ({(b - a) / spread:+.1f} sigma)" if spread else change
 
 
 def parts(metric: Any) -> tuple[float | None, float | None, str]:

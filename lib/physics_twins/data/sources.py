@@ -32,7 +32,7 @@ def note(module: str, name: str, sha256: str) -> None:
 def note_path(path: Path) -> None:
     """Tell whoever listens that a file or folder was read that no parameter names as an input file."""
     place = str(path.resolve())
-    note(__name__, place, source_sha256(place))
+    note(__name__, place, file_sha256(path))
 
 
 def listen(listener: _Listener) -> None:
@@ -70,18 +70,17 @@ def _is_current(record: Mapping[str, Any]) -> bool:
         return False
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def source_sha256(path: str) -> str:
-    """Return the hash of a file's content, or of a folder's files by name, size and time of change."""
-    place = Path(path)
-    if place.is_file():
-        return file_sha256(place)
-    files = sorted(each for each in place.rglob("*") if each.is_file())
-    states = [(str(each.relative_to(place)), each.stat()) for each in files]
+    """Return the hash of a file or folder that was noted by its path."""
+    return file_sha256(Path(path))
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content; a folder's is of its files' names, sizes and times."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    states = [(str(each.relative_to(path)), each.stat()) for each in files]
     facts = [(name, state.st_size, state.st_mtime_ns) for name, state in states]
     return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -1,9 +1,10 @@
 """Two runs side by side: what was asked, what came out, and which code did it."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from physics_twins.data import aligned, difference, in_words
+from physics_twins.data import aligned, in_words, parts
 
 
 if TYPE_CHECKING:
@@ -73,3 +74,17 @@ def _code(run: "Run") -> dict[str, Any]:
     packages = facts.pop("packages", {})
     read = {source["name"]: source["sha256"] for source in record.get("sources", [])}
     return facts | packages | read
+
+
+def difference(first: Any, second: Any) -> str:
+    """Return the second metric minus the first, in standard errors too where both have one.
+
+    >>> difference({"value": 10.0, "error": 3.0}, {"value": 20.0, "error": 4.0})
+    '+10 (+2.0 sigma)'
+    """
+    (a, error_a, _), (b, error_b, _) = parts(first), parts(second)
+    if a is None or b is None:
+        return ""
+    change = f"{b - a:+.4g}"
+    spread = math.hypot(error_a, error_b) if error_a is not None and error_b is not None else 0.0
+    return f"{change} ({(b - a) / spread:+.1f} sigma)" if spread else change

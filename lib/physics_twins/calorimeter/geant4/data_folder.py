@@ -103,7 +103,7 @@ def source_sha256(name: str = "") -> str:
         ModuleNotFoundError: xraylib is missing.
     """
     full = full_tables()
-    return data.source_sha256(str(full)) if full else _identity()
+    return data.file_sha256(full) if full else _identity()
 
 
 def full_tables() -> Path | None:
