@@ -202,7 +202,7 @@ def test_what_is_wrong_is_refused_in_one_line_with_status_2(how, arguments, part
 
 
 def test_an_unknown_cluster_and_other_peoples_folders_are_refused(twins, tmp_path, monkeypatch):
-    monkeypatch.setattr("physics_twins.clusters.address.CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("physics_twins.clusters.client.CONNECT_TIMEOUT_S", 0.2)
     (tmp_path / "thesis.tex").touch()
     call = ("sweep", "sweep_cells:square", "--grid", "x=1,2", "--no-report", "--quiet")
     for option, part in (

@@ -153,7 +153,9 @@ def test_a_section_that_is_not_there_is_refused_with_those_that_are(book):
 
 def test_what_dask_jobqueue_misses_is_told_in_one_sentence(described):
     described(htcondor={"cores": 1, "memory": "1GB"})
-    with pytest.raises(ClusterError, match=r"htcondor: its jobs are not well described .* disk"):
+    with pytest.raises(
+        ClusterError, match=r"htcondor: .* disk.* described under jobqueue: htcondor: in"
+    ):
         clusters.job_script("htcondor")
 
 
@@ -170,11 +172,9 @@ def test_logs_and_certificates_go_into_a_folder_of_their_owner(described, tmp_pa
     assert folder.stat().st_mode & 0o077 == 0
 
 
-def test_a_section_without_encryption_is_asked_for_by_name(described):
+def test_workers_are_told_to_speak_tls(described):
     described(slurm={"cores": 1, "memory": "1GB"})
     assert "tls://" in clusters.job_script("slurm")
-    with config.set({"physics-twins.tls": False}):
-        assert "tcp://" in clusters.job_script("slurm")
 
 
 @pytest.mark.parametrize(
@@ -248,16 +248,25 @@ def slurm_with(line):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("walltime: 12:00:00", "walltime is the number 43200, as YAML reads 12:00:00 without quotes"),
-        ("walltime: 12:30", "walltime is the number 750, as YAML reads 00:12:30 without quotes"),
-        ("job-extra-directives: --exclusive", "job-extra-directives is '--exclusive', where a list"),
-        ("worker-extra-args: --lifetime 1h", "worker-extra-args is '--lifetime 1h', where a list"),
+        ("walltime: 12:00:00", "walltime is 43200 to YAML, where text is meant: write it in quotes"),
+        ("walltime: 12:30", "walltime is 750 to YAML, where text is meant"),
+        (
+            "job-extra-directives: --exclusive",
+            "job-extra-directives is '--exclusive' to YAML, where a list",
+        ),
+        (
+            "worker-extra-args: --lifetime 1h",
+            "worker-extra-args is '--lifetime 1h' to YAML, where a list",
+        ),
         ("job-script-prologue: module load python", "job-script-prologue is 'module load python'"),
         ("queue: on", "queue is True to YAML, where text is meant"),
         ("account: 0123", "account is 83 to YAML, where text is meant"),
-        ("memory: 24", "memory is 24, without a unit"),
-        ("cores: 8.5", "cores is 8.5, where a whole number is meant"),
-        ("processes: yes", "processes is True, where a whole number is meant"),
+        (
+            "memory: 24",
+            "memory is 24 to YAML, where text is meant: write it in quotes, a size with its unit",
+        ),
+        ("cores: 8.5", "cores is 8.5 to YAML, where a whole number is meant"),
+        ("processes: yes", "processes is True to YAML, where a whole number is meant"),
     ],
 )
 def test_what_yaml_has_mistaken_is_refused_by_its_key(line, told):

@@ -147,7 +147,7 @@ def test_what_workers_read_is_heard_here(table):
 
     with clusters.connect("threads", jobs=1) as client, noted() as read:
         assert list(clusters.results(client, [partial(reads, table)])) == [1]
-        list(clusters.as_they_come(client, [partial(reads, table)]))
+        assert 1 in clusters.results(client, [partial(reads, table)], tick_s=0.1)
     assert [source["name"] for source in read] == [str(table)]
 
 
@@ -173,7 +173,9 @@ def test_a_kernel_of_the_same_name_does_not_run_the_notebook(tmp_path, monkeypat
 def test_a_notebook_whose_kernel_finds_another_library_is_not_found_for_ours(tmp_path, monkeypatch):
     project = write_project(tmp_path / "project")
     monkeypatch.chdir(project)
-    other = "from physics_twins.runs import provenance\nprovenance.part_sha256s = lambda: {'': 'other'}\n"
+    other = (
+        "from physics_twins.runs import provenance\nprovenance.part_sha256s = lambda: {'': 'other'}\n"
+    )
     write_notebook(project / "notebooks/pendulum/1_simulate.ipynb", other + OPEN, PERIOD, SAVE)
     run = runs.run(NAME)
     assert run.status == "complete"

@@ -69,32 +69,29 @@ def test_workers_are_written_into_the_file_that_a_run_names_and_nowhere_else(pro
     monkeypatch.setenv(workers.WORKERS_FILE, "")  # put back afterwards
     run = runs.open_run(begin().folder)
     with clusters.connect("threads") as client:
-        view = _view(run, lambda view: bool(view.workers))
-        (worker,) = view.workers.values()
-        assert worker.memory_bytes > 0
-        assert time.time() - worker.seen < 10
+        view = _view(run, lambda view: bool(view["workers"]))
+        (worker,) = view["workers"].values()
+        assert worker["memory_bytes"] > 0
+        assert time.time() - worker["seen"] < 10
         future = client.submit(time.sleep, 2.5)
-        busy = _view(run, lambda view: any(each.n_tasks for each in view.workers.values()))
-        assert [each.n_tasks for each in busy.workers.values()] == [1]
+        _view(run, lambda view: [each["n_tasks"] for each in view["workers"].values()] == [1])
         future.result()
-    assert _view(run, lambda view: view.is_closed).workers == {}
+    assert _view(run, lambda view: view["is_closed"])["workers"] == {}
 
 
-def test_a_worker_that_has_gone_is_remembered(tmp_path):
+def test_a_worker_that_has_gone_is_remembered():
     facts = {"name": "0", "memory_limit": 0, "last_seen": 1.0, "metrics": {"memory": 5}}
     known = {"tcp://a": facts, "tcp://b": facts | {"name": "1"}}
     client = SimpleNamespace(
+        cluster=None,
         scheduler_info=lambda n_workers: {"workers": known},
         processing=lambda: {"tcp://a": ["x", "y"]},
     )
-    keeper = workers.Keeper(client, "local", tmp_path / "view.json")
-    keeper.look()
+    first = workers.look(client, {"workers": {}, "gone": {}})
     del known["tcp://a"]
-    keeper.look()
-    view = workers.read_workers(tmp_path / "view.json")
-    assert view is not None
-    assert [(each.name, each.n_tasks) for each in view.gone.values()] == [("0", 2)]
-    assert list(view.workers) == ["tcp://b"]
+    view = workers.look(client, first)
+    assert [(each["name"], each["n_tasks"]) for each in view["gone"].values()] == [("0", 2)]
+    assert list(view["workers"]) == ["tcp://b"]
 
 
 def _view(run, is_reached):

@@ -262,7 +262,7 @@ def test_a_cell_that_kills_its_worker_fails_and_those_that_waited_beside_it_comp
 
 @pytest.mark.slow
 def test_a_scheduler_that_dies_ends_the_farm_with_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("physics_twins.clusters.address.CONNECT_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("physics_twins.clusters.client.CONNECT_TIMEOUT_S", 2.0)
     code = (
         "import time\nfrom physics_twins import clusters\n"
         "if __name__ == '__main__':\n"

@@ -3,7 +3,6 @@
 import pytest
 
 from physics_twins import clusters, runs
-from physics_twins.clusters import batch
 from physics_twins.data import write_json
 from physics_twins.sweeps.places import places
 
@@ -13,11 +12,9 @@ def no_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("PHYSICS_TWINS_RUNS", str(tmp_path))
 
 
-def only(monkeypatch, *systems):
+def only(monkeypatch, **systems):
     """Let this machine have the commands of these batch systems alone."""
-    monkeypatch.setattr(
-        clusters, "missing_commands", lambda system: [] if system in systems else ["submit"]
-    )
+    monkeypatch.setattr(clusters, "batch_systems", lambda: systems)
 
 
 def test_this_machine_comes_first_and_says_that_nothing_runs(monkeypatch):
@@ -37,24 +34,6 @@ def test_a_run_in_progress_is_named(monkeypatch, tmp_path):
     assert places().data["now"].iloc[0] == "1 in progress: pulsar/4_infer"
 
 
-@pytest.mark.parametrize(
-    ("listing", "now"),
-    [
-        (None, "does not answer"),
-        ("", "no job of yours in the queue"),
-        ("12 PENDING Priority\n", "1 job of yours in the queue"),
-        ("JobID State\n12 Q\n 13 R\n", "2 jobs of yours in the queue"),
-    ],
-)
-def test_a_batch_system_says_what_waits_there_or_that_it_does_not_answer(monkeypatch, listing, now):
-    only(monkeypatch, "slurm")
-    monkeypatch.setattr(clusters, "sections", lambda: ["slurm", "slurm-gpu"])
-    monkeypatch.setattr(clusters, "listing", lambda system, timeout_s: listing)
-    assert places().data.loc["slurm"].tolist() == ["jobs described as slurm, slurm-gpu", now]
-
-
-def test_jobs_that_nobody_described_say_where_to(monkeypatch):
-    only(monkeypatch, "slurm")
-    monkeypatch.setattr(clusters, "sections", list)
-    monkeypatch.setattr(clusters, "listing", lambda system, timeout_s: "")
-    assert batch.DESCRIPTION in places().data.loc["slurm", "what it is"]
+def test_a_batch_system_says_how_its_jobs_are_described_and_what_waits_there(monkeypatch):
+    only(monkeypatch, slurm=("jobs described as slurm", "does not answer"))
+    assert places().data.loc["slurm"].tolist() == ["jobs described as slurm", "does not answer"]

@@ -270,7 +270,7 @@ def test_an_unknown_cluster_is_refused_before_anything_is_written(root):
 
 
 def test_a_cluster_that_cannot_be_used_leaves_a_sweep_that_goes_on_elsewhere(client, log, monkeypatch):
-    monkeypatch.setattr("physics_twins.clusters.address.CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("physics_twins.clusters.client.CONNECT_TIMEOUT_S", 0.2)
     with pytest.raises(ClusterError, match="no Dask scheduler answers"):
         logged([1, 2], log, None, on="tcp://127.0.0.1:9")
     (sweep,) = Sweep.find()

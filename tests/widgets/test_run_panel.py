@@ -10,7 +10,6 @@ from small_notebooks import OPEN, write_notebook, write_project
 from sources import TESTS
 
 from physics_twins import clusters, runs
-from physics_twins.clusters import Worker, WorkerView, read_workers
 from physics_twins.data import write_json
 from physics_twins.parameters import ParameterError
 from physics_twins.runs.folder import WORKERS, begin
@@ -261,11 +260,13 @@ def test_workers_are_told_in_words_where_there_are_none(tmp_path):
     run = begun()
 
     def told(**facts):
-        view = {"on": "slurm", "time": time.time(), "workers": {}, "gone": {}, "jobs": []} | facts
+        view = {"on": "slurm", "time": time.time(), "workers": {}, "gone": {}, "jobs": []}
+        view |= {"is_closed": False} | facts
         write_json(run.folder / WORKERS, view)
         return run_views.workers(run)
 
-    worker = vars(Worker("slurm-1", 3, 210_000_000, 1_500_000_000, time.time() - 1))
+    worker = {"name": "slurm-1", "n_tasks": 3, "seen": time.time() - 1}
+    worker |= {"memory_bytes": 210_000_000, "limit_bytes": 1_500_000_000}
     assert run_views.workers(run).startswith("No cluster is used here so far")
     assert told(jobs=["job 12: PENDING Resources"]) == (
         "No worker has come yet: job 12: PENDING Resources."
@@ -324,9 +325,3 @@ def test_a_run_on_slurm_shows_its_script_its_workers_and_its_end(slurm, project)
     assert panel.run is not None
     assert panel.run.provenance["on"] == "slurm"
     path.unlink()
-
-
-def test_a_view_that_was_written_by_a_newer_version_is_passed_over(tmp_path):
-    path = tmp_path / "view.json"
-    write_json(path, vars(WorkerView("local", 1.0)) | {"more": 1})
-    assert read_workers(path) is None

@@ -1,20 +1,23 @@
 """Slow work of a panel on Dask workers: its results as they come, joined as they grow."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import xarray as xr
 
 from physics_twins import clusters
 
-_NEXT = "start the cluster again, or build the panel without client=, and move a control"
+TICK_S = 0.1  # so often a panel may lose interest
 
 
-def farmed(
-    client: Any, asked: Sequence[clusters.Call], *, no_worker_s: float = clusters.NO_WORKER_S
-) -> Iterator[Any]:
-    """Yield the results of calls as workers finish them, see `clusters.as_they_come`."""
-    return clusters.as_they_come(client, asked, no_worker_s=no_worker_s, advice=_NEXT)
+def farmed(client: Any, asked: Iterable[Callable[[], Any]]) -> Iterator[Any]:
+    """Yield the results of calls, and None while there is nothing new, see `clusters.results`."""
+    try:
+        yield from clusters.results(client, asked, tick_s=TICK_S)
+    except clusters.WorkerError as error:
+        raise clusters.WorkerError(
+            f"{error}, or build the panel without client=, and move a control"
+        ) from error
 
 
 def growing(parts: Iterable[xr.Dataset | None], dim: str) -> Iterator[xr.Dataset | None]:

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 from physics_twins import runs
-from physics_twins.clusters import Worker, WorkerView
 from physics_twins.data import in_words
 from physics_twins.runs import Notebook, Run
 
@@ -117,18 +116,18 @@ def share_done(run: Run) -> float:
 def workers(run: Run) -> str:
     """Return a table of a running run's workers, or why there is none."""
     view = run.workers
-    if view is None:
+    if not view:
         return "No cluster is used here so far: the notebook computes in its own process."
-    if view.is_closed:
-        return f"The notebook has closed its cluster ({escape(view.on)})."
-    age_s = time.time() - view.time
-    parts = [] if view.workers else [escape(_without_workers(view))]
-    if view.workers and age_s > STALE_S:
+    if view["is_closed"]:
+        return f"The notebook has closed its cluster ({escape(view['on'])})."
+    age_s = time.time() - view["time"]
+    parts = [] if view["workers"] else [escape(_without_workers(view))]
+    if view["workers"] and age_s > STALE_S:
         silent = f"Nothing was heard of the workers for {duration(age_s)}: "
         parts.append(silent + "the notebook's kernel is busy, or it has gone.")
-    if view.workers:
+    if view["workers"]:
         parts.append(_worker_table(view))
-    parts += [escape(_loss(worker, view)) for worker in list(view.gone.values())[-3:]]
+    parts += [escape(_loss(worker, view)) for worker in list(view["gone"].values())[-3:]]
     return "<br>".join(parts)
 
 
@@ -198,28 +197,28 @@ def _going(record: Mapping[str, Any], spent_s: float, expected: Expected) -> str
     return told + (f", about {duration(left_s)} remaining." if left_s > 0 else late)
 
 
-def _without_workers(view: WorkerView) -> str:
-    if view.jobs:
-        return f"No worker has come yet: {'; '.join(view.jobs)}."
-    if view.gone:
+def _without_workers(view: dict[str, Any]) -> str:
+    if view["jobs"]:
+        return f"No worker has come yet: {'; '.join(view['jobs'])}."
+    if view["gone"]:
         return "No worker is left; the tasks wait for a new one."
-    return f"No worker has come yet on {view.on}: the cluster starts."
+    return f"No worker has come yet on {view['on']}: the cluster starts."
 
 
-def _loss(worker: Worker, view: WorkerView) -> str:
-    seen = datetime.fromtimestamp(worker.seen).strftime("%H:%M:%S")
-    others = "go to the others" if view.workers else "wait for a new worker"
-    held = f"; its tasks ({worker.n_tasks}) {others}" if worker.n_tasks else ""
-    return f"Worker {worker.name} has gone, last seen at {seen}{held}."
+def _loss(worker: dict[str, Any], view: dict[str, Any]) -> str:
+    seen = datetime.fromtimestamp(worker["seen"]).strftime("%H:%M:%S")
+    others = "go to the others" if view["workers"] else "wait for a new worker"
+    held = f"; its tasks ({worker['n_tasks']}) {others}" if worker["n_tasks"] else ""
+    return f"Worker {worker['name']} has gone, last seen at {seen}{held}."
 
 
-def _worker_table(view: WorkerView) -> str:
+def _worker_table(view: dict[str, Any]) -> str:
     rows = []
-    for each in view.workers.values():
-        limit = f" of {each.limit_bytes / 1e9:.1f}" if each.limit_bytes else ""
-        memory = f"{each.memory_bytes / 1e9:.2f}{limit} GB"
-        ago = f"{max(0.0, view.time - each.seen):.0f} s ago"
-        rows.append((each.name, str(each.n_tasks), memory, ago))
+    for each in view["workers"].values():
+        limit = f" of {each['limit_bytes'] / 1e9:.1f}" if each["limit_bytes"] else ""
+        memory = f"{each['memory_bytes'] / 1e9:.2f}{limit} GB"
+        ago = f"{max(0.0, view['time'] - each['seen']):.0f} s ago"
+        rows.append((each["name"], str(each["n_tasks"]), memory, ago))
     return _table(("worker", "tasks", "memory", "last seen"), rows)
 
 

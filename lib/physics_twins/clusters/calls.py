@@ -1,24 +1,26 @@
-"""Many calls on a Dask client: results as they come, cancelled when nobody wants them any more."""
+"""Many calls on a Dask client: their results in order, cancelled when nobody wants them any more."""
 
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from physics_twins.data import note, noted
 
-HEARTBEAT_S = 0.1  # so often a caller may say that it has lost interest
-NO_WORKER_S = 20.0
-Call = Callable[[], Any]
+NO_WORKER_S = 20.0  # so long a caller who looks at the clock waits where there is no worker at all
+_AGAIN = "start the cluster again"
+_Call = Callable[[], Any]
 
 
 class WorkerError(RuntimeError):
     """Workers did not compute what was asked for; the message says why, and what to do."""
 
 
-def results(client: Any, calls: Iterable[Call], *, ahead: int | None = None) -> Iterator[Any]:
+def results(
+    client: Any, calls: Iterable[_Call], *, ahead: int | None = None, tick_s: float | None = None
+) -> Iterator[Any]:
     """Yield the results of calls in their order.
 
     A caller that closes the iterator, or fails, cancels what has not been computed.
@@ -28,9 +30,12 @@ def results(client: Any, calls: Iterable[Call], *, ahead: int | None = None) -> 
         calls: Each a `functools.partial` of a module's function.
         ahead: How many are under way for each worker, so that calls may be without end, and results
             do not pile up; by default all of them at once.
+        tick_s: Yield None, too, whenever nothing has come for so long, so that a caller may lose
+            interest. By default wait for the next result, and for the first worker, without end.
 
     Raises:
-        WorkerError: A worker died over a call several times, or the cluster is gone.
+        WorkerError: A worker died over a call several times, there is none for a caller who ticks, or
+            the cluster is gone.
         Exception: What a call raised.
     """
     if client is None:
@@ -38,117 +43,73 @@ def results(client: Any, calls: Iterable[Call], *, ahead: int | None = None) -> 
         return
     under_way: deque[Any] = deque()
     try:
-        with _in_words("start the cluster again"):
+        with _in_words():
             for call in calls:
-                if ahead is not None and len(under_way) >= ahead * max(1, _n_workers(client)):
-                    yield _taken(client, under_way)
+                # `nthreads` has an entry for each worker; `scheduler_info` tells of five at most.
+                if ahead is not None and len(under_way) >= ahead * max(1, len(client.nthreads())):
+                    yield from _next(client, under_way, tick_s)
                 under_way.append(_submitted(client, call))
             while under_way:
-                yield _taken(client, under_way)
+                yield from _next(client, under_way, tick_s)
     finally:
-        _cancel(client, list(under_way))
+        if under_way and _is_open(client):  # else all are cancelled
+            client.cancel(list(under_way))
 
 
-def as_they_come(
-    client: Any,
-    calls: Sequence[Call],
-    *,
-    no_worker_s: float = NO_WORKER_S,
-    advice: str = "start the cluster again",
-) -> Iterator[Any]:
-    """Yield the results of calls as workers finish them, and None while there is nothing new.
-
-    A caller that closes the iterator cancels what has not been computed.
-
-    Args:
-        client: A Dask client.
-        calls: As for `results`.
-        no_worker_s: How long to wait where there is no worker at all.
-        advice: What to do next, for the message of an error.
-
-    Raises:
-        WorkerError: A worker died over a call several times, there is none, or the cluster is gone.
-        Exception: What a call raised.
-    """
-    try:
-        futures = [_submitted(client, call) for call in calls]
-    except Exception as error:
-        raise WorkerError(f"the cluster does not answer ({error}): {advice}") from error
-    try:
-        with _in_words(advice):
-            yield from _finished(client, futures, no_worker_s, advice)
-    finally:
-        _cancel(client, futures)
-
-
-def _taken(client: Any, under_way: deque[Any]) -> Any:
-    if not _is_there(client):
-        raise WorkerError("the cluster was closed: start the cluster again")
-    future = under_way[0]
-    found, read = future.result()
+def _next(client: Any, under_way: deque[Any], tick_s: float | None) -> Iterator[Any]:
+    _check_open(client)
+    if tick_s is not None:
+        yield from _ticks(client, under_way[0], tick_s)
+    found, read = under_way[0].result()
     under_way.popleft().release()
-    _note_all(read)
-    return found
+    for source in read:
+        note(**source)
+    yield found
 
 
-def _submitted(client: Any, call: Call) -> Any:
+def _ticks(client: Any, future: Any, tick_s: float) -> Iterator[None]:
+    """Yield None until a call is done."""
+    from distributed import wait
+
+    last_worker = time.monotonic()
+    while not future.done():
+        with suppress(TimeoutError):
+            wait(future, timeout=tick_s)
+            return
+        yield None
+        _check_open(client)
+        if client.nthreads():
+            last_worker = time.monotonic()
+        elif time.monotonic() - last_worker > NO_WORKER_S:
+            raise WorkerError(f"no worker has come within {NO_WORKER_S:g} s: {_AGAIN}")
+
+
+def _submitted(client: Any, call: _Call) -> Any:
     from dask.utils import funcname
 
+    _check_open(client)
     key = f"{funcname(call)}-{secrets.token_hex(16)}"  # dashboards show what stands before the dash
     return client.submit(_observed, call, key=key, pure=False)
 
 
-def _observed(call: Call) -> tuple[Any, list[dict[str, str]]]:
+def _observed(call: _Call) -> tuple[Any, list[dict[str, str]]]:
     """Return a call's result and what the worker read for it."""
     with noted() as read:
         found = call()
     return found, read
 
 
-def _note_all(read: Iterable[dict[str, str]]) -> None:
-    for source in read:
-        note(**source)
-
-
-def _cancel(client: Any, futures: list[Any]) -> None:
-    if futures and _is_there(client):  # else all are cancelled
-        client.cancel(futures)
-
-
-def _is_there(client: Any) -> bool:
+def _is_open(client: Any) -> bool:
     return getattr(client, "status", "running") not in ("closing", "closed")
 
 
-def _n_workers(client: Any) -> int:
-    return len(client.nthreads())  # `scheduler_info` tells of five workers at most
-
-
-def _finished(client: Any, futures: list[Any], no_worker_s: float, advice: str) -> Iterator[Any]:
-    from distributed import CancelledError, wait
-
-    waiting, last_worker = set(futures), time.monotonic()
-    while waiting:
-        try:
-            ended: Any = wait(waiting, timeout=HEARTBEAT_S, return_when="FIRST_COMPLETED")
-            done = ended.done
-        except TimeoutError:
-            done = set()
-        for future in done:
-            found, read = future.result()
-            _note_all(read)
-            yield found
-        waiting -= done
-        if done or _n_workers(client):
-            last_worker = time.monotonic()
-        elif client.status != "running":
-            raise CancelledError
-        elif time.monotonic() - last_worker > no_worker_s:
-            raise WorkerError(f"no worker has come within {no_worker_s:g} s: {advice}")
-        yield None
+def _check_open(client: Any) -> None:
+    if not _is_open(client):
+        raise WorkerError(f"the cluster was closed: {_AGAIN}")
 
 
 @contextmanager
-def _in_words(advice: str) -> Iterator[None]:
+def _in_words() -> Iterator[None]:
     """Turn what Dask raises where workers or the cluster are lost into a sentence."""
     from distributed import CancelledError, KilledWorker
     from distributed.comm.core import CommClosedError
@@ -158,9 +119,9 @@ def _in_words(advice: str) -> Iterator[None]:
     except KilledWorker as error:
         raise WorkerError(
             f"workers died while they computed this, {error.last_worker.address} the last:"
-            f" they may have too little memory; {advice}"
+            f" they may have too little memory; {_AGAIN}"
         ) from error
     except (CancelledError, CommClosedError) as error:
         raise WorkerError(
-            f"the cluster was closed or is lost ({type(error).__name__}): {advice}"
+            f"the cluster was closed or is lost ({type(error).__name__}): {_AGAIN}"
         ) from error

@@ -9,6 +9,15 @@ MEMORY_PER_PROCESS_BYTES = 10**9  # Python, numba and torch take half of it befo
 _LOOPBACK = "127.0.0.1"
 
 
+def this_machine() -> str:
+    """Return how many processes work runs in here, with how much, in words."""
+    n, n_threads, memory = sizes()
+    devices = gpus()
+    held = f"GPU {', '.join(devices)}" if devices else "no GPU"
+    threads = f"{n_threads} thread{'s' * (n_threads > 1)}"
+    return f"{n} processes of {threads} and {memory / 1e9:.1f} GB; {held}"
+
+
 def sizes(jobs: int | None = None) -> tuple[int, int, int]:
     """Return how many processes run here, with how many threads and bytes of memory each.
 
@@ -17,28 +26,29 @@ def sizes(jobs: int | None = None) -> tuple[int, int, int]:
     Args:
         jobs: Number of processes, then of one thread; by default one per core, fewer with more threads
             where memory is short.
-
-    Raises:
-        ValueError: `jobs` is less than 1.
     """
     from dask.system import CPU_COUNT
     from distributed.system import MEMORY_LIMIT
 
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"jobs = {jobs}: must be 1 or more")
     n = jobs or max(1, min(CPU_COUNT, MEMORY_LIMIT // MEMORY_PER_PROCESS_BYTES))
     return n, 1 if jobs else CPU_COUNT // n, MEMORY_LIMIT // (n + len(gpus()))
 
 
 def gpus() -> list[str]:
     """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    try:
+        driver = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    lines = driver.stdout.splitlines() if driver.returncode == 0 else []
+    present = [str(n) for n in range(sum(line.startswith("GPU ") for line in lines))]
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None:
-        return [str(number) for number in range(_n_nvidia())]
+    if chosen is None or not present:
+        return present
     names = [name.strip() for name in chosen.split(",")]
     # As CUDA does: what follows an invalid name counts for nothing.
     end = next((i for i, name in enumerate(names) if name in ("", "-1")), len(names))
-    return names[:end] if _n_nvidia() else []
+    return names[:end]
 
 
 def start(jobs: int | None = None) -> Any:
@@ -72,20 +82,5 @@ def start_threads(jobs: int | None = None) -> Any:
     from dask.system import CPU_COUNT
     from distributed import LocalCluster
 
-    return LocalCluster(
-        processes=False,
-        n_workers=1,
-        threads_per_worker=jobs or CPU_COUNT,
-        dashboard_address=f"{_LOOPBACK}:0",
-    )
-
-
-def _n_nvidia() -> int:
-    """Return how many NVIDIA GPUs the driver shows; 0 without one."""
-    try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20)  # noqa: S607
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return (
-        sum(line.startswith("GPU ") for line in done.stdout.splitlines()) if not done.returncode else 0
-    )
+    threads, dashboard = jobs or CPU_COUNT, f"{_LOOPBACK}:0"
+    return LocalCluster(1, processes=False, threads_per_worker=threads, dashboard_address=dashboard)

@@ -83,9 +83,12 @@ class Run:
         return self.folder / REPORT
 
     @property
-    def workers(self) -> clusters.WorkerView | None:
-        """What the workers do that its kernel has asked for; None where there are none."""
-        return clusters.read_workers(self.folder / WORKERS)
+    def workers(self) -> dict[str, Any] | None:
+        """What the workers do that its kernel has asked for, see `clusters.workers`; None without any."""
+        try:
+            return data.read_json(self.folder / WORKERS)
+        except (OSError, ValueError):
+            return None
 
     def summary(self) -> dict[str, Any]:
         """Return `status`, `parameters`, `metrics` and `provenance`, read once.

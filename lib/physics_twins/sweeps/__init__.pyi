@@ -1,7 +1,6 @@
 """Sweeps and studies, the points that they take, and what their reports show."""
 
 from .places import places as places
-from .places import this_machine as this_machine
 from .points import evenly as evenly
 from .points import grid as grid
 from .points import read_points as read_points
