@@ -8,18 +8,14 @@ from pathlib import Path
 from typing import Any
 
 
-def project_root() -> Path | None:
-    """Return the nearest folder, from the current one upwards, that is a home; None outside of any."""
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if _is_home(folder)), None)
-
-
 def homes() -> list[Path]:
-    """Return the folders with notebooks and models: the project around, the package, its clone."""
-    package = Path(__file__).resolve().parents[1]  # in a wheel it holds them itself
-    around = project_root()
-    places = [*([around] if around else []), package, package.parents[1]]
-    return [place for place in dict.fromkeys(places) if _is_home(place)]
+    """Return the folders with notebooks and models: the project around, the package, its clone.
+
+    The project is the nearest such folder from the current one upwards.
+    """
+    here, package = Path.cwd(), Path(__file__).resolve().parents[1]  # a wheel holds them itself
+    around = next(filter(_is_home, (here, *here.parents)), package)
+    return [place for place in dict.fromkeys((around, package, package.parents[1])) if _is_home(place)]
 
 
 def _is_home(folder: Path) -> bool:

@@ -4,21 +4,14 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SIGNS = {"1": "", "sigma": "σ", "us": "μs", "deg": "°", "ohm": "Ω"}
 _PARTS = {"value", "error", "unit"}
-_MAX_TEXT = 400
 
-
-def _printable(text: str) -> str:
-    if not text.isprintable() or len(text) > _MAX_TEXT:
-        raise ValueError(f"text {text[:40]!r} must be at most {_MAX_TEXT} printable characters")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_printable)]
+# Without control characters: it is shown in terminals.
+_Text = Annotated[str, Field(max_length=400, pattern=r"^\P{C}*$")]
 
 
 class Estimate(BaseModel):
@@ -35,7 +28,7 @@ class Estimate(BaseModel):
     value: float
     low: float
     high: float
-    unit: Text = "1"
+    unit: _Text = "1"
 
     @model_validator(mode="after")
     def _is_ordered(self) -> Self:

@@ -172,7 +172,8 @@ def default_root() -> Path:
     """Return the folder of all runs: `PHYSICS_TWINS_RUNS`, or `runs/` of the project or of here."""
     if named := os.environ.get("PHYSICS_TWINS_RUNS"):
         return Path(named).expanduser().resolve()
-    return (data.project_root() or Path.cwd()) / "runs"
+    here = Path.cwd()
+    return next((home for home in data.homes() if here.is_relative_to(home)), here) / "runs"
 
 
 def open_run(run_dir: str | Path = "") -> Run:

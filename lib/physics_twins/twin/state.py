@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from physics_twins import __version__
-from physics_twins.data import Estimate, Text, note_path, write_text
+from physics_twins.data import Estimate, note_path, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,7 @@ MAX_BYTES = 4_000_000
 STALE_AFTER_S = 30 * 86400.0
 
 Health = Literal["ok", "stale", "drifted", "outside range"]
+Text = Annotated[str, Field(max_length=400, pattern=r"^\P{C}*$")]  # no control characters
 Name = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 Correlation = dict[Name, dict[Name, float]]
 
