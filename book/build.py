@@ -19,7 +19,7 @@ import reference
 import yaml
 
 from physics_twins import runs
-from physics_twins.runs import NotebookError, Run
+from physics_twins.runs import Run
 
 BOOK = Path(__file__).resolve().parent
 SOURCES = BOOK.parent / "notebooks"
@@ -37,7 +37,7 @@ def main() -> int:
             name = path.relative_to(SOURCES)
             print(f"book: {number} of {len(found)}, {name} ...", flush=True)
             pages.write(BOOK / "notebooks" / name, execute(path), depth=len(name.parts))
-    except NotebookError as error:
+    except ValueError as error:
         print(f"book: {error}", file=sys.stderr)
         return 1
     shutil.copytree(SOURCES / "pictures", BOOK / "notebooks" / "pictures", dirs_exist_ok=True)
@@ -53,12 +53,12 @@ def execute(path: Path) -> Run:
     """Return a finished run of the notebook at `path`, made now where there is none.
 
     Raises:
-        NotebookError: It failed; what it had done is in its run's folder.
+        ValueError: It failed; what it had done is in its run's folder.
     """
     started = time.monotonic()
     run = runs.run(path)
     if run.status != "complete":
-        raise NotebookError(f"{path.name} ended as {run.status}, see {run}")
+        raise ValueError(f"{path.name} ended as {run.status}, see {run}")
     how = "found" if run.reused else f"took {time.monotonic() - started:.0f} s"
     print(f"book:   {how}, run {run.folder.name}", flush=True)
     return run

@@ -11,7 +11,8 @@ from small_notebooks import OPEN, PERIOD, write_notebook, write_project
 
 from physics_twins import runs
 from physics_twins.parameters import ParameterError
-from physics_twins.runs import NotebookError, provenance
+from physics_twins.runs import provenance
+from physics_twins.runs.notebooks import NotebookError
 from physics_twins.sweeps import tasks
 from physics_twins.sweeps.tasks import TaskError
 

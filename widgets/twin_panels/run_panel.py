@@ -11,7 +11,7 @@ import ipywidgets as ipw
 from IPython.display import display
 
 from physics_twins import runs
-from physics_twins.runs import NotebookError, Run
+from physics_twins.runs import Run
 from twin_panels import run_process, run_views
 from twin_panels.background import Background
 from twin_panels.controls import in_red
@@ -24,7 +24,7 @@ LOOK_S = 0.5
 N_LISTED = 12
 
 
-class UnknownNotebook(NotebookError):
+class UnknownNotebook(ValueError):
     """A notebook that the panel cannot run; shown as its sentence alone."""
 
     def _render_traceback_(self) -> list[str]:
@@ -60,7 +60,7 @@ class RunPanel:
         """
         try:
             self.notebook = runs.notebook(name)
-        except NotebookError as error:
+        except ValueError as error:
             raise UnknownNotebook(str(error)) from None
         begin = self.notebook.check(values or {})
         self.run: Run | None = None

@@ -158,7 +158,7 @@ def list_notebooks(name: Annotated[str | None, typer.Argument(help="One of them.
     for each in runs.available():
         try:
             titles[each] = runs.notebook(each).title
-        except runs.NotebookError as error:
+        except ValueError as error:
             titles[each] = f"cannot be run: {error}"
     print(aligned([*titles.items()]) if titles else "no notebooks here; go to the project's folder")
 

@@ -1,7 +1,5 @@
 """Runs and the notebooks that make them."""
 
-from . import notebooks as notebooks
-from . import provenance as provenance
 from .comparing import compare as compare
 from .folder import PLAN as PLAN
 from .folder import PROVENANCE as PROVENANCE
@@ -14,7 +12,6 @@ from .folder import resolve as resolve
 from .installation import check_installation as check_installation
 from .interruption import Interruption as Interruption
 from .notebooks import Notebook as Notebook
-from .notebooks import NotebookError as NotebookError
 from .notebooks import available as available
 from .notebooks import notebook as notebook
 from .notebooks import remember as remember
@@ -22,8 +19,6 @@ from .notebooks import rerun as rerun
 from .notebooks import run as run
 from .provenance import HOW as HOW
 from .provenance import describe_code as describe_code
-from .provenance import describe_inputs as describe_inputs
-from .provenance import describe_interpreter as describe_interpreter
 from .provenance import identity as identity
 from .provenance import json_sha256 as json_sha256
 from .provenance import named_twins as named_twins

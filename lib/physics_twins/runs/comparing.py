@@ -32,7 +32,7 @@ class Comparison:
     @property
     def differing(self) -> Pairs:
         """Metrics that are not the same to the last digit."""
-        return {name: (a, b) for name, (a, b) in self.metrics.items() if a != b}
+        return _differing(self.metrics)
 
     def __str__(self) -> str:
         """Return the comparison as a table of text."""
@@ -45,12 +45,11 @@ class Comparison:
 
 def compare(first: "Run", second: "Run") -> Comparison:
     """Return the differences between two runs."""
-    parameters, code = _pairs(first.parameters, second.parameters), _pairs(_code(first), _code(second))
     return Comparison(
         names=(str(first), str(second)),
-        parameters={name: (a, b) for name, (a, b) in parameters.items() if a != b},
+        parameters=_differing(_pairs(first.parameters, second.parameters)),
         metrics=_pairs(first.metrics, second.metrics),
-        code={name: (a, b) for name, (a, b) in code.items() if a != b},
+        code=_differing(_pairs(_code(first), _code(second))),
     )
 
 
@@ -65,6 +64,10 @@ def _section(title: str, pairs: Pairs, show: Callable[[Any], str]) -> list[tuple
 
 def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> Pairs:
     return {name: (first.get(name), second.get(name)) for name in {**first, **second}}
+
+
+def _differing(pairs: Pairs) -> Pairs:
+    return {name: (a, b) for name, (a, b) in pairs.items() if a != b}
 
 
 def _code(run: "Run") -> dict[str, Any]:

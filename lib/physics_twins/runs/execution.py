@@ -23,7 +23,7 @@ from physics_twins.data import write_text
 
 
 # A socket's path may have 107 bytes; ours end in "/twins-xxxxxxxx/kernel-1".
-LONGEST_PLACE_BYTES = 80
+_LONGEST_PLACE_BYTES = 80
 
 # The blocks left empty load scripts from elsewhere. Formulas alone keep theirs, where there are any:
 # without a network they are read as TeX.
@@ -122,21 +122,12 @@ def _kernel_transport() -> Iterator[dict[str, str]]:
     """Yield settings that talk to the kernel through sockets in a private folder.
 
     Ports could be taken by another kernel in the meantime, and be listened to by other users.
-
-    Raises:
-        ValueError: No folder's name leaves room for those of sockets.
     """
     if sys.platform == "win32":
         yield {}
         return
-    places = [tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/dev/shm"]  # noqa: S108
-    short = [place for place in places if place and len(os.fsencode(place)) <= LONGEST_PLACE_BYTES]
-    place = next((each for each in short if os.access(each, os.W_OK | os.X_OK)), None)
-    if place is None:
-        raise ValueError(
-            f"TMPDIR = {places[0]} is too long for the kernel's sockets: set it to a folder of at most"
-            f" {LONGEST_PLACE_BYTES} characters"
-        )
+    is_long = len(os.fsencode(tempfile.gettempdir())) > _LONGEST_PLACE_BYTES
+    place = "/tmp" if is_long else None  # noqa: S108 - a folder of its own is made in it
     with tempfile.TemporaryDirectory(prefix="twins-", dir=place, ignore_cleanup_errors=True) as folder:
         yield {"transport": "ipc", "ip": f"{folder}/kernel"}
 

@@ -196,14 +196,13 @@ def open_run(run_dir: str | Path = "") -> Run:
     by_hand = {"status": "interactive", "started": now(), "machine": provenance.describe_process()}
     record = run.provenance or by_hand
     known = record.get("code", {})
-    twins = known.get("twins")
-    facts: dict[str, Any] = {"code": known | provenance.describe_code(twins)}
-    facts["interpreter"] = provenance.describe_interpreter()
+    facts = provenance.describe_origin(known.get("twins"))
+    facts["code"] = known | facts["code"]
     if record["status"] == "interactive":
         provenance.tell(folder / PROVENANCE, record | facts)
     else:
-        what = known["notebook_sha256"], run.parameters, record["inputs"], twins
-        provenance.tell(folder / TOLD, facts | {"identity": provenance.identity(*what)})
+        what = known["notebook_sha256"], run.parameters, record["inputs"], known["twins"]
+        provenance.tell(folder / TOLD, facts | {"identity": provenance.identity_of(*what)})
     os.environ[clusters.WORKERS_FILE] = str(folder / WORKERS)
     return run
 
@@ -227,7 +226,7 @@ def find(
     return [run for *_, run in sorted(found, key=lambda item: item[:2])]
 
 
-def resolve(address: str | Path, root: Path | None = None) -> Run:
+def resolve(address: str | Path) -> Run:
     """Return the run that `address` names: its folder, its folder's name or how that name begins.
 
     Raises:
@@ -236,13 +235,12 @@ def resolve(address: str | Path, root: Path | None = None) -> Run:
     folder = Path(address).expanduser().resolve()
     if (folder / PROVENANCE).is_file():
         return Run(folder)
-    runs = list(_below(root or default_root()))
-    fitting = [r for r in runs if r.folder.name == address]
-    fitting = fitting or [r for r in runs if r.folder.name.startswith(str(address))]
+    runs = [run for run in _below(default_root()) if run.folder.name.startswith(str(address))]
+    fitting = [run for run in runs if run.folder.name == address] or runs
     if not fitting:
-        raise RunError(f"no run {str(address)!r} in {root or default_root()}; `twins runs` lists them")
+        raise RunError(f"no run {str(address)!r} in {default_root()}; `twins runs` lists them")
     if len(fitting) > 1:
-        names = ", ".join(r.folder.name for r in fitting[:5])
+        names = ", ".join(run.folder.name for run in fitting[:5])
         raise RunError(f"{address!r} fits {len(fitting)} runs ({names}): give more of the name")
     return fitting[0]
 
@@ -273,7 +271,8 @@ def begin(
     key, stem = _named(notebook, values, root)
     run = Run(_claim_named(out, key, force) if out else _claim_next(stem))
     run.keep(values)
-    code = {"notebook_sha256": notebook.sha256, "twins": notebook.twins}
+    facts = provenance.describe_origin(notebook.twins)
+    facts["code"] |= {"notebook_sha256": notebook.sha256, "twins": notebook.twins}
     run.note(
         {
             "status": "running",
@@ -281,8 +280,7 @@ def begin(
             "identity": key,
             "on": values.get("on"),
             "started": now(),
-            "code": code | provenance.describe_code(notebook.twins),
-            "interpreter": provenance.describe_interpreter(),
+            **facts,
             "machine": provenance.describe_process(),
             "inputs": provenance.describe_inputs(notebook.fields, values),
             "sources": [],
@@ -318,8 +316,7 @@ def find_finished(
 
 def _named(notebook: "Notebook", values: Mapping[str, Any], root: Path | None) -> tuple[str, Path]:
     """Return the identity of a run, and how its folders are called before their number."""
-    inputs = provenance.describe_inputs(notebook.fields, values)
-    key = provenance.identity(notebook.sha256, values, inputs, notebook.twins)
+    key = provenance.identity(notebook.sha256, notebook.fields, values, notebook.twins)
     return key, (root or default_root() / notebook.name).resolve() / key[:12]
 
 

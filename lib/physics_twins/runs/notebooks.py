@@ -125,7 +125,7 @@ def notebook(name: str | Path) -> Notebook:
     return Notebook(
         name=f"{path.parent.name}/{path.stem}",
         path=path,
-        title=declared.get("title") or (heading[1] if heading else path.stem),
+        title=heading[1] if heading else path.stem,
         models=models,
         defaults=defaults,
         in_cell=tuple(given),
@@ -283,8 +283,7 @@ def _find(name: str) -> Path:
     if path:
         raise NotebookError(f"there is no notebook {name}")
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-    listed = f"known are {', '.join(known) or 'none here'}"
-    hint = f"did you mean {nearest[0]!r}?" if nearest else listed
+    hint = f"did you mean {nearest[0]!r}?" if nearest else "`twins notebooks` lists them"
     raise NotebookError(f"unknown notebook {name!r}; {hint}")
 
 

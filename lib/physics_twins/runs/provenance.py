@@ -22,6 +22,8 @@ from physics_twins.data import file_sha256, listen, read_json, write_json
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
+Inputs = list[dict[str, Any]]
+
 # Parameters that say where and how a notebook runs, and not what it computes.
 HOW = ("on", "run_dir")
 
@@ -37,8 +39,8 @@ def json_sha256(value: Any) -> str:
 
 def identity(
     sha256: str,
+    fields: Mapping[str, FieldDescription],
     values: Mapping[str, Any],
-    inputs: Iterable[Mapping[str, Any]],
     twins: Iterable[str] | None,
 ) -> str:
     """Return the SHA-256 that two results share when they must be the same.
@@ -47,17 +49,22 @@ def identity(
 
     Args:
         sha256: Hash of the notebook's source, or of the function.
+        fields: What is known of its parameters; an input file counts by content, wherever it lies.
         values: Every parameter; those in `HOW` are left out.
-        inputs: As from `describe_inputs`; each stands for its parameter by content, wherever it lies.
         twins: Whose code it depends on, see `source_sha256`.
     """
+    return identity_of(sha256, values, describe_inputs(fields, values), twins)
+
+
+def identity_of(
+    sha256: str, values: Mapping[str, Any], inputs: Inputs, twins: Iterable[str] | None
+) -> str:
+    """Return what `identity` gives for these `describe_inputs`."""
     parameters = {name: value for name, value in values.items() if name not in HOW}
     parameters |= {item["parameter"]: item["sha256"] for item in inputs}
     interpreter = describe_interpreter()
-    facts = {name: interpreter[name] for name in ("python", "packages")}
-    return json_sha256(
-        facts | {"what": sha256, "parameters": parameters, "source": source_sha256(twins)}
-    )
+    facts = {"what": sha256, "parameters": parameters, "source": source_sha256(twins)}
+    return json_sha256(facts | {name: interpreter[name] for name in ("python", "packages")})
 
 
 def with_files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,38 +73,31 @@ def with_files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]
     Raises:
         ParameterError: An input file is not there.
     """
-    paths = {name: path.expanduser().resolve() for name, path in _files(fields, values).items()}
-    for name, path in paths.items():
+    complete = dict(values)
+    for name in _files(fields, values):
+        path = Path(values[name]).expanduser().resolve()
         if not path.is_file():
             raise ParameterError(f"{name} = {values[name]!r}: there is no such file")
-    return {**values, **{name: str(path) for name, path in paths.items()}}
+        complete[name] = str(path)
+    return complete
 
 
-def describe_inputs(
-    fields: Mapping[str, FieldDescription], values: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def describe_inputs(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> Inputs:
     """Return parameter, path, size in bytes and SHA-256 of each input file that `values` name."""
-    files = [(name, path, path.stat()) for name, path in _files(fields, values).items()]
     return [
-        {
-            "parameter": name,
-            "path": str(path),
-            "bytes": state.st_size,
-            "sha256": _sha256(path, state.st_mtime_ns, state.st_size),
-        }
-        for name, path, state in files
+        {"parameter": name, **_describe_file(values[name], os.stat(values[name]).st_mtime_ns)}
+        for name in _files(fields, values)
     ]
 
 
-def _files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> dict[str, Path]:
-    names = [name for name, info in fields.items() if info.input_file and values[name]]
-    return {name: Path(values[name]) for name in names}
+def _files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> list[str]:
+    return [name for name, info in fields.items() if info.input_file and values[name]]
 
 
 @functools.lru_cache(maxsize=1024)
-def _sha256(path: Path, mtime_ns: int, size: int) -> str:
-    """Return a file's hash, computed once for as long as the file does not change."""
-    return file_sha256(path)
+def _describe_file(path: str, mtime_ns: int) -> dict[str, Any]:
+    """Return what is known of a file, read once for as long as it does not change."""
+    return {"path": path, "bytes": os.stat(path).st_size, "sha256": file_sha256(Path(path))}
 
 
 def source_sha256(twins: Iterable[str] | None = None) -> str:
@@ -128,6 +128,11 @@ def part_sha256s() -> dict[str, str]:
         part = "" if len(place.parts) == 1 or place.parts[0] in _SHARED else place.parts[0]
         parts.setdefault(part, {})[place.as_posix()] = file_sha256(path)
     return {part: json_sha256(files) for part, files in parts.items() if part != _ABOVE}
+
+
+def describe_origin(twins: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return the `code` and the `interpreter` that this process runs."""
+    return {"code": describe_code(twins), "interpreter": describe_interpreter()}
 
 
 def describe_code(twins: Iterable[str] | None = None) -> dict[str, Any]:
