@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import dask
+import distributed  # noqa: F401 - its settings must be there before one of them is changed
 import pytest
 import sweep_cells
 

@@ -18,37 +18,27 @@ if TYPE_CHECKING:
     from physics_twins.sweeps import Study, Sweep
 
 FAILED, CANCELLED = 1, 130
-_PLAIN: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False}
-sweeps_app = typer.Typer(help="List and show sweeps.", invoke_without_command=True, **_PLAIN)
-studies_app = typer.Typer(help="List and show studies.", invoke_without_command=True, **_PLAIN)
 
-_What = Annotated[
-    str, typer.Argument(help="A notebook, module:function, or the folder of one to go on with.")
-]
-_Fixed = Annotated[
-    list[str] | None,
-    typer.Option("-p", metavar="NAME=VALUE", help="A parameter that all share."),
-]
-_Grid = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME=A,B,C", help="Values of one axis; NAME=LOW:HIGH:N for N even steps."),
-]
-_List = Annotated[
-    Path | None, typer.Option("--list", help="CSV or JSON file with one point in each line or object.")
-]
+_Texts = list[str] | None
+_What = Annotated[str, typer.Argument(help="Notebook, module:function, or folder to go on with.")]
+_Fixed = Annotated[_Texts, typer.Option("-p", metavar="NAME=VALUE", help="What all share.")]
+_Grid = Annotated[_Texts, typer.Option(metavar="NAME=A,B,C", help="One axis; or NAME=LOW:HIGH:N.")]
+_List = Annotated[Path | None, typer.Option("--list", help="Points, as CSV or JSON.")]
 _Sobol = Annotated[int | None, typer.Option(min=1, help="N points that fill the ranges evenly.")]
-_Range = Annotated[
-    list[str] | None,
-    typer.Option("--range", metavar="NAME=LOW:HIGH", help="A range to search."),
-]
-_Seeds = Annotated[
-    str | None, typer.Option(metavar="N or A,B,C", help="Every point with seeds 1 to N, or with these.")
-]
-_Choices = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=A,B,C", help="Values to choose from.")
-]
+_Range = Annotated[_Texts, typer.Option("--range", metavar="NAME=LOW:HIGH", help="What to search.")]
+_Seeds = Annotated[str | None, typer.Option(metavar="N or A,B,C", help="Seeds for every point.")]
+_Retry = Annotated[bool, typer.Option("--retry-failed", help="Compute failed cells again.")]
+_Plan = Annotated[bool, typer.Option("--plan", help="Show the points; compute nothing.")]
+_Choices = Annotated[_Texts, typer.Option(metavar="NAME=A,B,C", help="Values to choose from.")]
+_Metric = Annotated[str | None, typer.Option(help="The result that is to be lowest.")]
+_Maximise = Annotated[bool, typer.Option("--maximise", help="It is to be highest instead.")]
+_Trials = Annotated[int | None, typer.Option(min=1, help="How many in all; 30 by default.")]
+_Sampler = Annotated[str, typer.Option(help="tpe, or random for comparison.")]
+_Seed = Annotated[int, typer.Option(min=0, help="Seed of the search.")]
+_Confirm = Annotated[int, typer.Option(min=0, help="Fresh seeds for the best and the defaults.")]
+_Parallel = Annotated[int | None, typer.Option(min=1, help="Trials at a time; by default all workers.")]
 _On = Annotated[str, typer.Option(help="local, threads, slurm, ... or tcp://host:port.")]
-_Out = Annotated[Path | None, typer.Option(help="Where it is kept.")]
+_Out = Annotated[Path | None, typer.Option(help="The folder in which it is kept.")]
 _Report = Annotated[bool, typer.Option(help="Write a report at the end.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 _Address = Annotated[str, typer.Argument(help="A folder, or how its name begins.")]
@@ -65,12 +55,8 @@ def sweep(
     seeds: _Seeds = None,
     on: _On = "local",
     out: _Out = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Compute failed cells again.")
-    ] = False,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Show the points that would be computed; compute nothing.")
-    ] = False,
+    retry_failed: _Retry = False,
+    plan: _Plan = False,
     report: _Report = True,
     quiet: _Quiet = False,
 ) -> None:
@@ -106,23 +92,17 @@ def sweep(
 
 def tune(
     what: _What,
-    metric: Annotated[str | None, typer.Option(help="The result that is to be lowest.")] = None,
-    maximise: Annotated[bool, typer.Option("--maximise", help="It is to be highest instead.")] = False,
+    metric: _Metric = None,
+    maximise: _Maximise = False,
     ranges: _Range = None,
     choices: _Choices = None,
     settings: _Fixed = None,
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="How many trials in all; 30 by default.")
-    ] = None,
-    sampler: Annotated[str, typer.Option(help="tpe, or random for comparison.")] = "tpe",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 1,
-    confirm: Annotated[
-        int, typer.Option(min=0, help="Fresh seeds with which best and defaults are computed again.")
-    ] = 3,
+    trials: _Trials = None,
+    sampler: _Sampler = "tpe",
+    seed: _Seed = 1,
+    confirm: _Confirm = 3,
     on: _On = "local",
-    parallel: Annotated[
-        int | None, typer.Option(min=1, help="Trials at a time; one for each worker by default.")
-    ] = None,
+    parallel: _Parallel = None,
     out: _Out = None,
     report: _Report = True,
     quiet: _Quiet = False,
@@ -165,54 +145,38 @@ def tune(
         end(f"every trial failed: {'; '.join(reasons[:3])}", FAILED)
 
 
-@sweeps_app.callback()
-def list_sweeps(context: typer.Context) -> None:
-    """List sweeps, oldest first."""
-    if not context.invoked_subcommand:
+def _listing(kind: str, many: str) -> typer.Typer:
+    """Return the command that lists and shows what is of a kind."""
+    options: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False}
+    app = typer.Typer(help=f"List and show {many}.", invoke_without_command=True, **options)
+
+    @app.callback()
+    def list_all(context: typer.Context) -> None:
+        if not context.invoked_subcommand:
+            from physics_twins import sweeps
+
+            _list(many, getattr(sweeps, kind).find())
+
+    @app.command("show")
+    def show(address: _Address, as_json: _Json = False) -> None:
+        """Show one: how far it is, what failed and why, and its results."""
         from physics_twins import sweeps
 
-        _list("sweep", "no sweeps here", sweeps.Sweep.find())
+        found = getattr(sweeps, kind).resolve(address)
+        content = {found.kind[0]: str(found), "status": found.status, "counts": found.counts}
+        if as_json:
+            content |= found.summary() | {"failures": found.failures, "plan": found.plan}
+            print(json.dumps(content, indent=2))
+            return
+        _show_counts(found)
+        if kind == "Study":
+            print(found.comparison().to_string())
+        print(found.dataset() if kind == "Sweep" else found.table().to_string(index=False))
+
+    return app
 
 
-@studies_app.callback()
-def list_studies(context: typer.Context) -> None:
-    """List studies, oldest first."""
-    if not context.invoked_subcommand:
-        from physics_twins import sweeps
-
-        _list("study", "no studies here", sweeps.Study.find())
-
-
-@sweeps_app.command("show")
-def show_sweep(address: _Address, as_json: _Json = False) -> None:
-    """Show one sweep: how far it is, what failed and why, and its results."""
-    from physics_twins import sweeps
-
-    found = sweeps.Sweep.resolve(address)
-    if as_json:
-        _print_json(found, {"sha256": found.sha256})
-        return
-    _show_counts(found)
-    print(found.dataset())
-
-
-@studies_app.command("show")
-def show_study(address: _Address, as_json: _Json = False) -> None:
-    """Show one study: its trials, the best one, and by how much it beats the defaults."""
-    from physics_twins import sweeps
-    from physics_twins.data import plain_metrics
-
-    found = sweeps.Study.resolve(address)
-    if as_json:
-        metrics = plain_metrics(found.metrics)
-        trials = json.loads(str(found.table().to_json(orient="records")))
-        _print_json(
-            found, {"best": found.best and found.best.params, "metrics": metrics, "trials": trials}
-        )
-        return
-    _show_counts(found)
-    print(found.comparison().to_string())
-    print(found.table().to_string(index=False, na_rep=""))
+sweeps_app, studies_app = _listing("Sweep", "sweeps"), _listing("Study", "studies")
 
 
 def _is_folder(what: str) -> bool:
@@ -342,21 +306,16 @@ def _report(found: "Sweep | Study", notebook: str, wanted: bool) -> None:
         print(f"twins: {told}", file=sys.stderr)
 
 
-def _list(word: str, none: str, found: "list[Sweep] | list[Study]") -> None:
+def _list(many: str, found: "list[Sweep] | list[Study]") -> None:
     from physics_twins.data import aligned
 
-    rows: list[tuple[str, ...]] = [(word, "status", "complete", "failed", "waiting", "started", "of")]
+    rows: list[tuple[str, ...]] = [(many, "status", "complete", "failed", "waiting", "started", "of")]
     for each in found:
         plan, counts = each.plan, [str(n) for n in each.counts.values()]
         of = f"{plan['metric']} of {plan['task']}" if "metric" in plan else plan["task"]
         started = plan["started"][:16].replace("T", " ")
         rows.append((str(each), each.status, *counts, started, of))
-    print(aligned(rows) if found else none)
-
-
-def _print_json(found: "Sweep | Study", facts: dict[str, Any]) -> None:
-    content = {found.kind[0]: str(found), "status": found.status, "counts": found.counts}
-    print(json.dumps(content | facts | {"failures": found.failures, "plan": found.plan}, indent=2))
+    print(aligned(rows) if found else f"no {many} here")
 
 
 def _show_counts(found: "Sweep | Study") -> None:

@@ -81,17 +81,18 @@ def read_points(path: str | Path) -> list[Point]:
     Raises:
         ValueError: It is neither, or empty; the message names the file.
     """
-    path = Path(path)
+    path, names = Path(path), []
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a table with a byte order mark
         if path.suffix == ".json":
-            points = json.loads(text, parse_constant=_refuse, object_pairs_hook=_each_once)
+            points = json.loads(text, parse_constant=int)  # which refuses NaN
         else:
             rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-            _each_once([(name, "") for name in rows.fieldnames or ()])
-            points = list(rows)
+            points, names = list(rows), list(rows.fieldnames or ())
     except (csv.Error, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no list of points: {error}") from None
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path}: two columns have the same name")
     if not isinstance(points, list) or not points:
         raise ValueError(f"{path} holds no points: give a CSV file with a header, or a JSON list")
     for number, point in enumerate(points, 1):
@@ -122,14 +123,3 @@ def _whole(step: float, low: float, high: float, *, logarithmic: bool) -> int:
     if first >= last:
         raise ValueError(f"there are no two whole numbers between {low:g} and {high:g}")
     return min(math.floor(scaled(step, first, last + 1, logarithmic=logarithmic)), last)
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no value of a parameter")
-
-
-def _each_once(pairs: Sequence[tuple[str, Any]]) -> Point:
-    names = [name for name, _ in pairs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"two values are called {', '.join(twice)}")
-    return dict(pairs)

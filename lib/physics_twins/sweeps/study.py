@@ -5,6 +5,7 @@ A study is a folder like that of a sweep: `plan.json` (what is asked), `optuna.j
 `report/`. Trials are cells: a result that is there is found by its key and not computed again.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -71,18 +72,23 @@ class Study(Computation):
 
     @property
     def failures(self) -> list[dict[str, Any]]:
-        """For each failed trial its `point`, `error`, and where it was computed `trace` and `host`."""
-        failed = [(t, self._record(t)) for t in self.trials if t.state.name == "FAIL"]
+        """Of each failed trial its `point` and its record: `error`, `trace`, `host`, ..."""
+        failed = [trial for trial in self.trials if trial.state.name == "FAIL"]
         return [
-            {"point": trial.params, "error": self._outcome(trial)[1]}
-            | {name: record[name] for name in ("trace", "host")}
-            for trial, record in failed
+            {"point": trial.params} | self._record(trial) | {"error": self._outcome(trial)[1]}
+            for trial in failed
         ]
 
     @property
     def go_on(self) -> str:
         """The command that goes on with it."""
         return f"twins tune {self.folder} --trials {2 * self.plan['trials']}"
+
+    def summary(self) -> dict[str, Any]:
+        """Return what has come out, as JSON has it."""
+        trials = json.loads(str(self.table().to_json(orient="records")))
+        best = self.best and self.best.params
+        return {"best": best, "metrics": data.plain_metrics(self.metrics), "trials": trials}
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each trial: status, value with error, parameters, who computed it."""

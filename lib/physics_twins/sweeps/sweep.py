@@ -181,11 +181,9 @@ class Sweep(Computation):
 
     @property
     def failures(self) -> list[dict[str, Any]]:
-        """For each failed cell its `point`, `error`, `trace`, `host` and `attempts`."""
+        """Of each failed cell its `point` and its record: `error`, `trace`, `host`, `attempts`, ..."""
         pairs = zip(self.plan["points"], self.records, strict=True)
-        failed = [(point, record) for point, record in pairs if record and record["status"] == FAILED]
-        names = ("error", "trace", "host", "attempts")
-        return [{"point": point} | {name: record[name] for name in names} for point, record in failed]
+        return [{"point": point} | r for point, r in pairs if r and r["status"] == FAILED]
 
     @property
     def go_on(self) -> str:
@@ -197,6 +195,10 @@ class Sweep(Computation):
         """Hash of the combined dataset's content, None before there is one."""
         summary = self.folder / _SUMMARY
         return data.read_json(summary)["content_sha256"] if summary.is_file() else None
+
+    def summary(self) -> dict[str, Any]:
+        """Return what has come out, as JSON has it."""
+        return {"sha256": self.sha256}
 
     def dataset(self) -> "xr.Dataset":
         """Return all results so far, with the parameters as coordinates; see `combining.combine`."""
