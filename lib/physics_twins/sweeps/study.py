@@ -160,8 +160,9 @@ class Study(Computation):
         best, metric, defaults = self.best, self.plan["metric"], self.plan["baseline"] or {}
         if best is None:
             return pd.DataFrame({"best": ["no trial is complete"]}, index=[metric])
-        n_seeds = len(self.confirmed(best.params))
-        rows = {metric: "", f"{metric}, {n_seeds} fresh seeds": "_confirmed"}
+        rows = {metric: ""}
+        if n_seeds := len(self.confirmed(best.params)):
+            rows[f"{metric}, {n_seeds} fresh seeds"] = "_confirmed"
         names = ("best", "baseline", "gain")
         texts = {name: estimate.text for name, estimate in self.metrics.items()}
         table = {row: [texts.get(name + end, "-") for name in names] for row, end in rows.items()}
