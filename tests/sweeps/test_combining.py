@@ -236,7 +236,7 @@ def test_a_record_cannot_name_a_file_elsewhere(tmp_path):
     (tmp_path / "cells").mkdir()
     record = stored(series([1.0]), tmp_path, "1.nc")
     record["file"] = "../1.nc"
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError, match=r"cells/1\.nc has changed"):
         combined([{"a": 1}], [record], tmp_path / "cells")
 
 
