@@ -1,22 +1,10 @@
 from itertools import chain
 
-import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset
 
 from physics_twins.training import random_states
 from physics_twins.training.batches import Batches
-
-
-class Noisy(Dataset):
-    """Items with random numbers of their own."""
-
-    def __len__(self):
-        return 20
-
-    def __getitem__(self, number):
-        return number, torch.rand(1), float(np.random.normal())  # noqa: NPY002
 
 
 def first(batches, step, n):
@@ -32,19 +20,18 @@ def test_each_epoch_brings_every_item_once_in_another_order():
 
 
 @pytest.mark.parametrize("step", [1, 4, 6])
-@pytest.mark.parametrize("processes", [0, 1])
-def test_any_batch_can_be_the_first(step, processes):
-    through = first(Batches(Noisy(), batch_size=5, seed=3), 0, 8)[step]
+def test_any_batch_can_be_the_first(step):
+    through = first(Batches(torch.arange(20), batch_size=5, seed=3), 0, 8)[step]
     torch.rand(3)
-    (alone,) = first(Batches(Noisy(), batch_size=5, seed=3, processes=processes), step, 1)
-    assert all(map(torch.equal, alone, through))
+    (alone,) = first(Batches(torch.arange(20), batch_size=5, seed=3), step, 1)
+    assert torch.equal(alone, through)
 
 
 def test_batches_leave_the_global_generators_alone():
     random_states.seed_all(1)
     expected = torch.rand(1)
     random_states.seed_all(1)
-    first(Batches(Noisy(), batch_size=5, seed=3), 0, 2)
+    first(Batches(torch.arange(20), batch_size=5, seed=3), 0, 2)
     assert torch.rand(1) == expected
 
 

@@ -42,9 +42,8 @@ def same(a, b):
 
 
 def test_a_state_comes_back_with_its_kinds_and_bits(state, tmp_path):
-    path = tmp_path / "state.safetensors"
-    checkpoints.write(path, state)
-    assert same(checkpoints.read(path), state)
+    checkpoints.write(tmp_path, 1, state)
+    assert same(checkpoints.read_newest(tmp_path), state)
 
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
@@ -59,21 +58,17 @@ nested = st.recursive(
 @settings(max_examples=50, deadline=None)
 @given(nested)
 def test_any_plain_state_comes_back(state):
-    tensors = {}
-    tree = checkpoints._encode(state, "", tensors)
-    assert same(checkpoints._decode(tree, tensors), state)
+    assert same(checkpoints.unpacked(checkpoints.packed(state)), state)
 
 
-def test_keys_that_look_alike_are_kept_apart(tmp_path):
+def test_keys_that_look_alike_are_kept_apart():
     state = {1: torch.ones(1), "1": torch.zeros(1), "a/b": torch.ones(2), "a": {"b": torch.zeros(2)}}
-    checkpoints.write(tmp_path / "state.safetensors", state)
-    assert same(checkpoints.read(tmp_path / "state.safetensors"), state)
+    assert same(checkpoints.unpacked(checkpoints.packed(state)), state)
 
 
-def test_weights_that_share_memory_are_stored(tmp_path):
+def test_weights_that_share_memory_are_stored():
     weight = torch.randn(4, 4)
-    checkpoints.write(tmp_path / "tied.safetensors", {"a": weight, "b": weight, "c": weight[1]})
-    found = checkpoints.read(tmp_path / "tied.safetensors")
+    found = checkpoints.unpacked(checkpoints.packed({"a": weight, "b": weight, "c": weight[1]}))
     assert torch.equal(found["a"], found["b"])
     assert torch.equal(found["c"], weight[1])
 
@@ -81,72 +76,63 @@ def test_weights_that_share_memory_are_stored(tmp_path):
 @pytest.mark.parametrize("wrong", [{"a": [len]}, {"a": {"b": object()}}, {1.5: 0}, {"a": b"bytes"}])
 def test_what_a_checkpoint_cannot_hold_is_named(wrong, tmp_path):
     with pytest.raises(ValueError, match="a checkpoint cannot hold"):
-        checkpoints.write(tmp_path / "state.safetensors", wrong)
+        checkpoints.write(tmp_path, 1, wrong)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_flipped_bit_changes_what_is_read(state, tmp_path):
-    path = tmp_path / "state.safetensors"
-    checkpoints.write(path, state)
+    path = checkpoints.write(tmp_path, 1, state)
     content = path.read_bytes()
-    n_refused, tried = 0, range(3, 8 * len(content), 29)
-    for bit in tried:
+    for bit in range(3, 8 * len(content), 29):
         changed = bytearray(content)
         changed[bit // 8] ^= 1 << bit % 8
         path.write_bytes(changed)
-        try:
-            assert same(checkpoints.read(path), state), f"bit {bit}"
-        except ValueError as error:
-            assert str(path) in str(error)  # noqa: PT017
-            n_refused += 1
-    assert n_refused > 0.99 * len(tried)  # blanks that fill the header up may change
+        with pytest.raises(ValueError, match=path.name):
+            checkpoints.read_newest(tmp_path)
 
 
 def test_a_file_cut_anywhere_is_refused(state, tmp_path):
-    path = tmp_path / "state.safetensors"
-    checkpoints.write(path, state)
+    path = checkpoints.write(tmp_path, 1, state)
     content = path.read_bytes()
     for length in [*range(0, len(content), 37), len(content) - 1]:
         path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match=r"state\.safetensors is damaged"):
-            checkpoints.read(path)
+        with pytest.raises(ValueError, match=r"safetensors are damaged"):
+            checkpoints.read_newest(tmp_path)
 
 
 def test_a_pickle_is_refused(tmp_path):
-    path = tmp_path / "state.safetensors"
-    torch.save({"a": torch.ones(2)}, path)
-    with pytest.raises(ValueError, match="damaged or no checkpoint"):
-        checkpoints.read(path)
+    torch.save({"a": torch.ones(2)}, tmp_path / "checkpoint-0000000001.safetensors")
+    with pytest.raises(ValueError, match="damaged"):
+        checkpoints.read_newest(tmp_path)
 
 
 def test_a_safetensors_file_of_somebody_else_is_refused(tmp_path):
     from safetensors.torch import save_file
 
-    path = tmp_path / "state.safetensors"
-    save_file({"a": torch.ones(2)}, path)
-    with pytest.raises(ValueError, match="should be None"):
-        checkpoints.read(path)
+    save_file({"a": torch.ones(2)}, tmp_path / "checkpoint-0000000001.safetensors")
+    with pytest.raises(ValueError, match="damaged"):
+        checkpoints.read_newest(tmp_path)
 
 
 def test_only_the_last_two_are_kept(tmp_path):
     for step in (8, 9, 10, 11):
-        checkpoints.write_step(tmp_path, step, {"step": step})
+        checkpoints.write(tmp_path, step, {"step": step})
     assert len(list(tmp_path.iterdir())) == 2
     assert checkpoints.read_newest(tmp_path) == {"step": 11}
 
 
 def test_a_damaged_newest_one_falls_back_with_a_warning(tmp_path, caplog):
-    checkpoints.write_step(tmp_path, 1, {"step": 1})
-    newest = checkpoints.write_step(tmp_path, 2, {"step": 2})
+    checkpoints.write(tmp_path, 1, {"step": 1})
+    newest = checkpoints.write(tmp_path, 2, {"step": 2})
     newest.write_bytes(newest.read_bytes()[:-1])
     assert checkpoints.read_newest(tmp_path) == {"step": 1}
-    assert "checkpoint-0000000002.safetensors is damaged" in caplog.text
+    assert f"{newest} is damaged" in caplog.text
 
 
 def test_two_damaged_ones_are_refused_and_not_forgotten(tmp_path):
     for step in (1, 2):
-        checkpoints.write_step(tmp_path, step, {"step": step}).write_bytes(b"")
-    with pytest.raises(ValueError, match=r"0002.*0001.*remove what is in"):
+        checkpoints.write(tmp_path, step, {"step": step}).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"0002-.*0001-.*remove what is in"):
         checkpoints.read_newest(tmp_path)
 
 
@@ -159,7 +145,7 @@ def test_what_a_killed_process_left_is_removed_once_it_is_old(tmp_path):
     left.touch()
     fresh.touch()
     os.utime(left, (0, 0))
-    checkpoints.write_step(tmp_path, 2, {})
+    checkpoints.write(tmp_path, 2, {})
     assert not left.exists()
     assert fresh.exists()  # another process may be writing it
 
@@ -185,7 +171,7 @@ def schedulers(optimizer):
 
 
 @pytest.mark.parametrize("name", ["cosine", "one cycle", "steps", "function", "sequence"])
-def test_optimiser_and_scheduler_go_on_as_if_nothing_had_happened(name, tmp_path):
+def test_optimiser_and_scheduler_go_on_as_if_nothing_had_happened(name):
     def made():
         torch.manual_seed(3)
         net = nn.Linear(3, 1)
@@ -202,10 +188,9 @@ def test_optimiser_and_scheduler_go_on_as_if_nothing_had_happened(name, tmp_path
 
     through = made()
     steps(*through, 5)
-    path = tmp_path / "state.safetensors"
-    checkpoints.write(path, [part.state_dict() for part in through])
+    data = checkpoints.packed([part.state_dict() for part in through])
     resumed = made()
-    for part, found in zip(resumed, checkpoints.read(path), strict=True):
+    for part, found in zip(resumed, checkpoints.unpacked(data), strict=True):
         part.load_state_dict(found)
     assert same(steps(*resumed, 5), steps(*through, 5))
 
@@ -220,16 +205,14 @@ def draws():
     ]
 
 
-def test_generators_go_on_after_a_checkpoint_of_several_processes(tmp_path):
+def test_generators_go_on_after_a_checkpoint_of_several_processes():
     random_states.seed_all(5)
     draws()  # leaves half of a pair of normal numbers behind in Python and in numpy
     own = random_states.capture()
-    gathered = {name: torch.stack([tensor, tensor * 0, tensor]) for name, tensor in own.items()}
-    checkpoints.write(tmp_path / "random.safetensors", gathered)
+    data = checkpoints.packed([None, own])
     expected = draws()
-    found = checkpoints.read(tmp_path / "random.safetensors")
     random_states.seed_all(99)
-    random_states.restore({name: tensor[2] for name, tensor in found.items()})
+    random_states.restore(checkpoints.unpacked(data)[1])
     assert draws() == expected
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_trainings import QUIET, SETTINGS, everything_random
 from torch import nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import StepLR
 from units import check_units
 
 from physics_twins.data import open_dataset, save
@@ -51,15 +51,14 @@ def classifier(*layers):
     data, held_out = rings(1000, 0), rings(1000, 1)
     net = nn.Sequential(*layers)
 
-    def accuracy(modules):
-        return {"accuracy": (modules["net"](held_out[0]).argmax(1) == held_out[1]).double().mean()}
+    def wrong(modules):
+        return {"wrong": (modules["net"](held_out[0]).argmax(1) != held_out[1]).double().mean()}
 
     objective = Objective(
         lambda modules, batch, step: nn.functional.cross_entropy(modules["net"](batch[0]), batch[1]),
         torch.optim.Adam(net.parameters(), lr=0.02),
     )
-    watched = {"watch": "accuracy", "lower_is_better": False}
-    return Task({"net": net}, {"net": objective}, data, accuracy, **watched)
+    return Task({"net": net}, {"net": objective}, data, wrong, watch="wrong")
 
 
 def test_a_classifier_beats_the_best_straight_line(tmp_path):
@@ -67,8 +66,8 @@ def test_a_classifier_beats_the_best_straight_line(tmp_path):
     straight = train(lambda: classifier(nn.Linear(2, 2)), options, folder=tmp_path / "line", **QUIET)
     layers = (nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
     bent = train(lambda: classifier(*layers), options, folder=tmp_path / "net", **QUIET)
-    assert straight.best_figures["accuracy"] < 0.65
-    assert bent.best_figures["accuracy"] > 0.98
+    assert straight.best_figures["wrong"] > 0.35
+    assert bent.best_figures["wrong"] < 0.02
 
 
 def adversaries(n_critic_steps=1):
@@ -183,17 +182,6 @@ def test_the_learning_rate_follows_its_schedule_through_a_stop(tmp_path):
     assert trained.history["net_learning_rate"].values == pytest.approx(expected)
 
 
-def test_the_learning_rate_falls_when_the_watched_figure_stays(tmp_path):
-    build = partial(
-        line,
-        schedule=lambda optimizer: ReduceLROnPlateau(optimizer, patience=0, factor=0.1),
-        validate=lambda modules: {"error": 1.0},
-        watch="error",
-    )
-    trained = train(build, settings(4, validate_every=1), folder=tmp_path, **QUIET)
-    assert trained.history["net_learning_rate"].values == pytest.approx([0.1, 0.1, 0.01, 0.001])
-
-
 def watching(figures, **options):
     """A task whose validations return given figures in turn."""
     remaining = iter(figures)
@@ -204,14 +192,9 @@ def test_it_stops_when_the_watched_figure_has_not_improved_and_gives_back_the_be
     build = watching([3.0, 1.0, 2.0, math.nan, 0.0])
     options = settings(100, validate_every=2, patience=2)
     trained = train(build, options, folder=tmp_path, **QUIET)
-    assert (trained.n_steps, trained.best_step, trained.stopped_early) == (8, 4, True)
+    assert (trained.n_steps, trained.best_step) == (8, 4)
     assert trained.best_figures == {"error": 1.0}
     assert trained.modules["net"].get_parameter("weight").item() == pytest.approx(0.8**4)
-
-
-def test_the_figure_may_be_one_that_shall_be_large(tmp_path):
-    build = watching([1.0, 3.0, 2.0], lower_is_better=False)
-    assert train(build, settings(3, validate_every=1), folder=tmp_path, **QUIET).best_step == 2
 
 
 def test_validation_does_not_change_what_is_trained(tmp_path):
@@ -274,10 +257,10 @@ def test_a_setting_outside_its_range_names_its_unit():
 
 
 def test_the_history_has_units_and_is_saved_unchanged(tmp_path):
-    build = partial(line, validate=lambda modules: {"energy": 2.0}, units={"validation_energy": "GeV"})
+    build = partial(line, validate=lambda modules: {"energy": 2.0})
     history = train(build, settings(4, validate_every=2), folder=tmp_path, **QUIET).history
     check_units(history)
-    assert history["validation_energy"].attrs["units"] == "GeV"
+    assert history["validation_energy"].attrs["units"] == "1"
     assert history["validation"].values.tolist() == [2, 4]
     assert history.attrs["seed"] == 1
     save(history, tmp_path / "history.nc")

@@ -1,6 +1,5 @@
 """What a twin trains with."""
 
-from .checkpoints import contents_sha256 as contents_sha256
 from .loop import Trained as Trained
 from .loop import submit as submit
 from .loop import train as train

@@ -19,7 +19,6 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tqdm import tqdm
 
 from physics_twins.data import attributes
@@ -48,10 +47,9 @@ class Trained:
         modules: By name, on the CPU and in evaluation mode, with the best weights where a figure is
             watched, else with the averages where there are, else with the last.
         history: Losses, learning rates and figures by step, with units.
-        n_steps: Steps done.
+        n_steps: Steps done; fewer than asked for where the watched figure did not improve.
         best_step: Steps done at the best validation, 0 where no figure is watched.
         best_figures: Figures of that validation.
-        stopped_early: Whether it ended because the watched figure did not improve.
         resumed_at: Steps done at each time it was taken up again.
         duration_s: Time spent, without what was lost.
     """
@@ -61,7 +59,6 @@ class Trained:
     n_steps: int
     best_step: int
     best_figures: Mapping[str, float]
-    stopped_early: bool
     resumed_at: tuple[int, ...]
     duration_s: float
 
@@ -119,10 +116,9 @@ def submit(
     client: "Client",
     function: Callable[..., Any],
     *arguments: Any,
-    gpu: bool | None = None,
     **options: Any,
 ) -> "Future":
-    """Send a function that calls `train` to a worker; return its future result.
+    """Send a function that calls `train` to a worker, with a GPU if any has; return its future result.
 
     There it has a process of its own: Dask's threads draw from Python's and numpy's global generators.
     When the worker dies, Dask sends the function to another one, where `train` goes on from the
@@ -134,16 +130,13 @@ def submit(
         function: A function of a module; what it returns comes back. Sent twice with the same
             arguments, it runs once.
         arguments: Its arguments.
-        gpu: Whether to ask for a worker with the resource GPU; by default if there is one now.
         options: Its arguments by name.
     """
     from dask.tokenize import tokenize
 
-    if gpu is None:
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        gpu = any("GPU" in worker["resources"] for worker in workers)
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    resources = {"GPU": 1} if any("GPU" in worker["resources"] for worker in workers) else None
     key = f"{function.__name__}-{tokenize(function, arguments, options)}"
-    resources = {"GPU": 1} if gpu else None
     return client.submit(
         own_process.call, function, *arguments, key=key, resources=resources, **options
     )
@@ -195,31 +188,30 @@ def _loop(training: Training, interruption: Interruption, bar: "tqdm[Any]") -> N
             optimizer, scheduler = objective.optimizer, objective.scheduler
             optimizer.zero_grad()
             with fabric.autocast():
-                loss, figures = _with_figures(objective.loss(training.modules, batch, step))
+                returned = objective.loss(training.modules, batch, step)
+            loss, figures = returned if isinstance(returned, tuple) else (returned, {})
             fabric.backward(loss)
             _average_over_devices(training, optimizer)
+            rate = optimizer.param_groups[0]["lr"]
+            figures = {**figures, "loss": loss, "learning_rate": rate}
             if settings.clip_norm:
                 figures["gradient_norm"] = _clip(training, optimizer)
-            figures |= {"loss": loss, "learning_rate": optimizer.param_groups[0]["lr"]}
             training.optimizers[name].step()
-            if scheduler is not None and not isinstance(scheduler, ReduceLROnPlateau):
+            if scheduler is not None:
                 scheduler.step()
             training.history.add(step + 1, {f"{name}_{k}": value for k, value in figures.items()})
         training.after_step()
         bar.update()
         if training.progress.step % LOOK_EVERY_STEPS == 0:
             training.history.settle()
-            bar.set_postfix(_latest(training.history, task), refresh=False)
+            names = [f"{name}_loss" for name in task.objectives]
+            shown = {name: f"{training.history.latest(name):.4g}" for name in names}
+            bar.set_postfix(shown, refresh=False)
         stop, due = _agreed(training, interruption)
         if due or stop or training.progress.finished:
             training.save()
         if stop:
             return
-
-
-def _with_figures(returned: Any) -> tuple[Tensor, dict[str, Any]]:
-    loss, figures = returned if isinstance(returned, tuple) else (returned, {})
-    return loss, dict(figures)
 
 
 def _average_over_devices(training: Training, optimizer: Optimizer) -> None:
@@ -251,7 +243,7 @@ def _clip(training: Training, optimizer: Optimizer) -> Tensor:
 
 def _agreed(training: Training, interruption: Interruption) -> tuple[bool, bool]:
     """Return whether any process was told to stop, and whether for any a checkpoint is due."""
-    stop, due = interruption.requested, training.save_is_due()
+    stop, due = bool(interruption.requested), training.save_is_due()
     if training.fabric.world_size == 1:
         return stop, due
     if training.progress.step % LOOK_EVERY_STEPS and training.settings.checkpoint_s:
@@ -259,12 +251,6 @@ def _agreed(training: Training, interruption: Interruption) -> tuple[bool, bool]
     flags = torch.tensor([float(stop), float(due)], device=training.fabric.device)
     flags = torch.as_tensor(training.fabric.all_reduce(flags, reduce_op="max"))
     return bool(flags[0]), bool(flags[1])
-
-
-def _latest(history: History, task: Task) -> dict[str, str]:
-    names = [f"{name}_loss" for name in task.objectives]
-    names += [f"validation_{task.watch}"] if task.watch else []
-    return {name: f"{history.latest(name):.4g}" for name in names}
 
 
 def _fabric(settings: TrainingSettings) -> Fabric:
@@ -290,11 +276,10 @@ def _trained(task: Task, settings: TrainingSettings, seed: int, state: Mapping[s
     traced = attributes(settings, seed=seed, title="History of a training")
     return Trained(
         modules=task.modules,
-        history=history.to_dataset(task.units, traced),
+        history=history.to_dataset(traced),
         n_steps=done.step,
         best_step=done.best_step,
         best_figures=done.best_figures,
-        stopped_early=done.step < settings.max_steps,
         resumed_at=tuple(done.resumed_at),
         duration_s=done.duration_s,
     )

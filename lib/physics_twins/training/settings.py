@@ -5,7 +5,7 @@ from typing import Literal
 from physics_twins.parameters import Parameters, field
 
 # Settings that say where and how it runs, and not what comes out of it.
-HOW = ("accelerator", "strategy", "checkpoint_s", "loader_processes")
+HOW = ("accelerator", "strategy", "checkpoint_s")
 
 
 class TrainingSettings(Parameters):
@@ -39,12 +39,5 @@ class TrainingSettings(Parameters):
         "auto", folded=True, help="How processes of several devices are started"
     )
     cpu_threads: int = field(
-        0,
-        ge=0,
-        le=1024,
-        folded=True,
-        help="Threads on a CPU; last bits depend on it; 0 is any",
-    )
-    loader_processes: int = field(
-        0, ge=0, le=64, folded=True, help="Processes that prepare batches; 0 is none besides"
+        0, ge=0, le=1024, folded=True, help="Threads on a CPU; last bits depend on it; 0 is any"
     )

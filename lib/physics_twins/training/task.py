@@ -1,13 +1,12 @@
 """What a training is about: modules, the losses that are lowered, the data and how it is validated."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torch.utils.data import Dataset
+from torch.optim.lr_scheduler import LRScheduler
 
 Modules: TypeAlias = Mapping[str, nn.Module]
 Loss: TypeAlias = Tensor | tuple[Tensor, Mapping[str, Tensor | float]]
@@ -21,14 +20,13 @@ class Objective:
         loss: Called with the modules, the batch (None where the task has no data) and the number of
             steps done; returns the loss, or the loss and figures to keep beside it.
         optimizer: It holds the weights that this loss changes, and no others.
-        scheduler: Its learning rate; stepped after the optimiser, or with the watched figure where it
-            is a `ReduceLROnPlateau`.
+        scheduler: Its learning rate by step.
         every: It is lowered at each `every`-th step, as a generator is less often than its critic.
     """
 
     loss: Callable[[Modules, Any, int], Loss]
     optimizer: Optimizer
-    scheduler: LRScheduler | ReduceLROnPlateau | None = None
+    scheduler: LRScheduler | None = None
     every: int = 1
 
 
@@ -39,13 +37,12 @@ class Task:
     Attributes:
         modules: By name; all their weights are kept in checkpoints, averaged and given back.
         objectives: By name, in the order in which a step lowers them.
-        data: Tensors or a dataset to draw batches from, None where the losses draw their own samples.
+        data: Tensors to draw batches from, None where the losses draw their own samples; numbers of
+            examples where a loss takes these from elsewhere.
         validate: Called with the modules (averaged, where they are, and in evaluation mode); returns
             figures by name. It draws the same random numbers each time.
-        watch: The figure that decides which weights are the best and when to stop; "" keeps the last.
-        lower_is_better: Whether the watched figure shall be small.
-        units: By variable of the history, as `critic_loss` or `validation_energy_error`; "1" where
-            missing.
+        watch: The figure that decides which weights are the best, those where it is smallest, and when
+            to stop; "" keeps the last.
         identity: Hash of what else decides the result: data, physical parameters.
 
     Raises:
@@ -54,11 +51,9 @@ class Task:
 
     modules: Modules
     objectives: Mapping[str, Objective]
-    data: "Tensor | Sequence[Tensor] | Mapping[str, Tensor] | Dataset[Any] | None" = None
+    data: "Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None" = None
     validate: Callable[[Modules], Mapping[str, Tensor | float]] | None = None
     watch: str = ""
-    lower_is_better: bool = True
-    units: Mapping[str, str] = field(default_factory=dict)
     identity: str = ""
 
     def __post_init__(self) -> None:
@@ -69,21 +64,19 @@ class Task:
         for name, objective in self.objectives.items():
             if objective.every < 1:
                 raise ValueError(f"objective {name}: every = {objective.every} must be 1 or more")
-            if isinstance(objective.scheduler, ReduceLROnPlateau) and not self.watch:
-                raise ValueError(f"objective {name}: ReduceLROnPlateau needs a figure to watch")
 
-    def fingerprint(self) -> dict[str, Any]:
-        """Return what must be the same for a checkpoint to be this task's, as plain values by name."""
+    def fingerprint(self) -> dict[str, str]:
+        """Return what must be the same for a checkpoint to be this task's, by name."""
         weights = {
-            f"{module}.{name}": f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+            f"weight {module}.{name}": f"{tuple(tensor.shape)} {tensor.dtype}"
             for module, holder in self.modules.items()
             for name, tensor in holder.state_dict().items()
         }
         objectives = {
-            name: f"{_kind(each.optimizer)}, {_kind(each.scheduler)}, every {each.every}"
+            f"objective {name}": f"{_kind(each.optimizer)}, {_kind(each.scheduler)}, every {each.every}"
             for name, each in self.objectives.items()
         }
-        return {"weight": weights, "objective": objectives, "task": {"identity": self.identity}}
+        return weights | objectives | {"task identity": self.identity}
 
 
 def _kind(value: Any) -> str:

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from pathlib import Path
@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import distributed, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from physics_twins.training import checkpoints, random_states
@@ -61,7 +59,9 @@ class Training:
         self.fabric, self.task, self.settings = fabric, task, settings
         self.modules = {name: _moved(fabric, module) for name, module in task.modules.items()}
         self.averages = _averages(self.modules, settings.ema_decay)
-        self.optimizers = {n: _set_up(fabric, o.optimizer) for n, o in task.objectives.items()}
+        self.optimizers: dict[str, Any] = {
+            name: fabric.setup_optimizers(each.optimizer) for name, each in task.objectives.items()
+        }
         self.history = History()
         self.progress = Progress()
         self._best: dict[str, Any] = {}
@@ -82,7 +82,6 @@ class Training:
             seed=self._seed,
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
-            processes=self.settings.loader_processes,
         )
         return batches.starting_at(self.progress.step)
 
@@ -109,19 +108,15 @@ class Training:
         state = self._state()
         if self.fabric.is_global_zero:
             self.history.flush_log()
-            checkpoints.write_step(self._folder, self.progress.step, state)
+            checkpoints.write(self._folder, self.progress.step, state)
         self.fabric.barrier()
         self._saved = time.monotonic()
 
-    @contextmanager
-    def logging(self) -> Iterator[None]:
+    def logging(self) -> AbstractContextManager[None]:
         """Write the block's history for TensorBoard, from the first process."""
-        if self.fabric.is_global_zero:
-            self.history.open_log(self._folder, self.progress.step)
-        try:
-            yield
-        finally:
-            self.history.close_log()
+        if not self.fabric.is_global_zero:
+            return nullcontext()
+        return self.history.logged(self._folder, self.progress.step)
 
     def _validate(self, validate: Any) -> None:
         """Let the first process compute the figures, and all draw the same conclusions."""
@@ -144,25 +139,14 @@ class Training:
             found = ", ".join(figures) or "nothing"
             raise ValueError(f"validate returned {found}, and not the watched {self.task.watch!r}")
         progress, value = self.progress, figures[self.task.watch]
-        self._step_on_plateaus(value)
-        if self._is_better(value):
+        best = progress.best_figures.get(self.task.watch, math.nan)
+        if value < best or (math.isnan(best) and not math.isnan(value)):
             progress.best_step, progress.best_figures, progress.waited = progress.step, figures, 0
             self._best = _weights(self._averaged())
         else:
             progress.waited += 1
             patience = self.settings.patience
             progress.finished |= patience > 0 and progress.waited >= patience
-
-    def _is_better(self, value: float) -> bool:
-        best = self.progress.best_figures.get(self.task.watch)
-        if best is None or math.isnan(best):
-            return not math.isnan(value)
-        return value < best if self.task.lower_is_better else value > best
-
-    def _step_on_plateaus(self, value: float) -> None:
-        for objective in self.task.objectives.values():
-            if isinstance(objective.scheduler, ReduceLROnPlateau):
-                objective.scheduler.step(value)
 
     def _averaged(self) -> dict[str, nn.Module]:
         """Return the modules with the weights that are validated and given back."""
@@ -197,32 +181,25 @@ class Training:
         self._best = state["best"]
         self.progress = Progress(**state["progress"])
         self.progress.resumed_at.append(self.progress.step)
-        own = {name: states[self.fabric.global_rank] for name, states in state["random"].items()}
-        random_states.restore(own, self.fabric.device)
+        random_states.restore(state["random"][self.fabric.global_rank], self.fabric.device)
         _log.info("%s: resumed after step %d", self._folder, self.progress.step)
 
-    def _gathered_random_states(self) -> dict[str, torch.Tensor]:
-        """Return the generators' states of all processes, along a first axis."""
-        states = random_states.capture(self.fabric.device)
-        return {name: self._gathered(state) for name, state in states.items()}
-
-    def _gathered(self, tensor: torch.Tensor) -> torch.Tensor:
-        if self.fabric.world_size == 1:
-            return tensor.unsqueeze(0)
-        # Not Fabric's all_gather, which goes through a deprecated function of torch.
-        own = tensor.to(self.fabric.device)
-        parts = [torch.empty_like(own) for _ in range(self.fabric.world_size)]
-        distributed.all_gather(parts, own)
-        return torch.stack(parts)
+    def _gathered_random_states(self) -> list[dict[str, Any]]:
+        """Return the generators' states of all processes."""
+        own = random_states.capture(self.fabric.device)
+        states = [own] * self.fabric.world_size
+        if len(states) > 1:
+            distributed.all_gather_object(states, own)
+        return states
 
 
-def fingerprint(task: Task, settings: TrainingSettings, seed: int) -> dict[str, dict[str, Any]]:
-    """Return what two processes must share to continue each other's training."""
-    values = {k: v for k, v in settings.to_papermill().items() if k not in HOW}
-    return {"setting": {"seed": seed} | values} | task.fingerprint()
+def fingerprint(task: Task, settings: TrainingSettings, seed: int) -> dict[str, Any]:
+    """Return what two processes must share to continue each other's training, by name."""
+    values = {"seed": seed} | settings.to_papermill()
+    return {f"setting {k}": v for k, v in values.items() if k not in HOW} | task.fingerprint()
 
 
-def read_checkpoint(folder: Path, expected: Mapping[str, Mapping[str, Any]]) -> Any:
+def read_checkpoint(folder: Path, expected: Mapping[str, Any]) -> Any:
     """Return the state in a folder, None where there is none.
 
     Raises:
@@ -232,12 +209,11 @@ def read_checkpoint(folder: Path, expected: Mapping[str, Mapping[str, Any]]) -> 
     if state is None:
         return None
     found = state["fingerprint"]
-    for kind, values in expected.items():
-        for name in [*values, *(n for n in found[kind] if n not in values)]:
-            there, here = found[kind].get(name), values.get(name)
-            if there != here:
-                what = f"{kind} {name} is {there!r} there, {here!r} here"
-                raise ValueError(f"{folder} holds another training: {what}; give another folder")
+    for name in {**expected, **found}:
+        there, here = found.get(name), expected.get(name)
+        if there != here:
+            what = f"{name} is {there!r} there, {here!r} here"
+            raise ValueError(f"{folder} holds another training: {what}; give another folder")
     return state
 
 
@@ -275,10 +251,6 @@ def _averages(modules: Mapping[str, nn.Module], decay: float) -> dict[str, Avera
         return {}
     follow = get_ema_multi_avg_fn(decay)
     return {name: AveragedModel(module, multi_avg_fn=follow) for name, module in modules.items()}
-
-
-def _set_up(fabric: Fabric, optimizer: Optimizer) -> Any:
-    return fabric.setup_optimizers(optimizer)
 
 
 def _weights(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, torch.Tensor]]:
