@@ -11,8 +11,8 @@ import pytest
 from small_notebooks import OPEN, PERIOD, SAVE, write_notebook, write_project
 
 from physics_twins import clusters, runs
-from physics_twins.runs import folder, provenance
 from physics_twins.data import changed, note_path, noted, write_json
+from physics_twins.runs import folder, provenance
 
 VALUES = {"length_m": 2.0, "seed": 5, "on": "local", "run_dir": ""}
 NAME = "pendulum/1_simulate"
@@ -206,7 +206,8 @@ def test_a_run_gives_signs_of_life_while_it_lasts(tmp_path, monkeypatch):
     monkeypatch.chdir(project)
     monkeypatch.setattr(folder, "ALIVE_S", 0.05)
     seen = f"seen = os.stat(run.folder / {runs.PROVENANCE!r}).st_mtime"
-    code = f"import os, time\n{seen}\ntime.sleep(1)\nrun.record({{'later_s': os.stat(run.folder / {runs.PROVENANCE!r}).st_mtime - seen}})"
+    later = f"os.stat(run.folder / {runs.PROVENANCE!r}).st_mtime - seen"
+    code = f"import os, time\n{seen}\ntime.sleep(1)\nrun.record({{'later_s': {later}}})"
     write_notebook(project / "notebooks/pendulum/1_simulate.ipynb", OPEN, code)
     assert runs.run(NAME).metrics["later_s"] > 0.3
 

@@ -8,9 +8,9 @@ import pytest
 from small_notebooks import OPEN, PERIOD, SAVE, write_notebook, write_project
 
 from physics_twins import runs
+from physics_twins.data import open_dataset
 from physics_twins.parameters import ParameterError
 from physics_twins.runs.notebooks import NotebookError
-from physics_twins.data import open_dataset
 
 NAME = "pendulum/1_simulate"
 

@@ -4,10 +4,10 @@ import pytest
 from small_notebooks import write_project
 
 from physics_twins import runs
+from physics_twins.data import write_json
 from physics_twins.parameters import ParameterError
 from physics_twins.runs import compare, remember, rerun
 from physics_twins.runs.folder import RunError
-from physics_twins.data import write_json
 
 NAME = "pendulum/1_simulate"
 

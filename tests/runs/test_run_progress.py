@@ -1,17 +1,16 @@
 """How far a run is and what its workers do, seen from another process."""
 
-from sources import TESTS
 import io
 import time
 from types import SimpleNamespace
 
 import pytest
-from small_notebooks import OPEN, write_notebook, write_project
+from small_notebooks import write_project
+from sources import TESTS
 
 from physics_twins import clusters, runs
 from physics_twins.clusters import workers
 from physics_twins.runs import folder
-from physics_twins.data import write_json
 
 VALUES = {"length_m": 2.0}
 

@@ -13,9 +13,9 @@ import pytest
 import xarray as xr
 
 from physics_twins import runs
+from physics_twins.data import file_sha256, read_json, replacing, write_json
 from physics_twins.runs import folder, provenance
 from physics_twins.runs.folder import RunError
-from physics_twins.data import changed, file_sha256, read_json, replacing, write_json
 
 VALUES = {"length_m": 2.0, "seed": 5, "log_path": "", "on": "local", "run_dir": ""}
 
@@ -129,7 +129,8 @@ def test_runs_that_begin_at_once_never_share_a_folder():
 
 
 def test_processes_that_claim_one_folder_at_once_leave_one_winner(tmp_path):
-    code = "import sys; from physics_twins.runs import folder; from pathlib import Path; sys.stdin.read(1);"
+    code = "import sys; from physics_twins.runs import folder; from pathlib import Path;"
+    code += "sys.stdin.read(1);"
     code += f"print(folder._claim(Path({str(tmp_path / 'one')!r})))"
     pipe = subprocess.PIPE
     rivals = [

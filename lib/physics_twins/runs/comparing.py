@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from physics_twins.data import aligned, in_words, parts
 
+from physics_twins.data import aligned, in_words, parts
 
 if TYPE_CHECKING:
     from physics_twins.runs.folder import Run

@@ -19,8 +19,8 @@ from jupyter_core.utils import run_sync
 from papermill import PapermillExecutionError, execute_notebook
 from traitlets import Dict, default
 from traitlets.config import Config
-from physics_twins.data import write_text
 
+from physics_twins.data import write_text
 
 # A socket's path may have 107 bytes; ours end in "/twins-xxxxxxxx/kernel-1".
 _LONGEST_PLACE_BYTES = 80
@@ -87,7 +87,9 @@ def execute(
                 stderr_file=progress,
                 on_cell_start=lambda cell, cell_index: starts(next(told)) if _is_code(cell) else None,
                 store_widget_state=False,
-                extra_arguments=["--log-level=CRITICAL"],  # the kernel's own troubles; cells tell theirs
+                extra_arguments=[
+                    "--log-level=CRITICAL"
+                ],  # the kernel's own troubles; cells tell theirs
             )
         write_report(exporter.result(), output, report)
     except BaseException as error:  # a kernel that died or did not start, a full disk: all end the run
@@ -133,7 +135,7 @@ def _kernel_transport() -> Iterator[dict[str, str]]:
 
 
 def _told(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return number and title of each code cell: the comment that it begins with, or the heading before."""
+    """Return number and title of each code cell: the comment it begins with, or the heading before."""
     heading, titles = "", []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from physics_twins import clusters, data
+from physics_twins.data import changed, plain_metrics, replacing, write_json
 from physics_twins.runs import provenance
 from physics_twins.runs.provenance import HOW
-from physics_twins.data import changed, plain_metrics, replacing, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ class Run:
 
     @property
     def workers(self) -> dict[str, Any] | None:
-        """What the workers do that its kernel has asked for, see `clusters.workers`; None without any."""
+        """What the workers do that its kernel has asked for, see `clusters.workers`, or None."""
         try:
             return data.read_json(self.folder / WORKERS)
         except (OSError, ValueError):
@@ -377,9 +377,8 @@ def _claim(folder: Path) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        raise RunError(
-            f"{folder} cannot be written ({error.strerror}): set PHYSICS_TWINS_RUNS to a folder of yours"
-        ) from None
+        hint = "set PHYSICS_TWINS_RUNS to a folder of yours"
+        raise RunError(f"{folder} cannot be written ({error.strerror}): {hint}") from None
     return True
 
 
@@ -407,4 +406,6 @@ def _refuse_to_disturb(out: Path, key: str, force: bool) -> None:
     is_unfinished = status in ("failed", "cancelled", "interrupted") and record.get("identity") == key
     if not force and not is_unfinished:
         content = f"another run ({status})" if is_run else "other files"
-        raise RunError(f"{out} holds {content}: give another --out, or --force to move it to {out.name}~1")
+        raise RunError(
+            f"{out} holds {content}: give another --out, or --force to move it to {out.name}~1"
+        )

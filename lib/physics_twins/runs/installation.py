@@ -24,8 +24,8 @@ class Installation:
     """All findings; a table in a notebook.
 
     Attributes:
-        findings: Of each thing its name; `ok`, `optional` when it is not there and need not be, or `wrong`
-            when something will fail; and what was found, and what to do when that is not obvious.
+        findings: Of each thing its name; `ok`, `optional` when it is not there and need not be, or
+            `wrong` when something will fail; and what was found, and what to do about it.
     """
 
     findings: Sequence[Finding]

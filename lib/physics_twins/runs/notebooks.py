@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from physics_twins import clusters, data
-from physics_twins.parameters import Execution, FieldDescription, ParameterError, Parameters, check
+from physics_twins.parameters import Execution, FieldDescription, Parameters, check
 from physics_twins.runs import folder, provenance
 from physics_twins.runs.folder import Run, RunError
 
@@ -87,7 +87,7 @@ class Notebook:
 
 
 def available() -> dict[str, Path]:
-    """Return every notebook's path by its name, in order of the names: the project's, then the library's."""
+    """Return every notebook's path by its name, in order: the project's before the library's."""
     found: dict[str, Path] = {}
     for place in (home / "notebooks" for home in reversed(data.homes())):
         paths = place.glob("[!.]*/*.ipynb")
@@ -178,9 +178,7 @@ def run(
     return begun
 
 
-def rerun(
-    address: str, *, on: str | None = None, progress: TextIO | None = None
-) -> tuple[Run, Run]:
+def rerun(address: str, *, on: str | None = None, progress: TextIO | None = None) -> tuple[Run, Run]:
     """Run a run's notebook again with its parameters, in a new folder; the old run is kept.
 
     Args:
@@ -222,9 +220,7 @@ def remember(opened: Run, name: str, values: Mapping[str, Any]) -> None:
     opened.note({"notebook": known.name})
 
 
-def _execute(
-    source: Path, values: Mapping[str, Any], begun: Run, progress: TextIO | None
-) -> None:
+def _execute(source: Path, values: Mapping[str, Any], begun: Run, progress: TextIO | None) -> None:
     """Execute a notebook into its run's folder, where it works, and mark how the run ended."""
     from physics_twins.runs import execution
 

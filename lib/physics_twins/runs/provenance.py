@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 
 from physics_twins import __version__
-from physics_twins.parameters import FieldDescription, ParameterError
 from physics_twins.data import file_sha256, listen, read_json, write_json
+from physics_twins.parameters import FieldDescription, ParameterError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -146,7 +146,9 @@ def describe_code(twins: Iterable[str] | None = None) -> dict[str, Any]:
         "version": __version__,
         "source_sha256": source_sha256(twins),
         "git_commit": _git("rev-parse", "HEAD") if is_tracked else None,
-        "git_dirty": _git("status", "--porcelain", "--untracked-files=no") != "" if is_tracked else None,
+        "git_dirty": _git("status", "--porcelain", "--untracked-files=no") != ""
+        if is_tracked
+        else None,
     }
 
 
