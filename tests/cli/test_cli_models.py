@@ -68,13 +68,6 @@ def test_models_are_listed_with_metric_error_date_and_state(twins):
     assert "README.md is changed" in second
 
 
-def test_the_list_is_there_as_json(twins):
-    save()
-    (entry,) = json.loads(twins("--json"))
-    assert (entry["name"], entry["version"], entry["promoted"]) == ("classifier", 1, False)
-    assert entry["metrics"]["accuracy"]["error"] == 0.01
-
-
 def test_without_models_it_says_where_it_looked(twins, root):
     assert str(root) in twins()
     assert twins("verify") == ""

@@ -5,16 +5,15 @@ Nothing here imports torch: hashes are checked without it.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from physics_twins.models import Entry, Model
+    from physics_twins.models import Entry
 
 DAMAGED = 1
 
-_MEGABYTE = 1e6
 app = typer.Typer(
     help="List, show, promote and verify trained models.",
     invoke_without_command=True,
@@ -24,26 +23,19 @@ app = typer.Typer(
 _Address = Annotated[str, typer.Argument(metavar="NAME[/VERSION]", help="By default as promoted.")]
 _Version = Annotated[str, typer.Argument(metavar="NAME/VERSION")]
 _Some = Annotated[str | None, typer.Argument(metavar="[NAME[/VERSION]]", help="All by default.")]
-_Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 _Card = Annotated[bool, typer.Option("--card", help="The model card instead.")]
 
 
 @app.callback()
-def list_models(context: typer.Context, as_json: _Json = False) -> None:
+def list_models(context: typer.Context) -> None:
     """List models; every file of each is checked."""
     if context.invoked_subcommand:
         return
     from physics_twins import models
     from physics_twins.data import aligned
 
-    found = models.available()
-    if as_json:
-        print(json.dumps([_summary(entry) for entry in found], indent=2))
-    elif not found:
-        print(f"no models in {' or '.join(map(str, models.roots()))}")
-    else:
-        header = ("model", "", "metric", "saved", "size", "state")
-        print(aligned([header, *map(_row, found)]))
+    rows = [("model", "", "metric", "saved", "size", "state"), *map(_row, models.available())]
+    print(aligned(rows) if rows[1:] else f"no models in {' or '.join(map(str, models.roots()))}")
 
 
 @app.command("show")
@@ -52,8 +44,8 @@ def show_model(address: _Address, card: _Card = False) -> None:
     from physics_twins import models
 
     model = models.find(address)
-    if card:
-        print(_harmless(model.card), end="")
+    if card:  # without characters that move about on a terminal
+        print("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in model.card), end="")
         return
     content = {
         "model": str(model),
@@ -97,41 +89,13 @@ def import_model(file: Annotated[Path, typer.Argument(metavar="FILE.zip")]) -> N
     print(f"{model} is in {model.folder}")
 
 
-def _summary(entry: "Entry") -> dict[str, Any]:
-    facts = {
-        "name": entry.name,
-        "version": entry.version,
-        "promoted": entry.promoted,
-        "folder": str(entry.folder),
-        "problem": entry.problem,
-    }
-    if entry.model is None:
-        return facts
-    manifest = entry.model.manifest
-    metrics = {name: metric.model_dump() for name, metric in manifest.metrics.items()}
-    return facts | {"created": manifest.created, "bytes": manifest.n_bytes, "metrics": metrics}
-
-
 def _row(entry: "Entry") -> tuple[str, ...]:
+    from physics_twins.data import in_words
+
     address, promoted = f"{entry.name}/{entry.version}", "promoted" if entry.promoted else ""
     if entry.model is None:
         return address, promoted, "", "", "", f"damaged: {entry.problem}"
-    saved = entry.model.manifest.created[:16].replace("T", " ")
-    return address, promoted, _headline(entry.model), saved, _size(entry.model), "ok"
-
-
-def _headline(model: "Model") -> str:
-    """The first metric in words."""
-    from physics_twins.data import in_words
-
-    first = next(iter(model.manifest.metrics.items()), None)
-    return f"{first[0]} {in_words(first[1].model_dump())}" if first else ""
-
-
-def _harmless(text: str) -> str:
-    """Return a text without characters that move about on a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _size(model: "Model") -> str:
-    return f"{model.manifest.n_bytes / _MEGABYTE:.3g} MB"
+    manifest = entry.model.manifest
+    metrics = [f"{name} {in_words(each.model_dump())}" for name, each in manifest.metrics.items()]
+    saved, size = manifest.created[:16].replace("T", " "), f"{manifest.n_bytes / 1e6:.3g} MB"
+    return address, promoted, next(iter(metrics), ""), saved, size, "ok"

@@ -87,29 +87,23 @@ def is_batch(where: str) -> bool:
 
 def batch_systems() -> dict[str, tuple[str, str]]:
     """Return how jobs are described, and what waits or runs now, of each batch system that is here."""
+    from dask import config
+
+    load_jobqueue()
+    described = [name for name in sorted(config.get("jobqueue")) if is_batch(name)]
+    described = [name for name in described if {"cores", "memory"} <= _given(name).keys()]
     found = {}
     for system in BATCH_SYSTEMS:
         if missing_commands(system):
             continue
-        own = [name for name in sections() if name.partition("-")[0] == system]
+        own = ", ".join(name for name in described if name.partition("-")[0] == system)
         missing = f"jobs not described yet: write {_FILE}, see the book's page on clusters"
         listing = _listing(system, timeout_s=5.0)
         n = sum(line.strip()[:1].isdigit() for line in (listing or "").splitlines())
         queue = f"{n or 'no'} job{'s' * (n > 1)} of yours in the queue"
-        found[system] = (
-            f"jobs described as {', '.join(own)}" if own else missing,
-            "does not answer" if listing is None else queue,
-        )
+        now = "does not answer" if listing is None else queue
+        found[system] = (f"jobs described as {own}" if own else missing, now)
     return found
-
-
-def sections() -> list[str]:
-    """Return the sections of Dask's configuration that describe jobs: those with cores and memory."""
-    from dask import config
-
-    load_jobqueue()
-    known = [name for name in config.get("jobqueue") if is_batch(name)]
-    return sorted(name for name in known if {"cores", "memory"} <= _given(name).keys())
 
 
 def how_many(section: str) -> tuple[int, int]:

@@ -29,15 +29,9 @@ class TidyClient(Client):
     ask for a client that is gone.
     """
 
-    def __init__(self, where: Any, *, owned: Any = None, **options: Any) -> None:
-        """Connect.
-
-        Args:
-            where: A cluster, or the address of a scheduler.
-            owned: The cluster that is closed with this client.
-            options: As for Dask's own client.
-        """
-        self._owned = owned
+    def __init__(self, where: Any, **options: Any) -> None:
+        """Connect to a cluster, which is closed with this client, or to the scheduler at an address."""
+        self._owned = None if isinstance(where, str) else where
         with _ONE_AT_A_TIME:
             before = config.get("scheduler", None)
             # What is set here is put back at the end of the block, and by the last client that closes.
@@ -80,23 +74,15 @@ def connect(where: str = "local", *, jobs: int | None = None) -> Client:
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs = {jobs}: must be 1 or more")
     if batch.is_batch(where):
-        client = _owning(batch.start(where, jobs))
+        client = TidyClient(batch.start(where, jobs))
     elif where == "local":
-        client = _owning(local.start(jobs))
+        client = TidyClient(local.start(jobs))
     elif where == "threads":
-        client = _owning(local.start_threads(jobs))
+        client = TidyClient(local.start_threads(jobs))
     else:
         client = _join(where)
     workers.keep(client, where)
     return client
-
-
-def _owning(cluster: Any) -> Client:
-    try:
-        return TidyClient(cluster, owned=cluster)
-    except BaseException:
-        cluster.close()
-        raise
 
 
 def _join(where: str) -> Client:
