@@ -61,7 +61,7 @@ def test_the_defaults_are_the_first_trial_and_the_number_of_trials_is_exact(clie
 
 
 def test_trials_are_inside_the_ranges_whole_where_asked_and_in_factors_where_declared(client):
-    ranges = {"width_m": (1e-4, 0.5), "n_steps": (2, 9)}
+    ranges = {"width_m": (1e-4, 0.5), "n_steps": (2.0, 9.0)}
     study = tune(client, ranges=ranges, choices={"steep": ["true", "false"]}, n_trials=40)
     points = [trial.params for trial in study.trials]
     assert all(1e-4 <= point["width_m"] <= 0.5 and 2 <= point["n_steps"] <= 9 for point in points)

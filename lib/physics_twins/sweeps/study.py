@@ -301,6 +301,9 @@ def _space(
             raise SweepError(f"{name} cannot be tuned: it is no property of what is computed")
         if name in fixed or (name in ranges and name in choices):
             raise SweepError(f"{name} is given twice: fix it, or give one range or list of choices")
+        if task.fields[name].kind is int:  # as a command line gives it
+            whole = [isinstance(value, float) and value.is_integer() for value in given[name]]
+            given[name] = [int(v) if w else v for v, w in zip(given[name], whole, strict=True)]
     start = {**fixed, **{name: values[0] for name, values in given.items()}}
     checked = {n: [task.check({**start, n: v})[n] for v in values] for n, values in given.items()}
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
