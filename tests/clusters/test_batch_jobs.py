@@ -167,6 +167,9 @@ def test_waiting_ends_when_every_job_is_gone_or_the_time_is_over(queue, tmp_path
         batch.wait_for_worker(cluster, timeout_s=30)
     cluster.connect("c-1")
     batch.wait_for_worker(cluster, timeout_s=30)
+    cluster.workers = {}  # between two submissions
+    with pytest.raises(ClusterError, match=r"no worker within 0 s"):
+        batch.wait_for_worker(cluster, timeout_s=0)
     assert time.monotonic() - begun < 2
 
 

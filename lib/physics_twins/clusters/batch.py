@@ -398,7 +398,7 @@ def wait_for_worker(cluster: Any, *, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while len(jobs := waiting(cluster)) == len(cluster.workers):
         is_late = time.monotonic() > deadline
-        if is_late or all(job.is_gone for job in jobs):
+        if is_late or (jobs and all(job.is_gone for job in jobs)):
             told = f"no worker within {timeout_s:g} s" if is_late else "no worker came"
             folder = Path(cluster._job_kwargs.get("log_directory") or ".").absolute()
             logs = [log_tail(folder, job.number) for job in jobs]
