@@ -112,6 +112,29 @@ class VirgoParameters(DetectorParameters, CouplingParameters, FaultParameters, T
         return self
 
 
+class CleaningParameters(Parameters):
+    """The classical subtraction: what it learns from, and when it trusts a witness."""
+
+    train_fraction: float = field(
+        0.75,
+        ge=0.1,
+        le=1,
+        folded=True,
+        help="Part of the stretch, from its start, that filters are fitted to",
+    )
+    filter_s: float = field(
+        4.0,
+        ge=0.5,
+        le=32,
+        unit="s",
+        folded=True,
+        help="Length of the filters, and of the parts they come from",
+    )
+    gate: float = field(
+        10.0, ge=0, le=1000, help="Coherence that lets a witness in, over that of chance; 0 lets in all"
+    )
+
+
 # The two benchmark sets: `VirgoParameters(**HARD)`, one stretch for each seed.
 EASY = {"duration_s": 512.0, "sample_rate_hz": 1024, "glitch_rate_hz": 0.0, "n_signals": 0}
 HARD = EASY | {

@@ -19,7 +19,6 @@ Series = NDArray[np.floating]
 GPS_START_S = 1_400_000_000.0
 # The parts of the strain in the order in which they are added up.
 COMPONENTS = ("noise", *(c.name for c in COUPLINGS), "witnessed_glitches", "other_glitches", "signals")
-WITNESSED = (*(c.name for c in COUPLINGS), "witnessed_glitches")
 _PAD_S = RESPONSE_S  # simulated before and after the stretch, so that filters have settled
 _WITNESS_GAIN = 2.0  # S/N of a glitch in its witness over that in the strain
 _GAP_AT, _OPEN_AT, _MISSING_AT = 0.3, 0.15, 0.7  # where faults begin, as parts of the stretch

@@ -1,0 +1,70 @@
+"""The limit of subtraction: the true couplings, on what was really recorded."""
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from physics_twins.virgo import couplings, witnesses
+from physics_twins.virgo.couplings import COUPLINGS, Coupling
+
+Series = NDArray[np.floating]
+
+
+def oracle(stretch: xr.Dataset) -> Series:
+    """Return what an oracle subtracts from a simulated stretch, shape (time,).
+
+    It knows every filter, gain, calibration and delay, and weighs each witness by the part of its power
+    that is not its sensor's. What was not recorded it cannot subtract.
+
+    Args:
+        stretch: From `simulate`.
+    """
+    recorded = {str(n): _on_time(stretch, str(n)) for n in stretch["channel"].values}
+    recorded[witnesses.BENCH.name] = _weighed(
+        recorded[witnesses.BENCH.name], witnesses.BENCH, float(stretch.attrs["sample_rate_hz"])
+    )
+    total = np.zeros(stretch.sizes["time"])
+    for coupling in COUPLINGS:
+        truth = stretch.sel(coupling=coupling.name)
+        taps = truth["response"].values
+        if coupling.basis is couplings.same and taps.any():
+            taps = taps_in_noise(coupling, taps, float(stretch.attrs["sample_rate_hz"]))
+        fringe = {n: float(stretch.attrs[f"fringe_{n}"]) for n in ("calibration", "phase")}
+        options = fringe if coupling.name == "fringe" else {}
+        total += truth["gain"].values * couplings.strain_of(coupling, recorded, taps, **options)
+    return total
+
+
+def taps_in_noise(coupling: Coupling, taps: Series, sample_rate_hz: float) -> Series:
+    """Return the best filter where the witness has noise of its own: Wiener's, for a known coupling.
+
+    Args:
+        coupling: A linear one.
+        taps: Its true filter, centred.
+        sample_rate_hz: Of it.
+    """
+    channel = next(c for c in witnesses.COUPLED if c.name == coupling.channels[0])
+    if channel.line_hz or not channel.floor:
+        return taps
+    frequency_hz = np.fft.rfftfreq(len(taps), 1 / sample_rate_hz)
+    power = couplings.basis_asd(coupling, frequency_hz) ** 2
+    middle = len(taps) // 2
+    spectrum = np.fft.rfft(np.roll(taps, -middle)) * power / (power + channel.floor**2)
+    return np.roll(np.fft.irfft(spectrum, len(taps)), middle)
+
+
+def _weighed(record: Series, channel: witnesses.Channel, sample_rate_hz: float) -> Series:
+    """Return the best estimate of what moves, from a record that holds the sensor's noise too."""
+    frequency_hz = np.fft.rfftfreq(len(record), 1 / sample_rate_hz)
+    power = channel.asd(frequency_hz) ** 2
+    return np.fft.irfft(np.fft.rfft(record) * power / (power + channel.floor**2), len(record))
+
+
+def _on_time(stretch: xr.Dataset, name: str) -> Series:
+    """Return a channel's record with its delay undone and zeros where it is missing."""
+    record = np.nan_to_num(stretch["witness"].sel(channel=name).values.astype(float))
+    late = round(1e-3 * stretch.attrs["delay_jump_ms"] * stretch.attrs["sample_rate_hz"])
+    if name == witnesses.MAGNET.name and late:
+        half = round(0.5 * len(record))
+        record[half - late : -late] = record[half:].copy()
+    return record
