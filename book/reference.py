@@ -12,7 +12,7 @@ from typing import Any
 import physics_twins
 from physics_twins.parameters import Parameters
 
-TWINS = ("pulsar", "calorimeter", "virgo")
+TWINS = ("pulsar", "calorimeter", "virgo", "lattice")
 
 
 def write(folder: Path) -> None:
@@ -25,6 +25,7 @@ def write(folder: Path) -> None:
         "library_pulsar": library("pulsar"),
         "library_calorimeter": library("calorimeter"),
         "library_virgo": library("virgo"),
+        "library_lattice": library("lattice"),
     }.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
 

@@ -25,7 +25,7 @@ def gauge_places(parameters):
 
 
 def gauge_action(links, parameters):
-    return -parameters.beta * gauge.plaquette_sum(links, *gauge_places(parameters))
+    return -parameters.beta * gauge.plaquette_sums(links, *gauge_places(parameters)).sum()
 
 
 # The scalar field

@@ -1,6 +1,7 @@
 """What the lattice twin gives to notebooks and panels."""
 
 from . import exact as exact
+from . import files as files
 from .errors import Measured as Measured
 from .errors import average as average
 from .errors import measured as measured

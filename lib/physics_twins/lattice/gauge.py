@@ -94,8 +94,8 @@ def _staple(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def plaquette_sum(links: Any, hop: Any, crossed: Any, colours: Any) -> float:
-    """Return the sum over all plaquettes of Re tr / N.
+def plaquette_sums(links: Any, hop: Any, crossed: Any, colours: Any) -> Any:
+    """Return the sums of Re tr / N over the plaquettes of each plane, (direction, smaller direction).
 
     Args:
         links: Links, (site, direction, N, N).
@@ -103,8 +103,9 @@ def plaquette_sum(links: Any, hop: Any, crossed: Any, colours: Any) -> float:
         crossed: What `geometry.crossings` returns.
         colours: What `colours_of` returns.
     """
-    n, size, total = len(colours), links.shape[1], 0.0
+    n, size = len(colours), links.shape[1]
     work = np.empty((4, n, n), dtype=np.complex128)
+    sums = np.zeros((size, size))
     for x in range(len(links)):
         for mu in range(size):
             for nu in range(mu):
@@ -112,13 +113,13 @@ def plaquette_sum(links: Any, hop: Any, crossed: Any, colours: Any) -> float:
                 _take(links, hop[x, nu], mu, crossed[x, nu], work[1], colours)
                 su.product_dagger(work[0], work[1], work[2], colours)
                 su.product_dagger(work[2], links[x, nu], work[3], colours)
-                total += su.real_trace(links[x, mu], work[3], colours) / n
-    return total
+                sums[mu, nu] += su.real_trace(links[x, mu], work[3], colours) / n
+    return sums
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def polyakov(links: Any, hop: Any, n_time: int, colours: Any) -> complex:
-    """Return the mean over space of the trace / N of all links in time; arguments as `plaquette_sum`.
+    """Return the mean over space of the trace / N of all links in time; arguments as `plaquette_sums`.
 
     The sites of time 0 are the first ones.
     """
@@ -190,7 +191,7 @@ def _trajectory(
 
     def energy() -> float:
         kinetic = np.vdot(momenta, momenta).real
-        return float(kinetic - beta * plaquette_sum(links, hop, crossed, colours))
+        return float(kinetic - beta * plaquette_sums(links, hop, crossed, colours).sum())
 
     before = energy()
     kick(links, momenta, hop, crossed, beta, OMELYAN * step, colours)
@@ -294,6 +295,6 @@ def run(
                 _sweep(links, hop, crossed, beta, 3, setting, rng, colours)
         repair(links, colours)
         line = polyakov(links, hop, n_time, colours)
-        mean = plaquette_sum(links, hop, crossed, colours) / n_plaquettes
+        mean = plaquette_sums(links, hop, crossed, colours).sum() / n_plaquettes
         series[row] = mean, line.real, line.imag
     return accepted / (len(series) * interval)

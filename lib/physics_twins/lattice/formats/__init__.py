@@ -1,0 +1,1 @@
+"""Gauge configurations in the formats that lattice collaborations exchange."""
