@@ -128,7 +128,8 @@ class Study(Computation):
         for name, each in values.items():
             if each:
                 mean, error = data.mean(each)
-                found[name] = Estimate.of(mean, error if len(each) > 1 else None, a.unit if a else "1")
+                known = error if min(each) < max(each) else None  # equal values tell of no error
+                found[name] = Estimate.of(mean, known, a.unit if a else "1")
         return found
 
     @property
