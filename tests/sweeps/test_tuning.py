@@ -344,7 +344,7 @@ def test_a_driver_killed_in_the_middle_is_resumed_with_the_exact_number_of_trial
     resumed = subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
     assert resumed.stdout.split()[0] == b"16"
     assert int(resumed.stdout.split()[1]) == 16 - len(done)
-    assert [trial.number for trial in study.trials] == list(range(16))
+    assert len(study.trials) == 16
     assert study.status == "complete"
     lines = Counter(log.read_text().splitlines())
     for trial in study.trials:
