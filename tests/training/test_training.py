@@ -159,12 +159,14 @@ def test_a_flow_finds_a_known_integral_without_data(tmp_path):
 # What the loop does.
 
 
-def test_the_average_follows_the_formula(tmp_path):
-    trained = train(line, settings(5, ema_decay=0.8), folder=tmp_path, **QUIET)
+@pytest.mark.parametrize("decay", [0.2, 0.999])
+def test_the_average_follows_the_formula_which_forgets_faster_at_first(tmp_path, decay):
+    trained = train(line, settings(5, ema_decay=decay), folder=tmp_path, **QUIET)
     weight = average = 0.8  # the first step: w -> w - 0.1 * 2 w
-    for _ in range(4):
+    for n in range(1, 5):
         weight *= 0.8
-        average = 0.8 * average + 0.2 * weight
+        kept = min(decay, (1 + n) / (10 + n))
+        average = kept * average + (1 - kept) * weight
     assert trained.modules["net"].get_parameter("weight").item() == pytest.approx(average, rel=1e-6)
 
 

@@ -34,9 +34,7 @@ class Card:
     def __post_init__(self) -> None:
         for name in ("summary", "data", "limits"):
             if not getattr(self, name).strip():
-                raise ModelError(
-                    f"the model card's {name} is empty: a model without it cannot be judged"
-                )
+                raise ModelError(f"the model card's {name} is empty: nobody could judge the model")
 
 
 def render(card: Card, facts: Mapping[str, Any], metrics: Mapping[str, Metric]) -> str:

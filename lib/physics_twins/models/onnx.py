@@ -4,13 +4,15 @@ import copy
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from onnxruntime import InferenceSession
+from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
+from torch import Generator, Tensor, nn
 
 from physics_twins.models.folder import ModelError, onnx_session
-
-if TYPE_CHECKING:
-    import onnxruntime
-    from torch import Generator, Tensor, nn
 
 BATCH_SIZES = (1, 2, 3, 8)
 N_DRAWS = 3
@@ -21,9 +23,7 @@ TOLERANCE = 1e-5
 _CHATTER = "torch.onnx._internal.exporter._registration"
 
 
-def export_onnx(
-    module: "nn.Module", example: "Tensor | Sequence[Tensor]"
-) -> tuple[bytes, dict[str, Any]]:
+def export_onnx(module: nn.Module, example: Tensor | Sequence[Tensor]) -> tuple[bytes, dict[str, Any]]:
     """Return a module in evaluation mode as an ONNX file, after comparing it with torch.
 
     Both are given random inputs like `example`, in batches of several sizes: the module itself and the
@@ -39,9 +39,6 @@ def export_onnx(
     Raises:
         ModelError: The module cannot be exported, or deviates.
     """
-    import numpy as np
-    import torch
-
     examples = (example,) if isinstance(example, torch.Tensor) else example
     inputs = tuple(tensor.detach().cpu() for tensor in examples)
     if not inputs or any(tensor.ndim == 0 or len(tensor) == 0 for tensor in inputs):
@@ -67,15 +64,12 @@ def export_onnx(
     }
 
 
-def onnx_file(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> bytes:
+def onnx_file(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
     """Return a module as an ONNX file for any length of the batch, not compared with anything.
 
     Raises:
         ModelError: The module cannot be exported.
     """
-    import torch
-    from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
-
     logging.getLogger(_CHATTER).setLevel(logging.ERROR)
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
@@ -95,21 +89,14 @@ def onnx_file(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> bytes:
     return program.model_proto.SerializeToString(deterministic=True)
 
 
-def _drawn(tensor: "Tensor", n: int, generator: "Generator") -> "Tensor":
+def _drawn(tensor: Tensor, n: int, generator: Generator) -> Tensor:
     """Return a batch of `n` inputs whose numbers are drawn from those of an example."""
-    import torch
-
     shape = (n, *tensor.shape[1:])
     return tensor.flatten()[torch.randint(tensor.numel(), shape, generator=generator)]
 
 
-def _deviation(
-    module: "nn.Module", session: "onnxruntime.InferenceSession", inputs: "Sequence[Tensor]"
-) -> float:
+def _deviation(module: nn.Module, session: InferenceSession, inputs: Sequence[Tensor]) -> float:
     """Return the largest difference as a fraction of torch's largest number, over all outputs."""
-    import numpy as np
-    import torch
-
     with torch.no_grad():
         outputs = module(*inputs)
     expected = [outputs] if isinstance(outputs, torch.Tensor) else outputs

@@ -5,7 +5,10 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from safetensors.torch import save as packed
+from torch import Tensor, nn
 
 from physics_twins import runs
 from physics_twins.data import file_sha256
@@ -14,12 +17,9 @@ from physics_twins.models.card import Card, render
 from physics_twins.models.folder import CARD, CONFIG, ONNX, WEIGHTS, Metrics, Model
 from physics_twins.models.registry import next_version, places
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
 
 def save(
-    weights: "nn.Module | Mapping[str, Tensor]",
+    weights: nn.Module | Mapping[str, Tensor],
     name: str,
     *,
     config: Mapping[str, Any],
@@ -54,8 +54,12 @@ def save(
         TypeError: A value of `config` or `parameters` is no text, number, list or mapping.
         ValueError: It is a number that is not finite.
     """
+    state = weights if isinstance(weights, Mapping) else weights.state_dict()
+    # Copies, because tensors that share memory cannot be written.
+    plain = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()}
+    folder.check_finite(plain, "the module")
     text = json.dumps(dict(config), indent=2, allow_nan=False)
-    contents = {WEIGHTS: _packed(weights), CONFIG: f"{text}\n".encode()}
+    contents = {WEIGHTS: packed(plain, metadata={"format": "pt"}), CONFIG: f"{text}\n".encode()}
     if onnx is not None:
         contents[ONNX] = onnx[0]
     values = {key: m if isinstance(m, Mapping) else {"value": m} for key, m in metrics.items()}
@@ -83,14 +87,3 @@ def save(
         folder.check(whole, home)
         if folder.write(whole, home):
             return folder.open_model(home)
-
-
-def _packed(weights: "nn.Module | Mapping[str, Tensor]") -> bytes:
-    """Return a module's state, or tensors by name, in the safetensors format, from any device."""
-    from safetensors.torch import save
-
-    state = weights if isinstance(weights, Mapping) else weights.state_dict()
-    # Copies, because tensors that share memory cannot be written.
-    plain = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
-    folder.check_finite(plain, "the module")
-    return save(plain, metadata={"format": "pt"})

@@ -8,7 +8,7 @@ ends with the same bits as if it had not been killed, on the same kind of device
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,6 @@ class Trained:
         best_step: Steps done at the best validation, 0 where no figure is watched.
         best_figures: Figures of that validation.
         resumed_at: Steps done at each time it was taken up again.
-        duration_s: Time spent, without what was lost.
     """
 
     modules: Mapping[str, nn.Module]
@@ -60,7 +59,6 @@ class Trained:
     best_step: int
     best_figures: Mapping[str, float]
     resumed_at: tuple[int, ...]
-    duration_s: float
 
     @property
     def weights_sha256(self) -> str:
@@ -112,12 +110,7 @@ def train(
         return _trained(task, settings, seed, state)
 
 
-def submit(
-    client: "Client",
-    function: Callable[..., Any],
-    *arguments: Any,
-    **options: Any,
-) -> "Future":
+def submit(client: "Client", function: Callable[..., Any], *arguments: Any, **options: Any) -> "Future":
     """Send a function that calls `train` to a worker, with a GPU if any has; return its future result.
 
     There it has a process of its own: Dask's threads draw from Python's and numpy's global generators.
@@ -153,13 +146,13 @@ def _run(
 ) -> None:
     """Train in this process, one of as many as there are devices."""
     training = Training(fabric, task, settings, seed=seed, folder=folder)
-    in_view = in_view and fabric.is_global_zero
-    total, done = settings.max_steps, training.progress.step
+    first, done = fabric.is_global_zero, training.progress.step
+    hidden = not (in_view and first)
     with (
         _threads(settings.cpu_threads),
         Interruption() as interruption,
-        training.logging(),
-        tqdm(total=total, initial=done, desc="train", unit="step", disable=not in_view) as bar,
+        training.history.logged(folder, done) if first else nullcontext(),
+        tqdm(total=settings.max_steps, initial=done, desc="train", unit="step", disable=hidden) as bar,
     ):
         _loop(training, interruption, bar)
 
@@ -281,5 +274,4 @@ def _trained(task: Task, settings: TrainingSettings, seed: int, state: Mapping[s
         best_step=done.best_step,
         best_figures=done.best_figures,
         resumed_at=tuple(done.resumed_at),
-        duration_s=done.duration_s,
     )

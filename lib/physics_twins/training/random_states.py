@@ -26,7 +26,8 @@ def derived_seed(*key: int) -> int:
 
 def capture(device: torch.device = _CPU) -> dict[str, Any]:
     """Return the generators' states; of devices only that of `device`, the one this process uses."""
-    kind, words, *rest = _numpy_state()
+    numpy_state: Any = np.random.get_state(legacy=True)  # noqa: NPY002
+    kind, words, *rest = numpy_state
     states = {
         "python": random.getstate(),
         "numpy": (kind, words.tolist(), *rest),
@@ -59,7 +60,3 @@ def kept(device: torch.device = _CPU) -> Iterator[None]:
 def _sequence(key: tuple[int, ...]) -> np.random.SeedSequence:
     # With the length, because a sequence of seeds does not see zeros at its end.
     return np.random.SeedSequence([len(key), *key])
-
-
-def _numpy_state() -> Any:
-    return np.random.get_state(legacy=True)  # noqa: NPY002

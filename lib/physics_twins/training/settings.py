@@ -19,7 +19,7 @@ class TrainingSettings(Parameters):
         0.0, ge=0, le=1e6, help="Longest gradient of an objective, longer ones are cut; 0 cuts none"
     )
     ema_decay: float = field(
-        0.0, ge=0, le=0.999999, help="Memory of the average over the weights of past steps; 0 is none"
+        0.0, ge=0, le=0.999999, help="Memory of the mean of past weights, short at first; 0 is none"
     )
     validate_every: int = field(100, ge=1, le=10**9, unit="steps", help="Steps between validations")
     patience: int = field(

@@ -61,9 +61,6 @@ class Task:
             raise ValueError("a task needs at least one objective")
         if self.watch and self.validate is None:
             raise ValueError(f"watch = {self.watch!r} needs a function validate that computes it")
-        for name, objective in self.objectives.items():
-            if objective.every < 1:
-                raise ValueError(f"objective {name}: every = {objective.every} must be 1 or more")
 
     def fingerprint(self) -> dict[str, str]:
         """Return what must be the same for a checkpoint to be this task's, by name."""

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import distributed, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from physics_twins.training import checkpoints, random_states
 from physics_twins.training.batches import Batches
@@ -37,7 +37,6 @@ class Progress:
         best_step: Steps done at the best validation, 0 where there is none.
         best_figures: What was found there.
         resumed_at: Steps done at each time that it was taken up again.
-        duration_s: Time spent, without what was lost.
     """
 
     step: int = 0
@@ -46,7 +45,6 @@ class Progress:
     best_step: int = 0
     best_figures: dict[str, float] = field(default_factory=dict)
     resumed_at: list[int] = field(default_factory=list)
-    duration_s: float = 0.0
 
 
 class Training:
@@ -66,7 +64,7 @@ class Training:
         self.progress = Progress()
         self._best: dict[str, Any] = {}
         self._seed, self._folder = seed, folder
-        self._begun = self._saved = time.monotonic()
+        self._saved = time.monotonic()
         random_states.seed_all(seed, _STEPS, fabric.global_rank)
         state = read_checkpoint(folder, fingerprint(task, settings, seed))
         if state is not None:
@@ -102,21 +100,12 @@ class Training:
     def save(self) -> None:
         """Write a checkpoint; all processes take part, and the first one writes."""
         self.history.settle()
-        now = time.monotonic()
-        self.progress.duration_s += now - self._begun
-        self._begun = now
         state = self._state()
         if self.fabric.is_global_zero:
             self.history.flush_log()
             checkpoints.write(self._folder, self.progress.step, state)
         self.fabric.barrier()
         self._saved = time.monotonic()
-
-    def logging(self) -> AbstractContextManager[None]:
-        """Write the block's history for TensorBoard, from the first process."""
-        if not self.fabric.is_global_zero:
-            return nullcontext()
-        return self.history.logged(self._folder, self.progress.step)
 
     def _validate(self, validate: Any) -> None:
         """Let the first process compute the figures, and all draw the same conclusions."""
@@ -249,7 +238,13 @@ def _moved(fabric: Fabric, module: nn.Module) -> nn.Module:
 def _averages(modules: Mapping[str, nn.Module], decay: float) -> dict[str, AveragedModel]:
     if not decay:
         return {}
-    follow = get_ema_multi_avg_fn(decay)
+
+    def follow(averages: Any, weights: Any, n_averaged: torch.Tensor | int) -> None:
+        # Short at first: else the weights that a training began with stay in the average for long.
+        share = max(1 - decay, 9 / (10 + int(n_averaged)))
+        for average, weight in zip(averages, weights, strict=True):
+            average.lerp_(weight, share)
+
     return {name: AveragedModel(module, multi_avg_fn=follow) for name, module in modules.items()}
 
 
