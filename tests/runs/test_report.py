@@ -38,6 +38,15 @@ def test_a_widget_stays_unless_it_was_a_progress_bar(tmp_path, text, n_left):
     assert page.read_text().count("a live panel stands here") == n_left
 
 
+def test_an_output_without_anything_is_left_out_and_does_not_warn(tmp_path):
+    path = tmp_path / "a.ipynb"
+    outputs = [new_output("display_data", {}), new_output("error", ename="E", evalue="no")]
+    nbformat.write(new_notebook(cells=[new_code_cell("1", outputs=outputs)]), path)
+    execution.write_report(execution.load_exporter(), path, tmp_path / "a.html")
+    (left,) = nbformat.read(path, as_version=4).cells[0].outputs
+    assert left.output_type == "error"
+
+
 def test_a_message_between_two_progress_bars_stays(tmp_path):
     texts = ("\ra: 0%", "\r      \r", "500 detections left out\n", "\rb: 9%", "\r     \r")
     (text,) = settled(tmp_path, *texts)

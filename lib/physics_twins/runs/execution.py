@@ -189,8 +189,8 @@ def write_report(exporter: Any, notebook: Path, page: Path) -> None:
 
 
 def _is_nothing(output: nbformat.NotebookNode) -> bool:
-    """Return whether an output is an empty text, or a progress bar that its kernel has left behind."""
+    """Return whether an output is empty, or a progress bar that its kernel has left behind."""
     if output.output_type == "stream":
         return not output.text.strip()
-    data = output.get("data", {})
-    return _WIDGET in data and bool(_BAR.match(data.get("text/plain", "")))
+    data = output.get("data", {"of an error": ""})
+    return not data or (_WIDGET in data and bool(_BAR.match(data.get("text/plain", ""))))
