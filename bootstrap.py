@@ -41,7 +41,7 @@ class Refusal(Exception):
 def main(arguments):
     """Run the command named first; return its exit status."""
     commands = {"run": run, "test": test, "lab": lab, "book": book, "bench": bench, "pins": pins}
-    commands.update(pictures=pictures, coverage=coverage)
+    commands.update({"pictures": pictures, "coverage": coverage})
     name, *extra = arguments or ["help"]
     if name not in commands and name not in ("setup", "size"):
         print(__doc__)

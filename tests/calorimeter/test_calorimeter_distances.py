@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import norm
 
 from physics_twins.calorimeter.evaluating import kernels, neighbours, response
-from physics_twins.calorimeter.evaluating.classifying import auc, tell_apart
-from physics_twins.calorimeter.evaluating.resampling import bootstrap
+from physics_twins.calorimeter.evaluating.classifying import tell_apart
 from physics_twins.calorimeter.evaluating.separation import separation
+from physics_twins.data import auc, bootstrap
 
 N = 2000
 

@@ -10,7 +10,7 @@ import xarray as xr
 from bokeh.model import Model
 from bokeh.models import ColorBar, GlyphRenderer, Legend, LinearAxis, Title
 
-from physics_twins.figures import plots, style
+from physics_twins.figures import plots, style, verbs
 from physics_twins.figures.downsample import block_mean, extremes, level
 from physics_twins.pulsar.figures import search_plots
 from physics_twins.pulsar.figures.search_plots import BOXCAR_LIMIT
@@ -195,3 +195,40 @@ def test_levelling_measures_rows_in_their_own_noise():
 def test_the_delay_that_is_taken_out_of_panels_script_is_still_in_it():
     script = importlib.resources.files("panel") / "_templates" / "autoload_panel_js.js"
     assert style._WAITS in script.read_text()
+
+
+def test_curves_have_their_bands_and_limits():
+    place = ("place", [0.0, 1.0, 2.0], {"units": "mm", "long_name": "Depth"})
+    means = xr.DataArray(
+        [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]],
+        {"who": ["ours", "limit"], "place": place},
+        ("who", "place"),
+        name="energy",
+        attrs={"units": "MeV"},
+    )
+    figure = plots.curves(means, 0 * means + 0.1, limits={"most": 4.0})
+    assert len(figure.traverse(lambda part: part, [hv.Spread])) == 2
+    model = drawn(figure)
+    assert axis_labels(model) == {"Depth (mm)", "Energy (MeV)"}
+    assert legend_labels(model) == {"ours", "limit", "most"}
+
+
+def test_a_table_has_a_column_for_each_and_the_unit_beside_the_number():
+    told = xr.Dataset(
+        {
+            "value": (("who", "metric"), [[0.9312, np.nan], [1.0, np.nan]]),
+            "error": (("who", "metric"), [[0.0123, np.nan], [np.nan, np.nan]]),
+        },
+        {
+            "who": ["ours", "limit"],
+            "title": ("metric", ["DM", "Number"]),
+            "unit": ("metric", ["pc cm-3", "1"]),
+        },
+    )
+    rows = verbs.table(told)
+    assert list(rows.columns) == ["ours", "limit"]
+    assert rows.loc["DM"].tolist() == [
+        "0.931\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.012 pc cm⁻³",
+        "1 pc cm⁻³",
+    ]
+    assert rows.loc["Number"].tolist() == ["", ""]

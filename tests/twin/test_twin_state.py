@@ -157,3 +157,40 @@ def test_a_correlation_that_is_none_is_refused(correlation, words):
 def test_a_correlation_of_a_parameter_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="names scattering_ms, width_ms"):
         state(correlation=APART)
+
+
+OF_BEFORE = {
+    "format": 2,
+    "twin": "pulsar",
+    "data_id": "burst.fil",
+    "parameters": {
+        "width_ms": {"value": 1.0, "low": 0.9, "high": 1.1, "unit": "ms"},
+        "scattering_ms": {"value": 2.0, "low": 1.7, "high": 2.3, "unit": "ms"},
+    },
+    "correlation": {"names": ["width_ms", "scattering_ms"], "matrix": [[1.0, -0.63], [-0.63, 1.0]]},
+    "valid_range": {"width_ms": {"low": 0.1, "high": 20.0}},
+    "last_sync": "2026-11-01T12:00:00Z",
+}
+
+
+def test_a_record_of_format_2_is_read_with_its_correlation(tmp_path):
+    (tmp_path / "state.json").write_text(json.dumps(OF_BEFORE))
+    old = TwinState.load(tmp_path / "state.json")
+    found = old.covariance().sel(parameter="width_ms", other="scattering_ms")
+    assert found == pytest.approx(-0.63 * 0.1 * 0.3)
+    assert old.valid_range == {"width_ms": (0.1, 20.0)}
+
+
+def test_parameters_of_format_1_are_independent_which_is_said(tmp_path):
+    first = {name: value for name, value in OF_BEFORE.items() if name != "correlation"}
+    (tmp_path / "state.json").write_text(json.dumps(first | {"format": 1}))
+    with pytest.warns(UserWarning, match=r"state\.json: its parameters are taken as independent"):
+        old = TwinState.load(tmp_path / "state.json")
+    assert old.covariance().sel(parameter="width_ms", other="scattering_ms") == 0
+
+
+def test_a_damaged_record_of_before_is_refused(tmp_path):
+    broken = OF_BEFORE | {"correlation": {"names": ["width_ms"], "matrix": "none"}}
+    (tmp_path / "state.json").write_text(json.dumps(broken))
+    with pytest.raises(TwinStateError, match="state"):
+        TwinState.load(tmp_path / "state.json")

@@ -17,7 +17,6 @@ from physics_twins.calorimeter.evaluating import kernels, neighbours, response, 
 from physics_twins.calorimeter.evaluating.classifying import Told, tell_apart, voxel_matrix
 from physics_twins.calorimeter.evaluating.features import features, matrix
 from physics_twins.calorimeter.evaluating.matching import matched, nearest_in_conditions
-from physics_twins.data import in_words
 
 # What each metric is, and its value for showers that are distributed as the reference.
 METRICS: Mapping[str, tuple[str, float]] = {
@@ -127,12 +126,12 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
     Args:
         metrics: From `evaluate`.
     """
-    columns = {}
-    for name in metrics["sample"].values:
-        one = metrics.sel(sample=name)
-        pairs = zip(one["value"].values, one["error"].values, strict=True)
-        columns[SAMPLES[str(name)]] = [_cell(*pair) for pair in pairs]
-    shown = pd.DataFrame(columns, index=list(metrics["title"].values))
+    from physics_twins import figures
+
+    columns = [SAMPLES[str(name)] for name in metrics["sample"].values]
+    told = metrics[["value", "error", "title"]].rename(sample="who").assign_coords(who=columns)
+    shown = figures.table(told.assign_coords(unit=("metric", ["1"] * told.sizes["metric"])))
+    shown = shown.replace("", "too few showers")
     ours, floor = metrics.sel(sample="model"), metrics.sel(sample="floor")
     error = np.hypot(ours["error"].values, floor["error"].values)
     error[error == 0] = np.nan
@@ -140,13 +139,6 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
     shown["sigmas off"] = [f"{each:+.1f}" if np.isfinite(each) else "" for each in away]
     shown["perfect"] = [f"{each:g}" if np.isfinite(each) else "" for each in metrics["perfect"].values]
     return shown
-
-
-def _cell(value: float, error: float) -> str:
-    if not np.isfinite(value):
-        return "too few showers"
-    words = in_words({"value": value, "error": error})
-    return words.replace(" +- ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
 def card_metrics(metrics: xr.Dataset) -> dict[str, dict[str, float]]:

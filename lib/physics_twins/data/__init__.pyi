@@ -28,6 +28,8 @@ from .sources import listen as listen
 from .sources import note as note
 from .sources import note_path as note_path
 from .sources import noted as noted
+from .statistics import auc as auc
+from .statistics import bootstrap as bootstrap
 from .statistics import fraction as fraction
 from .statistics import mean as mean
 from .statistics import of_members as of_members

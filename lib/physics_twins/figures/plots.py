@@ -119,6 +119,44 @@ def series(
     )
 
 
+def curves(
+    means: xr.DataArray,
+    errors: xr.DataArray | None = None,
+    *,
+    title: str = "",
+    limits: Mapping[str, float] | None = None,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+) -> hv.Overlay:
+    """Return curves with their one-sigma bands, one for each row.
+
+    Args:
+        means: Shape (row, place); the names of the rows go into the legend.
+        errors: Standard errors of the same shape.
+        title: What is seen.
+        limits: Dashed levels, by their name in the legend.
+        width: Of the figure, in screen pixels.
+        height: Of the figure, in screen pixels.
+    """
+    row, along = map(str, means.dims)
+    place = means[along]
+    axes = axis(place), value_axis(means)
+    parts: list[Any] = []
+    for n, name in enumerate(means[row].values):
+        colour = (BLUE, *REFERENCE_COLOURS)[n % (1 + len(REFERENCE_COLOURS))]
+        values = means.isel({row: n}).values
+        if errors is not None:
+            ends = (place.values, values, errors.isel({row: n}).values)
+            band = hv.Spread(ends, axes[0], [axes[1], "error"])
+            parts.append(styled(band, color=colour, fill_alpha=0.2, line_alpha=0))
+        line = hv.Curve((place.values, values), *axes, label=str(name))
+        parts.append(styled(line, color=colour, line_width=1.5, tools=["hover"]))
+    for name, value in (limits or {}).items():
+        parts.append(_reference(value, place, axes, label=name, colour="black"))
+    options = {"title": title or axes[1].label, "width": width, "height": height}
+    return styled(hv.Overlay(parts), **options, **legend(4), **FRAME)
+
+
 def _reference(
     what: xr.DataArray | float, place: xr.DataArray, axes: tuple, *, label: str, colour: str
 ) -> hv.Curve:

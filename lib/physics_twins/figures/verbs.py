@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import holoviews as hv
+import numpy as np
+import pandas as pd
 import xarray as xr
 
-from physics_twins.data import Estimate, in_print
+from physics_twins.data import Estimate, in_print, in_words
 from physics_twins.figures.style import (
     BLUE,
     FRAME,
@@ -75,6 +77,28 @@ def _panel(
         show_legend=False,
         **FRAME,
     )
+
+
+def table(metrics: xr.Dataset) -> pd.DataFrame:
+    """Return what an `evaluate` found side by side to be read, a row each, with errors to two digits.
+
+    Args:
+        metrics: `value` and `error` (who, metric): ours, and as far as there are any the limit's, the
+            baseline's and the peer's; with the coordinates `title` and `unit` of each metric.
+    """
+    columns = {}
+    for who in metrics["who"].values:
+        one = metrics.sel(who=who)
+        numbers = zip(one["value"].values, one["error"].values, one["unit"].values, strict=True)
+        columns[str(who)] = [_cell(*each) for each in numbers]
+    return pd.DataFrame(columns, index=list(metrics["title"].values))
+
+
+def _cell(value: float, error: float, unit: str) -> str:
+    if not np.isfinite(value):
+        return ""
+    words = in_words({"value": value, "error": error, "unit": in_print(str(unit))})
+    return words.replace(" +- ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
 def drift(

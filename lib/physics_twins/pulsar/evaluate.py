@@ -23,7 +23,8 @@ def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
         `dm_error_pc_cm3` and `time_error_s`, not a number where none does (pulse). For each
         candidate `matched`: the number of the pulse, or -1 for a false alarm or another label
         (candidate). `n_false`: candidates labelled `pulse` that match none. And `value` and `error`
-        (who, metric), ours and the limit: recall, and the S/N found over that of a matched filter.
+        (who, metric), ours and the limit: recall, and the S/N found over that of a matched filter;
+        `figures.table` prints them.
     """
     dm_pc_cm3 = float(observation.attrs["dm_pc_cm3"])
     delay_s_per_dm = float(result.attrs["delay_s_per_dm"])
@@ -67,6 +68,7 @@ def _told(snr: NDArray[np.float64], ideal: NDArray[np.float64]) -> xr.Dataset:
             "who": ["ours", "limit"],
             "metric": ["recall", "snr_ratio"],
             "title": ("metric", titles),
+            "unit": ("metric", ["1", "1"]),
         },
     )
 

@@ -1,5 +1,7 @@
 """The state of a twin: one small record of what it is calibrated to, and how well that still holds."""
 
+import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -183,12 +185,29 @@ class TwinState(_Record):
         content = path.read_bytes()
         note_path(path)
         try:
-            return cls.model_validate_json(content)
+            return cls.model_validate_json(_of_this_format(content, path))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the record"
             problem = first["msg"].removeprefix("Value error, ")
             raise TwinStateError(f"{path}: {where!r}: {problem}") from None
+
+
+def _of_this_format(content: bytes, path: Path) -> bytes:
+    """Return a record of formats 1 and 2 as one of this format, all else as it is."""
+    try:
+        old = json.loads(content)
+        if old.get("format") not in (1, 2):
+            return content
+        if old["format"] == 1:
+            warnings.warn(f"{path}: its parameters are taken as independent", stacklevel=3)
+        known = old.pop("correlation", None) or {"names": [], "matrix": []}
+        old["correlation"] = correlated(known["names"], known["matrix"])
+        ranges = old.pop("valid_range", {})
+        old["valid_range"] = {name: [ends["low"], ends["high"]] for name, ends in ranges.items()}
+        return json.dumps(old | {"format": FORMAT}).encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return content  # is refused as a damaged one
 
 
 @dataclass(frozen=True)

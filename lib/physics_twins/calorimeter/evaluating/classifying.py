@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from physics_twins.calorimeter.evaluating.features import blocks_of, cells_of
+from physics_twins.data import auc
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -85,28 +86,6 @@ def tell_apart(
     true_positive[[0, -1]] = 0, 1
     error = np.sqrt((errors**2).sum()) / n_folds
     return Told(float(areas.mean()), float(error), level, true_positive)
-
-
-def auc(positive: ArrayLike, negative: ArrayLike) -> tuple[float, float]:
-    """Return the chance that a positive event scores above a negative one, and its standard error.
-
-    That is the area under the ROC curve: 0.5 is by chance. The error is that of DeLong et al. 1988
-    (Biometrics 44, 837), for independent events.
-
-    Args:
-        positive: Scores, shape (event,).
-        negative: Scores of the others.
-
-    >>> auc([3.0, 4.0], [1.0, 2.0])[0]
-    1.0
-    """
-    a, b = np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)
-    n, m = len(a), len(b)
-    ranks = rankdata(np.concatenate([a, b]))
-    above = (ranks[:n] - rankdata(a)) / m
-    below = 1 - (ranks[n:] - rankdata(b)) / n
-    variance = above.var(ddof=1) / n + below.var(ddof=1) / m
-    return float(above.mean()), float(np.sqrt(variance))
 
 
 def voxel_matrix(showers: xr.Dataset) -> NDArray[np.float32]:

@@ -7,8 +7,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.calorimeter.evaluating.resampling import bootstrap
 from physics_twins.calorimeter.projections import BAND
+from physics_twins.data import bootstrap
 
 N_ENERGY_BINS, BIN_SHOWERS = 8, 50
 TAILS = (0.001, 0.999)

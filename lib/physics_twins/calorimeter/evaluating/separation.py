@@ -7,7 +7,7 @@ makes it positive even between two samples of one distribution; what scatter add
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.calorimeter.evaluating.resampling import bootstrap
+from physics_twins.data import bootstrap
 
 N_BINS, N_BOOTSTRAPS = 50, 200
 # In emptier bins the subtraction of scatter would not be exact enough.

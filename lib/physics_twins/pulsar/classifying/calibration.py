@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from physics_twins.data import fraction
+from physics_twins.data import bootstrap, fraction
 
 N_BINS = 15
 # Pulls the scaling to none where there are few examples, as of a class that hardly occurs.
@@ -61,10 +61,7 @@ def reliability(probability: NDArray[np.floating], label: NDArray[np.integer]) -
     mean = np.bincount(place, confidence, N_BINS) / safe
     right_in_bin = np.bincount(place, right, N_BINS)
     accuracy = right_in_bin / safe
-    rng = np.random.default_rng(0)
-    gap = right - confidence
-    resampled = rng.integers(len(gap), size=(200, len(gap)))
-    errors = [_calibration_error(place[draw], gap[draw]) for draw in resampled]
+    value, error = bootstrap(_calibration_error, place, right - confidence, seed=0)
     one = {"units": "1"}
     return xr.Dataset(
         {
@@ -72,8 +69,8 @@ def reliability(probability: NDArray[np.floating], label: NDArray[np.integer]) -
             "accuracy": ("bin", np.where(n > 0, accuracy, np.nan), one),
             "accuracy_error": ("bin", fraction(right_in_bin, n)[1], one),
             "n_frames": ("bin", n, one),
-            "calibration_error": ((), _calibration_error(place, gap), one),
-            "calibration_error_error": ((), float(np.std(errors)), one),
+            "calibration_error": ((), value, one),
+            "calibration_error_error": ((), float(error), one),
         }
     )
 

@@ -4,9 +4,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins.data import bootstrap
 from physics_twins.pulsar.classifying.labels import CLASSES, LABELS
-
-_N_RESAMPLED = 200
 
 
 def confusion(probability: NDArray[np.floating], label: NDArray[np.integer]) -> xr.DataArray:
@@ -38,10 +37,8 @@ def macro_f1(
     """
     given = probability.argmax(axis=1)
     each = _f1(_counts(label, given))
-    rng = np.random.default_rng(0)
-    draws = rng.integers(len(label), size=(_N_RESAMPLED, len(label)))
-    spread = np.std([_f1(_counts(label[draw], given[draw])).mean() for draw in draws])
-    return float(each.mean()), float(spread), each
+    value, error = bootstrap(lambda *drawn: _f1(_counts(*drawn)).mean(), label, given, seed=0)
+    return float(value), float(error), each
 
 
 def _counts(label: NDArray[np.integer], given: NDArray[np.integer]) -> NDArray[np.int64]:
