@@ -33,8 +33,20 @@ class Sources:
         Without `for_types`, not what stands under `if TYPE_CHECKING`; without `in_functions`, not what
         stands inside functions.
         """
-        nodes = _nodes(self.trees[module], for_types=for_types, in_functions=in_functions)
-        return {self._resolve(name) for node in nodes for name in imported_names(node)}
+        nodes = list(_nodes(self.trees[module], for_types=for_types, in_functions=in_functions))
+        names = {name for node in nodes for name in imported_names(node)}
+        return {self._resolve(name) for name in names | self._taken_from_faces(names, nodes)}
+
+    def _taken_from_faces(self, names: set[str], nodes: list[ast.AST]) -> set[str]:
+        """What is used of packages that are imported whole: `runs.open_run` after `import runs`."""
+        faces = {name.rpartition(".")[2]: name for name in names if name in self.faces}
+        return {
+            f"{faces[node.value.id]}.{node.attr}"
+            for node in nodes
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in faces
+        }
 
     def reached_at_import(self, module: str) -> set[str]:
         """Everything that importing `module` imports in turn, through this project's modules."""

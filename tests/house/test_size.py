@@ -24,6 +24,17 @@ def test_floors_are_the_files_on_the_longest_way_down():
     assert size.n_floors(Sources(sources)) == 4
 
 
+def test_what_is_used_of_a_package_that_is_imported_whole_is_a_floor_too():
+    sources = {
+        "physics_twins.cli": "from physics_twins import runs\n\ndef main():\n    runs.begin()",
+        "physics_twins.runs": "import lazy_loader",
+        "physics_twins.runs.folder": "from physics_twins import parameters",
+        "physics_twins.parameters": "import pydantic",
+    }
+    stubs = {"physics_twins.runs": "from .folder import begin as begin"}
+    assert size.n_floors(Sources(sources, stubs)) == 3
+
+
 def test_a_face_counts_its_exports_and_a_package_without_one_all_its_modules_names():
     sources = {
         "physics_twins.models": "from physics_twins.models.folder import save as save",
