@@ -265,7 +265,7 @@ def test(extra):
         "stripped notebooks": [BIN / "nbstripout", "--verify", "--keep-id", *sorted(notebooks)],
     }
     failed = [name for name, command in checks.items() if titled(name, command)]
-    status = titled("pytest", [PYTHON, "-m", "pytest", "-n", "logical", *extra])
+    status = titled("pytest", [PYTHON, "-m", "pytest", "-n", "logical", "--durations=40", *extra])
     if failed:
         print(f"Failed checks, see above: {', '.join(failed)}", flush=True)
     return status or int(bool(failed))
