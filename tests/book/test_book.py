@@ -83,12 +83,13 @@ def test_the_reference_has_a_page_for_every_twin(tmp_path):
     assert sorted(f"reference/{p.stem}" for p in tmp_path.glob("*.md")) == sorted(listed)
 
 
+THEORIES = "pulsar_theory", "calorimeter_theory", "virgo"
 THEORY = re.compile(r"`((?:[a-z_0-9]+\.)+[A-Za-z_0-9]+)`")
 
 
-@pytest.mark.parametrize("twin", ["pulsar", "calorimeter"])
-def test_every_function_that_the_theory_names_is_there(twin):
-    names = THEORY.findall((BOOK / f"{twin}_theory.md").read_text())
+@pytest.mark.parametrize("page", THEORIES)
+def test_every_function_that_the_theory_names_is_there(page):
+    twin, names = page.split("_")[0], THEORY.findall((BOOK / f"{page}.md").read_text())
     prefixes = [
         name if name.startswith("physics_twins.") else f"physics_twins.{twin}.{name}" for name in names
     ]
@@ -105,8 +106,8 @@ def resolved(name: str):
 
 
 def test_every_number_in_brackets_of_the_theory_is_a_reference():
-    for twin in ("pulsar", "calorimeter"):
-        text, _, listed = (BOOK / f"{twin}_theory.md").read_text().partition("## References")
+    for page in THEORIES:
+        text, _, listed = (BOOK / f"{page}.md").read_text().partition("## References")
         text = re.sub(r"\$.*?\$", "", text.replace("$$", "$"), flags=re.DOTALL)
         named = {
             int(n) for group in re.findall(r"\[(\d+(?:, \d+)*)\]", text) for n in group.split(", ")

@@ -1,5 +1,6 @@
 """What the Virgo twin gives to notebooks."""
 
+from . import plots as plots
 from .accounting import frames_made_worse as frames_made_worse
 from .accounting import removed_by_band as removed_by_band
 from .accounting import veto_account as veto_account

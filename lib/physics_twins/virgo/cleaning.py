@@ -118,8 +118,15 @@ def subtract(wiener: Wiener, stretch: xr.Dataset) -> Series:
 def predicted(wiener: Wiener, basis: dict[str, Series]) -> Series:
     """Return the sum of all inputs behind their filters, shape (time,)."""
     pairs = zip(wiener.inputs, wiener.taps, wiener.taken, strict=True)
-    parts = [couplings.filtered(basis[name], taps) for name, taps, taken in pairs if taken.any()]
+    parts = [_filtered(basis[name], taps) for name, taps, taken in pairs if taken.any()]
     return np.sum(parts, axis=0) if parts else np.zeros(len(next(iter(basis.values()))))
+
+
+def _filtered(series: Series, taps: Series) -> Series:
+    """Return a series behind a filter; it is mirrored at its ends, since a step would be heard."""
+    n_more = len(taps) // 2
+    longer = np.pad(series, n_more, mode="reflect", reflect_type="odd")
+    return couplings.filtered(longer, taps)[n_more:-n_more]
 
 
 def has_data(record: NDArray[np.floating], sample_rate_hz: float) -> NDArray[np.bool_]:
@@ -273,10 +280,10 @@ class _Spectra:
 
     def let_in(self, gate: float) -> NDArray[np.bool_]:
         """Return which inputs enter which bins, shape (frequency, input)."""
-        taken = np.zeros(self.scale.shape, bool)
-        if gate == 0:
-            return ~taken
         heard = self.scale**2 > _HEARD * (self.scale**2).max(axis=0)
+        if gate == 0:
+            return heard
+        taken = np.zeros(heard.shape, bool)
         for _ in range(len(self.scale[0])):
             partial = self._partial_coherence(taken) * self.n
             near = signal.oaconvolve(partial, np.ones((_SMOOTH_BINS, 1)) / _SMOOTH_BINS, "same", axes=0)

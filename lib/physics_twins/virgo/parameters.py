@@ -131,7 +131,7 @@ class CleaningParameters(Parameters):
         help="Length of the filters, and of the parts they come from",
     )
     gate: float = field(
-        10.0, ge=0, le=1000, help="Coherence that lets a witness in, over that of chance; 0 lets in all"
+        10.0, ge=0, le=1000, help="Coherence that lets a witness in, over that of chance; 0: all"
     )
 
 

@@ -1,0 +1,125 @@
+"""Figures of strain: spectra beside the detector's noise, what a subtraction left, tiles in colour."""
+
+from collections.abc import Mapping
+
+import holoviews as hv
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import signal
+
+from physics_twins.figures.style import (
+    BLUE,
+    FRAME,
+    GREEN,
+    GREY,
+    HEIGHT,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    WIDTH,
+    colour_bar,
+    legend,
+    styled,
+)
+from physics_twins.virgo.qtransform import Tiling, image, tile_energies
+from physics_twins.virgo.sensitivity import noise_asd
+
+_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, VERMILLION, GREY)
+_FREQUENCY = hv.Dimension("frequency", label="Frequency", unit="Hz")
+_PART_S = 4.0
+_SHOWN_HZ = (10.0, 450.0)
+
+
+def spectra(
+    stretch: xr.Dataset, shown: Mapping[str, NDArray[np.floating]], *, title: str, from_s: float = 0.0
+) -> hv.Overlay:
+    """Return amplitude spectral densities, the detector's noise dashed.
+
+    Args:
+        stretch: From `simulate`.
+        shown: Series of strain by their name in the legend, each of shape (time,), six at most.
+        title: What is seen.
+        from_s: Where to begin.
+    """
+    rate_hz = float(stretch.attrs["sample_rate_hz"])
+    density = hv.Dimension("density", label="Strain's spectral density", unit="1/√Hz")
+    parts = []
+    for (name, series), colour in zip(shown.items(), _COLOURS, strict=False):
+        inside = stretch["time"].values >= from_s
+        n_part = round(_PART_S * rate_hz)
+        frequency_hz, psd = signal.welch(series[inside], rate_hz, nperseg=n_part)
+        kept = (frequency_hz >= _SHOWN_HZ[0]) & (frequency_hz <= min(_SHOWN_HZ[1], 0.45 * rate_hz))
+        curve = hv.Curve((frequency_hz[kept], np.sqrt(psd[kept])), _FREQUENCY, density, label=name)
+        parts.append(styled(curve, color=colour, line_width=1.2, tools=["hover"]))
+    grid = np.geomspace(*_SHOWN_HZ, 200)
+    model = hv.Curve(
+        (grid, noise_asd(grid, stretch.attrs["detector"])), _FREQUENCY, density, label="noise"
+    )
+    parts.append(styled(model, color="black", line_dash="dashed"))
+    lowest = float(noise_asd(grid, stretch.attrs["detector"]).min())
+    return styled(
+        hv.Overlay(parts),
+        title=title,
+        logx=True,
+        logy=True,
+        ylim=(0.3 * lowest, 3e3 * lowest),
+        width=WIDTH,
+        height=HEIGHT,
+        **legend(len(parts)),
+        **FRAME,
+    )
+
+
+def bands(account: xr.Dataset, *, title: str) -> hv.Overlay:
+    """Return what a subtraction left of the coupled power in each band, beside the oracle.
+
+    Args:
+        account: From `removed_by_band`.
+        title: What is seen.
+    """
+    middle_hz = np.sqrt(account["low"].values * account["high"].values)
+    left = hv.Dimension("left", label="Part of the coupled power that is left")
+    parts = []
+    for name, label, colour in (("removed", "filter", BLUE), ("removed_limit", "oracle", VERMILLION)):
+        remaining = np.maximum(1 - account[name].values, 1e-7)
+        errors = account[f"{name}_error"].values
+        curve = hv.Curve((middle_hz, remaining), _FREQUENCY, left, label=label)
+        spread = np.minimum(errors, 0.9 * remaining)
+        band = hv.Spread((middle_hz, remaining, spread, errors), _FREQUENCY, [left, "below", "above"])
+        parts.append(styled(band, color=colour, fill_alpha=0.2, line_alpha=0))
+        parts.append(styled(curve, color=colour, line_width=1.5, tools=["hover"]))
+    options = {"title": title, "logx": True, "logy": True, "width": WIDTH, "height": 300}
+    return styled(hv.Overlay(parts), **options, **legend(2), **FRAME)
+
+
+def tiles(
+    white: NDArray[np.floating],
+    sample_rate_hz: float,
+    *,
+    start_s: float,
+    title: str,
+    quality: float = 8.0,
+) -> hv.QuadMesh:
+    """Return the energies of tiles of a whitened series, over the median of each row.
+
+    Args:
+        white: Shape (time,), some seconds long.
+        sample_rate_hz: Of it.
+        start_s: Time of its first sample.
+        title: What is seen.
+        quality: Of the tiles.
+    """
+    import torch
+
+    duration_s = len(white) / sample_rate_hz
+    highest_hz = 0.9 * sample_rate_hz / 2 / (1 + np.sqrt(11) / quality)
+    tiling = Tiling(duration_s, sample_rate_hz, quality, 12.0, min(400.0, highest_hz))
+    energies = tile_energies(torch.from_numpy(np.ascontiguousarray(white)), tiling)
+    picture = image(energies, tiling, n_times=256, n_frequencies=64).numpy()
+    time_s = start_s + (np.arange(256) + 0.5) * duration_s / 256
+    frequency_hz = np.geomspace(tiling.low_hz, tiling.high_hz, 64)
+    axes = [hv.Dimension("time", label="Time", unit="s"), _FREQUENCY]
+    mesh = hv.QuadMesh((time_s, frequency_hz, picture.astype(np.float32)), axes, ["energy"])
+    options = colour_bar("Energy over median") | {"clim": (0.0, 25.0), "logy": True, "title": title}
+    return styled(mesh, **options, width=WIDTH, height=300, **FRAME)
