@@ -1,7 +1,8 @@
 """Take the pictures of the README and of the start page from real runs: `make pictures`.
 
-The panels are driven in a JupyterLab of their own, the other figures come from the report of a run of
-the first ten minutes, which is found where it is finished. Needs Chromium and what tests need.
+The panels are driven in a JupyterLab of their own, the other figures come from the reports of runs of
+the first ten minutes and of the lattice, which are found where they are finished. Needs Chromium and
+what tests need.
 """
 
 import io
@@ -22,7 +23,7 @@ from lab_browser import Lab, run_all_cells, running_browser, why_no_browser  # n
 
 PICTURES = ROOT / "book" / "pictures"
 CARDS = ROOT / "notebooks" / "pictures"
-TOUR = "tour/first_ten_minutes"
+TOUR, LATTICE = "tour/first_ten_minutes", "lattice/1_simulate"
 SCALE = 2  # pixels of a picture for one of the page: sharp on any screen
 QUALITY = 82
 MARGIN = 12
@@ -55,6 +56,7 @@ CARD_PARTS = {
     "pulsar": ("pulsar", (0.37, 0.035, 0.57)),
     "calorimeter": ("calorimeter", (0.369, 0.052, 0.231)),
     "farms": ("sweep", (0.0, 0.0, 1.0)),
+    "lattice": ("history", (0.0, 0.0, 1.0)),
 }
 
 TITLES = """(text) => window.Bokeh && window.Bokeh.documents.flatMap((d) => [...d._all_models.values()])
@@ -69,9 +71,10 @@ def main() -> int:
     if reason := why_no_browser():
         print(f"pictures: {reason}", file=sys.stderr)
         return 1
-    run = runs.run(TOUR)
+    run, lattice = runs.run(TOUR), runs.run(LATTICE)
     with running_browser() as browser:
         taken = dict(_of_report(browser, run.report)) | dict(_of_panels(browser))
+        taken["history"] = _of_lattice(browser, lattice.report)
     for name in ("pulsar", "calorimeter", "sweep", "monitor"):
         _save(taken[name], PICTURES / f"{name}.webp")
     for name, (picture, part) in CARD_PARTS.items():
@@ -91,6 +94,17 @@ def _of_report(browser: Any, report: Path) -> Iterator[tuple[str, Image.Image]]:
     for number, name in enumerate(FIGURES):
         yield name, _taken(page, figures.nth(number))
     page.close()
+
+
+def _of_lattice(browser: Any, report: Path) -> Image.Image:
+    """Return the figure of a charge that jumps and one that is frozen."""
+    page = browser.new_page(viewport={"width": 860, "height": 1200}, device_scale_factor=SCALE)
+    page.goto(report.as_uri())
+    page.wait_for_function(TITLES, arg="HMC stays", timeout=PATIENCE_MS)
+    page.evaluate(NO_TOOLBARS)
+    picture = _taken(page, page.locator(".bk-Figure").nth(1))
+    page.close()
+    return picture
 
 
 def _of_panels(browser: Any) -> Iterator[tuple[str, Image.Image]]:

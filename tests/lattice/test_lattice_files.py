@@ -10,6 +10,7 @@ from units import check_units
 
 from physics_twins.lattice import files, gauge
 from physics_twins.lattice.files import ConfigurationError, Format
+from physics_twins.lattice.formats.configuration import planes
 from physics_twins.lattice.parameters import LatticeParameters
 from physics_twins.lattice.simulate import simulate
 
@@ -223,6 +224,6 @@ def test_a_spatial_plaquette_is_told_from_one_with_time():
     parameters = WARM.replace(start="hot")
     links = gauge.start(parameters.replace(start="cold"), rng)
     links[:, 0] = gauge.start(parameters, rng)[:, 0]
-    found = files.planes(links, parameters.shape)
+    found = planes(links, parameters.shape)
     assert found["plaquette_space"] == pytest.approx(1)
     assert abs(found["plaquette_time"]) < 0.5

@@ -6,12 +6,15 @@ c_r^(sites) on a torus. Where one direction is C-periodic, only representations 
 conjugate are in the sum, because a state that goes around comes back conjugated.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ive
+
+from physics_twins.lattice.parameters import LatticeParameters
 
 _N_REPRESENTATIONS = 40
 _STEP = 1e-4  # of the derivative by beta
@@ -102,3 +105,23 @@ def free_phi2(mass2: float, shape: Sequence[int]) -> float:
     waves = np.meshgrid(*(2 * np.pi * np.arange(n) / n for n in shape), indexing="ij")
     laplace = sum(4 * np.sin(wave / 2) ** 2 for wave in waves)
     return float(np.mean(1 / (2 * (laplace + mass2))))
+
+
+def known(parameters: LatticeParameters) -> dict[str, float]:
+    """Return by name the exact values of what `measured` returns, as far as there are any.
+
+    Those are `plaquette` and, of periodic U(1), `charge_squared`, in two dimensions with at most one
+    direction C-periodic, and `phi2` and `susceptibility` of phi4 without coupling.
+    """
+    if not parameters.is_gauge:
+        if parameters.quartic:
+            return {}
+        free = free_phi2(parameters.mass2, parameters.shape)
+        return {"phi2": free, "susceptibility": free_susceptibility(parameters.mass2)}
+    if parameters.n_dimensions != 2 or parameters.beta == 0:
+        return {}
+    n_sites, twisted = math.prod(parameters.shape), bool(parameters.n_c_directions)
+    found = {"plaquette": plaquette(parameters.theory, parameters.beta, n_sites, c_periodic=twisted)}
+    if parameters.theory == "u1" and not twisted:
+        found["charge_squared"] = charge_squared(parameters.beta, n_sites)
+    return found

@@ -12,12 +12,7 @@ import xarray as xr
 
 from physics_twins.data import note_path, replacing
 from physics_twins.lattice.formats import lime, milc, nersc, openqcd
-from physics_twins.lattice.formats.configuration import (
-    Configuration,
-    ConfigurationError,
-    planes,
-    unitarity,
-)
+from physics_twins.lattice.formats.configuration import Configuration, ConfigurationError, unitarity
 from physics_twins.lattice.simulate import DIRECTIONS
 
 Format = Literal["milc", "nersc", "ildg", "scidac", "openqcd"]
@@ -52,7 +47,7 @@ def read(path: str | Path, *, forced: bool = False) -> xr.Dataset:
         *found.shape, *found.links.shape[1:], 2
     )
     pure = {"units": "1"}
-    values = planes(found.links, found.shape) | {"unitarity": far}
+    values = found.numbers | {"unitarity": far}
     chosen = {"format": found.form, "number": found.number.str, "forced": int(bool(wrong))}
     dataset = xr.Dataset({name: ((), value, pure) for name, value in values.items()})
     dataset["field"] = ((*DIRECTIONS, "direction", "row", "column", "part"), parts, pure)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,11 @@ class Configuration:
     checks: list[Check] = field(default_factory=list)
     facts: Mapping[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+
+    @cached_property
+    def numbers(self) -> dict[str, float]:
+        """What `planes` computes from the links."""
+        return planes(self.links, self.shape)
 
     @property
     def tolerance(self) -> float:

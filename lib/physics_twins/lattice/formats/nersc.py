@@ -41,10 +41,9 @@ def read(raw: bytes) -> conf.Configuration:
     found.facts = facts | {"rows": str(rows)}
     words = np.frombuffer(data, f"{number.str[0]}u4")
     found.compare_words("CHECKSUM", int(facts.get("CHECKSUM", "0"), 16), _checksum(words))
-    numbers = conf.planes(links, shape)
     for name in ("PLAQUETTE", "LINK_TRACE"):
         digits = len(facts[name].partition(".")[2])
-        found.compare(name, float(facts[name]), numbers[name.lower()], digits=min(digits, 12))
+        found.compare(name, float(facts[name]), found.numbers[name.lower()], digits=min(digits, 12))
     return found
 
 

@@ -41,7 +41,7 @@ def read(raw: bytes, shape: tuple[int, ...]) -> conf.Configuration:
         links[hop[odd, 4 + mu], mu] = values[:, 2 * mu + 1]
     found = conf.Configuration(links, shape, "openQCD", NUMBER)
     (stated,) = struct.unpack_from("<d", raw, 16)
-    found.compare("trace of a plaquette", stated, 3 * conf.planes(links, shape)["plaquette"], digits=12)
+    found.compare("trace of a plaquette", stated, 3 * found.numbers["plaquette"], digits=12)
     return found
 
 

@@ -1,0 +1,244 @@
+"""Figures of the lattice twin's samplers and files, each beside an exact or published value."""
+
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy.signal import lfilter
+
+from _table import Figure, Skipped, run_benchmarks, share_error, this_machine
+from physics_twins.data import find_data_file
+from physics_twins.lattice import exact, files
+from physics_twins.lattice.errors import Measured, average, measured, sector_changes
+from physics_twins.lattice.parameters import LatticeParameters, Sampler
+from physics_twins.lattice.simulate import simulate
+
+SEED = 51_000
+# phi4 with m^2 = -4 where the lattice is four correlation lengths wide, by its side.
+LINE = {8: 6.008, 16: 4.98, 32: 4.572, 64: 4.398}
+PHI4_SAMPLERS: tuple[Sampler, ...] = ("cluster", "hmc", "metropolis")
+# Measurements of each of two chains, for each sampler: a minute each, and what HMC cannot do is told.
+N_PHI4 = {8: 60_000, 16: 30_000, 32: 10_000, 64: 4_000}
+
+
+@cache
+def _chains(**values: Any) -> tuple[xr.Dataset, dict[str, Measured], float]:
+    """Return chains, what they say, and the CPU seconds that they took, compiling left out."""
+    parameters = LatticeParameters(n_kept=0, **values)
+    simulate(parameters.replace(n_measurements=10, n_warmup=100, n_chains=1), seed=1)
+    start = time.process_time()
+    chains = simulate(parameters, seed=SEED)
+    return chains, measured(chains), time.process_time() - start
+
+
+def _phi4(side: int, sampler: Sampler) -> tuple[Measured, float]:
+    """Return the susceptibility, and independent fields for each CPU second, warm-up included."""
+    values = {"side": side, "quartic": LINE[side], "sampler": sampler, "n_measurements": N_PHI4[side]}
+    _, found, seconds = _chains(**values)
+    tau = found["susceptibility"].tau.value
+    return found["susceptibility"], 2 * N_PHI4[side] / (2 * tau) / seconds
+
+
+def samples_per_s() -> Figure:
+    """Independent fields per CPU second at 8, 16, 32, 64: cluster, HMC, Metropolis; 0 is too short."""
+    rates = []
+    for side in LINE:
+        for sampler in PHI4_SAMPLERS:
+            found, rate = _phi4(side, sampler)
+            rates.append(0.0 if found.reason else rate)
+    return Figure(rates, None, "1/s", "no flow yet", this_machine(), (SEED,))
+
+
+def phi4_agreement() -> Figure:
+    """Largest distance of a sampler's susceptibility from the cluster's, in standard errors of both."""
+    far = []
+    for side in LINE:
+        found = [_phi4(side, sampler)[0] for sampler in PHI4_SAMPLERS]
+        truth = found[0].estimate
+        others = (f.estimate for f in found[1:] if not f.reason)
+        far += [abs(e.value - truth.value) / np.hypot(e.error, truth.error) for e in others]
+    return Figure(float(max(far)), None, "sigma", 3.0, this_machine(), (SEED,))
+
+
+def cluster_rate_64() -> Figure:
+    """Independent fields per CPU second by the cluster at 64 x 64, one core."""
+    found, rate = _phi4(64, "cluster")
+    error = rate * found.tau.error / found.tau.value
+    return Figure(rate, error, "1/s", 386.0, this_machine(), (SEED,))
+
+
+def _listed(estimates: list[tuple[float, float]], reference: str) -> Figure:
+    values, errors = map(list, zip(*estimates, strict=True))
+    return Figure(values, errors, "", reference, this_machine(), (SEED,))
+
+
+def _u1_beta7(sampler: Sampler) -> tuple[list[tuple[float, float]], int, float]:
+    """Return plaquette and mean square charge with errors, the sector changes, and the CPU seconds."""
+    values = {"theory": "u1", "side": 16, "beta": 7.0, "n_measurements": 30_000}
+    chains, found, seconds = _chains(sampler=sampler, **values)
+    taken = [found[name].estimate for name in ("plaquette", "charge_squared")]
+    return [(e.value, e.error) for e in taken], int(sector_changes(chains).sum()), seconds
+
+
+_EXACT_U1 = f"{exact.plaquette('u1', 7.0, 256):.6f}, {exact.charge_squared(7.0, 256):.4f}"
+
+
+def u1_beta7() -> Figure:
+    """Winding HMC for U(1), 16 x 16, beta 7: plaquette, mean square charge, gain over HMC.
+
+    The gain is in sector changes for each CPU second; its reference is 100.
+    """
+    found, changes, seconds = _u1_beta7("winding")
+    _, few, hmc_seconds = _u1_beta7("hmc")
+    few = max(few, 1)
+    gain = (changes / seconds) / (few / hmc_seconds)
+    return _listed([*found, (gain, gain / np.sqrt(few))], f"{_EXACT_U1}, 100")
+
+
+def u1_beta7_hmc() -> Figure:
+    """The same of HMC: what it says, with the errors that it claims. The twin does not quote it."""
+    return _listed(_u1_beta7("hmc")[0], _EXACT_U1)
+
+
+def sun_2d() -> Figure:
+    """Plaquettes in 2D by heat bath, 8 x 8: SU(2) at beta 2.2, SU(3) at 3, 6 and 9."""
+    asked, found = [("su2", 2.2), ("su3", 3.0), ("su3", 6.0), ("su3", 9.0)], []
+    for theory, beta in asked:
+        values = {"theory": theory, "beta": beta, "n_measurements": 4000, "n_overrelaxations": 2}
+        estimate = _chains(side=8, **values)[1]["plaquette"].estimate
+        found.append((estimate.value, estimate.error))
+    return _listed(found, ", ".join(f"{exact.plaquette(*each, 64):.6f}" for each in asked))
+
+
+_SIZE = {"theory": "su3", "n_dimensions": 4, "side": 8, "beta": 6.0}
+_WARM_SU3: dict[str, Any] = _SIZE | {"n_warmup": 100, "n_measurements": 200}
+
+
+def su3_4d_plaquette() -> Figure:
+    """The plaquette of SU(3) at beta 6, 8^4 sites, heat bath with four overrelaxations."""
+    found = _chains(**_WARM_SU3)[1]["plaquette"]
+    if found.reason:
+        raise RuntimeError(found.text)
+    return Figure(found.estimate.value, found.estimate.error, "", 0.5937, this_machine(), (SEED,))
+
+
+def su3_4d_sweeps() -> Figure:
+    """Sweeps of all links per CPU second in it, measurements included; then independent plaquettes.
+
+    The reference is sweeps of Metropolis with ten hits.
+    """
+    _, found, seconds = _chains(**_WARM_SU3)
+    n_updates = 2 * (_WARM_SU3["n_warmup"] + _WARM_SU3["n_measurements"])
+    rates = [5 * n_updates / seconds, n_updates / seconds / (2 * found["plaquette"].tau.value)]
+    return Figure(rates, None, "1/s", 23.5, this_machine(), (SEED,))
+
+
+def error_coverage() -> Figure:
+    """How often 68 % intervals hold the truth, in per cent: 1000 AR(1) chains, 200 chains of phi4."""
+    noise = np.random.default_rng(SEED).normal(size=(1000, 5000))
+    auto = lfilter([1.0], [1.0, -0.9], noise, axis=1)[:, 1000:]
+    of_auto = np.mean([average(each).estimate.covers(0.0) for each in auto])
+    parameters = LatticeParameters(side=8, quartic=6.008, n_measurements=2000, n_chains=200, n_kept=0)
+    powers = 64 * simulate(parameters, seed=SEED + 1)["magnetisation"].values ** 2
+    truth = _phi4(8, "cluster")[0].estimate.value
+    of_phi4 = np.mean([average(each).estimate.covers(truth) for each in powers])
+    shares = [float(of_auto), float(of_phi4)]
+    errors = [100 * share_error(share, n) for share, n in zip(shares, (1000, 200), strict=True)]
+    return Figure([100 * share for share in shares], errors, "%", 68.3, this_machine(), (SEED,))
+
+
+def _file(name: str) -> Path:
+    path = find_data_file(f"lattice/{name}")
+    if path is None:
+        raise Skipped(f"there is no lattice/{name}: set PHYSICS_TWINS_DATA")
+    return path
+
+
+def milc_l8888() -> Figure:
+    """How many of the six numbers of the sample's info file come out to all printed digits."""
+    path = _file("lat.sample.l8888")
+    lines = path.with_name(f"{path.name}.info").read_text().splitlines()
+    facts, read = dict(line.split(" = ") for line in lines), files.read(path)
+    links = (
+        read["field"].transpose("t", "z", "y", "x", "direction", ...).values[..., [1, 2, 3, 0], :, :, :]
+    )
+    # NERSC's sum of all words but those of the last row.
+    words = np.ascontiguousarray(links[..., :2, :, :], dtype=np.float32).view(np.uint32)
+    hits = [
+        f'"{" ".join(read["found"].values)}"' == facts["checksums"],
+        f"{3 * float(read['plaquette_space']):.6f}" == facts["gauge.ssplaq"],
+        f"{3 * float(read['plaquette_time']):.6f}" == facts["gauge.stplaq"],
+        f"{float(read['link_trace']):.6f}" == facts["gauge.nersc_linktr"],
+        str(int(words.sum(dtype=np.uint64)) % 2**32) == facts["gauge.nersc_checksum"],
+        [read.sizes[d] for d in "xyzt"] == [int(facts[f"n{d}"]) for d in "xyzt"],
+    ]
+    return Figure(sum(hits), None, "", 6)
+
+
+def three_formats() -> Figure:
+    """The plaquette of one field in three formats; broken where links or checksums differ."""
+    read = [files.read(_file(f"lat.sample.l4444{end}")) for end in ("", ".scidac", ".ildg")]
+    if not all((each["field"] == read[0]["field"]).all() for each in read):
+        raise RuntimeError("the links differ")
+    if [list(each["found"].values) for each in read[1:]] != [["37affb9c", "2fc07bbf"]] * 2:
+        raise RuntimeError("the checksums differ")
+    return Figure([float(each["plaquette"]) for each in read], None, "", 0.594850)
+
+
+def more_files() -> Figure:
+    """Plaquettes of two NERSC files, and of two bare ILDG files that are read only when forced."""
+    whole = [files.read(_file(name)) for name in ("nersc.l8t4b3360", "t_nersc.cfg")]
+    bare = ["hmc_beta5.7_su2.ildg", "hmc_beta5.7_su3.ildg", "lat.sample.l4448.foreign"]
+    for name in bare:
+        try:
+            files.read(_file(name))
+        except files.ConfigurationError:
+            continue
+        raise RuntimeError(f"{name} was not refused")
+    found = [*whole, *(files.read(_file(name), forced=True) for name in bare[:2])]
+    reference = "0.5038664469, 0.0382422893, 0.476138111, 0.568215750"
+    return Figure([float(each["plaquette"]) for each in found], None, "", reference)
+
+
+def corruptions_detected() -> Figure:
+    """Of 1000 files with one bit of the links or of a checksum flipped, how many are refused."""
+    rng, n_refused = np.random.default_rng(SEED), 0
+    names = ["lat.sample.l4444", "lat.sample.l4444.scidac", "lat.sample.l4444.ildg", "t_nersc.cfg"]
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "damaged"
+        for number in range(1000):
+            raw = bytearray(_file(names[number % 4]).read_bytes())
+            start = {0: 88, 1: 1230, 2: 2330, 3: len(raw) - 49152}[number % 4]
+            end = {1: 74_950, 2: 76_050}.get(number % 4, len(raw))
+            raw[int(rng.integers(start, end))] ^= 1 << int(rng.integers(8))
+            place.write_bytes(raw)
+            try:
+                files.read(place)
+            except files.ConfigurationError:
+                n_refused += 1
+    return Figure(n_refused, None, "", 1000, "cpu", (SEED,))
+
+
+def read_mb_per_s() -> Figure:
+    """Megabytes of files for each CPU second of reading and verifying: MILC 8^4, NERSC 8^3 x 4."""
+    rates = []
+    for name in ("lat.sample.l8888", "nersc.l8t4b3360"):
+        path = _file(name)
+        files.read(path)
+        start = time.process_time()
+        for _ in range(20):
+            files.read(path)
+        rates.append(20 * path.stat().st_size / 1e6 / (time.process_time() - start))
+    return Figure(rates, None, "MB/s", 150.0, this_machine())
+
+
+if __name__ == "__main__":
+    simulated = [samples_per_s, phi4_agreement, cluster_rate_64, u1_beta7, u1_beta7_hmc, sun_2d]
+    simulated += [su3_4d_plaquette, su3_4d_sweeps, error_coverage]
+    of_files = [milc_l8888, three_formats, more_files, corruptions_detected, read_mb_per_s]
+    sys.exit(bool(run_benchmarks({figure.__name__: figure for figure in simulated + of_files})))

@@ -1,0 +1,48 @@
+"""The lattice's notebook, run headless: its results, not only that it runs."""
+
+import numpy as np
+import pytest
+
+from physics_twins import runs
+from physics_twins.lattice import exact, files
+from physics_twins.lattice.parameters import LatticeParameters
+from physics_twins.lattice.pictures import local, picture
+from physics_twins.lattice.simulate import simulate
+
+
+@pytest.mark.slow
+def test_simulate_quotes_the_right_charge_and_not_the_frozen_one(tmp_path):
+    run = runs.run("lattice/1_simulate", {"n_measurements": 3000}, out=tmp_path / "run")
+    assert run.status == "complete"
+    assert (run.metrics["hmc_quoted"], run.metrics["best_quoted"]) == (0, 2)
+    assert abs(run.metrics["sigma_charge_squared"]) < 5
+    assert run.metrics["charge_squared"]["value"] == pytest.approx(1.0064, abs=0.25)
+    assert files.read(run.folder / "su3.ildg")["passed"].all()
+
+
+def test_the_picture_of_u1_shows_flux_that_adds_up_to_the_charge():
+    parameters = LatticeParameters(theory="u1", side=8, beta=2.0, n_measurements=10, n_warmup=100)
+    chains = simulate(parameters, seed=3)
+    flux = local(chains["field"].isel(chain=1, kept=-1))
+    assert float(flux.sum()) == pytest.approx(float(chains["charge"][1, -1]), abs=1e-9)
+    assert picture(chains, 1).opts.get("plot").kwargs["title"] == "Flux through plaquettes"
+
+
+def test_the_picture_of_sun_shows_the_plaquettes_that_were_measured():
+    parameters = LatticeParameters(theory="su2", side=4, n_measurements=10, n_warmup=100)
+    chains = simulate(parameters, seed=3)
+    shown = local(chains["field"].isel(chain=0, kept=-1))
+    assert float(shown.mean()) == pytest.approx(float(chains["plaquette"][0, -1]))
+
+
+def test_exact_values_are_known_where_the_theory_is_solved():
+    known = exact.known(LatticeParameters(theory="u1", side=16, beta=7.0))
+    np.testing.assert_allclose([*known.values()], [0.925532, 1.0064], rtol=1e-4)
+    assert list(known) == ["plaquette", "charge_squared"]
+    assert list(exact.known(LatticeParameters(theory="su3", n_c_directions=1))) == ["plaquette"]
+    assert list(exact.known(LatticeParameters(quartic=0.0, mass2=1.0))) == ["phi2", "susceptibility"]
+    assert (
+        exact.known(LatticeParameters())
+        == exact.known(LatticeParameters(theory="su3", n_dimensions=4))
+        == {}
+    )
