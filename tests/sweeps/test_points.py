@@ -1,6 +1,5 @@
 """Points of a sweep: grids, steps, Sobol sequences, files."""
 
-import json
 import math
 
 import numpy as np
@@ -131,70 +130,3 @@ def test_every_point_comes_with_each_seed():
     both = points.with_seeds([{"a": 1}, {"a": 2}], range(1, 3))
     assert both == [{"a": a, "seed": seed} for a in (1, 2) for seed in (1, 2)]
     assert points.with_seeds([], [7]) == [{"seed": 7}]
-
-
-def written(folder, content, name="points.csv"):
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "dm_pc_cm3,seed\n10,1\n20,2\n",
-        "\ufeffdm_pc_cm3,seed\r\n10,1\r\n20,2\r\n",  # as a spreadsheet saves it
-        "dm_pc_cm3, seed\n10, 1\n\n20, 2",
-        '"dm_pc_cm3","seed"\n"10","1"\n"20","2"\n',
-    ],
-)
-def test_a_table_of_points_is_read(content, tmp_path):
-    expected = [{"dm_pc_cm3": "10", "seed": "1"}, {"dm_pc_cm3": "20", "seed": "2"}]
-    assert points.read_points(written(tmp_path, content)) == expected
-
-
-def test_a_json_list_of_points_keeps_the_types(tmp_path):
-    listed = [{"a": 1.5, "b": True}, {"a": 2, "label": "x"}]
-    assert points.read_points(written(tmp_path, json.dumps(listed), "points.json")) == listed
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("", "holds no points"),
-        ("a,b\n", "holds no points"),
-        ("a,b\n1\n", "point 1 does not have one value for each name"),
-        ("a,b\n1,2\n1,2,3\n", "point 2 does not have one value for each name"),
-        ("a,b,a\n1,2,3\n", "two columns have the same name"),
-        ('a,b\n1,"2\n', "is no list of points"),
-        ("a,b\n1,2\n".encode("utf-16"), "is no list of points"),
-        (b"a,b\n1,\xff\n", "is no list of points"),
-    ],
-)
-def test_a_damaged_table_is_named_with_what_is_wrong(content, reason, tmp_path):
-    path = written(tmp_path, content)
-    with pytest.raises(ValueError, match=reason) as refusal:
-        points.read_points(path)
-    assert "points.csv" in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("", "is no list of points"),
-        ("[]", "holds no points"),
-        ("{}", "holds no points"),
-        ('{"a": 1}', "holds no points"),
-        ("[1, 2]", "point 1 does not have"),
-        ('[{"a": 1}, {"a": null}]', "point 2 does not have"),
-        ('[{"a": NaN}]', "NaN"),
-        ('[{"a": -Infinity}]', "-Infinity"),
-        ('[{"a": 1', "is no list of points"),
-        ("[" * 100_000, "is no list of points"),
-    ],
-)
-def test_a_damaged_json_list_is_named_with_what_is_wrong(content, reason, tmp_path):
-    path = written(tmp_path, content, "points.json")
-    with pytest.raises(ValueError, match=reason) as refusal:
-        points.read_points(path)
-    assert "points.json" in str(refusal.value)

@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import sweep_cells
 from filelock import FileLock
@@ -141,6 +142,13 @@ def test_fewer_points_in_the_same_folder_compute_nothing_and_give_fewer(
     logged([1, 2, 3], log, client, out=out)
     fewer = logged([2], log, None, out=out)
     assert fewer.dataset()["x"].values.tolist() == [2]
+
+
+def test_points_may_come_from_a_table_in_a_file(client, tmp_path):
+    (tmp_path / "points.csv").write_text("length_m,n_swings\n1.5,3\n2,5\n")
+    listed = pd.read_csv(tmp_path / "points.csv").to_dict("records")
+    sweep = sweeps.run(sweep_cells.period, listed, client=client, **QUIET)
+    assert sweep.plan["points"] == [{"length_m": 1.5, "n_swings": 3}, {"length_m": 2.0, "n_swings": 5}]
 
 
 def test_equal_points_are_computed_once(client, log):

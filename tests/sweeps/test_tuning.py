@@ -1,6 +1,5 @@
 """Studies: the search goes where the metric is best, is resumed exactly, and does not fool itself."""
 
-import json
 import math
 import os
 import shutil
@@ -474,10 +473,10 @@ def test_the_command_tunes_and_shows_what_it_found(tmp_path):
     assert "4 complete" in done.stdout
     assert "depth, 2 fresh seeds" in done.stdout
     assert "tuned:depth" in twins("studies", cwd=tmp_path).stdout
-    shown = json.loads(twins("studies", "show", "depth-", "--json", cwd=tmp_path).stdout)
-    assert shown["status"] == "complete"
-    assert len(shown["trials"]) == 4
-    assert shown["metrics"]["gain_confirmed"]["unit"] == "m"
+    shown = twins("studies", "depth-", cwd=tmp_path).stdout
+    assert "4 complete" in shown
+    assert "depth, 2 fresh seeds" in shown
+    assert sum(line.split()[1:2] == ["complete"] for line in shown.splitlines()) == 4
 
 
 def test_the_command_refuses_in_one_line_without_heavy_imports(tmp_path):

@@ -34,12 +34,12 @@ app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
 app.command("cluster")(clusters.cluster)
 app.command("sweep")(sweeps.sweep)
-app.add_typer(sweeps.sweeps_app, name="sweeps")
+app.command("sweeps")(sweeps.list_sweeps)
 app.add_typer(models.app, name="models")
 app.command("label", cls=label.WithParameters)(label.label)
 app.add_typer(lattice.app, name="lattice")
 app.command("tune")(sweeps.tune)
-app.add_typer(sweeps.studies_app, name="studies")
+app.command("studies")(sweeps.list_studies)
 
 _Name = Annotated[str, typer.Argument(help="As in pulsar/4_infer, or the path of a notebook.")]
 _Settings = Annotated[
@@ -51,7 +51,6 @@ _On = Annotated[str | None, typer.Option(help="local, threads, slurm, ... or tcp
 _Out = Annotated[Path | None, typer.Option(help="The run's folder.")]
 _Force = Annotated[bool, typer.Option("--force", help="Run again what has finished; keep the old run.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
-_Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 _Address = Annotated[str, typer.Argument(help="A run's folder, or how its name begins.")]
 
 
@@ -108,21 +107,16 @@ def rerun(address: _Address, on: _On = None, quiet: _Quiet = False) -> None:
 
 
 @runs_app.callback()
-def list_runs(context: typer.Context, as_json: _Json = False) -> None:
+def list_runs(context: typer.Context) -> None:
     """List runs, oldest first."""
     if context.invoked_subcommand:
         return
     from physics_twins import runs
     from physics_twins.data import aligned
 
-    found = [_summary(run) for run in runs.find()]
-    if as_json:
-        print(json.dumps(found, indent=2))
-    elif not found:
-        print(f"no runs in {runs.default_root()}")
-    else:
-        header = ("run", "status", "notebook", "started", "duration", "metrics")
-        print(aligned([header, *map(_row, found)]))
+    header = ("run", "status", "notebook", "started", "duration", "metrics")
+    rows = [header, *map(_row, runs.find())]
+    print(aligned(rows) if rows[1:] else f"no runs in {runs.default_root()}")
 
 
 @runs_app.command("show")
@@ -202,20 +196,16 @@ def _show_result(run: "Run") -> None:
     print(f"  report: {run}/{run.report.name}")
 
 
-def _summary(run: "Run") -> dict[str, Any]:
-    known = run.summary()
-    told = ("notebook", "started", "duration_s", "error", "identity")
-    facts = {key: known["provenance"].get(key) for key in told}
-    return {"run": str(run), "status": known["status"], **facts, "metrics": known["metrics"]}
-
-
-def _row(facts: dict[str, Any]) -> tuple[str, ...]:
+def _row(run: "Run") -> tuple[str, ...]:
     from physics_twins.data import in_words
 
-    started = (facts["started"] or "")[:16].replace("T", " ")
-    duration = "" if facts["duration_s"] is None else f"{facts['duration_s']:.1f} s"
-    metrics = [f"{name} {in_words(value)}" for name, value in [*facts["metrics"].items()][:3]]
-    return facts["run"], facts["status"], facts["notebook"] or "", started, duration, ", ".join(metrics)
+    known = run.summary()
+    record = known["provenance"]
+    started = record.get("started", "")[:16].replace("T", " ")
+    duration_s = record.get("duration_s")
+    duration = "" if duration_s is None else f"{duration_s:.1f} s"
+    metrics = ", ".join(f"{name} {in_words(value)}" for name, value in [*known["metrics"].items()][:3])
+    return str(run), known["status"], record.get("notebook") or "", started, duration, metrics
 
 
 def _stop(signal_number: int, frame: Any) -> None:

@@ -1,6 +1,5 @@
 """The commands `twins sweep` and `twins tune`: many points at once, the best of them, what came out."""
 
-import json
 import logging
 import shutil
 import sys
@@ -23,7 +22,6 @@ _Texts = list[str] | None
 _What = Annotated[str, typer.Argument(help="Notebook, module:function, or folder to go on with.")]
 _Fixed = Annotated[_Texts, typer.Option("-p", metavar="NAME=VALUE", help="What all share.")]
 _Grid = Annotated[_Texts, typer.Option(metavar="NAME=A,B,C", help="One axis; or NAME=LOW:HIGH:N.")]
-_List = Annotated[Path | None, typer.Option("--list", help="Points, as CSV or JSON.")]
 _Sobol = Annotated[int | None, typer.Option(min=1, help="N points that fill the ranges evenly.")]
 _Range = Annotated[_Texts, typer.Option("--range", metavar="NAME=LOW:HIGH", help="What to search.")]
 _Seeds = Annotated[str | None, typer.Option(metavar="N or A,B,C", help="Seeds for every point.")]
@@ -41,15 +39,13 @@ _On = Annotated[str, typer.Option(help="local, threads, slurm, ... or tcp://host
 _Out = Annotated[Path | None, typer.Option(help="The folder in which it is kept.")]
 _Report = Annotated[bool, typer.Option(help="Write a report at the end.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
-_Address = Annotated[str, typer.Argument(help="A folder, or how its name begins.")]
-_Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+_Which = Annotated[str | None, typer.Argument(help="A folder, or how its name begins.")]
 
 
 def sweep(
     what: _What,
     settings: _Fixed = None,
     grid: _Grid = None,
-    listed: _List = None,
     sobol: _Sobol = None,
     ranges: _Range = None,
     seeds: _Seeds = None,
@@ -64,7 +60,7 @@ def sweep(
     from physics_twins import sweeps
 
     if _is_folder(what):
-        if settings or grid or listed or sobol or ranges or seeds or out:
+        if settings or grid or sobol or ranges or seeds or out:
             raise ValueError(f"{what} is a sweep with its own points: give --on, --retry-failed only")
         known = sweeps.Sweep.load(what)
         task, out = sweeps.find_task(known.plan["task"]), known.folder
@@ -72,7 +68,7 @@ def sweep(
     else:
         task = sweeps.find_task(what)
         fixed = pairs("-p", settings or [], may_be_empty=True)
-        points = _points(task.fields, fixed, grid or [], listed, sobol, ranges or [], seeds)
+        points = _points(task.fields, fixed, grid or [], sobol, ranges or [], seeds)
     if plan:
         names = list(dict.fromkeys(name for point in (fixed, *points) for name in point))
         _show_plan([task.check({**fixed, **point}) for point in points], names)
@@ -145,38 +141,29 @@ def tune(
         end(f"every trial failed: {'; '.join(reasons[:3])}", FAILED)
 
 
-def _listing(kind: str, many: str) -> typer.Typer:
-    """Return the command that lists and shows what is of a kind."""
-    options: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False}
-    app = typer.Typer(help=f"List and show {many}.", invoke_without_command=True, **options)
+def list_sweeps(name: _Which = None) -> None:
+    """List sweeps; with a name, show one: how far it is, what failed and why, its results."""
+    from physics_twins.sweeps import Sweep
 
-    @app.callback()
-    def list_all(context: typer.Context) -> None:
-        if not context.invoked_subcommand:
-            from physics_twins import sweeps
-
-            _list(many, getattr(sweeps, kind).find())
-
-    @app.command("show")
-    def show(address: _Address, as_json: _Json = False) -> None:
-        """Show one: how far it is, what failed and why, and its results."""
-        from physics_twins import sweeps
-
-        found = getattr(sweeps, kind).resolve(address)
-        content = {found.kind[0]: str(found), "status": found.status, "counts": found.counts}
-        if as_json:
-            content |= found.summary() | {"failures": found.failures, "plan": found.plan}
-            print(json.dumps(content, indent=2))
-            return
-        _show_counts(found)
-        if kind == "Study":
-            print(found.comparison().to_string())
-        print(found.dataset() if kind == "Sweep" else found.table().to_string(index=False))
-
-    return app
+    if name is None:
+        _list("sweeps", Sweep.find())
+        return
+    found = Sweep.resolve(name)
+    _show_counts(found, most=None)
+    print(found.dataset())
 
 
-sweeps_app, studies_app = _listing("Sweep", "sweeps"), _listing("Study", "studies")
+def list_studies(name: _Which = None) -> None:
+    """List studies; with a name, show one: what is best, what failed and why, all trials."""
+    from physics_twins.sweeps import Study
+
+    if name is None:
+        _list("studies", Study.find())
+        return
+    found = Study.resolve(name)
+    _show_counts(found, most=None)
+    print(found.comparison().to_string())
+    print(found.table().to_string(index=False))
 
 
 def _is_folder(what: str) -> bool:
@@ -206,23 +193,20 @@ def _points(
     fields: "dict[str, FieldDescription]",
     fixed: dict[str, str],
     grid: list[str],
-    listed: Path | None,
     sobol: int | None,
     ranges: list[str],
     seeds: str | None,
 ) -> list[dict[str, Any]]:
-    """Return the points that the options describe; a list or Sobol points go with every grid point."""
+    """Return the points that the options describe; Sobol points go with every grid point."""
     from physics_twins import sweeps
 
     if (sobol is None) != (not ranges):
         raise ValueError("--sobol N and --range NAME=LOW:HIGH belong together")
-    if listed and sobol:
-        raise ValueError("give --list or --sobol, not both")
     given_axes, given_ranges = pairs("--grid", grid), pairs("--range", ranges)
     for name in (*given_axes, *given_ranges, *(["seed"] if seeds else [])):
         if name not in fields:
             raise ParameterError(unknown(name, fields))
-    base = sweeps.read_points(listed) if listed else [{}]
+    base: list[dict[str, Any]] = [{}]
     if sobol:
         boxes = {name: _box(name, text) for name, text in given_ranges.items()}
         factors = [name for name in boxes if fields[name].logarithmic]
@@ -231,17 +215,13 @@ def _points(
     axes = {name: _axis(fields[name], text) for name, text in given_axes.items()}
     if seeds:
         axes |= {"seed": _seeds(seeds)} if "seed" not in axes else {}
-    varied = {name for point in base for name in point}
-    _check_once([*fixed, *varied, *given_axes, *(["seed"] if seeds else [])])
-    combined = [{**first, **point} for first in base for point in sweeps.grid(axes)]
-    if combined == [{}]:
-        raise ValueError("nothing is varied: give --grid, --list, --sobol or --seeds")
-    return combined
-
-
-def _check_once(names: list[str]) -> None:
+    names = [*fixed, *given_ranges, *given_axes, *(["seed"] if seeds else [])]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{', '.join(twice)} is given twice")
+    combined = [{**first, **point} for first in base for point in sweeps.grid(axes)]
+    if combined == [{}]:
+        raise ValueError("nothing is varied: give --grid, --sobol or --seeds")
+    return combined
 
 
 def _box(name: str, text: str) -> tuple[float, float]:
@@ -318,9 +298,9 @@ def _list(many: str, found: "list[Sweep] | list[Study]") -> None:
     print(aligned(rows) if found else f"no {many} here")
 
 
-def _show_counts(found: "Sweep | Study") -> None:
+def _show_counts(found: "Sweep | Study", most: int | None = 5) -> None:
     print(f"{found}: {', '.join(f'{n} {name}' for name, n in found.counts.items() if n)}")
-    for failure in found.failures[:5]:
+    for failure in found.failures[:most]:
         print(f"  failed at {failure['point']}: {failure['error']}")
 
 

@@ -3,7 +3,6 @@
 from .places import places as places
 from .points import evenly as evenly
 from .points import grid as grid
-from .points import read_points as read_points
 from .points import sobol as sobol
 from .points import with_seeds as with_seeds
 from .report import facts as facts

@@ -1,12 +1,8 @@
-"""The points of a sweep: grids, lists, Sobol sequences, seeds."""
+"""The points of a sweep: grids, Sobol sequences, seeds."""
 
-import csv
-import io
 import itertools
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 Point = dict[str, Any]
@@ -73,32 +69,6 @@ def with_seeds(points: Sequence[Point], seeds: Iterable[int]) -> list[Point]:
     """Return every point once with each seed."""
     seeds = list(seeds)
     return [{**point, "seed": seed} for point in points or [{}] for seed in seeds]
-
-
-def read_points(path: str | Path) -> list[Point]:
-    """Return the points listed in a CSV file with a header, or in a JSON file with a list of objects.
-
-    Raises:
-        ValueError: It is neither, or empty; the message names the file.
-    """
-    path, names = Path(path), []
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a table with a byte order mark
-        if path.suffix == ".json":
-            points = json.loads(text, parse_constant=int)  # which refuses NaN
-        else:
-            rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-            points, names = list(rows), list(rows.fieldnames or ())
-    except (csv.Error, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no list of points: {error}") from None
-    if len(set(names)) < len(names):
-        raise ValueError(f"{path}: two columns have the same name")
-    if not isinstance(points, list) or not points:
-        raise ValueError(f"{path} holds no points: give a CSV file with a header, or a JSON list")
-    for number, point in enumerate(points, 1):
-        if not isinstance(point, dict) or None in point or None in point.values():
-            raise ValueError(f"{path}: point {number} does not have one value for each name")
-    return points
 
 
 def scaled(step: float, low: float, high: float, *, logarithmic: bool = False) -> float:

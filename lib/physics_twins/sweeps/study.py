@@ -5,7 +5,6 @@ A study is a folder like that of a sweep: `plan.json` (what is asked), `optuna.j
 `report/`. Trials are cells: a result that is there is found by its key and not computed again.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -83,12 +82,6 @@ class Study(Computation):
     def go_on(self) -> str:
         """The command that goes on with it."""
         return f"twins tune {self.folder} --trials {2 * self.plan['trials']}"
-
-    def summary(self) -> dict[str, Any]:
-        """Return what has come out, as JSON has it."""
-        trials = json.loads(str(self.table().to_json(orient="records")))
-        best = self.best and self.best.params
-        return {"best": best, "metrics": data.plain_metrics(self.metrics), "trials": trials}
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each trial: status, value with error, parameters, who computed it."""

@@ -196,10 +196,6 @@ class Sweep(Computation):
         summary = self.folder / _SUMMARY
         return data.read_json(summary)["content_sha256"] if summary.is_file() else None
 
-    def summary(self) -> dict[str, Any]:
-        """Return what has come out, as JSON has it."""
-        return {"sha256": self.sha256}
-
     def dataset(self) -> "xr.Dataset":
         """Return all results so far, with the parameters as coordinates; see `combining.combine`."""
         from physics_twins.sweeps import combining
