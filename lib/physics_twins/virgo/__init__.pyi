@@ -7,6 +7,7 @@ from .accounting import veto_account as veto_account
 from .cleaning import Wiener as Wiener
 from .cleaning import fit as fit
 from .cleaning import subtract as subtract
+from .following import follow as follow
 from .oracle import oracle as oracle
 from .parameters import EASY as EASY
 from .parameters import HARD as HARD

@@ -92,7 +92,7 @@ def fit(
     calibration = np.nan
     if witnesses.BENCH.name in inputs:
         first = _fit(basis, strain, whole, settings, rate_hz)
-        left = strain - predicted(first, basis)
+        left = strain - _sum(_predicted(first, basis), len(strain))
         calibration = fitted_calibration(left, inputs[witnesses.BENCH.name], rate_hz)
         basis |= _fringes(inputs[witnesses.BENCH.name], calibration, rate_hz)
     found = _fit(basis, strain, whole, settings, rate_hz)
@@ -106,20 +106,32 @@ def subtract(wiener: Wiener, stretch: xr.Dataset) -> Series:
         wiener: From `fit`.
         stretch: With the channels that it was fitted to.
     """
+    return _sum(parts_of(wiener, stretch), stretch.sizes["time"])
+
+
+def parts_of(wiener: Wiener, stretch: xr.Dataset) -> dict[str, Series]:
+    """Return each input behind its filter, by the input's name; those that no bin let in are left out.
+
+    Args:
+        wiener: From `fit`.
+        stretch: With the channels that it was fitted to.
+    """
     rate_hz = _rate(stretch)
     records = {n: stretch["witness"].sel(channel=n).values - mean for n, mean in wiener.means.items()}
     known = {n: filled(r, has_data(r, rate_hz), rate_hz) for n, r in records.items()}
     basis = known | {f"{a}*{b}": known[a] * known[b] for a, b in PRODUCTS if {a, b} <= set(known)}
     if np.isfinite(wiener.calibration):
         basis |= _fringes(known[witnesses.BENCH.name], wiener.calibration, rate_hz)
-    return predicted(wiener, basis)
+    return _predicted(wiener, basis)
 
 
-def predicted(wiener: Wiener, basis: dict[str, Series]) -> Series:
-    """Return the sum of all inputs behind their filters, shape (time,)."""
+def _predicted(wiener: Wiener, basis: dict[str, Series]) -> dict[str, Series]:
     pairs = zip(wiener.inputs, wiener.taps, wiener.taken, strict=True)
-    parts = [_filtered(basis[name], taps) for name, taps, taken in pairs if taken.any()]
-    return np.sum(parts, axis=0) if parts else np.zeros(len(next(iter(basis.values()))))
+    return {name: _filtered(basis[name], taps) for name, taps, taken in pairs if taken.any()}
+
+
+def _sum(parts: dict[str, Series], n_samples: int) -> Series:
+    return np.sum(list(parts.values()), axis=0) if parts else np.zeros(n_samples)
 
 
 def _filtered(series: Series, taps: Series) -> Series:

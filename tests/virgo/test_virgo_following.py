@@ -1,0 +1,69 @@
+"""A subtraction that follows its couplings: it loses little when nothing changes, and stops in time."""
+
+import numpy as np
+import pytest
+
+from physics_twins.virgo import accounting, cleaning, couplings, witnesses
+from physics_twins.virgo.following import PART_S, follow
+from physics_twins.virgo.oracle import oracle
+from physics_twins.virgo.parameters import CleaningParameters, VirgoParameters
+from physics_twins.virgo.simulate import simulate
+
+TWO = dict.fromkeys((c.name for c in couplings.COUPLINGS), 0.0) | {"length": 6.0, "line": 20.0}
+PLAIN = {"duration_s": 160.0, "sample_rate_hz": 1024, "glitch_rate_hz": 0.0, "n_signals": 0}
+USED = [witnesses.LENGTH.name, witnesses.LINE.name]
+HALF = CleaningParameters(train_fraction=0.5)  # faults come after it
+
+
+def made(**changes):
+    stretch = simulate(VirgoParameters(**PLAIN | TWO | changes), seed=31)
+    return stretch, cleaning.fit(stretch, HALF, channels=USED)
+
+
+def account(stretch, subtracted, from_s):
+    return accounting.removed_by_band(stretch, subtracted, oracle(stretch), from_s=from_s)
+
+
+def test_where_nothing_changes_it_removes_nearly_as_much_as_the_filters_alone():
+    stretch, wiener = made()
+    alone = account(stretch, cleaning.subtract(wiener, stretch), 80.0)
+    followed = account(stretch, follow(wiener, stretch), 80.0)
+    used = (alone["coupled"] > 3).values  # elsewhere a small part of the noise is a large one of it
+    np.testing.assert_allclose(followed["removed"][used], alone["removed"][used], atol=0.01)
+
+
+def test_a_coupling_that_changes_its_sign_is_subtracted_again_after_some_seconds():
+    stretch, wiener = made(sign_flip=True)  # at 96 s
+    alone = account(stretch, cleaning.subtract(wiener, stretch), 116.0).sel(band=5)
+    followed = account(stretch, follow(wiener, stretch), 116.0).sel(band=5)
+    assert float(alone["removed"]) == pytest.approx(-3, abs=0.1)  # amplitude twice, power four times
+    assert float(followed["removed"]) > 0.9
+
+
+def test_a_line_that_stops_is_no_longer_subtracted_where_the_filters_alone_put_it_in():
+    stretch, wiener = made(line_stops=True)  # at 88 s
+    alone = account(stretch, cleaning.subtract(wiener, stretch), 100.0).sel(band=4)
+    followed = account(stretch, follow(wiener, stretch), 100.0).sel(band=4)
+    assert float(alone["strain_change"]) > 2
+    assert float(followed["strain_change"]) < 0.1
+
+
+def test_it_knows_nothing_of_the_future():
+    stretch, wiener = made()
+    first = follow(wiener, stretch)
+    other = stretch.copy(deep=True)
+    other["strain"][100 * 1024 :] *= -3
+    again = follow(wiener, other)
+    known = slice(int((100 - PART_S) * 1024))
+    np.testing.assert_array_equal(again[known], first[known])
+    assert not np.array_equal(again, first)
+
+
+def test_seconds_are_not_made_worse_by_what_breaks_real_systems():
+    stretch, wiener = made(sign_flip=True, line_stops=True, coupling_drift=0.2)
+    alone, n_frames = accounting.frames_made_worse(
+        stretch, cleaning.subtract(wiener, stretch), from_s=80.0
+    )
+    followed, _ = accounting.frames_made_worse(stretch, follow(wiener, stretch), from_s=80.0)
+    assert alone > 0.5 * n_frames
+    assert followed < 0.1 * n_frames  # it takes some seconds to notice each of the two
