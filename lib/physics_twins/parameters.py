@@ -93,7 +93,14 @@ def field(
         folded: Whether a panel folds the control away at first.
         input_file: Whether it is the path of a file that a run reads and must record by hash.
     """
-    extra = {"unit": unit, "logarithmic": logarithmic, "folded": folded, "input_file": input_file}
+    extra = {
+        "unit": unit,
+        "minimum": ge,
+        "maximum": le,
+        "logarithmic": logarithmic,
+        "folded": folded,
+        "input_file": input_file,
+    }
     if ge is None and le is None:
         return Field(default, description=help, json_schema_extra=extra)
     return Field(default, ge=ge, le=le, allow_inf_nan=False, description=help, json_schema_extra=extra)
@@ -242,21 +249,15 @@ def _descriptions(model: type[Parameters]) -> dict[str, FieldDescription]:
 
 def _description(model: type[Parameters], name: str) -> FieldDescription:
     info = model.model_fields[name]
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-    limits = {key: getattr(m, key) for m in info.metadata for key in ("ge", "le") if hasattr(m, key)}
+    declared: Any = info.json_schema_extra  # by `field`
     choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
     return FieldDescription(
         name=name,
         kind=type(choices[0]) if choices else _kind(info.annotation),
         default=info.default,
-        unit=str(extra.get("unit", "")),
         help=info.description or "",
-        minimum=limits.get("ge"),
-        maximum=limits.get("le"),
         choices=choices,
-        logarithmic=bool(extra.get("logarithmic")),
-        folded=bool(extra.get("folded")),
-        input_file=bool(extra.get("input_file")),
+        **declared,
     )
 
 
@@ -285,8 +286,6 @@ def _in_words(model: type[Parameters], values: Mapping[str, Any], error: Validat
         name = str(problem["loc"][0]) if problem["loc"] else ""
         if problem["type"] == "extra_forbidden":
             lines.append(unknown(name, fields))
-        elif problem["type"] == "missing":
-            lines.append(f"{name} is missing: give {fields[name].allowed}")
         elif name in fields:
             outside = problem["type"] in ("greater_than_equal", "less_than_equal", "finite_number")
             wrong_type = "is not allowed" if fields[name].choices else "has the wrong type"

@@ -197,12 +197,3 @@ def test_without_a_name_clusters_are_listed_with_what_they_lack(twins):
     assert (listed.returncode, listed.stderr) == (0, "")
     assert "processes of" in lines["local"]
     assert "commands not found on this machine" in next(v for k, v in lines.items() if "oar" in v)
-
-
-def test_a_place_for_work_that_is_not_farmed_out_is_told_before_the_start(project, twins):
-    told = "pendulum/1_simulate farms nothing out: on = threads changes nothing"
-    for how in (("--on", "threads"), ("-p", "on=threads")):
-        assert told in twins("run", NAME, "-p", "length_m=9.81", *how, "--quiet").stderr
-    farming = "from physics_twins import clusters\nwith clusters.connect(on):\n    pass"
-    write_notebook(project / "notebooks" / "pendulum" / "4_farm.ipynb", OPEN, farming)
-    assert "changes nothing" not in twins("run", "pendulum/4_farm", "--on", "threads", "--quiet").stderr

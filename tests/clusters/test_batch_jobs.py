@@ -171,20 +171,3 @@ def test_waiting_ends_when_every_job_is_gone_or_the_time_is_over(queue, tmp_path
     with pytest.raises(ClusterError, match=r"no worker within 0 s"):
         batch.wait_for_worker(cluster, timeout_s=0)
     assert time.monotonic() - begun < 2
-
-
-@pytest.mark.parametrize(
-    ("listing", "now"),
-    [
-        (None, "does not answer"),
-        ("", "no job of yours in the queue"),
-        ("12 PENDING Priority\n", "1 job of yours in the queue"),
-        ("JobID State\n12 Q\n 13 R\n", "2 jobs of yours in the queue"),
-    ],
-)
-def test_a_batch_system_says_what_waits_there_or_that_it_does_not_answer(monkeypatch, listing, now):
-    monkeypatch.setattr(batch, "missing_commands", lambda system: ["x"] * (system != "slurm"))
-    monkeypatch.setattr(batch, "_listing", lambda system, timeout_s: listing)
-    ((described, told),) = batch.batch_systems().values()
-    assert told == now
-    assert described.startswith("jobs not described yet: write ~/.config/dask/jobqueue.yaml")

@@ -3,16 +3,16 @@
 import numba
 
 from physics_twins.runs import installation
-from physics_twins.runs.installation import Finding, Installation
+from physics_twins.runs.installation import OK, OPTIONAL, WRONG, check_installation
 
 
-def finding(name: str) -> Finding:
-    found = installation.check_installation(["pulsar/b.fil"]).findings
-    return next(f for f in found if f[0] == name)
+def finding(name: str) -> tuple[str, str]:
+    table = check_installation(["pulsar/b.fil"]).data.set_index("thing")
+    return tuple(table.loc[name])
 
 
 def test_this_installation_works():
-    assert installation.check_installation().works
+    assert WRONG not in set(check_installation().data["state"])
 
 
 def test_a_compiler_that_fails_is_wrong(monkeypatch):
@@ -20,29 +20,25 @@ def test_a_compiler_that_fails_is_wrong(monkeypatch):
         raise RuntimeError("no LLVM\nand more")
 
     monkeypatch.setattr(numba, "njit", broken)
-    assert finding("numba") == ("numba", "wrong", "cannot compile: no LLVM")
-    assert not installation.check_installation().works
-
-
-def test_too_little_memory_is_wrong(monkeypatch):
-    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", int(1e9))
-    assert "at least 2 GB" in finding("machine")[2]
-    assert finding("machine")[1] == "wrong"
+    assert finding("numba") == (WRONG, "cannot compile: no LLVM")
 
 
 def test_a_missing_real_file_is_optional_and_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(installation, "find_data_file", lambda name: None)
-    assert finding("real file")[1] == "optional"
-    assert "twins data fetch pulsar/b.fil" in finding("real file")[2]
+    state, found = finding("real file")
+    assert state == OPTIONAL
+    assert "twins data fetch pulsar/b.fil" in found
 
 
 def test_geant4_is_optional_and_says_how_to_get_it(monkeypatch):
-    assert finding("Geant4")[2].startswith("in calzone 1.")
+    state, found = finding("Geant4")
+    assert state == OK
+    assert found.startswith("in calzone 1.")
     monkeypatch.setattr(installation, "find_spec", lambda name: None)
     expected = "no calzone and no xraylib: pip install calzone xraylib"
-    assert finding("Geant4") == ("Geant4", "optional", expected)
+    assert finding("Geant4") == (OPTIONAL, expected)
 
 
-def test_what_was_found_is_escaped_in_a_notebook():
-    table = Installation([("real file", "ok", "/data/<b>.fil")])._repr_html_()
-    assert "&lt;b&gt;" in table
+def test_what_was_found_is_escaped_in_a_notebook(monkeypatch):
+    monkeypatch.setattr(installation, "find_data_file", lambda name: "/data/<b>.fil")
+    assert "&lt;b&gt;" in check_installation(["pulsar/b.fil"]).to_html()

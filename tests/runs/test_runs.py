@@ -318,10 +318,12 @@ def test_a_comparison_shows_what_differs_and_by_how_many_standard_errors():
     first.record({"period_s": {"value": 10.0, "error": 3.0, "unit": "s"}, "n": 3})
     second.record({"period_s": {"value": 20.0, "error": 4.0, "unit": "s"}})
     compared = runs.compare(first, second)
-    assert compared.parameters == {"length_m": (2.0, 3.0)}
-    assert compared.metrics["n"] == (3, None)
-    assert compared.code == {}
-    assert "+10 (+2.0 sigma)" in str(compared)
+    parameter, period, number = compared
+    assert parameter == ("parameter", "length_m", 2.0, 3.0)
+    assert parameter.words == ("parameter", "length_m", "2.0", "3.0", "")
+    assert period.words[-1] == "+10 (+2.0 sigma)"
+    assert number == ("metric", "n", 3, None)
+    assert number.words == ("metric", "n", "3", "-", "")
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):

@@ -20,9 +20,8 @@ def cluster(
     """Try a cluster with one small task, or list what there is; Ctrl-C ends the job."""
     if where is None:
         from physics_twins.data import aligned
-        from physics_twins.sweeps import places
 
-        print(aligned([(on, *told) for on, *told in places().data.itertuples()]))
+        print(aligned([*clusters.places().data.itertuples(name=None)]))
         print("try one: twins cluster NAME")
     elif show:
         print(clusters.job_script(where))

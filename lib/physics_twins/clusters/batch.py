@@ -21,7 +21,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from physics_twins.clusters.local import this_machine
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 # What lists a user's unfinished jobs, the job's number first in each line.
 _LISTINGS = {
@@ -85,25 +90,26 @@ def is_batch(where: str) -> bool:
     return where.partition("-")[0] in BATCH_SYSTEMS
 
 
-def batch_systems() -> dict[str, tuple[str, str]]:
-    """Return how jobs are described, and what waits or runs now, of each batch system that is here."""
+def places() -> "Styler":
+    """Return each value of `on` and what it is, as a table; starts and submits nothing."""
+    import pandas as pd
     from dask import config
 
     load_jobqueue()
     described = [name for name in sorted(config.get("jobqueue")) if is_batch(name)]
     described = [name for name in described if {"cores", "memory"} <= _given(name).keys()]
-    found = {}
-    for system in BATCH_SYSTEMS:
-        if missing_commands(system):
-            continue
+    rows = [("local", this_machine())]
+    here = [system for system in BATCH_SYSTEMS if not missing_commands(system)]
+    for system in here:
         own = ", ".join(name for name in described if name.partition("-")[0] == system)
         missing = f"jobs not described yet: write {_FILE}, see the book's page on clusters"
-        listing = _listing(system, timeout_s=5.0)
-        n = sum(line.strip()[:1].isdigit() for line in (listing or "").splitlines())
-        queue = f"{n or 'no'} job{'s' * (n > 1)} of yours in the queue"
-        now = "does not answer" if listing is None else queue
-        found[system] = (f"jobs described as {own}" if own else missing, now)
-    return found
+        rows.append((system, f"jobs described as {own}" if own else missing))
+    if absent := ", ".join(system for system in BATCH_SYSTEMS if system not in here):
+        rows.append((absent, "commands not found on this machine"))
+    address = "a Dask scheduler that runs already, on any machine that can be reached"
+    table = pd.DataFrame([*rows, ("tcp://host:port", address)], columns=["on", "what it is"])
+    left = "text-align: left"
+    return table.set_index("on").style.set_table_styles([{"selector": "th, td", "props": left}])
 
 
 def how_many(section: str) -> tuple[int, int]:
@@ -458,14 +464,14 @@ def log_tail(folder: Path, number: str, n_lines: int = 15) -> str:
     return "\n".join(texts) or f"no log of job {number} in {folder}"
 
 
-def _listing(system: str, timeout_s: float = ANSWER_TIMEOUT_S) -> str | None:
+def _listing(system: str) -> str | None:
     """Return what a batch system lists of this user's jobs; None where it does not answer."""
     command = shlex.split(_LISTINGS[system].format(user=getpass.getuser()))
+    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": ANSWER_TIMEOUT_S}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=True)  # noqa: S603
+        return subprocess.run(command, check=True, **options).stdout  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
 
 
 def _line(number: str, listing: str) -> str:

@@ -1,73 +1,51 @@
 """Two runs side by side: what was asked, what came out, and which code did it."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from physics_twins.data import aligned, in_words, parts
+from physics_twins.data import in_words, parts
 
 if TYPE_CHECKING:
     from physics_twins.runs.folder import Run
 
-Pairs = dict[str, tuple[Any, Any]]
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """What differs between two runs; each value is the pair (first, second).
+class Compared(NamedTuple):
+    """One thing in two runs, None where a run lacks it.
 
     Attributes:
-        names: Addresses of the two.
-        parameters: Parameters that differ.
-        metrics: All metrics of both, None where one lacks it.
-        code: Facts on code, environment and what was read that differ.
+        kind: `parameter`, `metric`, or `code`: facts on code, environment and what was read.
+        name: Its name.
+        first: In the first run.
+        second: In the second.
     """
 
-    names: tuple[str, str]
-    parameters: Pairs
-    metrics: Pairs
-    code: Pairs
+    kind: str
+    name: str
+    first: Any
+    second: Any
 
     @property
-    def differing(self) -> Pairs:
-        """Metrics that are not the same to the last digit."""
-        return _differing(self.metrics)
-
-    def __str__(self) -> str:
-        """Return the comparison as a table of text."""
-        rows = [("", *self.names, "")]
-        rows += _section("parameters that differ", self.parameters, repr)
-        rows += _section("metrics", self.metrics, in_words)
-        rows += _section("code that differs", self.code, lambda value: str(value)[:12])
-        return aligned(rows)
-
-
-def compare(first: "Run", second: "Run") -> Comparison:
-    """Return the differences between two runs."""
-    return Comparison(
-        names=(str(first), str(second)),
-        parameters=_differing(_pairs(first.parameters, second.parameters)),
-        metrics=_pairs(first.metrics, second.metrics),
-        code=_differing(_pairs(_code(first), _code(second))),
-    )
-
-
-def _section(title: str, pairs: Pairs, show: Callable[[Any], str]) -> list[tuple[str, ...]]:
-    is_numbers = show is in_words
-    rows: list[tuple[str, ...]] = [(title, "", "", "difference" if is_numbers else "")]
-    for name, pair in pairs.items():
+    def words(self) -> tuple[str, ...]:
+        """Kind, name, both values and the difference of metrics: a row of a table of text."""
+        show = {"parameter": repr, "metric": in_words, "code": lambda value: str(value)[:12]}[self.kind]
+        pair = self.first, self.second
         shown = ("-" if value is None else show(value) for value in pair)
-        rows.append((f"  {name}", *shown, difference(*pair) if is_numbers else ""))
-    return rows if pairs else []
+        return self.kind, self.name, *shown, difference(*pair) if self.kind == "metric" else ""
 
 
-def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> Pairs:
-    return {name: (first.get(name), second.get(name)) for name in {**first, **second}}
-
-
-def _differing(pairs: Pairs) -> Pairs:
-    return {name: (a, b) for name, (a, b) in pairs.items() if a != b}
+def compare(first: "Run", second: "Run") -> list[Compared]:
+    """Return what differs between two runs to the last digit, and every metric of both."""
+    facts = {
+        "parameter": (first.parameters, second.parameters),
+        "metric": (first.metrics, second.metrics),
+        "code": (_code(first), _code(second)),
+    }
+    found = [
+        Compared(kind, name, a.get(name), b.get(name))
+        for kind, (a, b) in facts.items()
+        for name in {**a, **b}
+    ]
+    return [each for each in found if each.kind == "metric" or each.first != each.second]
 
 
 def _code(run: "Run") -> dict[str, Any]:

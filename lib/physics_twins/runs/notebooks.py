@@ -42,7 +42,6 @@ class Notebook:
         defaults: Every parameter by name, with the notebook's own defaults before the models'.
         in_cell: Names of those in its cell tagged `parameters`, in order.
         checks: Functions that raise `ParameterError` for values which a later cell would refuse.
-        farms: Whether it uses `on`, and so farms work out.
         time: How long it takes, in the words of its first cell; "" where it does not say.
         sha256: Hash of cells and declarations; outputs do not enter.
         twins: Those that its code or its declarations name; None where none is named.
@@ -55,7 +54,6 @@ class Notebook:
     defaults: dict[str, Any]
     in_cell: tuple[str, ...]
     checks: tuple[Callable[[Mapping[str, Any]], Any], ...]
-    farms: bool
     time: str
     sha256: str
     twins: tuple[str, ...] | None
@@ -130,7 +128,6 @@ def notebook(name: str | Path) -> Notebook:
         defaults=defaults,
         in_cell=tuple(given),
         checks=checks,
-        farms=any(map(_uses_on, code)),
         time=time[1] if time else "",
         sha256=provenance.json_sha256({"cells": cells, "declared": declared}),
         twins=provenance.named_twins("\n".join([*code, *declared.get("parameters", [])])),
@@ -286,15 +283,6 @@ def _find(name: str) -> Path:
 def _cell(cell: Mapping[str, Any]) -> tuple[str, list[str], str]:
     """Return a cell's kind, tags and source, which may be one text or lines."""
     return cell["cell_type"], cell.get("metadata", {}).get("tags", []), "".join(cell["source"])
-
-
-def _uses_on(source: str) -> bool:
-    """Return whether code reads the variable `on`."""
-    try:
-        nodes = ast.walk(ast.parse(source))
-    except SyntaxError:  # one of IPython's own commands
-        return bool(re.search(r"\bon\b", source))
-    return any(isinstance(node, ast.Name) and node.id == "on" for node in nodes)
 
 
 def _imported(text: str, what: str) -> Any:

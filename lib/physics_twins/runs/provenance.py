@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, requires
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +172,10 @@ def describe_interpreter() -> dict[str, Any]:
     except PackageNotFoundError:
         asked = []
     wanted = (text for text in asked if "extra ==" not in text or "'geant4'" in text)
-    names = {_plain(re.split(r"[^A-Za-z0-9._-]", text)[0]) for text in wanted}
-    packages = {name: version for name, version in sorted(_installed().items()) if name in names}
+    packages: dict[str, str] = {}
+    for name in sorted({re.split(r"[^A-Za-z0-9._-]", text)[0] for text in wanted}):
+        with suppress(PackageNotFoundError):
+            packages[name] = version(name)
     return {
         "executable": sys.executable,
         "python": platform.python_version(),
@@ -180,17 +183,6 @@ def describe_interpreter() -> dict[str, Any]:
         "packages": packages,
         "library": str(PACKAGE),
     }
-
-
-def _installed() -> dict[str, str]:
-    """Return the version of every installed distribution by its name."""
-    folders = [Path(entry) for entry in reversed(sys.path) if os.path.isdir(entry)]
-    found = [path.stem.partition("-") for folder in folders for path in folder.glob("*.dist-info")]
-    return {_plain(name): version for name, _, version in found}
-
-
-def _plain(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def describe_process() -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Sweeps and studies, the points that they take, and what their reports show."""
 
-from .places import places as places
 from .points import evenly as evenly
 from .points import grid as grid
 from .points import sobol as sobol
