@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from _table import Figure, share_error, this_machine
 from physics_twins.pulsar.calibrate import Calibration, calibrate
-from physics_twins.pulsar.fitting.pulse_fit import BOXCAR_PER_FWHM, PulseStart, fit_pulse
+from physics_twins.pulsar.fitting.pulse_fit import PulseStart, fit_pulse
 from physics_twins.pulsar.fitting.pulse_limits import cramer_rao, ideal_snr
 from physics_twins.pulsar.fitting.stream_frames import frames
 from physics_twins.pulsar.infer import infer
@@ -58,7 +58,7 @@ def parameters_dm_width_coverage() -> Figure:
 def parameters_within() -> Figure:
     """Share of pulses whose DM is within 1 pc cm-3, and whose width is within 20 %.
 
-    The reference is that of the search alone: its own DM, and its boxcar as a width.
+    The reference is that of the search alone: its own DM, and its filter as a width.
     """
     pulses = _pulses()
     limits = {"dm": 1.0, "width": 0.2}
@@ -180,7 +180,7 @@ def _one_pulse(seed: int) -> dict[str, float | list[bool]]:
     dm, width = fit.parameters["dm_pc_cm3"], fit.parameters["width_ms"]
     pulse, limit = fit.pulses.isel(pulse=0), cramer_rao(truth)
     snr_ideal = float(observation["pulse_snr_ideal"].values[0])
-    search_width_ms = 1e3 * start.width_s / BOXCAR_PER_FWHM
+    search_width_ms = 1e3 * start.width_s
     return {
         "dm_error": dm.value - truth.dm_pc_cm3,
         "width_error": width.value / truth.width_ms - 1,

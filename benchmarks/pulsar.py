@@ -5,7 +5,17 @@ import sys
 
 from _table import run_benchmarks
 
-PARTS = ("simulation", "classifier", "labelling", "twin", "realism", "files", "bright", "gaps")
+PARTS = (
+    "simulation",
+    "classifier",
+    "labelling",
+    "twin",
+    "realism",
+    "files",
+    "bright",
+    "gaps",
+    "search",
+)
 
 if __name__ == "__main__":
     benchmarks = {}

@@ -15,7 +15,7 @@ from physics_twins.pulsar.infer import candidate_table, infer, split_blocks
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching.cleaning import clean
-from physics_twins.pulsar.searching.search import Band, boxcar_widths, strongest_first
+from physics_twins.pulsar.searching.search import Band, strongest_first
 from physics_twins.pulsar.simulate import simulate
 
 OBSERVATION = ObservationParameters(n_channels=64, duration_s=2.0)
@@ -78,7 +78,7 @@ def test_an_impulse_that_is_left_in_is_never_surely_a_pulse(observation):
     quiet = OBSERVATION.replace(fluence_jy_ms=0.0, carrier_rate_hz=0.0, impulse_rate_hz=0.0)
     search = SearchParameters(dm_min_pc_cm3=0.5, dm_max_pc_cm3=20.0, snr_min=5.5)
     n_found = 0
-    for seed in range(4, 8):
+    for seed in range(4, 10):
         observation = simulate(quiet.replace(n_bits=32, duration_s=1.0), seed=seed)
         observation["data"][5000:5012] += 0.25
         table = candidate_table(infer(search, observation))
@@ -177,13 +177,6 @@ def test_clean_noise_is_left_alone():
     assert cleaned.narrowband.mean() < 1e-3
     assert not cleaned.broadband.any()
     np.testing.assert_allclose(cleaned.data.std(axis=1), 1, atol=0.02)
-
-
-def test_widths_grow_by_at_most_a_half():
-    widths = boxcar_widths(0.05, 1e-4)
-    assert widths[0] == 1
-    assert widths[-1] <= 500
-    assert (widths[3:] / widths[2:-1] <= 1.5).all()
 
 
 def test_a_weaker_detection_of_the_same_pulse_joins_the_stronger():

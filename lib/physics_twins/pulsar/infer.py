@@ -18,25 +18,17 @@ from physics_twins.clusters import results
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.observation_file import ObservationReader
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.searching.cells import BASELINE_WIDTHS
-from physics_twins.pulsar.searching.cleaning import clean
-from physics_twins.pulsar.searching.dedispersion import dm_trials, longest_delays
-from physics_twins.pulsar.searching.search import (
-    Band,
-    Candidate,
-    boxcar_widths,
-    classify,
-    find_events,
-    refine_dm,
-    strongest_first,
-)
+from physics_twins.pulsar.searching.cells import BASELINE_WIDTHS, CELL
+from physics_twins.pulsar.searching.cleaning import prepare
+from physics_twins.pulsar.searching.dedispersion import longest_delays
+from physics_twins.pulsar.searching.search import FRAME, Band, Candidate, detect, strongest_first
 
 logger = logging.getLogger(__name__)
 
 # A frame holds interference when this many of its samples were removed as such.
 NARROWBAND_FRACTION = 1e-3  # 32 samples in two of 256 channels, in a frame of 256 spectra
 # What a block holds at most, so that memory does not grow with the number of channels: a block needs
-# up to twenty bytes a sample.
+# some four bytes a sample.
 MAX_BLOCK_SAMPLES = 4_000_000
 
 
@@ -47,12 +39,15 @@ class Block:
     Attributes:
         start: First spectrum.
         n_core: Spectra in which pulses that arrive belong to this block.
-        n_read: Spectra read; beyond the core lies what a dispersed pulse needs to cross the band.
+        n_read: Spectra read from there; beyond the core lies what a dispersed pulse needs to cross
+            the band.
+        n_before: Spectra before the first that filters need.
     """
 
     start: int
     n_core: int
     n_read: int
+    n_before: int
 
 
 def infer(
@@ -68,7 +63,8 @@ def infer(
 
     Returns:
         For each candidate, strongest first: `dm_pc_cm3`, `time_s` (arrival at the highest channel),
-        `snr`, `width_s`, `label`, `probability` (candidate). For each frame: `frame_start_s` and
+        `snr`, `width_s` (full width at half maximum of the filter that sees it best), `label`,
+        `probability` (candidate). For each frame: `frame_start_s` and
         whether it holds a pulse, `frame_pulse`, narrow-band, `frame_nbrfi`, or broad-band
         interference, `frame_bbrfi` (frame). For each channel: how much of it was removed,
         `removed_fraction` (frequency). The attribute `missing_fraction` says which part of the samples
@@ -119,6 +115,7 @@ def split_blocks(n_spectra: int, band: Band, search: SearchParameters) -> Iterat
     """Yield blocks that cover an observation; a rest shorter than half a block joins the last."""
     reach_s = search.dm_max_pc_cm3 * band.delay_s_per_dm + 2e-3 * search.width_max_ms
     overlap = int(np.ceil(reach_s / band.sampling_s))
+    before = -(-int(2e-3 * search.width_max_ms / band.sampling_s) // FRAME) * FRAME
     n_wanted = min(search.block_s / band.sampling_s, MAX_BLOCK_SAMPLES / len(band.frequency_mhz))
     # Level and noise are told beside the widest pulse.
     n_wanted = max(n_wanted, BASELINE_WIDTHS * 1e-3 * search.width_max_ms / band.sampling_s)
@@ -129,7 +126,7 @@ def split_blocks(n_spectra: int, band: Band, search: SearchParameters) -> Iterat
     while start < n_spectra:
         last = n_spectra - start < length + max(length // 2, overlap)
         n_core = n_spectra - start if last else length
-        yield Block(start, n_core, min(n_core + overlap, n_spectra - start))
+        yield Block(start, n_core, min(n_core + overlap, n_spectra - start), min(before, start))
         start += n_core
 
 
@@ -156,42 +153,21 @@ def search_block(
         search: Range and thresholds.
     """
     delays = longest_delays(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
-    cleaned = clean(spectra, delays=delays, width_max=1e-3 * search.width_max_ms / band.sampling_s)
-    trials = dm_trials(
-        band.frequency_mhz,
-        sampling_s=band.sampling_s,
-        dm_min_pc_cm3=search.dm_min_pc_cm3,
-        dm_max_pc_cm3=search.dm_max_pc_cm3,
-        loss=search.dm_loss,
-    )
-    widths = boxcar_widths(search.width_max_ms * 1e-3, band.sampling_s)
-    events = find_events(cleaned, band, trials, widths, search.snr_min)
-    events = events[events[:, 1] < block.n_core]
-    dm, width_s = trials[events[:, 0].astype(int)], events[:, 2] * band.sampling_s
-    groups = strongest_first(
-        dm, events[:, 1] * band.sampling_s, width_s, events[:, 3], band.delay_s_per_dm
-    )
-    candidates = []
-    searched = search.dm_min_pc_cm3, search.dm_max_pc_cm3
-    for trial, centre, width, snr in events[[group[0] for group in groups]]:
-        step = np.gradient(trials)[int(trial)] if len(trials) > 1 else 1.0
-        # Wide pulses blur over many trials: the parabola must span the width of the peak.
-        step = max(step, width * band.sampling_s / band.delay_s_per_dm / 3)
-        best_dm, best_centre = refine_dm(
-            cleaned, band, trials[int(trial)], centre, int(width), step, searched
-        )
-        n_trials = block.n_core * len(trials) / width
-        label, probability = classify(cleaned, band, best_dm, best_centre, int(width), n_trials)
-        time_s = (block.start + best_centre) * band.sampling_s
-        candidates.append(Candidate(best_dm, time_s, snr, width * band.sampling_s, label, probability))
-    good = ~cleaned.bad_channel
-    core = slice(0, block.n_core)
+    width_max = 1e-3 * search.width_max_ms / band.sampling_s
+    prepared = prepare(spectra, delays=delays, width_max=width_max)
+    start_s = block.start * band.sampling_s
+    where = {"n_core": block.n_core, "start": block.n_before}
+    candidates = detect(prepared, band, search, **where, start_s=start_s)
+    core = slice(block.n_before, block.n_before + block.n_core)
+    cells = prepared.cells.removed[block.n_before // CELL : -(-core.stop // CELL)]
+    # A rest at the end that is shorter than a cell has none.
+    narrowband = np.resize(np.repeat(cells.mean(axis=1), CELL), block.n_core)
     return BlockResult(
         candidates,
-        cleaned.n_missing / spectra.size,
-        np.where(good, cleaned.narrowband[:, core].mean(axis=1), 1.0),
-        _frames(cleaned.narrowband[:, core].mean(axis=0), search.frame_spectra) > NARROWBAND_FRACTION,
-        _frames(cleaned.broadband[core], search.frame_spectra) > 0,
+        0.0 if prepared.missing is None else float(prepared.missing[core].mean()),
+        np.where(prepared.good, cells.mean(axis=0), 1.0),
+        _frames(narrowband, search.frame_spectra) > NARROWBAND_FRACTION,
+        _frames(prepared.impulses.removed[core], search.frame_spectra) > 0,
     )
 
 
@@ -258,12 +234,13 @@ def _n_spectra(source: ObservationReader | xr.Dataset) -> int:
 
 def _read(source: ObservationReader | xr.Dataset, block: Block) -> NDArray[Any]:
     """Return a block's spectra, shape (time, channel), the highest frequency first."""
+    first = block.start - block.n_before
     if isinstance(source, ObservationReader):
         frequency_mhz = source.header.frequency_mhz
-        spectra = source.read(block.start, block.n_read)
+        spectra = source.read(first, block.n_before + block.n_read)
     else:
         frequency_mhz = source["frequency"].values
-        spectra = source["data"].values[block.start : block.start + block.n_read]
+        spectra = source["data"].values[first : block.start + block.n_read]
     return spectra if frequency_mhz[0] >= frequency_mhz[-1] else spectra[:, ::-1]
 
 
@@ -288,11 +265,9 @@ def _result(
         if c.label == "pulse":
             end_s = c.time_s + c.dm_pc_cm3 * band.delay_s_per_dm + c.width_s / 2
             pulse |= (start_s + frame_s > c.time_s - c.width_s / 2) & (start_s < end_s)
-    removed = np.average(
-        [part.removed_fraction for part in parts], axis=0, weights=[b.n_core for b in blocks]
-    )
-    read = [block.n_read for block in blocks]
-    missing = float(np.average([part.missing_fraction for part in parts], weights=read))
+    core = [block.n_core for block in blocks]
+    removed = np.average([part.removed_fraction for part in parts], axis=0, weights=core)
+    missing = float(np.average([part.missing_fraction for part in parts], weights=core))
     if missing:
         logger.warning("%.3g %% of the samples carry no data and were left out", 100 * missing)
     numbers = {

@@ -262,7 +262,9 @@ class SearchParameters(Parameters):
     dm_min_pc_cm3: float = field(5.0, ge=0, le=3000, unit="pc cm-3", help="Lowest DM searched")
     dm_max_pc_cm3: float = field(100.0, ge=0, le=3000, unit="pc cm-3", help="Highest DM searched")
     snr_min: float = field(6.5, ge=5, le=100, help="Lowest signal-to-noise ratio of a candidate")
-    width_max_ms: float = field(30.0, ge=0.1, le=1000, unit="ms", help="Widest boxcar the search tries")
+    width_max_ms: float = field(
+        30.0, ge=0.1, le=1000, unit="ms", help="Full width at half maximum of the widest pulse searched"
+    )
     dm_loss: float = field(
         0.03, ge=0.001, le=0.5, folded=True, help="Largest loss of S/N between two DM trials"
     )

@@ -25,7 +25,7 @@ def recovery(
         `n_sought`: pulses whose whole track lies inside the observation. `n_found` of them. `recall`,
         their ratio, with the error of `data.fraction`, which is not zero at the
         ends. `n_false`: pulses invented. `snr_ratio`: mean S/N found over the ideal one, with its
-        standard error; 0.943 is the limit of a boxcar on a Gaussian pulse. What nothing was found or
+        standard error; boxcars reach 0.943 of a Gaussian pulse's at most. What nothing was found or
         sought for is not a number.
 
     Raises:

@@ -15,14 +15,8 @@ from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM
 from physics_twins.pulsar.searching.cleaning import Cleaned, clean
-from physics_twins.pulsar.searching.dedispersion import dm_trials, longest_delays
-from physics_twins.pulsar.searching.search import (
-    Band,
-    boxcar_widths,
-    classify,
-    find_events,
-    strongest_first,
-)
+from physics_twins.pulsar.searching.dedispersion import longest_delays
+from physics_twins.pulsar.searching.search import Band, detect
 from physics_twins.pulsar.twin_parameters import CalibrationParameters
 
 DM_LOSS = 0.05  # the fit finds the DM: trials only have to find the pulse
@@ -42,7 +36,7 @@ class FoundPulses:
     Attributes:
         windows: All cut with the start's DM.
         time_s: Arrival of each by the search, at the start's DM, shape (pulse,).
-        found: The search's rows of (DM, arrival in samples, boxcar in s, S/N), shape (pulse, 4).
+        found: The search's rows of (DM, arrival in s, boxcar in s, S/N), shape (pulse, 4).
         boxcar_s: Length of boxcar that the windows are cut for.
         noise_factor: From `off_pulse_noise`, mean over pieces.
         background: Bandpass, noise and interference.
@@ -113,16 +107,16 @@ def find_pulses(
         ValueError: There is no such pulse.
     """
     band = receiver(data)
-    search = _search(start, settings)
     background = Background(band, FRAME_SPECTRA)
     laws = ChannelLaws.of(band, start.scattering_index)
     expected_s = expected_boxcar_s(start, laws)
+    search = _search(start, settings, LONGEST_BOXCAR * expected_s)
     tally, boxcar_s = _Tally(), expected_s
     for piece in pieces(data, band, search):
         delays = longest_delays(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
         cleaned = clean(piece.spectra, delays=delays)
         background.add(piece, cleaned)
-        found = _in_piece(piece, cleaned, band, search, LONGEST_BOXCAR * expected_s)
+        found = _in_piece(piece, cleaned, band, search)
         if len(found) and not tally.windows:
             boxcar_s = max(float(np.median(found[:, 2])), expected_s)
         _cut_all(tally, found, piece, cleaned, band, start, boxcar_s)
@@ -151,46 +145,35 @@ def expected_boxcar_s(start: ObservationParameters, laws: ChannelLaws) -> float:
     return 1e-3 * float(max(width_ms + tail_ms, 2 * laws.sampling_ms))
 
 
-def _search(start: ObservationParameters, settings: CalibrationParameters) -> SearchParameters:
+def _search(
+    start: ObservationParameters, settings: CalibrationParameters, boxcar_s: float
+) -> SearchParameters:
     low = max(start.dm_pc_cm3 - settings.dm_reach_pc_cm3, 0.0)
     return SearchParameters(
         dm_min_pc_cm3=low,
         dm_max_pc_cm3=start.dm_pc_cm3 + settings.dm_reach_pc_cm3,
         snr_min=settings.pulse_snr_min,
+        width_max_ms=min(max(1e3 * boxcar_s / BOXCAR_PER_FWHM, 0.1), 1000.0),
         dm_loss=DM_LOSS,
     )
 
 
 def _in_piece(
-    piece: Piece, cleaned: Cleaned, band: Band, search: SearchParameters, longest_s: float
+    piece: Piece, cleaned: Cleaned, band: Band, search: SearchParameters
 ) -> NDArray[np.float64]:
-    """Return rows of (DM, arrival in samples, boxcar in s, S/N) of the pulses in a piece."""
-    trials = dm_trials(
-        band.frequency_mhz,
-        sampling_s=band.sampling_s,
-        dm_min_pc_cm3=search.dm_min_pc_cm3,
-        dm_max_pc_cm3=search.dm_max_pc_cm3,
-        loss=search.dm_loss,
-    )
-    widths = boxcar_widths(longest_s, band.sampling_s)
-    events = find_events(cleaned, band, trials, widths, search.snr_min)
-    events = events[events[:, 1] < piece.n_core]
-    dm, width_s = trials[events[:, 0].astype(int)], events[:, 2] * band.sampling_s
-    time_s = events[:, 1] * band.sampling_s
-    groups = strongest_first(dm, time_s, width_s, events[:, 3], band.delay_s_per_dm)
-    found = []
-    for group in groups:
-        best, centre = group[0], events[group[0], 1]
-        n_trials = piece.n_core * len(trials) / events[best, 2]
-        label, _ = classify(cleaned, band, float(dm[best]), centre, int(events[best, 2]), n_trials)
-        if label == "pulse":
-            found.append((dm[best], centre, width_s[best], events[best, 3]))
+    """Return rows of (DM, arrival in s, boxcar in s, S/N) of the pulses in a piece."""
+    candidates = detect(cleaned.prepared, band, search, n_core=piece.n_core, start_s=piece.start_s)
+    found = [
+        (c.dm_pc_cm3, c.time_s, BOXCAR_PER_FWHM * c.width_s, c.snr)
+        for c in candidates
+        if c.label == "pulse"
+    ]
     return _apart(np.array(found).reshape(-1, 4), band)
 
 
 def _apart(found: NDArray[np.float64], band: Band) -> NDArray[np.float64]:
     """Return the strongest of detections that lie on each other: one pulse must not count twice."""
-    middle_s = found[:, 1] * band.sampling_s + found[:, 0] * band.delay_s_per_dm / 2
+    middle_s = found[:, 1] + found[:, 0] * band.delay_s_per_dm / 2
     kept: list[int] = []
     for n in range(len(found)):  # the strongest first
         if np.all(abs(middle_s[n] - middle_s[kept]) > LENGTHS_APART * found[kept, 2]):
@@ -212,7 +195,7 @@ def _cut_all(
         return
     # A search at a wrong DM gets the arrival right in the middle of the band, not at its top.
     off = (found[:, 0] - start.dm_pc_cm3) * band.delay_s_per_dm / 2
-    time_s = piece.start_s + found[:, 1] * band.sampling_s + off
+    time_s = found[:, 1] + off
     tally.windows.append(
         cut(
             cleaned.data,

@@ -59,7 +59,7 @@ class PulseStart:
     Attributes:
         dm_pc_cm3: Dispersion measure.
         time_s: Arrival at the highest channel.
-        width_s: Length of the best boxcar.
+        width_s: Full width at half maximum of the best filter.
     """
 
     dm_pc_cm3: float
@@ -140,12 +140,13 @@ def fit_pulse(
     _check(start)
     data, band = cleaned_spectra(observation, max(DM_HEADROOM * start.dm_pc_cm3, MIN_CLEANING_DM))
     first_s = float(observation["time"].values[0])
+    boxcar_s = BOXCAR_PER_FWHM * start.width_s
     windows = cut(
         data,
         band,
         start.dm_pc_cm3,
         [start.time_s],
-        start.width_s,
+        boxcar_s,
         start_s=first_s,
         scattering_index=scattering_index,
     )
@@ -153,7 +154,7 @@ def fit_pulse(
         windows,
         start.dm_pc_cm3,
         [start.time_s],
-        start.width_s,
+        boxcar_s,
         scattering_ms=scattering_ms,
         spectral_index=spectral_index,
     )

@@ -61,22 +61,19 @@ class Cells:
     bad_channel: NDArray[np.bool_]
 
 
-class CellMemory:
-    """Memory for the cells of one block, used again for the next: to ask for it anew costs more time
-    than to fill it."""
+class BlockMemory:
+    """Arrays of one block, used again for the next: to ask for memory anew costs more time than to
+    fill it."""
 
     def __init__(self) -> None:
-        self._arrays: list[NDArray[np.float32]] = []
-        self._removed = np.zeros((0, 0), np.bool_)
+        self._arrays: dict[str, NDArray[Any]] = {}
 
-    def arrays(self, n_cells: int, n_channels: int) -> tuple[NDArray[Any], ...]:
-        """Return five arrays of numbers and one of truth values, all (cell, channel)."""
-        shape = n_cells, n_channels
-        if self._removed.shape != shape:
-            self._arrays = [np.zeros(shape, np.float32) for _ in range(5)]
-            self._removed = np.zeros(shape, np.bool_)
-        self._removed[:] = False
-        return *self._arrays, self._removed
+    def array(self, name: str, shape: tuple[int, ...], kind: Any = np.float32) -> NDArray[Any]:
+        """Return an array that may hold anything."""
+        found = self._arrays.get(name)
+        if found is None or found.shape != shape:
+            found = self._arrays[name] = np.zeros(shape, kind)
+        return found
 
 
 def baseline_cells(width_max: float) -> int:
@@ -89,7 +86,7 @@ def measure_cells(
     *,
     drift: float,
     n_baseline: int = BASELINE_CELLS,
-    memory: CellMemory | None = None,
+    memory: BlockMemory | None = None,
 ) -> Cells:
     """Return level, noise and interference of each channel.
 
@@ -104,9 +101,12 @@ def measure_cells(
     """
     if len(spectra) < MIN_CELLS * CELL:
         raise ValueError(f"{len(spectra)} spectra are too few: at least {MIN_CELLS * CELL} are needed")
-    memory = memory or CellMemory()
+    memory = memory or BlockMemory()
     shape = len(spectra) // CELL, spectra.shape[1]
-    excess, rough, baseline, steady, runs, removed = memory.arrays(*shape)
+    names = "excess", "roughness", "baseline", "steady", "runs"
+    excess, rough, baseline, steady, runs = (memory.array(name, shape) for name in names)
+    removed = memory.array("removed", shape, np.bool_)
+    removed[:] = False
     _moments(np.ascontiguousarray(spectra), excess, rough)
     level, sigma = _quiet_level(excess, rough)
     dead = _constant(level, sigma)

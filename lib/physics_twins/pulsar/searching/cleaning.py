@@ -6,64 +6,144 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.searching.cells import CELL, MIN_CELLS, baseline_cells, quiet_noise
+from physics_twins.pulsar.searching.cells import (
+    CELL,
+    MIN_CELLS,
+    BlockMemory,
+    Cells,
+    baseline_cells,
+    quiet_noise,
+)
 from physics_twins.pulsar.searching.gain_steps import measured
-from physics_twins.pulsar.searching.impulses import drift_of, find_impulses
+from physics_twins.pulsar.searching.impulses import Impulses, drift_of, find_impulses
 from physics_twins.pulsar.searching.missing import filled
 from physics_twins.pulsar.searching.normalisation import normalise_into, normalised, normalised_shape
 
 
 @dataclass(frozen=True)
-class Cleaned:
-    """Normalised spectra and what was removed from them.
+class Prepared:
+    """Spectra as the search takes them.
 
     Attributes:
-        data: Mean 0, standard deviation 1 in each channel, 0 where removed; shape (channel, time).
-        bad_channel: Channels that were removed whole, shape (channel,).
-        narrowband: Samples removed as narrow-band bursts, shape (channel, time).
-        broadband: Spectra removed as broad-band impulses, shape (time,).
-        n_missing: Samples that carried no data; they are 0 too.
+        data: Mean 0 and standard deviation `UNIT` in each channel, 0 where removed or missing; shape
+            (channel, time), both filled up.
+        n_time: Spectra, those that only fill up left out.
+        cells: Level, noise and narrow-band interference of each channel.
+        impulses: Interference of the whole band.
+        missing: Samples that carry no data, shape (time, channel), or None where there are none.
+        spectra: Counts without steps in gain, noise where nothing was recorded, (time, channel).
     """
 
-    data: NDArray[np.float32]
-    bad_channel: NDArray[np.bool_]
-    narrowband: NDArray[np.bool_]
-    broadband: NDArray[np.bool_]
-    n_missing: int = 0
+    data: NDArray[np.int8]
+    n_time: int
+    cells: Cells
+    impulses: Impulses
+    missing: NDArray[np.bool_] | None
+    spectra: NDArray[Any]
+
+    @property
+    def good(self) -> NDArray[np.bool_]:
+        """Channels that are used, shape (channel,)."""
+        return ~self.cells.bad_channel
+
+    def there(self, channel: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which samples are inside the data, and neither removed nor missing."""
+        inside = (time >= 0) & (time < self.n_time)
+        time = time.clip(0, self.n_time - 1)
+        cell = np.minimum(time // CELL, len(self.cells.removed) - 1)
+        gone = self.cells.removed[cell, channel] | self.impulses.removed[time]
+        if self.missing is not None:
+            gone |= self.missing[time, channel]
+        return inside & ~gone
 
 
-def clean(spectra: NDArray[Any], *, delays: NDArray[np.float64], width_max: float = 0.0) -> Cleaned:
+def prepare(
+    spectra: NDArray[Any],
+    *,
+    delays: NDArray[np.float64],
+    width_max: float = 0.0,
+    n_absent: int = 0,
+    start: int = 0,
+    n_frames: int = 1,
+    frame_spectra: int | None = None,
+    memory: BlockMemory | None = None,
+) -> Prepared:
     """Normalise spectra and remove interference, and what carries no data.
 
     Args:
-        spectra: Counts, shape (time, channel); where they are few, no interference is removed.
+        spectra: Counts, shape (time, channel), the highest frequency first.
         delays: Of the highest DM that is sought, from `dedispersion.longest_delays`: what such a pulse
             explains better than an impulse of the whole band stays; zeros where none is sought.
         width_max: Of the widest pulse that is sought, in samples: it is no baseline.
+        n_absent: So many spectra at the end only fill up, and carry no data.
+        start: Spectrum at which the first frame begins whose impulses are told.
+        n_frames: Such frames.
+        frame_spectra: Spectra in one; by default all.
+        memory: Where the result is put; the next call with the same memory overwrites it.
     """
-    spectra, missing = filled(spectra)
-    n_missing = 0 if missing is None else int(missing.sum())
-    narrowband = np.zeros(spectra.T.shape, dtype=bool)
-    if len(spectra) < MIN_CELLS * CELL:
-        data = normalise(spectra)
-        if missing is not None:
-            data[missing.T] = 0
-        nothing = np.zeros(len(spectra), dtype=bool)
-        return Cleaned(data, np.logical_not(data.any(axis=1)), narrowband, nothing, n_missing)
-    spectra, cells = measured(spectra, drift=drift_of(delays), n_baseline=baseline_cells(width_max))
-    data = normalised(spectra, cells)
-    coarse = np.empty(normalised_shape(*spectra.shape), np.int8)
-    normalise_into(coarse, spectra, cells)
-    n_time = len(spectra)
-    whole = {"start": 0, "n_frames": 1, "frame_spectra": n_time}
-    impulses = find_impulses(coarse, cells.bad_channel, delays=delays, **whole)
-    broadband = impulses.removed[:n_time]
-    data[:, broadband] = 0
+    n_time = len(spectra) - n_absent
+    few = max(0, MIN_CELLS * CELL - len(spectra))  # level and noise are told from so many
+    if few:
+        spectra, n_absent = np.pad(spectra, ((0, few), (0, 0))), n_absent + few
+    memory = memory or BlockMemory()
+    spectra, missing = filled(spectra, n_absent)
+    spectra, cells = measured(
+        spectra,
+        drift=drift_of(delays),
+        n_baseline=baseline_cells(width_max),
+        memory=memory,
+    )
+    data = memory.array("data", normalised_shape(*spectra.shape), np.int8)
+    normalise_into(data, spectra, cells)
     if missing is not None:
-        data[missing.T] = 0
-    n_whole = len(cells.removed) * CELL
-    narrowband[:, :n_whole] = np.repeat(cells.removed.T, CELL, axis=1)
-    return Cleaned(data, cells.bad_channel, narrowband, broadband, n_missing)
+        data[: spectra.shape[1], : len(spectra)][missing.T] = 0
+    frames = {"start": start, "n_frames": n_frames, "frame_spectra": frame_spectra or len(spectra)}
+    impulses = find_impulses(data, cells.bad_channel, delays=delays, **frames)
+    data[:, impulses.removed] = 0
+    return Prepared(data, n_time, cells, impulses, missing, spectra)
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """Normalised spectra and what was removed from them, sample by sample: what is fitted to.
+
+    Attributes:
+        data: Mean 0, standard deviation 1 in each channel, 0 where removed; shape (channel, time).
+        narrowband: Samples removed as narrow-band bursts, shape (channel, time).
+        broadband: Spectra removed as broad-band impulses, shape (time,).
+        prepared: The same as a search takes them.
+    """
+
+    data: NDArray[np.float32]
+    narrowband: NDArray[np.bool_]
+    broadband: NDArray[np.bool_]
+    prepared: Prepared
+
+    @property
+    def bad_channel(self) -> NDArray[np.bool_]:
+        """Channels that were removed whole, shape (channel,)."""
+        return self.prepared.cells.bad_channel
+
+
+def clean(spectra: NDArray[Any], *, delays: NDArray[np.float64], width_max: float = 0.0) -> Cleaned:
+    """Normalise spectra and remove interference, and what carries no data; as `prepare`, unrounded.
+
+    Args:
+        spectra: Counts, shape (time, channel).
+        delays: As in `prepare`.
+        width_max: As in `prepare`.
+    """
+    n_time = len(spectra)
+    prepared = prepare(spectra, delays=delays, width_max=width_max)
+    cells, broadband = prepared.cells, prepared.impulses.removed[:n_time]
+    data = normalised(prepared.spectra[:n_time], cells)
+    data[:, broadband] = 0
+    if prepared.missing is not None:
+        data[prepared.missing[:n_time].T] = 0
+    narrowband = np.zeros(data.shape, dtype=bool)
+    n_whole = min(n_time, len(cells.removed) * CELL)
+    narrowband[:, :n_whole] = np.repeat(cells.removed.T, CELL, axis=1)[:, :n_whole]
+    return Cleaned(data, narrowband, broadband, prepared)
 
 
 def normalise(spectra: NDArray[Any]) -> NDArray[np.float32]:

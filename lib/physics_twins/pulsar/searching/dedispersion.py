@@ -1,6 +1,5 @@
 """Dedispersion: shift the channels against each other and add them, for one DM or many."""
 
-import numba
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -35,18 +34,24 @@ def dm_trials(
     (679, array([5.   , 5.072]), array([ 99.868, 100.155]))
     """
     lowest_mhz, highest_mhz = frequency_mhz.min(), frequency_mhz.max()
-    channel_width_mhz = (highest_mhz - lowest_mhz) / max(1, len(frequency_mhz) - 1)
     band_delay_s = float(dispersion_delay(lowest_mhz, 1.0, reference_mhz=highest_mhz))
-    middle_mhz = [(lowest_mhz + highest_mhz) / 2]
+    smearing_s = middle_smearing(frequency_mhz)
     # The loss depends on DM error over width alone: solve once, for a width of 1 s.
     errors = np.linspace(0, 3 / band_delay_s, 10000)
     ratio = snr_ratio_at_dm_error(errors, 1.0, band_delay_s)
     error_per_s = errors[np.searchsorted(-ratio, loss - 1.0)]
     trials = [dm_min_pc_cm3]
     while trials[-1] < dm_max_pc_cm3:
-        smear_s = channel_smearing(middle_mhz, trials[-1], channel_width_mhz=channel_width_mhz)[0]
+        smear_s = smearing_s * trials[-1]
         trials.append(trials[-1] + 2 * error_per_s * np.hypot(sampling_s, smear_s))
     return np.array(trials)
+
+
+def middle_smearing(frequency_mhz: NDArray[np.float64]) -> float:
+    """Return by how many s a DM of 1 pc cm-3 smears a pulse inside a channel in the band's middle."""
+    channel_width_mhz = np.ptp(frequency_mhz) / max(1, len(frequency_mhz) - 1)
+    middle_mhz = [(frequency_mhz.min() + frequency_mhz.max()) / 2]
+    return float(channel_smearing(middle_mhz, 1.0, channel_width_mhz=channel_width_mhz)[0])
 
 
 def delay_samples(
@@ -117,8 +122,9 @@ def _normalised(
     return result.data, ~result.bad_channel
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def dedisperse(data, delays, good):  # pragma: no cover
+def dedisperse(
+    data: NDArray[np.float32], delays: NDArray[np.int32], good: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Return the sum over channels along one dispersion track, over the root of their number.
 
     Where a track leaves the data at their end, the channels that remain are added.
@@ -132,20 +138,10 @@ def dedisperse(data, delays, good):  # pragma: no cover
         Series with standard deviation 1 where the noise is white, and the number of channels in each
         of its values, both of shape (time,).
     """
-    n_channels, n_time = data.shape
-    series = np.zeros(n_time, np.float32)
-    count = np.zeros(n_time + 1, np.int32)
-    for c in range(n_channels):
-        n = n_time - delays[c]
-        if n <= 0 or not good[c]:
-            continue
-        row = data[c, delays[c] :]
-        for t in range(n):
-            series[t] += row[t]
-        count[0] += 1
-        count[n] -= 1
-    present = np.cumsum(count[:-1])
-    for t in range(n_time):
-        if present[t] > 0:
-            series[t] /= np.sqrt(np.float32(present[t]))
+    n_time = data.shape[1]
+    series, present = np.zeros(n_time, np.float32), np.zeros(n_time, np.int32)
+    for c in np.flatnonzero(good & (delays < n_time)):
+        series[: n_time - delays[c]] += data[c, delays[c] :]
+        present[: n_time - delays[c]] += 1
+    series /= np.sqrt(np.maximum(present, 1))
     return series, present

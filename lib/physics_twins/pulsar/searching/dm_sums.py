@@ -72,6 +72,32 @@ def add_subbands(subbands, shift, total, series):  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
+def only_there(series, inside, between, n_channels, good, n_time):  # pragma: no cover
+    """Bring sums of fewer channels, where a track leaves the data, to the noise of all of them.
+
+    Where fewer than a quarter remain the series becomes 0.
+    """
+    longest = np.int64(0)
+    for c in range(len(good)):
+        longest = max(longest, inside[c] + between[c // n_channels])
+    if len(series) + longest <= n_time:
+        return
+    leaves = np.zeros(len(series) + 1, np.int32)
+    n_good = 0
+    for c in range(len(good)):
+        if good[c]:
+            n_good += 1
+            last = n_time - inside[c] - between[c // n_channels]
+            leaves[min(max(last, 0), len(series))] += 1
+    there = n_good
+    for t in range(len(series)):
+        there -= leaves[t]
+        if there < n_good:
+            few = 4 * there < n_good
+            series[t] *= np.float32(0) if few else np.float32(np.sqrt(n_good / there))
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def halve(series, length):  # pragma: no cover
     """Add neighbours in place so that the standard deviation of white noise stays."""
     for t in range(length):

@@ -12,16 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.label_parameters import LabelParameters
-from physics_twins.pulsar.physics.ism import channel_smearing
 from physics_twins.pulsar.searching import frame_statistics
-from physics_twins.pulsar.searching.cells import CELL, CellMemory, Cells, baseline_cells
-from physics_twins.pulsar.searching.dedispersion import dm_trials, longest_delays
+from physics_twins.pulsar.searching.cells import CELL, BlockMemory, Cells
+from physics_twins.pulsar.searching.cleaning import prepare
+from physics_twins.pulsar.searching.dedispersion import dm_trials, longest_delays, middle_smearing
 from physics_twins.pulsar.searching.dm_plane import Peaks, Plan, frame_peaks, make_plan
-from physics_twins.pulsar.searching.gain_steps import measured
 from physics_twins.pulsar.searching.impulses import WIDTHS as IMPULSE_WIDTHS
-from physics_twins.pulsar.searching.impulses import Impulses, drift_of, find_impulses
-from physics_twins.pulsar.searching.missing import filled
-from physics_twins.pulsar.searching.normalisation import normalise_into, normalised_shape
+from physics_twins.pulsar.searching.impulses import Impulses
 from physics_twins.pulsar.searching.stack import N_BINS, N_SUBBANDS, cut_stack, track
 
 # Above any of these a frame is looked at closely; white noise is below in 19 of 20 frames.
@@ -137,15 +134,11 @@ class FrontEnd:
         frame = parameters.frame_spectra
         self.n_before = frame * max(1, int(np.ceil(self._width_max / frame)))
         self.n_after = self.n_before + self.plan.reach
-        self._buffer, self._memory = np.empty((0, 0), np.int8), CellMemory()
+        self._memory = BlockMemory()
 
     def _narrowest_s(self) -> float:
         """Return the width of the narrowest pulse as it is received: sampled, smeared in a channel."""
-        middle_mhz = (self.frequency_mhz[0] + self.frequency_mhz[-1]) / 2
-        width_mhz = np.ptp(self.frequency_mhz) / (len(self.frequency_mhz) - 1)
-        smear_s = channel_smearing(
-            [middle_mhz], self.parameters.dm_min_pc_cm3, channel_width_mhz=width_mhz
-        )[0]
+        smear_s = middle_smearing(self.frequency_mhz) * self.parameters.dm_min_pc_cm3
         width_s = max(1e-3 * self.parameters.width_min_ms, self.sampling_s)
         return float(np.hypot(width_s, smear_s))
 
@@ -167,21 +160,18 @@ class FrontEnd:
         """
         self._check(spectra, n_before, n_frames)
         frame = self.parameters.frame_spectra
-        n_there = len(spectra) - n_absent
-        spectra, missing = filled(spectra, n_absent)
-        spectra, cells = measured(
-            spectra,
-            drift=drift_of(self._delays),
-            n_baseline=baseline_cells(self._width_max),
-            memory=self._memory,
-        )
-        data = self._normalised(spectra, cells)
-        if missing is not None:
-            data[: spectra.shape[1], : len(spectra)][missing.T] = 0
         place = {"start": n_before, "n_frames": n_frames, "frame_spectra": frame}
-        impulses = find_impulses(data, cells.bad_channel, delays=self._delays, **place)
-        data[:, impulses.removed] = 0
-        peaks = frame_peaks(data, self.plan, **place)
+        prepared = prepare(
+            spectra,
+            delays=self._delays,
+            width_max=self._width_max,
+            n_absent=n_absent,
+            memory=self._memory,
+            **place,
+        )
+        data, cells, impulses = prepared.data, prepared.cells, prepared.impulses
+        n_there = prepared.n_time
+        peaks = frame_peaks(data, self.plan, good=prepared.good, n_time=n_there, **place)
         scalars = self._scalars(peaks, cells, impulses, n_before, n_frames)
         gated = np.flatnonzero(_gate(scalars))
         stacks, present, pictures, subbands = self._pictures(
@@ -190,7 +180,7 @@ class FrontEnd:
         return Frames(
             scalars,
             self.plan.trials[peaks.trial],
-            peaks.sample.astype(np.int64) - n_before,
+            np.ceil(peaks.sample).astype(np.int64) - n_before,
             peaks.width,
             gated,
             stacks,
@@ -198,7 +188,7 @@ class FrontEnd:
             pictures,
             subbands,
             np.where(cells.bad_channel, 1.0, cells.removed.mean(axis=0)),
-            _missing_fraction(missing, n_there, n_before, n_frames, frame),
+            _missing_fraction(prepared.missing, n_there, n_before, n_frames, frame),
             _longest_runs(impulses.removed, n_before, n_frames, frame),
         )
 
@@ -212,13 +202,6 @@ class FrontEnd:
                 f"{len(spectra)} spectra do not hold n_before = {n_before} (a multiple of {CELL})"
                 f" and n_frames = {n_frames} of {self.parameters.frame_spectra} spectra"
             )
-
-    def _normalised(self, spectra: NDArray[Any], cells: Cells) -> NDArray[np.int8]:
-        shape = normalised_shape(*spectra.shape)
-        if self._buffer.shape != shape:
-            self._buffer = np.zeros(shape, np.int8)
-        normalise_into(self._buffer, spectra, cells)
-        return self._buffer
 
     def _scalars(
         self, peaks: Peaks, cells: Cells, impulses: Impulses, start: int, n_frames: int
@@ -296,7 +279,7 @@ class FrontEnd:
                 data,
                 ~cells.bad_channel,
                 tracks[trial],
-                sample=int(peaks.sample[f]),
+                sample=int(np.ceil(peaks.sample[f])),
                 width=float(peaks.width[f]),
             )
             pictures[n] = frame_statistics.cell_picture(cells, start + f * frame, frame)

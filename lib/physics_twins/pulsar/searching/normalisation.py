@@ -21,13 +21,11 @@ def normalised(spectra: NDArray[Any], cells: Cells) -> NDArray[np.float32]:
         spectra: Counts, shape (time, channel).
         cells: From `measure_cells` on them.
     """
-    inverse = np.where(cells.bad_channel, 0, 1 / np.where(cells.sigma > 0, cells.sigma, 1))
-    out = np.empty(spectra.T.shape, np.float32)
-    _normalise(
-        np.ascontiguousarray(spectra), cells.level, inverse.astype(np.float32), cells.baseline,
-        cells.removed, out,
-    )  # fmt: skip
-    return out
+    cell = np.minimum(np.arange(len(spectra)) // CELL, len(cells.baseline) - 1)
+    out = (spectra - cells.level) / np.where(cells.sigma > 0, cells.sigma, 1)
+    out -= cells.baseline[cell] / np.sqrt(CELL)
+    out[cells.removed[cell] | cells.bad_channel] = 0
+    return np.ascontiguousarray(out.T, np.float32)
 
 
 def normalised_shape(n_time: int, n_channels: int) -> tuple[int, int]:
@@ -54,22 +52,6 @@ def normalise_into(out: NDArray[np.int8], spectra: NDArray[Any], cells: Cells) -
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _normalise(spectra, level, inverse, baseline, removed, out):  # pragma: no cover
-    n_time, n_channels = spectra.shape
-    buffer = np.empty((CELL, n_channels), np.float32)
-    offset, scale = np.empty(n_channels, np.float32), np.empty(n_channels, np.float32)
-    for first in range(0, n_time, CELL):
-        cell, length = min(first // CELL, len(baseline) - 1), min(CELL, n_time - first)
-        _scales(level, inverse, baseline[cell], removed[cell], 1.0, 0.0, scale, offset)
-        for t in range(length):
-            for c in range(n_channels):
-                buffer[t, c] = np.float32(spectra[first + t, c]) * scale[c] + offset[c]
-        for c in range(n_channels):
-            for t in range(length):
-                out[c, first + t] = buffer[t, c]
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
 def _transpose(spectra, level, inverse, baseline, removed, out):  # pragma: no cover
     """Write normalised spectra by channel through a buffer that stays in the cache."""
     n_time, n_channels = spectra.shape
@@ -80,8 +62,7 @@ def _transpose(spectra, level, inverse, baseline, removed, out):  # pragma: no c
     for first in range(0, n_time, LINE):
         for begin in range(first, min(first + LINE, n_time), CELL):
             cell = min(begin // CELL, len(baseline) - 1)
-            # Cutting what is behind the point rounds, where everything is positive.
-            _scales(level, inverse, baseline[cell], removed[cell], UNIT, 128.5, scale, offset)
+            _scales(level, inverse, baseline[cell], removed[cell], scale, offset)
             for t in range(begin, min(begin + CELL, n_time)):
                 _to_bytes(spectra[t], scale, offset, buffer[t - first])
         buffer[min(LINE, n_time - first) :] = 0
@@ -90,9 +71,10 @@ def _transpose(spectra, level, inverse, baseline, removed, out):  # pragma: no c
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _scales(level, inverse, baseline, removed, unit, zero, scale, offset):  # pragma: no cover
+def _scales(level, inverse, baseline, removed, scale, offset):  # pragma: no cover
     """Set what a count is multiplied by, and what is added, in one cell."""
-    to_sample, zero = np.float32(unit / np.sqrt(CELL)), np.float32(zero)
+    # Cutting what is behind the point rounds, where everything is positive.
+    to_sample, zero = np.float32(UNIT / np.sqrt(CELL)), np.float32(128.5)
     for c in range(len(scale)):
         there = inverse[c] > 0 and not removed[c]
         keep = np.float32(1) if there else np.float32(0)

@@ -1,47 +1,31 @@
-"""Search cleaned spectra for dispersed pulses: DM trials, boxcars, candidates, and what each one is."""
+"""Search prepared spectra for dispersed pulses: detections, and what each one is."""
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.physics.ism import dispersion_delay
-from physics_twins.pulsar.searching.cleaning import Cleaned
-from physics_twins.pulsar.searching.dedispersion import dedisperse, delay_samples
+from physics_twins.pulsar.searching.cleaning import Prepared
+from physics_twins.pulsar.searching.dedispersion import delay_samples, dm_trials, middle_smearing
+from physics_twins.pulsar.searching.dm_plane import Peaks, Plan, frame_peaks, make_plan
+from physics_twins.pulsar.searching.normalisation import UNIT
 
 LABELS = ("none", "pulse", "nbrfi", "bbrfi")
+# Of so many spectra the highest point is looked at; two pulses are seldom so near.
+FRAME = 64
+# The top of the curve of S/N over DM, in which its vertex is found; the higher the more a point counts.
+TOP_OF_CURVE = 0.8
+# Samples by which a subband may be smeared: a pulse may be one sample wide.
+SUBBAND_SMEAR = 0.5
+# Widths double: a pulse may be so much wider than the filter that sees it best.
+WIDER = 1.5
+# A pulse of so few samples is aligned before it is classified.
+ALIGNED_WIDTH = 8
 N_SUBBANDS = 8
 # Relative scatter of a pulse's flux density between subbands (scintillation, spectral structure).
 MODULATION = 0.5
-# Values from which the noise of a boxcar-filtered series is estimated.
-N_NOISE_VALUES = 2048
-# What is so far above them is no noise.
-PULSE_SIGMA = 3.5
-SIGMA_PER_MAD = 1.4826  # standard deviation of a Gaussian over its median absolute deviation
-# White noise counts as much as so many independent values.
-N_WHITE = 60
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One detection.
-
-    Attributes:
-        dm_pc_cm3: Dispersion measure.
-        time_s: Arrival at the centre of the highest channel, from the start of the observation.
-        snr: Signal-to-noise ratio of the best boxcar.
-        width_s: Length of that boxcar.
-        label: One of `LABELS`.
-        probability: Probability of that label.
-    """
-
-    dm_pc_cm3: float
-    time_s: float
-    snr: float
-    width_s: float
-    label: str
-    probability: float
 
 
 @dataclass(frozen=True)
@@ -63,115 +47,155 @@ class Band:
         return float(dispersion_delay(low, 1.0, reference_mhz=high))
 
 
-def boxcar_widths(width_max_s: float, sampling_s: float) -> NDArray[np.int64]:
-    """Return boxcar lengths in samples, growing by at most a half each.
+@dataclass(frozen=True)
+class Candidate:
+    """One detection.
 
-    >>> boxcar_widths(0.004, 0.0001024)
-    array([ 1,  2,  3,  4,  6,  8, 12, 16, 24, 32])
+    Attributes:
+        dm_pc_cm3: Dispersion measure.
+        time_s: Arrival at the centre of the highest channel.
+        snr: Signal-to-noise ratio of the best filter, a Gaussian.
+        width_s: Its full width at half maximum.
+        label: One of `LABELS`.
+        probability: Probability of that label.
     """
-    longest = max(1, int(width_max_s / sampling_s))
-    powers = 2 ** np.arange(int(np.log2(longest)) + 1)
-    widths = np.union1d(powers, 3 * powers[:-1])
-    return widths[widths <= longest]
+
+    dm_pc_cm3: float
+    time_s: float
+    snr: float
+    width_s: float
+    label: str
+    probability: float
 
 
-def find_events(
-    cleaned: Cleaned, band: Band, trials: NDArray[np.float64], widths: NDArray[np.int64], snr_min: float
-) -> NDArray[np.float64]:
-    """Return every local maximum of S/N above `snr_min`, over all DM trials.
+def detect(
+    prepared: Prepared,
+    band: Band,
+    search: SearchParameters,
+    *,
+    n_core: int,
+    start: int = 0,
+    start_s: float = 0.0,
+) -> list[Candidate]:
+    """Return the events in a block, strongest first.
 
-    Returns:
-        Rows of (DM trial, centre in samples, boxcar in samples, S/N), shape (event, 4).
+    Args:
+        prepared: The block.
+        band: The receiver.
+        search: Range and thresholds.
+        n_core: Samples in which arrivals are sought.
+        start: The first of them; those before it are seen by filters alone.
+        start_s: Its time.
     """
-    good = ~cleaned.bad_channel
-    delays = delay_samples(band.frequency_mhz, trials, band.sampling_s)
-    found = [np.empty((0, 4))]
-    for trial in range(len(trials)):
-        series, present = dedisperse(cleaned.data, delays[trial], good)
-        # A track that misses half of the band is not searched.
-        n_valid = int(np.searchsorted(-present, -max(1, good.sum() // 2), side="right"))
-        # Of few spectra, noise is told for the boxcars that fit several times.
-        fitting = widths[2 * widths <= n_valid]
-        if not len(fitting):
-            continue
-        centre, width, snr = _peaks(series[:n_valid], fitting, snr_min)
-        found.append(np.column_stack([np.full(len(snr), trial), centre, width, snr]))
-    return np.concatenate(found)
+    plan = _plan(band, search)
+    peaks = frame_peaks(
+        prepared.data,
+        plan,
+        good=prepared.good,
+        n_time=prepared.n_time,
+        start=start,
+        n_frames=-(-n_core // FRAME),
+        frame_spectra=FRAME,
+        located_snr=search.snr_min,
+    )
+    high = np.flatnonzero(np.isfinite(peaks.sample))
+    sample_s = peaks.sample[high] * band.sampling_s
+    groups = strongest_first(
+        plan.trials[peaks.trial[high]],
+        sample_s,
+        peaks.width[high] * band.sampling_s,
+        peaks.snr[high],
+        band.delay_s_per_dm,
+    )
+    n_trials = n_core * len(plan.trials)
+    delay_s = dispersion_delay(band.frequency_mhz, 1.0, reference_mhz=band.frequency_mhz[0])
+    later = float(delay_s[prepared.good].mean()) / band.sampling_s if len(high) else 0.0
+    found = []
+    for frame in high[[group[0] for group in groups]]:
+        width, trial = float(peaks.width[frame]), float(plan.trials[peaks.trial[frame]])
+        dm = min(_vertex(peaks, plan.trials, int(frame)), search.dm_max_pc_cm3)
+        # At a wrong DM the arrival is right where the band's channels are in the mean.
+        sample = float(peaks.sample[frame]) - (dm - trial) * later
+        near = dm, sample
+        if width <= ALIGNED_WIDTH:
+            step = float(np.gradient(plan.trials)[peaks.trial[frame]]) if len(plan.trials) > 1 else 0.0
+            dms = dm + np.linspace(-1.5, 1.5, 7) * step
+            dms = dms.clip(search.dm_min_pc_cm3, search.dm_max_pc_cm3)
+            near = _aligned(prepared, band, dms, sample, int(width))
+        label, probability = classify(prepared, band, *near, width, n_trials / width)
+        snr = float(peaks.snr[frame])
+        time_s = start_s + (sample - start) * band.sampling_s
+        found.append(Candidate(dm, time_s, snr, width * band.sampling_s, label, probability))
+    return found
 
 
-@numba.njit(cache=True, nogil=True)
-def _peaks(series, widths, snr_min):  # pragma: no cover
-    """Return centres, widths and S/N of the peaks over all boxcars."""
-    n_time = len(series)
-    cumulative = np.zeros(n_time + 1)
-    there = np.zeros(n_time + 1, np.int32)  # a sum of nothing but missing samples is 0
-    for t in range(n_time):
-        cumulative[t + 1] = cumulative[t] + series[t]
-        there[t + 1] = there[t] + (series[t] != 0)
-    best = np.zeros(n_time, np.float32)
-    best_width = np.zeros(n_time, np.int32)
-    white = 0.0  # noise of one sample, from the narrowest boxcar
-    for width in widths:
-        n = n_time - width + 1
-        step = max(1, n // N_NOISE_VALUES)
-        sums = cumulative[width::step] - cumulative[: n_time - width + 1 : step]
-        n_there = there[width::step] - there[: n_time - width + 1 : step]
-        sums = sums[2 * n_there >= width]
-        if len(sums) < 2:
-            continue
-        middle, sigma = _quiet_noise(sums)
-        if sigma <= 0:
-            continue
-        # Of few independent sums the scatter says little: white noise has a say, too.
-        if white == 0:
-            white = sigma / np.sqrt(width)
-        share = n_time / (n_time + N_WHITE * width)
-        sigma = np.sqrt(share * sigma**2 + (1 - share) * white**2 * width)
-        for t in range(n):
-            snr = (cumulative[t + width] - cumulative[t] - middle) / sigma
-            centre = t + (width - 1) // 2
-            if snr > best[centre]:
-                best[centre] = snr
-                best_width[centre] = width
-    return _runs(best, best_width, snr_min)
+def _plan(band: Band, search: SearchParameters) -> Plan:
+    """Return how pulses as short as a sample and longer are sought."""
+    trials = dm_trials(
+        band.frequency_mhz,
+        sampling_s=band.sampling_s,
+        dm_min_pc_cm3=search.dm_min_pc_cm3,
+        dm_max_pc_cm3=search.dm_max_pc_cm3,
+        loss=search.dm_loss,
+    )
+    return make_plan(
+        band.frequency_mhz,
+        trials,
+        sampling_s=band.sampling_s,
+        width_min_s=band.sampling_s,
+        width_max_s=1e-3 * search.width_max_ms,
+        smearing_s=middle_smearing(band.frequency_mhz) * trials,
+        subband_smear=SUBBAND_SMEAR,
+    )
 
 
-@numba.njit(cache=True, nogil=True)
-def _quiet_noise(sums):  # pragma: no cover
-    """Return middle and standard deviation of boxcar sums without those that a pulse lifts."""
-    middle = np.median(sums)
-    sigma = SIGMA_PER_MAD * np.median(np.abs(sums - middle))
-    quiet = sums[sums < middle + PULSE_SIGMA * sigma]
-    middle = np.median(quiet)
-    return middle, SIGMA_PER_MAD * np.median(np.abs(quiet - middle))
+def _vertex(peaks: Peaks, trials: NDArray[np.float64], frame: int) -> float:
+    """Return the DM at the top of the parabola through a highest point's S/N over DM."""
+    top = int(peaks.trial[frame])
+    # At another DM the pulse arrives a little earlier or later, maybe in a frame beside.
+    n_beside = 1 + int(1.2 * peaks.width[frame] / FRAME)
+    around = peaks.curve[max(0, frame - n_beside) : frame + n_beside + 1]
+    snr = peaks.curve[frame, top]
+    curve = np.where(around <= snr, around, 0.0).max(axis=0)
+    low = np.flatnonzero(curve < TOP_OF_CURVE * snr)
+    at = np.searchsorted(low, top)
+    first = int(low[at - 1]) + 1 if at else 0
+    last = int(low[at]) if at < len(low) else len(trials)
+    first, last = min(first, max(top - 1, 0)), max(last, min(top + 2, len(trials)))
+    if last - first < 3:
+        return float(trials[top])
+    x, step = trials[first:last] - trials[top], trials[last - 1] - trials[first]
+    weight = (curve[first:last] - TOP_OF_CURVE * snr).clip(1e-6)
+    square, slope, _ = np.polyfit(x / step, curve[first:last], 2, w=weight)
+    vertex = -slope / (2 * square) * step if square < 0 else 0.0
+    return float(trials[top] + vertex) if x[0] <= vertex <= x[-1] else float(trials[top])
 
 
-@numba.njit(cache=True, nogil=True)
-def _runs(best, best_width, snr_min):  # pragma: no cover
-    """Return the highest point of each run of values above `snr_min`."""
-    centres, widths, snrs = [0.0], [0], [0.0]
-    inside = False
-    for t in range(len(best)):
-        if best[t] < snr_min:
-            inside = False
-        elif not inside or best[t] > snrs[-1]:
-            # With an even width the centre lies between two samples.
-            centre = t + 0.5 * ((best_width[t] - 1) % 2)
-            if inside:
-                centres[-1], widths[-1], snrs[-1] = centre, best_width[t], best[t]
-            else:
-                centres.append(centre)
-                widths.append(best_width[t])
-                snrs.append(best[t])
-            inside = True
-    return np.array(centres[1:]), np.array(widths[1:]), np.array(snrs[1:])
+def _aligned(
+    prepared: Prepared, band: Band, dms: NDArray[np.float64], centre: float, width: int
+) -> tuple[float, float]:
+    """Return the DM and the centre around at which a boxcar sees most of a pulse of few samples.
+
+    Half a sample off, its subbands would not see the same.
+    """
+    good, reach = np.flatnonzero(prepared.good), 2
+    first = round(centre - (width - 1) / 2) - reach
+    best = -np.inf, float(dms[0]), centre
+    for dm, delays in zip(dms, delay_samples(band.frequency_mhz, dms, band.sampling_s), strict=True):
+        rows = first + delays[good, None] + np.arange(width + 2 * reach)
+        inside = (rows >= 0) & (rows < prepared.n_time)
+        values = prepared.data[good[:, None], rows.clip(0, prepared.n_time - 1)]
+        sums = np.convolve(np.where(inside, values, 0).sum(axis=0), np.ones(width), "valid")
+        at = int(sums.argmax())
+        best = max(best, (float(sums[at]), float(dm), first + at + (width - 1) / 2))
+    return best[1:]
 
 
 def strongest_first(
-    dm_pc_cm3: NDArray[np.float64],
-    time_s: NDArray[np.float64],
-    width_s: NDArray[np.float64],
-    snr: NDArray[np.float64],
+    dm_pc_cm3: NDArray[np.floating],
+    time_s: NDArray[np.floating],
+    width_s: NDArray[np.floating],
+    snr: NDArray[np.floating],
     delay_s_per_dm: float,
 ) -> list[NDArray[np.int64]]:
     """Group detections of the same event, strongest first.
@@ -203,54 +227,17 @@ def strongest_first(
         crosses = (np.minimum(later_s, later_at_end_s) <= reach_s) & (
             np.maximum(later_s, later_at_end_s) >= -reach_s
         )
-        swept_s = width_s[first] + np.abs(dm_error) * delay_s_per_dm
-        explained = 1.3 * snr[first] * np.sqrt(width_s[first] / swept_s) + 2.5
+        wide_s = WIDER * width_s[first]
+        swept_s = wide_s + np.abs(dm_error) * delay_s_per_dm
+        explained = 1.3 * snr[first] * np.sqrt(wide_s / swept_s) + 2.5
         same = near[crosses & (snr[near] <= explained) & (near != first)]
         left[same] = left[first] = False
         groups.append(np.concatenate([[first], same[np.argsort(-snr[same], kind="stable")]]))
     return groups
 
 
-def refine_dm(
-    cleaned: Cleaned,
-    band: Band,
-    dm_pc_cm3: float,
-    centre: float,
-    width: int,
-    step_pc_cm3: float,
-    searched_pc_cm3: tuple[float, float],
-) -> tuple[float, float]:
-    """Return the DM and centre (in samples) at which a boxcar of this width has the highest S/N.
-
-    The DM is the vertex of a parabola through the S/N of DM trials around the first guess, so that
-    it is not tied to a trial; it stays within the range that is searched.
-    """
-    n_side = 6
-    trials = dm_pc_cm3 + np.linspace(-3, 3, 2 * n_side + 1) * step_pc_cm3
-    trials = np.unique(trials.clip(*searched_pc_cm3))
-    good = ~cleaned.bad_channel
-    sums = np.zeros(len(trials))
-    centres = np.zeros(len(trials))
-    margin = 2 * width + int(3 * step_pc_cm3 * band.delay_s_per_dm / band.sampling_s) + 1
-    start = max(0, int(centre) - margin)
-    for n, delays in enumerate(delay_samples(band.frequency_mhz, trials, band.sampling_s)):
-        stop = min(cleaned.data.shape[1], int(centre) + margin + int(delays[-1]) + 1)
-        series, _ = dedisperse(cleaned.data[:, start:stop], delays, good)
-        cumulative = np.concatenate([[0.0], np.cumsum(series[: 2 * margin])])
-        boxes = cumulative[width:] - cumulative[:-width]
-        sums[n], centres[n] = boxes.max(), start + boxes.argmax() + (width - 1) / 2
-    top = sums >= 0.7 * sums.max()
-    if top.sum() < 4:
-        return float(trials[sums.argmax()]), float(centres[sums.argmax()])
-    curve = np.polynomial.Polynomial.fit(trials[top], sums[top], 2)
-    vertex = float(curve.deriv().roots()[0].real) if curve.convert().coef[-1] < 0 else np.nan
-    if not trials[0] <= vertex <= trials[-1]:
-        vertex = float(trials[sums.argmax()])
-    return vertex, float(np.interp(vertex, trials, centres))
-
-
 def classify(
-    cleaned: Cleaned, band: Band, dm_pc_cm3: float, centre: float, width: int, n_trials: float
+    prepared: Prepared, band: Band, dm_pc_cm3: float, centre: float, width: float, n_trials: float
 ) -> tuple[str, float]:
     """Return the label of a detection and its probability.
 
@@ -262,11 +249,11 @@ def classify(
     Returns:
         One of `LABELS`, and the probability of that explanation among the four.
     """
-    on_track, capped = _subband_snr(cleaned, band, dm_pc_cm3, centre, width)
+    on_track, capped = _subband_snr(prepared, band, dm_pc_cm3, centre, width)
     if len(on_track) < 3:
         return "none", 0.5
     sweep = int(dm_pc_cm3 * band.delay_s_per_dm / band.sampling_s)
-    at_once = _strongest_impulse(cleaned, band, int(centre), sweep, width)
+    at_once = _strongest_impulse(prepared, int(centre), sweep, int(width))
     gains = np.array(
         [
             np.log(n_trials),
@@ -288,7 +275,7 @@ def _common_gain(snr: NDArray[np.float64]) -> float:
 
 
 def _subband_snr(
-    cleaned: Cleaned, band: Band, dm_pc_cm3: float, centre: float, width: int
+    prepared: Prepared, band: Band, dm_pc_cm3: float, centre: float, width: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the S/N of a boxcar in each subband along a track, as it is and capped, (subband,).
 
@@ -296,12 +283,13 @@ def _subband_snr(
     channel, so that a few channels cannot make a signal that the others do not see.
     """
     delays = delay_samples(band.frequency_mhz, np.array([dm_pc_cm3]), band.sampling_s)[0]
-    good = np.flatnonzero(~cleaned.bad_channel)
-    start = round(centre - (width - 1) / 2)
-    rows = delays[good, None] + np.arange(start, start + width)  # (channel, width)
-    inside = (rows >= 0) & (rows < cleaned.data.shape[1])
-    values = cleaned.data[good[:, None], rows.clip(0, cleaned.data.shape[1] - 1)]
-    used = inside & (values != 0)
+    good = np.flatnonzero(prepared.good)
+    rows = (
+        round(centre) + delays[good, None] + np.arange(width) - int(width - 1) // 2
+    )  # (channel, width)
+    rows = rows.astype(np.int64)
+    used = prepared.there(good[:, None], rows)
+    values = prepared.data[good[:, None], rows.clip(0, prepared.n_time - 1)] / UNIT
     n_used = used.sum(axis=1)
     channel_snr = np.where(used, values, 0).sum(axis=1) / np.sqrt(n_used.clip(1))
     present = np.flatnonzero(n_used)
@@ -315,14 +303,14 @@ def _subband_snr(
     return np.array(found[0]), np.array(found[1])
 
 
-def _strongest_impulse(
-    cleaned: Cleaned, band: Band, centre: int, sweep: int, width: int
-) -> NDArray[np.float64]:
+def _strongest_impulse(prepared: Prepared, centre: int, sweep: int, width: int) -> NDArray[np.float64]:
     """Return the S/N in each subband of the strongest impulse while a track crosses the band."""
     start = max(0, centre - 2 * width)
-    stop = min(cleaned.data.shape[1], centre + sweep + 2 * width + 1)
-    window = cleaned.data[:, start:stop]
-    series = np.stack([window[c].sum(axis=0) / np.sqrt(len(c)) for c in _subbands(cleaned)])
+    stop = min(prepared.n_time, centre + sweep + 2 * width + 1)
+    parts = [p for p in np.array_split(np.flatnonzero(prepared.good), N_SUBBANDS) if len(p)]
+    series = np.stack(
+        [prepared.data[p, start:stop].sum(axis=0) / (UNIT * np.sqrt(len(p))) for p in parts]
+    )
     cumulative = np.cumsum(np.pad(series, ((0, 0), (1, 0))), axis=1)
     best = np.zeros(len(series))
     for length in {1, 2, 4, 8, 16, width}:
@@ -333,8 +321,3 @@ def _strongest_impulse(
         if strongest.mean() > best.mean():
             best = strongest
     return best
-
-
-def _subbands(cleaned: Cleaned) -> list[NDArray[np.int64]]:
-    good = np.flatnonzero(~cleaned.bad_channel)
-    return [part for part in np.array_split(good, N_SUBBANDS) if len(part)]

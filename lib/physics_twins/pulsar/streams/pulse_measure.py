@@ -5,7 +5,7 @@ from typing import Any
 import xarray as xr
 
 from physics_twins.data import Estimate
-from physics_twins.pulsar.fitting.pulse_fit import BOXCAR_PER_FWHM, PulseFit, PulseStart, fit_pulse
+from physics_twins.pulsar.fitting.pulse_fit import PulseFit, PulseStart, fit_pulse
 from physics_twins.pulsar.streams.keeping import Decision
 
 # So much before a piece is read with it, for each channel's level and the noise.
@@ -27,8 +27,7 @@ def measure_pulse(surroundings: xr.Dataset, decision: Decision) -> dict[str, Any
         `p_value`; only `problem` where nothing can be fitted.
     """
     # The filter that found it is as wide as the pulse at half its height.
-    boxcar_s = 1e-3 * BOXCAR_PER_FWHM * decision.width_ms
-    start = PulseStart(decision.dm_pc_cm3, decision.time_s, boxcar_s)
+    start = PulseStart(decision.dm_pc_cm3, decision.time_s, 1e-3 * decision.width_ms)
     try:
         fit = fit_pulse(surroundings, start)
         return {name: each.model_dump() for name, each in _estimates(fit).items()} | {
