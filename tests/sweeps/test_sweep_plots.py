@@ -61,12 +61,6 @@ def bars(figure) -> list[float]:
     return [error for each in figure.ErrorBars for error in each["error"]]
 
 
-def computed(*cells) -> Any:
-    """A sweep of which these cells are computed: host, seconds and status of each."""
-    facts = [dict(zip(("host", "seconds", "status"), cell, strict=True)) for cell in cells]
-    return SimpleNamespace(by_key=dict(enumerate(facts)))
-
-
 # The means behind the figures.
 
 
@@ -182,17 +176,6 @@ def test_results_with_dimensions_of_their_own_are_not_drawn():
     assert "peak against place_m" in titles(drawn(figure))
 
 
-def test_hosts_are_told_apart_with_their_times_and_failures():
-    done = [("a", 2.0, "complete")] * 3 + [("b", 4.0, "failed")]
-    table = sweeps.hosts(computed(*done)).data
-    assert table.loc["a"].tolist() == [3, 0, 2.0, 2.0, 6.0]
-    assert table.loc["b"].tolist() == [1, 1, 4.0, 4.0, 4.0]
-
-
-def test_of_a_farm_that_has_computed_nothing_the_table_is_empty():
-    assert sweeps.hosts(computed()).data.empty
-
-
 def test_a_long_list_of_values_is_shortened_and_counted():
     assert report._listed(range(20)) == "0, 1, 2, 3, ..., 18, 19 (20 values)"
 
@@ -218,10 +201,11 @@ def test_the_history_has_the_best_so_far_the_defaults_and_the_fresh_seeds():
         "best so far",
         "defaults: 3.00 +- 0.10 m",
         "best, fresh seeds: 2.20 +- 0.10 m",
-        "trial",
+        "Depth",
     }
+    assert figure.Curve.Depth["value"].tolist() == [3.0, 2.0, 2.5]
     assert figure.Curve.Best_so_far["value"].tolist() == [3.0, 2.0, 2.0]
-    assert axis_labels(model) == {"trial", "depth (m)"}
+    assert axis_labels(model) == {"Trial", "Depth (m)"}
     assert "lower is better" in titles(model)
 
 

@@ -211,7 +211,9 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(
 
 def test_a_range_in_factors_must_begin_above_zero():
     ranges = {"score_min": (0.0, 1.0)}
-    with pytest.raises(SweepError, match=r"score_min = \[0.0, 1.0\] is no range: `low > 0` must hold"):
+    with pytest.raises(
+        ParameterError, match=r"score_min = \[0.0, 1.0\] is no range: `low > 0` must hold"
+    ):
         sweeps.tune("tuned:logarithmic", metric="result", ranges=ranges)
 
 

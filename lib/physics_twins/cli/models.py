@@ -1,4 +1,4 @@
-"""The command `twins models`: list, show, promote, verify and import trained models.
+"""The command `twins models`: list, show, promote and import trained models.
 
 Nothing here imports torch: hashes are checked without it.
 """
@@ -15,38 +15,36 @@ if TYPE_CHECKING:
 DAMAGED = 1
 
 app = typer.Typer(
-    help="List, show, promote and verify trained models.",
+    help="List and check, show, promote and import trained models.",
     invoke_without_command=True,
     rich_markup_mode=None,
     add_completion=False,
 )
 _Address = Annotated[str, typer.Argument(metavar="NAME[/VERSION]", help="By default as promoted.")]
 _Version = Annotated[str, typer.Argument(metavar="NAME/VERSION")]
-_Some = Annotated[str | None, typer.Argument(metavar="[NAME[/VERSION]]", help="All by default.")]
-_Card = Annotated[bool, typer.Option("--card", help="The model card instead.")]
 
 
 @app.callback()
 def list_models(context: typer.Context) -> None:
-    """List models; every file of each is checked."""
+    """List models; every file of each is checked, and exit status 1 says that one is damaged."""
     if context.invoked_subcommand:
         return
     from physics_twins import models
     from physics_twins.data import aligned
 
-    rows = [("model", "", "metric", "saved", "size", "state"), *map(_row, models.available())]
-    print(aligned(rows) if rows[1:] else f"no models in {' or '.join(map(str, models.roots()))}")
+    found = models.available()
+    rows = [("model", "", "metric", "saved", "size", "state"), *map(_row, found)]
+    print(aligned(rows) if found else f"no models in {' or '.join(map(str, models.roots()))}")
+    if any(entry.problem for entry in found):
+        raise typer.Exit(DAMAGED)
 
 
 @app.command("show")
-def show_model(address: _Address, card: _Card = False) -> None:
-    """Show one model: metrics, parameters, where it comes from, files; with --card, its card."""
+def show_model(address: _Address) -> None:
+    """Show one model: its folder with the card, metrics, parameters, where it comes from, files."""
     from physics_twins import models
 
     model = models.find(address)
-    if card:  # without characters that move about on a terminal
-        print("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in model.card), end="")
-        return
     content = {
         "model": str(model),
         "folder": str(model.folder),
@@ -66,18 +64,6 @@ def promote_model(address: _Version) -> None:
     model = models.promote(address)
     before = [item["version"] for item in models.promotions(model.manifest.name)[:-1]]
     print(f"{model} is promoted" + (f"; before it was version {before[-1]}" if before else ""))
-
-
-@app.command("verify")
-def verify_models(address: _Some = None) -> None:
-    """Check every file of models; exit status 1 when one is damaged."""
-    from physics_twins import models
-
-    entries = models.available(address)
-    for entry in entries:
-        print(f"{entry.name}/{entry.version}: {entry.problem or 'ok'}")
-    if any(entry.problem for entry in entries):
-        raise typer.Exit(DAMAGED)
 
 
 @app.command("import")

@@ -7,7 +7,6 @@ from .points import with_seeds as with_seeds
 from .report import facts as facts
 from .report import failures as failures
 from .report import history as history
-from .report import hosts as hosts
 from .report import plot as plot
 from .study import Study as Study
 from .study import StudyChoice as StudyChoice

@@ -1,4 +1,4 @@
-"""Figures and tables of sweeps and studies: what came out, what failed, who computed it."""
+"""Figures and tables of sweeps and studies: what was asked, what came out, what failed."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ import pandas as pd
 import xarray as xr
 from pandas.io.formats.style import Styler
 
+from physics_twins import figures
 from physics_twins.data import in_print
 from physics_twins.figures.style import (
     BLUE,
     FRAME,
     GREEN,
-    GREY,
     ORANGE,
     PURPLE,
     VERMILLION,
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 COLOURS = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, "#56B4E9", "black"]  # more are not told apart
 MOST_METRICS, MOST_ERRORS = 6, 20
 SEED, ERROR = "seed", "_error"
+LEVELS = {
+    "baseline": "defaults",
+    "best_confirmed": "best, fresh seeds",
+    "baseline_confirmed": "defaults, fresh seeds",
+}
 
 
 def plot(dataset: xr.Dataset, *names: str) -> hv.Layout | hv.Div:
@@ -137,31 +142,18 @@ def _in_factors(values: np.ndarray) -> bool:
 def history(study: "Study") -> hv.Overlay | hv.Div:
     """Return the value of each trial of a study, the best so far, the defaults, and fresh seeds."""
     metric, maximise = study.plan["metric"], study.plan["maximise"]
-    done = [(trial.number, trial.value) for trial in study.trials if trial.value is not None]
+    done = {trial.number: trial.value for trial in study.trials if trial.value is not None}
     if not done:
         return hv.Div("<p>No trial is complete.</p>")
-    place, value = np.array(done).T
-    unit = in_print(study.metrics["best"].unit)
-    axes = hv.Dimension("trial"), hv.Dimension("value", label=metric, unit=unit or None)
-    best = (np.maximum if maximise else np.minimum).accumulate(value)
-    steps = hv.Curve((place, best), *axes, label="best so far")
-    parts: list[Any] = [
-        styled(hv.Scatter(done, *axes, label="trial"), color=BLUE, size=6, tools=["hover"]),
-        styled(steps, color=BLUE, line_width=2, interpolation="steps-post"),
-    ]
-    levels = {
-        "baseline": ("defaults", GREY),
-        "best_confirmed": ("best, fresh seeds", GREEN),
-        "baseline_confirmed": ("defaults, fresh seeds", ORANGE),
-    }
-    for name, (label, colour) in levels.items():
-        if estimate := study.metrics.get(name):
-            ends = (place[[0, -1]], [estimate.value] * 2)
-            line = hv.Curve(ends, *axes, label=f"{label}: {estimate.text}")
-            parts.append(styled(line, color=colour, line_dash="dashed", line_width=2))
+    about = {"long_name": metric, "units": study.metrics["best"].unit}
+    values = xr.DataArray([*done.values()], {"trial": [*done]}, "trial", attrs=about)
+    best = (np.maximum if maximise else np.minimum).accumulate(values.values)
+    references: dict[str, Any] = {"best so far": values.copy(data=best)}
+    for name, each in study.metrics.items():
+        if name in LEVELS:
+            references[f"{LEVELS[name]}: {each.text}"] = each.value
     title = f"{metric} of {len(done)} trials, {'higher' if maximise else 'lower'} is better"
-    options = {"width": WIDTH, "height": 360, "padding": (0.02, 0.08)}
-    return styled(hv.Overlay(parts), title=title, **options, **legend(3), **FRAME)
+    return figures.series(values, title=title, references=references)
 
 
 def facts(found: "Sweep | Study") -> Styler:
@@ -192,20 +184,6 @@ def failures(found: "Sweep | Study") -> Styler:
     table = table.rename(columns={"point": "first at", "trace": "where in the code"})
     words = f"{len(failed)} failures, {len(table)} errors" if len(failed) else "nothing failed"
     return _shown(table.head(MOST_ERRORS)).set_caption(words)
-
-
-def hosts(found: "Sweep | Study") -> Styler:
-    """Return for each host how many cells it computed and how long they took."""
-    rows: Any = pd.DataFrame(found.by_key.values(), columns=["host", "seconds", "status"])
-    groups = rows.groupby("host")["seconds"]
-    columns = {
-        "cells": groups.size(),
-        "failed": rows["status"].eq("failed").groupby(rows["host"]).sum(),
-        "median of a cell (s)": groups.median(),
-        "longest cell (s)": groups.max(),
-        "in all (s)": groups.sum(),
-    }
-    return _shown(pd.DataFrame(columns).round(3))
 
 
 def _shown(table: pd.DataFrame) -> Styler:

@@ -73,10 +73,7 @@ class Study(Computation):
     def failures(self) -> list[dict[str, Any]]:
         """Of each failed trial its `point` and its record: `error`, `trace`, `host`, ..."""
         failed = [trial for trial in self.trials if trial.state.name == "FAIL"]
-        return [
-            {"point": trial.params} | self._record(trial) | {"error": self._outcome(trial)[1]}
-            for trial in failed
-        ]
+        return [{"point": trial.params} | self._record(trial) for trial in failed]
 
     @property
     def go_on(self) -> str:
@@ -89,11 +86,13 @@ class Study(Computation):
 
         rows = []
         for trial in self.trials:
-            record, (estimate, reason) = self._record(trial), self._outcome(trial)
+            record = self._record(trial)
+            error = record["estimate"] and (record["estimate"].error or None)
             row = {"trial": trial.number, "status": _STATES.get(trial.state.name, WAITING)}
-            row |= {"value": trial.value, "error": (estimate and estimate.error) or None}
+            row |= {"value": trial.value, "error": error}
             row |= {f"params_{name}": value for name, value in trial.params.items()}
-            rows.append(row | {n: record[n] for n in ("seconds", "host")} | {"reason": reason})
+            told = {"seconds": "seconds", "host": "host", "reason": "error"}
+            rows.append(row | {name: record[fact] for name, fact in told.items()})
         return pd.DataFrame(rows)
 
     @cached_property
@@ -107,7 +106,7 @@ class Study(Computation):
         if best is None:
             return {}
         first = next((trial for trial in self.trials if trial.params == defaults), None)
-        a, b = self._outcome(best)[0], first and self._outcome(first)[0]
+        a, b = self._record(best)["estimate"], first and self._record(first)["estimate"]
         found = {name: estimate for name, estimate in (("best", a), ("baseline", b)) if estimate}
         if a and b:
             error = math.hypot(a.error, b.error) if a.error and b.error else None
@@ -171,16 +170,13 @@ class Study(Computation):
         return tune(plan["task"], **asked, n_trials=n_trials or plan["trials"], out=self.folder)
 
     def _record(self, trial: "FrozenTrial") -> Record:
-        """Return the record of a trial; where it was refused or waits one that says so."""
+        """Return a trial's record with its metric as `estimate`, or why it has none in `error`."""
         none = {"status": FAILED, "error": trial.user_attrs.get(REASON, ""), "trace": "", "host": ""}
-        return {**none, "seconds": None} | self.by_key.get(trial.user_attrs[KEY], {})
-
-    def _outcome(self, trial: "FrozenTrial") -> tuple[Estimate | None, str]:
-        """Return a trial's metric, or why there is none."""
+        record = {**none, "seconds": None} | self.by_key.get(trial.user_attrs[KEY], {})
         try:
-            return metric_of(self._record(trial), self.plan["metric"], self.folder / CELLS), ""
+            return record | {"estimate": metric_of(record, self.plan["metric"], self.folder / CELLS)}
         except MetricError as error:
-            return None, str(error)
+            return record | {"estimate": None, "error": str(error)}
 
 
 def tune(
@@ -226,10 +222,10 @@ def tune(
         progress: Whether to show a progress bar.
 
     Raises:
-        ParameterError: A parameter is refused; nothing has been computed.
+        ParameterError: A parameter, range or choice is refused; nothing has been computed.
         MissingMetricError: A result has no such metric, and none before had; the message names those
             that it has.
-        SweepError: A range or choice is refused, the folder holds another study, or a number is wrong.
+        SweepError: Nothing is varied, the folder holds another study, or a number is wrong.
         ClusterError: `on` cannot be used.
         FarmError: The scheduler vanished.
         KeyboardInterrupt: The user stopped it; what was complete is kept.
@@ -300,23 +296,10 @@ def _space(
             given[name] = [int(v) if w else v for v, w in zip(given[name], whole, strict=True)]
     start = {**fixed, **{name: values[0] for name, values in given.items()}}
     checked = {n: [task.check({**start, n: v})[n] for v in values] for n, values in given.items()}
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    space: dict[str, Any] = {}
-    for name, values in checked.items():
-        info = task.fields[name]
-        if name in choices:
-            if len(values) < 2 or len(set(values)) < len(values):
-                raise SweepError(f"{name} needs two or more different choices, found {values}")
-            space[name] = CategoricalDistribution(values)
-            continue
-        if info.kind not in (int, float) or info.choices:
-            raise SweepError(f"{name} has no range: give choices, allowed is {info.allowed}")
-        kind = IntDistribution if info.kind is int else FloatDistribution
-        try:
-            space[name] = kind(*values, log=info.logarithmic)
-        except ValueError as error:
-            raise SweepError(f"{name} = {values} is no range: {error}") from None
+    space = {
+        name: trials.distribution(task.fields[name], values, is_choice=name in choices)
+        for name, values in checked.items()
+    }
     return task.check(start), space
 
 

@@ -4,12 +4,13 @@ A journal needs no database and works on network file systems; `optuna-dashboard
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physics_twins.data import Estimate, open_dataset, parts, plain_metrics
+from physics_twins.parameters import FieldDescription, ParameterError
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -62,6 +63,32 @@ def _scalars(path: Path) -> dict[str, Any]:
     return plain_metrics(
         {n: {"value": v, "error": found.get(f"{n}_error"), "unit": units[n]} for n, v in found.items()}
     )
+
+
+def distribution(info: FieldDescription, values: Sequence[Any], *, is_choice: bool) -> Any:
+    """Return what may become of a parameter, as Optuna has it.
+
+    Args:
+        info: The parameter.
+        values: Of its type: lowest and highest, or the choices.
+        is_choice: Whether they are choices.
+
+    Raises:
+        ParameterError: They are no range, or too few.
+    """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if is_choice:
+        if len(values) < 2 or len(set(values)) < len(values):
+            raise ParameterError(f"{info.name} needs two or more different choices, found {values}")
+        return CategoricalDistribution(values)
+    if info.kind not in (int, float) or info.choices:
+        raise ParameterError(f"{info.name} has no range: give choices, allowed is {info.allowed}")
+    kind = IntDistribution if info.kind is int else FloatDistribution
+    try:
+        return kind(*values, log=info.logarithmic)
+    except ValueError as error:
+        raise ParameterError(f"{info.name} = {values} is no range: {error}") from None
 
 
 def journal(folder: Path, *, maximise: bool | None = None) -> Any:
