@@ -130,7 +130,7 @@ def test_the_last_kept_field_is_the_one_that_was_measured_last():
 
 
 def test_workers_make_the_same_chains():
-    with clusters.connect("local") as client:
+    with clusters.connect("threads") as client:
         farmed = simulate(SMALL["phi4"], seed=7, client=client)
     xr.testing.assert_identical(farmed, simulate(SMALL["phi4"], seed=7))
 
