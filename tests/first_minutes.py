@@ -20,7 +20,7 @@ PATIENCE_MS = 240_000
 IN_FRONT = "(path) => window.jupyterapp?.shell.currentWidget?.context?.path == path"
 CARDS_DRAWN = """() => {
   const pictures = [...document.querySelectorAll(".jp-RenderedMarkdown table img")];
-  return pictures.length == 4 && pictures.every((p) => p.complete && p.naturalWidth > 100);
+  return pictures.length == 6 && pictures.every((p) => p.complete && p.naturalWidth > 100);
 }"""
 RUN_CELL = """(n) => {
   const notebook = window.jupyterapp.shell.currentWidget.content;
