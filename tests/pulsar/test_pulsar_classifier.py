@@ -8,6 +8,7 @@ from physics_twins import models
 from physics_twins.pulsar.classifier_parameters import ClassifierParameters
 from physics_twins.pulsar.classifying.baseline import SmallCnn, pulse_probability, train_baseline
 from physics_twins.pulsar.classifying.calibration import fit_scaling, reliability
+from physics_twins.pulsar.classifying.confusion import macro_f1
 from physics_twins.pulsar.classifying.example_tensors import ExampleTensors
 from physics_twins.pulsar.classifying.examples import examples, examples_of_stream
 from physics_twins.pulsar.classifying.frequencies import at_frequencies
@@ -104,6 +105,15 @@ def test_scaling_undoes_what_was_done_to_calibrated_logits():
     assert float(scale) == pytest.approx(1 / 3, rel=0.05)
     # Offsets are free up to a constant.
     assert np.diff(offset.numpy()) == pytest.approx([1 / 3, 1 / 3], abs=0.1)
+
+
+def test_the_error_of_macro_f1_is_that_of_as_many_frames():
+    rng = np.random.default_rng(6)
+    label = rng.integers(0, 8, 4000)
+    given = np.where(rng.random(4000) < 0.98, label, rng.integers(0, 8, 4000))
+    value, error, _ = macro_f1(np.eye(len(LABELS))[given], label)
+    # A share of 4000 frames; drawn with labels and answers apart, it would be twice that.
+    assert error == pytest.approx(np.sqrt(value * (1 - value) / 4000), rel=0.25)
 
 
 def test_honest_probabilities_have_no_calibration_error_and_boasting_ones_have():

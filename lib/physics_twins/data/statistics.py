@@ -51,7 +51,8 @@ def bootstrap(
 
     Args:
         statistic: Called with the samples, returns a number or an array.
-        samples: Events along the first dimension of each, all of them independent.
+        samples: Events along the first dimension of each, all of them independent: each sample is drawn
+            by itself. What belongs to one event are columns of one sample.
         seed: Of the drawing.
         n_draws: How often is drawn; the error is known to a part of 1/sqrt(2 n_draws).
 

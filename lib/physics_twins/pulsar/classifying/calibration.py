@@ -61,7 +61,8 @@ def reliability(probability: NDArray[np.floating], label: NDArray[np.integer]) -
     mean = np.bincount(place, confidence, N_BINS) / safe
     right_in_bin = np.bincount(place, right, N_BINS)
     accuracy = right_in_bin / safe
-    value, error = bootstrap(_calibration_error, place, right - confidence, seed=0)
+    frames = np.stack([place, right - confidence], axis=1)
+    value, error = bootstrap(_calibration_error, frames, seed=0)
     one = {"units": "1"}
     return xr.Dataset(
         {
@@ -75,5 +76,7 @@ def reliability(probability: NDArray[np.floating], label: NDArray[np.integer]) -
     )
 
 
-def _calibration_error(place: NDArray[np.integer], gap: NDArray[np.floating]) -> float:
-    return float(np.abs(np.bincount(place, gap, N_BINS)).sum() / len(gap))
+def _calibration_error(frames: NDArray[np.floating]) -> float:
+    """Return it for frames of which bin and distance are known, shape (frame, 2)."""
+    place, gap = frames.T
+    return float(np.abs(np.bincount(place.astype(int), gap, N_BINS)).sum() / len(gap))

@@ -37,7 +37,8 @@ def macro_f1(
     """
     given = probability.argmax(axis=1)
     each = _f1(_counts(label, given))
-    value, error = bootstrap(lambda *drawn: _f1(_counts(*drawn)).mean(), label, given, seed=0)
+    frames = np.stack([label, given], axis=1)
+    value, error = bootstrap(lambda drawn: _f1(_counts(*drawn.T)).mean(), frames, seed=0)
     return float(value), float(error), each
 
 
