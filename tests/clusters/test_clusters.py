@@ -141,3 +141,10 @@ def test_a_missing_submit_command_is_named(monkeypatch):
 def test_only_batch_systems_have_a_job_script():
     with pytest.raises(ValueError, match="submits no jobs"):
         clusters.job_script("local")
+
+
+def test_threads_are_not_profiled():
+    # In Python 3.11 the profiler may stop the process, and with it a notebook's kernel, for ever.
+    with clusters.connect("threads", jobs=1) as client:
+        (worker,) = client.cluster.workers.values()
+        assert "profile" not in worker.periodic_callbacks

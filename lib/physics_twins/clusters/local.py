@@ -79,8 +79,12 @@ def start(jobs: int | None = None) -> Any:
 
 def start_threads(jobs: int | None = None) -> Any:
     """Return a cluster inside this process, with as many threads as it may use cores."""
+    from dask import config
     from dask.system import CPU_COUNT
     from distributed import LocalCluster
 
     threads, dashboard = jobs or CPU_COUNT, f"{_LOOPBACK}:0"
-    return LocalCluster(1, processes=False, threads_per_worker=threads, dashboard_address=dashboard)
+    # Dask's profiler asks for all threads' frames a hundred times a second; up to Python 3.12 that may
+    # stop the process for ever where garbage is collected meanwhile (python/cpython issue 106883).
+    with config.set({"distributed.worker.profile.enabled": False}):
+        return LocalCluster(1, processes=False, threads_per_worker=threads, dashboard_address=dashboard)
