@@ -286,6 +286,8 @@ def _in_words(model: type[Parameters], values: Mapping[str, Any], error: Validat
         name = str(problem["loc"][0]) if problem["loc"] else ""
         if problem["type"] == "extra_forbidden":
             lines.append(unknown(name, fields))
+        elif problem["type"] == "missing":
+            lines.append(f"{name} is missing: give {fields[name].allowed}")
         elif name in fields:
             outside = problem["type"] in ("greater_than_equal", "less_than_equal", "finite_number")
             wrong_type = "is not allowed" if fields[name].choices else "has the wrong type"
