@@ -145,7 +145,7 @@ def su3_4d_sweeps() -> Figure:
 def error_coverage() -> Figure:
     """How often 68 % intervals hold the truth, in per cent: 1000 AR(1) chains, 200 chains of phi4."""
     noise = np.random.default_rng(SEED).normal(size=(1000, 5000))
-    auto = lfilter([1.0], [1.0, -0.9], noise, axis=1)[:, 1000:]
+    auto = np.asarray(lfilter([1.0], [1.0, -0.9], noise, axis=1))[:, 1000:]
     of_auto = np.mean([average(each).estimate.covers(0.0) for each in auto])
     parameters = LatticeParameters(side=8, quartic=6.008, n_measurements=2000, n_chains=200, n_kept=0)
     powers = 64 * simulate(parameters, seed=SEED + 1)["magnetisation"].values ** 2
