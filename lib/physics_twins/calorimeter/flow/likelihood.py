@@ -1,8 +1,5 @@
 """How likely the layer energies of showers are under the flow, as a whole or in its two parts."""
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor
 
 from physics_twins.calorimeter.flow import splits
@@ -80,16 +77,3 @@ def division_log_prob(
     found = member.division_log_prob(layers, known.float())
     remaining = layers.flip(-1).cumsum(-1).flip(-1)
     return found.double() + splits.log_jacobian(layers[:, :-1], remaining[:, 1:]).sum(dim=1)
-
-
-def mean_layer_log_prob(
-    members: Sequence[ShowerNetwork],
-    layer_mev: Tensor,
-    energy_gev: Tensor,
-    theta_deg: Tensor,
-    absorber_mm: Tensor,
-) -> Tensor:
-    """Return that of the ensemble, the mean of its members' densities; see `layer_log_prob`."""
-    known = (layer_mev, energy_gev, theta_deg, absorber_mm)
-    each = torch.stack([layer_log_prob(member, *known) for member in members])
-    return torch.logsumexp(each, dim=0) - torch.log(torch.tensor(float(len(members))))

@@ -25,7 +25,6 @@ from physics_twins.pulsar.searching.dedispersion import dedisperse, delay_sample
 from physics_twins.pulsar.searching.search import Band
 
 SHAPE = {"dm_pc_cm3": DM, "width_ms": SQUARED_WIDTH, "scattering_ms": SCATTERING}
-BACKGROUND = ("fluence", "noise", "bandpass", "narrowband_occupancy", "broadband_occupancy")
 # Added to an occupancy before its logarithm is taken.
 LEAST_OCCUPANCY = 1e-3
 

@@ -26,8 +26,6 @@ MAX_STEPS = 40
 GAIN_TOLERANCE = 1e-3
 # These cannot be negative.
 BOUNDED = (DM, SQUARED_WIDTH, SCATTERING)
-# Largest step of a shape's number, as a factor of what the pulses can be: it keeps a step inside.
-MAX_TIME_STEP_BOXCARS = 1.0
 
 
 @dataclass(frozen=True)
