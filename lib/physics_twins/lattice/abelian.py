@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.lattice.geometry import crossings, neighbours
+from physics_twins.lattice.omelyan import kicks
 from physics_twins.lattice.parameters import LatticeParameters
-from physics_twins.lattice.scalar import OMELYAN
 
 SAMPLERS = {"hmc": 0, "metropolis": 1, "heatbath": 2, "winding": 3}
 OBSERVABLES = ("plaquette", "charge")
@@ -90,13 +90,11 @@ def _trajectory(
     old, step = links.copy(), length / n_steps
     momenta = rng.normal(0.0, 1.0, links.shape)
     before = 0.5 * (momenta * momenta).sum() + action(links, hop, signs, beta)
-    kick(links, momenta, hop, signs, beta, OMELYAN * step)
-    for n in range(n_steps):
+    times = kicks(n_steps, step)
+    kick(links, momenta, hop, signs, beta, times[0])
+    for time in times[1:]:
         links += 0.5 * step * momenta
-        kick(links, momenta, hop, signs, beta, (1 - 2 * OMELYAN) * step)
-        links += 0.5 * step * momenta
-        last = n == n_steps - 1
-        kick(links, momenta, hop, signs, beta, (1 if last else 2) * OMELYAN * step)
+        kick(links, momenta, hop, signs, beta, time)
     after = 0.5 * (momenta * momenta).sum() + action(links, hop, signs, beta)
     accepted = rng.random() < math.exp(min(0.0, before - after))
     if not accepted:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from physics_twins.lattice import matrices as su
 from physics_twins.lattice.geometry import crossings, neighbours
+from physics_twins.lattice.omelyan import kicks
 from physics_twins.lattice.parameters import LatticeParameters
-from physics_twins.lattice.scalar import OMELYAN
 
 SAMPLERS = {"hmc": 0, "metropolis": 1, "heatbath": 2}
 OBSERVABLES = ("plaquette", "polyakov_real", "polyakov_imaginary")
@@ -194,13 +194,11 @@ def _trajectory(
         return float(kinetic - beta * plaquette_sums(links, hop, crossed, colours).sum())
 
     before = energy()
-    kick(links, momenta, hop, crossed, beta, OMELYAN * step, colours)
-    for n in range(n_steps):
+    times = kicks(n_steps, step)
+    kick(links, momenta, hop, crossed, beta, times[0], colours)
+    for time in times[1:]:
         drift(links, momenta, 0.5 * step, colours)
-        kick(links, momenta, hop, crossed, beta, (1 - 2 * OMELYAN) * step, colours)
-        drift(links, momenta, 0.5 * step, colours)
-        last = n == n_steps - 1
-        kick(links, momenta, hop, crossed, beta, (1 if last else 2) * OMELYAN * step, colours)
+        kick(links, momenta, hop, crossed, beta, time, colours)
     accepted = rng.random() < math.exp(min(0.0, before - energy()))
     if not accepted:
         links[:] = old

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.lattice.geometry import longest_waves, neighbours
+from physics_twins.lattice.omelyan import kicks
 from physics_twins.lattice.parameters import LatticeParameters
 
-# Omelyan, Mryglod, Folk 2003, Comput. Phys. Commun. 151, 272: smallest error of second order.
-OMELYAN = 0.1931833275037836
 SAMPLERS = {"hmc": 0, "metropolis": 1, "cluster": 2}
 OBSERVABLES = ("magnetisation", "phi2", "action", "structure")
 WIDTHS = (1.0, 1e3)  # of Metropolis proposals: to begin with, and the largest
@@ -77,13 +76,11 @@ def _trajectory(
 ) -> bool:
     old, momenta, step = phi.copy(), rng.normal(0.0, 1.0, len(phi)), length / n_steps
     before = 0.5 * np.dot(momenta, momenta) + action(phi, hop, mass2, quartic)
-    kick(phi, momenta, hop, mass2, quartic, OMELYAN * step)
-    for n in range(n_steps):
+    times = kicks(n_steps, step)
+    kick(phi, momenta, hop, mass2, quartic, times[0])
+    for time in times[1:]:
         phi += 0.5 * step * momenta
-        kick(phi, momenta, hop, mass2, quartic, (1 - 2 * OMELYAN) * step)
-        phi += 0.5 * step * momenta
-        last = n == n_steps - 1
-        kick(phi, momenta, hop, mass2, quartic, (1 if last else 2) * OMELYAN * step)
+        kick(phi, momenta, hop, mass2, quartic, time)
     after = 0.5 * np.dot(momenta, momenta) + action(phi, hop, mass2, quartic)
     accepted = rng.random() < math.exp(min(0.0, before - after))
     if not accepted:

@@ -1,6 +1,5 @@
 """Simulate a field theory on a lattice: independent chains, on this machine or on a cluster."""
 
-from collections.abc import Iterator
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -47,8 +46,11 @@ def simulate(
     Raises:
         KeyboardInterrupt: The user stopped it; the workers stop soon.
     """
+    from tqdm.auto import tqdm
+
     calls = [partial(chain, parameters, seed, number) for number in range(parameters.n_chains)]
-    found = list(_shown(results(client, calls), len(calls), progress))
+    made = results(client, calls)
+    found = list(tqdm(made, total=len(calls), unit="chain", disable=not progress))
     return xr.concat(found, "chain", join="exact", combine_attrs="identical")
 
 
@@ -152,9 +154,3 @@ def _fields(fields: Any, parameters: LatticeParameters) -> xr.DataArray:
 
 def _pure(about: str) -> dict[str, str]:
     return {"units": "1", "long_name": about.replace("_", " ")}
-
-
-def _shown(made: Iterator[xr.Dataset], n_chains: int, progress: bool) -> Iterator[xr.Dataset]:
-    from tqdm.auto import tqdm
-
-    yield from tqdm(made, total=n_chains, unit="chain", disable=not progress)
