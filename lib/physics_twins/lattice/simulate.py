@@ -50,7 +50,7 @@ def simulate(
 
     calls = [partial(chain, parameters, seed, number) for number in range(parameters.n_chains)]
     made = results(client, calls)
-    found = list(tqdm(made, total=len(calls), unit="chain", disable=not progress))
+    found: list[xr.Dataset] = list(tqdm(made, total=len(calls), unit="chain", disable=not progress))
     return xr.concat(found, "chain", join="exact", combine_attrs="identical")
 
 
