@@ -32,6 +32,7 @@ from physics_twins.figures.style import (
 
 MAX_PIXELS = (600, 256)  # no more than the screen shows: Bokeh would skip pixels, not average them
 MAX_POINTS = 4000
+PIXELS_PER_LETTER = 10.5  # of a title, the toolbar beside it counted
 REFERENCE_COLOURS = (VERMILLION, GREEN, PURPLE, ORANGE)
 
 
@@ -64,13 +65,15 @@ def image(
     if levelled:
         shown = level(shown, str(horizontal))
     axes, values = [axis(shown[horizontal]), axis(shown[vertical])], value_axis(shown)
-    separator = "; " if width > WIDTH / 2 else "\n"  # one line would be cut off
+    told = title or values.label, f"pixels of {_pixel(array, max_pixels)}"
+    # A line that is longer than the figure is wide would be cut off.
+    separator = "; " if len("; ".join(told)) < width / PIXELS_PER_LETTER else "\n"
     pixels = shown.transpose(vertical, horizontal).sortby([vertical, horizontal]).astype(np.float32)
     return styled(
         hv.Image(pixels.rename("value"), kdims=axes, vdims=[values]),
         clim=_colour_limits(pixels.values),
         tools=["hover"],
-        title=f"{title or values.label}{separator}pixels of {_pixel(array, max_pixels)}",
+        title=separator.join(told),
         width=width,
         height=height,
         **colour_bar(values.pprint_label),
