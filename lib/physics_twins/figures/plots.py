@@ -65,7 +65,7 @@ def image(
     if levelled:
         shown = level(shown, str(horizontal))
     axes, values = [axis(shown[horizontal]), axis(shown[vertical])], value_axis(shown)
-    told = title or values.label, f"pixels of {_pixel(array, max_pixels)}"
+    told = title or str(values.label), f"pixels of {_pixel(array, max_pixels)}"
     # A line that is longer than the figure is wide would be cut off.
     separator = "; " if len("; ".join(told)) < width / PIXELS_PER_LETTER else "\n"
     pixels = shown.transpose(vertical, horizontal).sortby([vertical, horizontal]).astype(np.float32)
