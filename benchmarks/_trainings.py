@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 N_TRAININGS = int(os.environ.get("PHYSICS_TWINS_N_TRAININGS", "20"))
 TRAINING_SEEDS = (1, 2, 3, 4, 5)
+N_STEPS = 1500
 
 
 def resume_exact() -> Figure:
     """Trainings killed at a random moment, each third one twice, that end with the same bits.
 
     The reference is how many there were. What each draws on: first weights, order of the data,
-    dropout, Python's and numpy's generators, running averages, a schedule; it writes about 20
-    checkpoints, so that some moments are in the middle of writing one.
+    dropout, Python's and numpy's generators, running averages, a schedule; it writes some tens of
+    checkpoints, so that some moments are in the middle of writing one. A training whose last step was
+    kept before it was killed does not count.
     """
     if not hasattr(os, "fork"):
         raise Skipped("processes are copied, which only Unix does")
@@ -43,7 +45,7 @@ def resume_exact() -> Figure:
         for n in range(N_TRAININGS):
             seed, place = TRAINING_SEEDS[n % len(TRAINING_SEEDS)], Path(folder, str(n))
             n_killed = 0
-            while not n_killed:  # it may have ended before the moment came
+            while not n_killed:  # its last step may have been kept before the moment came
                 shutil.rmtree(place, ignore_errors=True)
                 moments_s = rng.uniform(0, min(spent_s), size=2 if n % 3 == 0 else 1)
                 n_killed = sum(_kill(place, seed, moment_s) for moment_s in moments_s)
@@ -64,11 +66,12 @@ def _finish(folder: Path, seed: int) -> tuple[str, list[int]]:
 
 
 def _kill(folder: Path, seed: int, after_s: float) -> bool:
-    """Train, and kill it after a time; return whether it had not ended before."""
+    """Train, and kill it after a time; return whether its last step was not yet kept."""
     child = _started(folder, seed)
     time.sleep(after_s)
     os.kill(child, signal.SIGKILL)
-    return os.waitpid(child, 0)[1] == signal.SIGKILL
+    killed = os.waitpid(child, 0)[1] == signal.SIGKILL
+    return killed and not list((folder / "training").glob(f"checkpoint-*{N_STEPS}-*.safetensors"))
 
 
 def _started(folder: Path, seed: int) -> int:
@@ -84,7 +87,12 @@ def _started(folder: Path, seed: int) -> int:
     if child:
         return child
     settings = TrainingSettings(
-        max_steps=300, batch_size=32, ema_decay=0.9, validate_every=20, checkpoint_s=0.05, cpu_threads=1
+        max_steps=N_STEPS,
+        batch_size=32,
+        ema_decay=0.9,
+        validate_every=20,
+        checkpoint_s=0.05,
+        cpu_threads=1,
     )
     status = 1
     try:
@@ -115,7 +123,7 @@ def _regression() -> "Task":
     def validate(modules):
         return {"error": nn.functional.mse_loss(modules["net"](x), y)}
 
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 300)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, N_STEPS)
     return Task({"net": net}, {"net": Objective(loss, optimizer, schedule)}, (x, y), validate)
 
 
