@@ -1,6 +1,8 @@
 """What the Virgo twin gives to notebooks."""
 
+from . import files as files
 from . import plots as plots
+from . import segments as segments
 from .accounting import frames_made_worse as frames_made_worse
 from .accounting import removed_by_band as removed_by_band
 from .accounting import veto_account as veto_account

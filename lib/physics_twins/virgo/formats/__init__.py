@@ -1,0 +1,1 @@
+"""Strain, segments and triggers in the formats that observatories exchange."""
