@@ -1,8 +1,11 @@
 """Work beside a panel: the newest request counts, results are handed over in the asker's thread."""
 
 import asyncio
+import sys
 import threading
 import time
+
+import pytest
 
 from twin_panels.background import Background
 
@@ -75,3 +78,44 @@ def test_in_an_event_loop_results_come_by_themselves_in_its_thread():
 
     asyncio.run(ask())
     assert threads == [threading.get_ident()]
+
+
+def _note(path, name: str) -> str:
+    """Write a module that notes which thread imported it; return its name."""
+    code = "import threading\nBY = threading.current_thread().name\n"
+    (path / f"{name}.py").write_text(code)
+    return name
+
+
+def test_what_work_needs_is_imported_by_the_kernels_own_thread_after_what_it_does_now(
+    tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    needs, heard, before = _note(tmp_path, "needed_by_a_loop"), [], []
+
+    async def kernel() -> None:
+        background = Background(heard.append, settle_s=0.0)
+        background.ask(lambda: iter([sys.modules[needs].BY]), needs=needs)
+        before.append(needs in sys.modules)
+        await asyncio.sleep(0)
+        background.wait()
+
+    asyncio.run(kernel())
+    assert (before, heard) == ([False], [threading.main_thread().name])
+
+
+@pytest.mark.parametrize("needs", ["needed_without_a_loop", "not_there_at_all"])
+def test_without_a_loop_it_is_imported_at_once_and_what_is_missing_is_told(
+    needs, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    _note(tmp_path, "needed_without_a_loop")
+    heard: list = []
+    background = Background(heard.append, settle_s=0.0)
+    background.ask(lambda: iter([sys.modules[needs].BY]), needs=needs)
+    background.wait()
+    [told] = heard
+    if needs == "not_there_at_all":
+        assert isinstance(told, ModuleNotFoundError)
+    else:
+        assert told == threading.main_thread().name

@@ -1,6 +1,8 @@
 """Slow work beside a panel: only the newest request counts, and its results come part by part."""
 
 import asyncio
+import importlib
+import sys
 import threading
 import time
 from collections import deque
@@ -34,16 +36,20 @@ class Background:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._asked: tuple[int, Callable[[], Iterator[Any]]] | None = None
+        self._needs = ""
         self._newest = 0
         self._results: deque[tuple[int, Any]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def ask(self, work: Callable[[], Iterator[Any]]) -> None:
+    def ask(self, work: Callable[[], Iterator[Any]], *, needs: str = "") -> None:
         """Begin to work, in place of whatever was asked for before.
 
         Args:
             work: Returns the results one after the other, None where there is nothing new; it must
                 touch nothing that others change. It is closed where it is no longer wanted.
+            needs: A module that the work uses and that takes long to import. The kernel's own thread
+                imports it, once what it does now is done: a thread that imports PyTorch breaks every
+                library that looks whether PyTorch is there meanwhile.
         """
         try:
             self._loop = asyncio.get_running_loop()
@@ -51,16 +57,30 @@ class Background:
             self._loop = None
         with self._lock:
             self._newest += 1
-            self._asked = self._newest, work
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="panel", daemon=True)
-                self._thread.start()
+            self._asked, self._needs = (self._newest, work), needs
+        if self._loop is not None and needs and needs not in sys.modules:
+            self._loop.call_soon(self._begin)
+        else:
+            self._begin()
 
     def wait(self) -> None:
         """Wait for the newest request to end, and hand all its results over."""
+        self._begin()
         if thread := self._thread:
             thread.join()
         self._hand_over()
+
+    def _begin(self) -> None:
+        try:
+            if self._needs and self._asked:
+                importlib.import_module(self._needs)
+        except Exception as error:  # of whatever kind: a panel tells it
+            self._asked = None
+            self._put(self._newest, error)
+        with self._lock:
+            if self._thread is None and self._asked is not None:
+                self._thread = threading.Thread(target=self._run, name="panel", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         while request := self._next():

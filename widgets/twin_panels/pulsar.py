@@ -71,7 +71,8 @@ class PulsarPanel(Panel[ObservationParameters]):
         """Return one pulse with its dedispersed profile, and the profile of the true pulse alone."""
         observation = simulate_pulse(parameters, seed=self._seed, max_spectra=MAX_SPECTRA)
         dm_pc_cm3, client, seed = parameters.dm_pc_cm3, self._client, self._seed
-        self._background.ask(lambda: _labels(parameters, seed, client))
+        needs = "" if client else "physics_twins.pulsar.preview_label"
+        self._background.ask(lambda: _labels(parameters, seed, client), needs=needs)
         return observation[["data", "pulse_time_s", "pulse_snr_ideal"]].assign(
             profile=dedispersed(observation, dm_pc_cm3),
             true_profile=dedispersed(observation, dm_pc_cm3, variable="pulses"),
@@ -198,9 +199,7 @@ def _labels(parameters: ObservationParameters, seed: int, client: Any) -> Iterat
 
 
 def _label(parameters: ObservationParameters, seed: int) -> str:
-    from physics_twins.pulsar.preview_label import (
-        label_pulse,
-    )  # imports torch, while the frame is there
+    from physics_twins.pulsar.preview_label import label_pulse  # imports torch
 
     try:
         found = label_pulse(parameters, seed=seed)
