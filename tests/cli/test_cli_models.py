@@ -94,6 +94,7 @@ def test_the_list_tells_every_model_and_ends_with_status_1_when_one_is_damaged(t
     assert twins().splitlines()[1].endswith("ok")
     damage(save("second"))
     _, first, second = twins(status=1).splitlines()
+    assert twins("verify", status=1) == twins(status=1)
     assert first.startswith("first/1 ")
     assert first.endswith("ok")
     assert second.startswith("second/1 ")

@@ -1,5 +1,6 @@
 """The commands `twins sweep` and `twins sweeps`."""
 
+import json
 import os
 import signal
 import subprocess
@@ -261,7 +262,10 @@ def test_sweeps_are_listed_and_shown(twins, threads):
     (line,) = [line for line in twins("sweeps")[1].splitlines() if line.startswith(folder)]
     assert line.split()[1:5] == ["failed", "2", "1", "0"]
     name = Path(folder).name
-    status, shown, _ = twins("sweeps", name)
+    told = json.loads(twins("sweeps", "show", name, "--json")[1])
+    assert told["counts"] == {"complete": 2, "failed": 1, "waiting": 0}
+    assert [each["point"] for each in told["failures"]] == [{"x": 3.0}]
+    status, shown, _ = twins("sweeps", "show", name)
     assert status == 0
     assert "2 complete, 1 failed" in shown
     assert "<xarray.Dataset>" in shown
@@ -269,7 +273,7 @@ def test_sweeps_are_listed_and_shown(twins, threads):
 
 
 def test_an_unknown_sweep_is_refused_with_status_2(twins):
-    status, _, err = twins("sweeps", "zzz")
+    status, _, err = twins("sweeps", "show", "zzz")
     assert (status, err) == (2, "twins: 'zzz' fits 0 sweeps; `twins sweeps` lists them\n")
 
 

@@ -475,7 +475,7 @@ def test_the_command_tunes_and_shows_what_it_found(tmp_path):
     assert "4 complete" in done.stdout
     assert "depth, 2 fresh seeds" in done.stdout
     assert "tuned:depth" in twins("studies", cwd=tmp_path).stdout
-    shown = twins("studies", "depth-", cwd=tmp_path).stdout
+    shown = twins("studies", "show", "depth-", cwd=tmp_path).stdout
     assert "4 complete" in shown
     assert "depth, 2 fresh seeds" in shown
     assert sum(line.split()[1:2] == ["complete"] for line in shown.splitlines()) == 4

@@ -34,12 +34,12 @@ app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
 app.command("cluster")(clusters.cluster)
 app.command("sweep")(sweeps.sweep)
-app.command("sweeps")(sweeps.list_sweeps)
+app.add_typer(sweeps.sweeps_app, name="sweeps")
 app.add_typer(models.app, name="models")
 app.command("label", cls=label.WithParameters)(label.label)
 app.add_typer(lattice.app, name="lattice")
 app.command("tune")(sweeps.tune)
-app.command("studies")(sweeps.list_studies)
+app.add_typer(sweeps.studies_app, name="studies")
 
 _Name = Annotated[str, typer.Argument(help="As in pulsar/4_infer, or the path of a notebook.")]
 _Settings = Annotated[

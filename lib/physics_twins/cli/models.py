@@ -27,8 +27,13 @@ _Version = Annotated[str, typer.Argument(metavar="NAME/VERSION")]
 @app.callback()
 def list_models(context: typer.Context) -> None:
     """List models; every file of each is checked, and exit status 1 says that one is damaged."""
-    if context.invoked_subcommand:
-        return
+    if not context.invoked_subcommand:
+        verify_models()
+
+
+@app.command("verify")
+def verify_models() -> None:
+    """The same list and check, by a name that says so."""
     from physics_twins import models
     from physics_twins.data import aligned
 

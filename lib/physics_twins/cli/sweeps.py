@@ -1,5 +1,6 @@
 """The commands `twins sweep` and `twins tune`: many points at once, the best of them, what came out."""
 
+import json
 import logging
 import shutil
 import sys
@@ -39,7 +40,12 @@ _On = Annotated[str, typer.Option(help="local, threads, slurm, ... or tcp://host
 _Out = Annotated[Path | None, typer.Option(help="The folder in which it is kept.")]
 _Report = Annotated[bool, typer.Option(help="Write a report at the end.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
-_Which = Annotated[str | None, typer.Argument(help="A folder, or how its name begins.")]
+_Address = Annotated[str, typer.Argument(help="A folder, or how its name begins.")]
+_Json = Annotated[bool, typer.Option("--json", help="Its plan, counts and failures as JSON.")]
+
+_LIST: dict[str, Any] = {"invoke_without_command": True, "rich_markup_mode": None}
+sweeps_app = typer.Typer(help="List and show sweeps.", add_completion=False, **_LIST)
+studies_app = typer.Typer(help="List and show studies.", add_completion=False, **_LIST)
 
 
 def sweep(
@@ -141,29 +147,45 @@ def tune(
         end(f"every trial failed: {'; '.join(reasons[:3])}", FAILED)
 
 
-def list_sweeps(name: _Which = None) -> None:
-    """List sweeps; with a name, show one: how far it is, what failed and why, its results."""
+@sweeps_app.callback()
+def list_sweeps(context: typer.Context) -> None:
+    """List sweeps."""
     from physics_twins.sweeps import Sweep
 
-    if name is None:
+    if not context.invoked_subcommand:
         _list("sweeps", Sweep.find())
-        return
+
+
+@sweeps_app.command("show")
+def show_sweep(name: _Address, as_json: _Json = False) -> None:
+    """Show one sweep: how far it is, what failed and why, its results."""
+    from physics_twins.sweeps import Sweep
+
     found = Sweep.resolve(name)
-    _show_counts(found, most=None)
-    print(found.dataset())
+    _show(found, as_json)
+    if not as_json:
+        print(found.dataset())
 
 
-def list_studies(name: _Which = None) -> None:
-    """List studies; with a name, show one: what is best, what failed and why, all trials."""
+@studies_app.callback()
+def list_studies(context: typer.Context) -> None:
+    """List studies."""
     from physics_twins.sweeps import Study
 
-    if name is None:
+    if not context.invoked_subcommand:
         _list("studies", Study.find())
-        return
+
+
+@studies_app.command("show")
+def show_study(name: _Address, as_json: _Json = False) -> None:
+    """Show one study: what is best, what failed and why, all trials."""
+    from physics_twins.sweeps import Study
+
     found = Study.resolve(name)
-    _show_counts(found, most=None)
-    print(found.comparison().to_string())
-    print(found.table().to_string(index=False))
+    _show(found, as_json)
+    if not as_json:
+        print(found.comparison().to_string())
+        print(found.table().to_string(index=False))
 
 
 def _is_folder(what: str) -> bool:
@@ -296,6 +318,14 @@ def _list(many: str, found: "list[Sweep] | list[Study]") -> None:
         started = plan["started"][:16].replace("T", " ")
         rows.append((str(each), each.status, *counts, started, of))
     print(aligned(rows) if found else f"no {many} here")
+
+
+def _show(found: "Sweep | Study", as_json: bool) -> None:
+    if as_json:
+        told = {"folder": str(found.folder), "status": found.status, "plan": found.plan}
+        print(json.dumps({**told, "counts": found.counts, "failures": found.failures}, indent=2))
+    else:
+        _show_counts(found, most=None)
 
 
 def _show_counts(found: "Sweep | Study", most: int | None = 5) -> None:
