@@ -43,19 +43,20 @@ def read(path: str | Path, *, forced: bool = False) -> xr.Dataset:
     wrong = [*found.wrong, *failed]
     if wrong and not forced:
         raise ConfigurationError(f"{path} ({found.form}): {'; '.join(wrong)}")
-    parts = np.stack([found.links.real, found.links.imag], axis=-1).reshape(
-        *found.shape, *found.links.shape[1:], 2
-    )
+    parts = found.links.view(np.float64).reshape(*found.shape, *found.links.shape[1:], 2)
     pure = {"units": "1"}
-    values = found.numbers | {"unitarity": far}
+    numbers = found.numbers | {"unitarity": far}
+    of_checks = {
+        name: ("check", [getattr(check, name) for check in found.checks])
+        for name in ("stated", "found", "passed")
+    }
     chosen = {"format": found.form, "number": found.number.str, "forced": int(bool(wrong))}
-    dataset = xr.Dataset({name: ((), value, pure) for name, value in values.items()})
-    dataset["field"] = ((*DIRECTIONS, "direction", "row", "column", "part"), parts, pure)
-    for name in ("stated", "found", "passed"):
-        dataset[name] = ("check", [getattr(check, name) for check in found.checks])
-    dataset = dataset.assign_coords(check=[check.name for check in found.checks])
-    return dataset.assign_attrs(
-        title=f"Gauge configuration {path.name}", **chosen, wrong="; ".join(wrong)
+    return xr.Dataset(
+        {name: ((), value, pure) for name, value in numbers.items()}
+        | {"field": ((*DIRECTIONS, "direction", "row", "column", "part"), parts, pure)}
+        | of_checks,
+        coords={"check": ("check", [check.name for check in found.checks])},
+        attrs={"title": f"Gauge configuration {path.name}", **chosen, "wrong": "; ".join(wrong)},
     )
 
 

@@ -1,10 +1,12 @@
 """A gauge configuration as a file holds it, and the numbers by which it is believed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -90,10 +92,25 @@ def planes(links: NDArray[np.complex128], shape: tuple[int, ...]) -> dict[str, f
 
 
 def unitarity(links: NDArray[np.complex128]) -> float:
-    """Return how far, at most, the links are from being unitary."""
-    with np.errstate(all="ignore"):  # damaged numbers may be endless
-        squares = links @ np.conj(np.swapaxes(links, -1, -2))
-        return float(np.abs(squares - np.eye(links.shape[-1])).max())
+    """Return how far, at most, the links are from being unitary; endless where a number is none."""
+    return float(_unitarity(links.reshape(-1, *links.shape[-2:]), (0.0,) * links.shape[-1]))
+
+
+@numba.njit(cache=True, nogil=True)
+def _unitarity(matrices: Any, colours: Any) -> float:
+    largest = 0.0
+    for u in matrices:
+        for i in range(len(colours)):
+            for j in range(i + 1):
+                product = -1.0 + 0j if i == j else 0j
+                for k in range(len(colours)):
+                    product += u[i, k] * u[j, k].conjugate()
+                square = product.real**2 + product.imag**2
+                if not square <= largest:  # damaged numbers may be none
+                    if not square < math.inf:
+                        return math.inf
+                    largest = square
+    return math.sqrt(largest)
 
 
 def from_xyzt(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.complex128]:
@@ -105,8 +122,10 @@ def from_xyzt(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.comple
     """
     t, x, y, z = shape
     n = int(np.sqrt(values.size // (4 * t * x * y * z)))
-    links = values.reshape(t, z, y, x, 4, n, n).transpose(0, 3, 2, 1, 4, 5, 6)[..., [3, 0, 1, 2], :, :]
-    return links.reshape(-1, 4, n, n).astype(np.complex128)
+    read = values.reshape(t, z, y, x, 4, n, n).transpose(0, 3, 2, 1, 4, 5, 6)
+    links = np.empty(read.shape, dtype=np.complex128)
+    links[..., 1:, :, :], links[..., 0, :, :] = read[..., :3, :, :], read[..., 3, :, :]
+    return links.reshape(-1, 4, n, n)
 
 
 def to_xyzt(links: NDArray[np.complex128], shape: tuple[int, ...]) -> NDArray[np.complex128]:
@@ -117,9 +136,8 @@ def to_xyzt(links: NDArray[np.complex128], shape: tuple[int, ...]) -> NDArray[np
 
 
 def as_complex(raw: bytes | memoryview, number: np.dtype[Any]) -> NDArray[Any]:
-    """Return pairs of real numbers of a file as complex numbers of this machine."""
-    reals = np.frombuffer(raw, dtype=number).astype(number.newbyteorder("="))
-    return reals.view(np.complex64 if number.itemsize == 4 else np.complex128)
+    """Return pairs of real numbers of a file as complex numbers, in the file's order of bytes."""
+    return np.frombuffer(raw, dtype=f"{number.str[0]}c{2 * number.itemsize}")
 
 
 def as_bytes(values: NDArray[np.complex128], number: np.dtype[Any]) -> bytes:
@@ -127,7 +145,20 @@ def as_bytes(values: NDArray[np.complex128], number: np.dtype[Any]) -> bytes:
     return np.ascontiguousarray(values).view(np.float64).astype(number).tobytes()
 
 
-def rotated_xor(words: NDArray[np.uint32], modulus: int) -> int:
+@numba.njit(cache=True, nogil=True)
+def rotated_xor(words: Any, modulus: int) -> int:
     """Return all words, each rotated by its place modulo a number, put together by exclusive or."""
-    by = (np.arange(len(words)) % modulus).astype(np.uint32)
-    return int(np.bitwise_xor.reduce((words << by) | (words >> (np.uint32(32) - by))))
+    # Words that are rotated alike are put together first.
+    together = np.zeros(modulus, dtype=np.uint32)
+    n_whole = len(words) // modulus
+    for row in range(n_whole):
+        for by in range(modulus):
+            together[by] ^= words[row * modulus + by]
+    for by in range(len(words) - n_whole * modulus):
+        together[by] ^= words[n_whole * modulus + by]
+    found = np.uint32(0)
+    for by in range(modulus):
+        word = np.uint64(together[by])
+        turned = (word << np.uint64(by)) | (word >> np.uint64(32 - by))
+        found ^= np.uint32(turned & np.uint64(0xFFFFFFFF))
+    return int(found)
