@@ -12,17 +12,27 @@ import xarray as xr
 from scipy.signal import lfilter
 
 from _table import Figure, Skipped, run_benchmarks, share_error, this_machine
-from physics_twins.data import find_data_file
+from physics_twins import models
+from physics_twins.data import bootstrap, find_data_file
 from physics_twins.lattice import exact, files
 from physics_twins.lattice.errors import Measured, average, measured, sector_changes
+from physics_twins.lattice.evaluate import (
+    acceptance,
+    break_even,
+    effective_sample_size,
+    forward_sample_size,
+)
+from physics_twins.lattice.flow.regression import draw
+from physics_twins.lattice.flow_parameters import LINE
+from physics_twins.lattice.infer import infer
+from physics_twins.lattice.model import load_flow
 from physics_twins.lattice.parameters import LatticeParameters, Sampler
 from physics_twins.lattice.simulate import simulate
 
 SEED = 51_000
-# phi4 with m^2 = -4 where the lattice is four correlation lengths wide, by its side.
-LINE = {8: 6.008, 16: 4.98, 32: 4.572, 64: 4.398}
 PHI4_SAMPLERS: tuple[Sampler, ...] = ("cluster", "hmc", "metropolis")
 # Measurements of each of two chains, for each sampler: a minute each, and what HMC cannot do is told.
+N_FLOW = {8: 10_000, 16: 6000, 32: 2000}  # fields of each flow
 N_PHI4 = {8: 60_000, 16: 30_000, 32: 10_000, 64: 4_000}
 
 
@@ -44,21 +54,71 @@ def _phi4(side: int, sampler: Sampler) -> tuple[Measured, float]:
     return found["susceptibility"], 2 * N_PHI4[side] / (2 * tau) / seconds
 
 
+@cache
+def _flow(side: int) -> tuple[xr.Dataset, Measured, float]:
+    """Return a chain of a flow, its susceptibility, and independent fields per CPU second."""
+    flow = load_flow(f"phi4-flow-{side}")
+    flow.draw(10, seed=1)
+    start = time.process_time()
+    chain = infer(flow, N_FLOW[side], seed=SEED + side)
+    seconds = time.process_time() - start
+    found = measured(chain)["susceptibility"]
+    return chain, found, N_FLOW[side] / (2 * found.tau.value) / seconds
+
+
+def phi4_acceptance_ess() -> Figure:
+    """Acceptance, effective sample size of the flow's fields and of the theory's: 8, 16, 32.
+
+    The reference is what is asked of the first two.
+    """
+    found = []
+    for side, n in N_FLOW.items():
+        flow, logs = load_flow(f"phi4-flow-{side}"), _flow(side)[0]["log_weight"].values[0]
+        exact_fields = draw(flow.path, 1.0, n, seed=SEED + 100 + side)
+        forward = flow.log_weights(exact_fields, flow.log_density(exact_fields)).numpy()
+        for statistic, data in (
+            (acceptance, logs),
+            (effective_sample_size, logs),
+            (forward_sample_size, forward),
+        ):
+            found.append(bootstrap(statistic, data, seed=SEED))
+    return _listed(found, "0.90, 0.97; 0.75, 0.85; 0.50, 0.60")
+
+
 def samples_per_s() -> Figure:
-    """Independent fields per CPU second at 8, 16, 32, 64: cluster, HMC, Metropolis; 0 is too short."""
+    """Independent fields per CPU second at 8, 16, 32, 64: cluster, HMC, Metropolis, then the flow.
+
+    0 is a chain that was too short to tell; the flow has no 64.
+    """
     rates = []
     for side in LINE:
         for sampler in PHI4_SAMPLERS:
             found, rate = _phi4(side, sampler)
             rates.append(0.0 if found.reason else rate)
-    return Figure(rates, None, "1/s", "no flow yet", this_machine(), (SEED,))
+        rates.append(_flow(side)[2] if side in N_FLOW else 0.0)
+    return Figure(rates, None, "1/s", "", this_machine(), (SEED,))
+
+
+def flow_break_even() -> Figure:
+    """Independent fields after which a flow has cost less than cluster, HMC, Metropolis: 8, 16, 32.
+
+    Endless where it never does, not a number where the other chain was too short to tell.
+    """
+    numbers = []
+    for side in N_FLOW:
+        train_s = models.find(f"phi4-flow-{side}").manifest.metrics["train_cpu_s"].value
+        for sampler in PHI4_SAMPLERS:
+            found, rate = _phi4(side, sampler)
+            numbers.append(np.nan if found.reason else break_even(train_s, _flow(side)[2], rate))
+    return Figure(numbers, None, "fields", "inf is never", this_machine(), (SEED,))
 
 
 def phi4_agreement() -> Figure:
-    """Largest distance of a sampler's susceptibility from the cluster's, in standard errors of both."""
+    """Largest distance of a sampler's or flow's susceptibility from the cluster's, in sigma."""
     far = []
     for side in LINE:
         found = [_phi4(side, sampler)[0] for sampler in PHI4_SAMPLERS]
+        found += [_flow(side)[1]] if side in N_FLOW else []
         truth = found[0].estimate
         others = (f.estimate for f in found[1:] if not f.reason)
         far += [abs(e.value - truth.value) / np.hypot(e.error, truth.error) for e in others]
@@ -88,16 +148,26 @@ def _u1_beta7(sampler: Sampler) -> tuple[list[tuple[float, float]], int, float]:
 _EXACT_U1 = f"{exact.plaquette('u1', 7.0, 256):.6f}, {exact.charge_squared(7.0, 256):.4f}"
 
 
-def u1_beta7() -> Figure:
-    """Winding HMC for U(1), 16 x 16, beta 7: plaquette, mean square charge, gain over HMC.
-
-    The gain is in sector changes for each CPU second; its reference is 100.
-    """
-    found, changes, seconds = _u1_beta7("winding")
+def _gain(sampler: Sampler) -> Figure:
+    """Return plaquette, mean square charge, and the gain over HMC in sector changes per CPU second."""
+    found, changes, seconds = _u1_beta7(sampler)
     _, few, hmc_seconds = _u1_beta7("hmc")
     few = max(few, 1)
     gain = (changes / seconds) / (few / hmc_seconds)
     return _listed([*found, (gain, gain / np.sqrt(few))], f"{_EXACT_U1}, 100")
+
+
+def u1_beta7() -> Figure:
+    """HMC with flux steps for U(1), 16 x 16, beta 7: plaquette, mean square charge, gain over HMC.
+
+    The gain is in sector changes for each CPU second; its reference is 100.
+    """
+    return _gain("flux")
+
+
+def u1_beta7_winding() -> Figure:
+    """The same of winding HMC as it was published."""
+    return _gain("winding")
 
 
 def u1_beta7_hmc() -> Figure:
@@ -242,7 +312,15 @@ def read_mb_per_s() -> Figure:
 
 
 if __name__ == "__main__":
-    simulated = [samples_per_s, phi4_agreement, cluster_rate_64, u1_beta7, u1_beta7_hmc, sun_2d]
-    simulated += [su3_4d_plaquette, su3_4d_sweeps, error_coverage]
+    simulated = [
+        phi4_acceptance_ess,
+        samples_per_s,
+        flow_break_even,
+        phi4_agreement,
+        cluster_rate_64,
+        u1_beta7,
+        u1_beta7_winding,
+    ]
+    simulated += [u1_beta7_hmc, sun_2d, su3_4d_plaquette, su3_4d_sweeps, error_coverage]
     of_files = [milc_l8888, three_formats, more_files, corruptions_detected, read_mb_per_s]
     sys.exit(bool(run_benchmarks({figure.__name__: figure for figure in simulated + of_files})))

@@ -5,6 +5,9 @@ import pytest
 
 from physics_twins import runs
 from physics_twins.lattice import exact, files
+from physics_twins.lattice.evaluate import effective_sample_size
+from physics_twins.lattice.infer import infer
+from physics_twins.lattice.model import load_flow
 from physics_twins.lattice.parameters import LatticeParameters
 from physics_twins.lattice.pictures import local, picture
 from physics_twins.lattice.simulate import simulate
@@ -18,6 +21,25 @@ def test_simulate_quotes_the_right_charge_and_not_the_frozen_one(tmp_path):
     assert abs(run.metrics["sigma_charge_squared"]) < 5
     assert run.metrics["charge_squared"]["value"] == pytest.approx(1.0064, abs=0.25)
     assert files.read(run.folder / "su3.ildg")["passed"].all()
+
+
+@pytest.mark.slow
+def test_train_saves_a_flow_whose_fields_are_nearly_all_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "models"))
+    run = runs.run("lattice/2_train", {}, out=tmp_path / "run")
+    assert run.metrics["ess_free"] < 0.1 < 0.98 < run.metrics["ess"]
+    flow = load_flow("phi4-flow-8/2")  # the name alone is the shipped one
+    told = infer(flow, 500, seed=3)
+    assert effective_sample_size(told["log_weight"].values[0]) > 0.98
+    assert float(told["acceptance"][0]) > 0.9
+
+
+@pytest.mark.slow
+def test_evaluate_holds_the_shipped_flow_to_the_limit_and_prints_what_it_loses(tmp_path):
+    run = runs.run("lattice/3_evaluate", {"sides": "8", "n_drawn": 500}, out=tmp_path / "run")
+    assert run.metrics["ess"]["value"] > 0.99
+    assert run.metrics["ess_forward"]["value"] > 0.98
+    assert run.metrics["never"] >= 1  # the cluster, whatever the machine
 
 
 def test_the_picture_of_u1_shows_flux_that_adds_up_to_the_charge():

@@ -60,7 +60,7 @@ def test_force_of_phi4_is_minus_the_slope_of_its_action():
 @pytest.mark.parametrize("n_c_directions", [0, 1])
 def test_force_of_u1_is_minus_the_slope_of_its_action(n_c_directions):
     parameters, links = hot(theory="u1", side=3, n_c_directions=n_c_directions)
-    hop, signs, _, beta, _ = abelian.tables(parameters)
+    hop, signs, _, _, beta, _ = abelian.tables(parameters)
     force = np.zeros_like(links)
     abelian.kick(links, force, hop, signs, beta, 1.0)
     for place in np.ndindex(links.shape):
@@ -74,19 +74,33 @@ def test_force_of_u1_is_minus_the_slope_of_its_action(n_c_directions):
 @pytest.mark.parametrize("n_c_directions", [0, 1])
 def test_action_of_u1_does_not_see_a_change_of_gauge(n_c_directions):
     parameters, links = hot(theory="u1", side=4, n_c_directions=n_c_directions)
-    hop, signs, _, beta, _ = abelian.tables(parameters)
+    hop, signs, _, _, beta, _ = abelian.tables(parameters)
     turn = RNG.uniform(-np.pi, np.pi, len(links))
     turned = links + turn[:, None] - signs[:, :2] * turn[hop[:, :2]]
     before, after = (abelian.action(each, hop, signs, beta) for each in (links, turned))
     assert after == pytest.approx(before, rel=1e-12)
 
 
-def test_one_winding_spreads_a_charge_of_one_evenly():
+def test_one_flux_spreads_a_charge_of_one_evenly():
     parameters = LatticeParameters(theory="u1", side=5, n_time=4)
-    hop, signs, winding, _, _ = abelian.tables(parameters)
-    fluxes = [abelian.angle(winding, hop, signs, x) for x in range(20)]
+    hop, signs, flux, _, _, _ = abelian.tables(parameters)
+    fluxes = [abelian.angle(flux, hop, signs, x) for x in range(20)]
     folded = np.remainder(np.array(fluxes) + np.pi, 2 * np.pi) - np.pi
     np.testing.assert_allclose(folded, 2 * np.pi / 20, rtol=1e-12)
+
+
+@pytest.mark.parametrize("corner", [0, 17, 35])
+def test_a_winding_step_puts_a_charge_of_one_around_a_square_and_takes_it_away(corner):
+    parameters = LatticeParameters(theory="u1", side=6, start="hot")
+    hop, signs, *_ = abelian.tables(parameters)
+    links = np.zeros((36, 2))
+    abelian.turn_square(links, hop, corner, 3, 1.0)
+    fluxes = [abelian.angle(links, hop, signs, x) for x in range(36)]
+    folded = (np.remainder(np.array(fluxes) + np.pi, 2 * np.pi) - np.pi) / (2 * np.pi)
+    # Twelve plaquettes along the four sides, each with as much; all others keep what they had.
+    assert sorted(folded) == pytest.approx(sorted([1 / 12] * 12 + [0] * 24), abs=1e-12)
+    abelian.turn_square(links, hop, corner, 3, -1.0)
+    np.testing.assert_allclose(links, 0, atol=1e-12)
 
 
 # The gauge fields SU(2) and SU(3)
@@ -194,7 +208,7 @@ def test_a_c_periodic_lattice_of_u1_has_the_plaquette_of_an_endless_one():
         ({"theory": "su3", "sampler": "cluster"}, "su3 has heatbath, hmc, metropolis"),
         ({"n_c_directions": 1}, "must be 0 for phi4"),
         ({"theory": "su2", "n_c_directions": 2}, "must be at most 1"),
-        ({"theory": "u1", "n_c_directions": 1, "sampler": "winding"}, "there is no winding"),
+        ({"theory": "u1", "n_c_directions": 1, "sampler": "winding"}, "there is no charge"),
         ({"quartic": 0.0}, "mass2 = -4 must be positive"),
         ({"n_kept": 20, "n_measurements": 10}, "more than n_measurements"),
         ({"n_time": 1}, "n_time = 1"),

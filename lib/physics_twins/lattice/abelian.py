@@ -1,8 +1,10 @@
 """Compact U(1) in two dimensions, S = beta sum over plaquettes of (1 - cos of the plaquette's angle).
 
 Its charge is an integer that HMC hardly changes at large beta. The winding step (Albandea, Hernandez,
-Ramos and Romero-Lopez 2021, Eur. Phys. J. C 81, 873, arXiv 2106.14234) changes it by one, here spread
-evenly over the whole lattice, which changes the action least, and is accepted or refused by Metropolis.
+Ramos and Romero-Lopez 2021, Eur. Phys. J. C 81, 873, arXiv 2106.14234) offers another one: a gauge
+transformation of the sites in a square that winds once around its edge, where links lead out of it. The
+flux step offers one charge more or less spread evenly over the whole lattice, which changes the action
+less. Either is accepted or refused by Metropolis.
 """
 
 import math
@@ -16,7 +18,7 @@ from physics_twins.lattice.geometry import crossings, neighbours
 from physics_twins.lattice.omelyan import kicks
 from physics_twins.lattice.parameters import LatticeParameters
 
-SAMPLERS = {"hmc": 0, "metropolis": 1, "heatbath": 2, "winding": 3}
+SAMPLERS = {"hmc": 0, "metropolis": 1, "heatbath": 2, "winding": 3, "flux": 4}
 OBSERVABLES = ("plaquette", "charge")
 WIDTHS = (1.0, 3.14)  # of Metropolis proposals: to begin with, and the largest
 
@@ -31,7 +33,8 @@ def tables(parameters: LatticeParameters) -> tuple[Any, ...]:
     """Return what `run` is told besides the field."""
     shape = parameters.shape
     signs = 1.0 - 2.0 * crossings(shape, parameters.n_c_directions)
-    return neighbours(shape), signs, one_winding(shape), parameters.beta, parameters.n_overrelaxations
+    flux, square = one_flux(shape), max(1, min(shape) - 2)
+    return neighbours(shape), signs, flux, square, parameters.beta, parameters.n_overrelaxations
 
 
 def in_space(field: NDArray[np.float64], parameters: LatticeParameters) -> NDArray[np.float64]:
@@ -40,7 +43,7 @@ def in_space(field: NDArray[np.float64], parameters: LatticeParameters) -> NDArr
     return angles.reshape(*parameters.shape, 2)
 
 
-def one_winding(shape: tuple[int, ...]) -> NDArray[np.float64]:
+def one_flux(shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Return angles of links whose plaquettes are all alike and add up to a charge of 1."""
     n_t, n_x = shape
     t, x = np.indices(shape)
@@ -103,9 +106,39 @@ def _trajectory(
 
 
 @numba.njit(cache=True, nogil=True)
-def _wind(links: Any, winding: Any, hop: Any, signs: Any, beta: float, rng: Any) -> bool:
-    """Offer one charge more or less, each half of the time."""
-    new = links + winding if rng.random() < 0.5 else links - winding
+def turn_square(links: Any, hop: Any, corner: int, square: int, sign: float) -> None:
+    """Turn links that lead out of a square, each by its place on the edge, one turn in all; in place.
+
+    Args:
+        links: Angles, (site, direction).
+        hop: What `geometry.neighbours` returns.
+        corner: The site of the square with the smallest coordinates.
+        square: Links along a side of it.
+        sign: 1 or -1, the sense of the turn.
+    """
+    x, step = corner, sign * 2 * math.pi / (4 * square)
+    for number in range(4 * square):
+        side = number // square
+        # Along x, t, back along x, back along t; a corner has links out of two sides.
+        for edge in range(side - (number % square == 0), side + 1):
+            out = (2, 1, 0, 3)[edge % 4]
+            if out < 2:
+                links[x, out] += step * number
+            else:
+                links[hop[x, out], out - 2] -= step * number
+        x = hop[x, (1, 0, 3, 2)[side]]
+
+
+@numba.njit(cache=True, nogil=True)
+def _wind(
+    links: Any, flux: Any, square: int, hop: Any, signs: Any, beta: float, evenly: bool, rng: Any
+) -> bool:
+    """Offer another charge, in either sense half of the time: evenly, or around a square."""
+    new, sign = links.copy(), 1.0 if rng.random() < 0.5 else -1.0
+    if evenly:
+        new += sign * flux
+    else:
+        turn_square(new, hop, int(rng.random() * len(links)), square, sign)
     change = action(new, hop, signs, beta) - action(links, hop, signs, beta)
     accepted = rng.random() < math.exp(min(0.0, -change))
     if accepted:
@@ -168,7 +201,8 @@ def run(
     links: Any,
     hop: Any,
     signs: Any,
-    winding: Any,
+    flux: Any,
+    square: int,
     beta: float,
     n_overrelaxations: int,
     sampler: int,
@@ -184,7 +218,8 @@ def run(
         links: Angles, (site, direction), float64.
         hop: What `geometry.neighbours` returns.
         signs: -1 where a step of `hop` crosses a C-periodic boundary, else 1.
-        winding: What `one_winding` returns.
+        flux: What `one_flux` returns.
+        square: Links along the side of a winding step's square.
         beta: Inverse coupling.
         n_overrelaxations: Sweeps of overrelaxation after each heat bath.
         sampler: Number in `SAMPLERS`.
@@ -197,10 +232,10 @@ def run(
     accepted = 0.0
     for n in range(len(series)):
         for _ in range(interval):
-            if sampler == 0 or sampler == 3:
+            if sampler == 0 or sampler >= 3:
                 accepted += _trajectory(links, hop, signs, beta, int(setting), length, rng)
-                if sampler == 3:
-                    _wind(links, winding, hop, signs, beta, rng)
+                if sampler >= 3:
+                    _wind(links, flux, square, hop, signs, beta, sampler == 4, rng)
                 continue
             accepted += _sweep(links, hop, signs, beta, sampler, setting, rng)
             if sampler == 2:

@@ -7,11 +7,11 @@ from pydantic import model_validator
 from physics_twins.parameters import Parameters, field
 
 Theory = Literal["phi4", "u1", "su2", "su3"]
-Sampler = Literal["best", "hmc", "metropolis", "cluster", "winding", "heatbath"]
+Sampler = Literal["best", "hmc", "metropolis", "cluster", "winding", "flux", "heatbath"]
 # Which samplers a theory has; the first is meant by "best".
 SAMPLERS: dict[Theory, tuple[Sampler, ...]] = {
     "phi4": ("cluster", "hmc", "metropolis"),
-    "u1": ("winding", "hmc", "metropolis", "heatbath"),
+    "u1": ("flux", "winding", "hmc", "metropolis", "heatbath"),
     "su2": ("heatbath", "hmc", "metropolis"),
     "su3": ("heatbath", "hmc", "metropolis"),
 }
@@ -98,14 +98,14 @@ class ChainParameters(Parameters):
         "cold", folded=True, help="Whether chains begin ordered or with noise"
     )
     trajectory_length: float = field(
-        1.0, ge=0.01, le=100, folded=True, help="hmc, winding: length of a trajectory"
+        1.0, ge=0.01, le=100, folded=True, help="hmc, winding, flux: length of a trajectory"
     )
     acceptance: float = field(
         0.8,
         ge=0.1,
         le=0.99,
         folded=True,
-        help="hmc, winding: which part of trajectories tuning aims at",
+        help="hmc, winding, flux: which part of trajectories tuning aims at",
     )
     n_overrelaxations: int = field(
         4, ge=0, le=100, folded=True, help="heatbath: sweeps of overrelaxation after each heat bath"
@@ -117,7 +117,7 @@ class LatticeParameters(ChainParameters, TheoryParameters):
 
     @property
     def method(self) -> str:
-        """The sampler by its own name; there is no winding where a direction is C-periodic."""
+        """The sampler by its own name; there is no charge where a direction is C-periodic."""
         if self.sampler != "best":
             return self.sampler
         return "heatbath" if self.n_c_directions else SAMPLERS[self.theory][0]
@@ -127,8 +127,10 @@ class LatticeParameters(ChainParameters, TheoryParameters):
         known = SAMPLERS[self.theory]
         if self.method not in known:
             raise ValueError(f"sampler = {self.sampler!r}: {self.theory} has {', '.join(known)}")
-        if self.method == "winding" and self.n_c_directions:
-            raise ValueError("sampler = 'winding' needs n_c_directions = 0: else there is no winding")
+        if self.method in ("winding", "flux") and self.n_c_directions:
+            raise ValueError(
+                f"sampler = {self.method!r} needs n_c_directions = 0: else there is no charge"
+            )
         if self.n_kept > self.n_measurements:
             raise ValueError(
                 f"n_kept = {self.n_kept} is more than n_measurements = {self.n_measurements}"

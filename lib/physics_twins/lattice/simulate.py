@@ -113,7 +113,7 @@ def _update(
 
 def _tuned(theory: ModuleType, parameters: LatticeParameters, update: Any) -> float:
     """Return the setting that a chain keeps: later tuning would change what it draws from."""
-    molecular = parameters.method in ("hmc", "winding")
+    molecular = parameters.method in ("hmc", "winding", "flux")
     setting, largest = (_FIRST_STEPS, 10_000) if molecular else theory.WIDTHS
     refused, aim = 0.0, parameters.acceptance  # the most steps that were too few
     for part in _TUNING_ROUNDS:

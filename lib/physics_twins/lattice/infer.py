@@ -1,0 +1,104 @@
+"""Fields from a flow, made exact by accepting or refusing each (independent Metropolis)."""
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from physics_twins.data import attributes
+from physics_twins.lattice.model import PhiFlow
+from physics_twins.lattice.parameters import LatticeParameters
+from physics_twins.lattice.simulate import DIRECTIONS
+
+
+def infer(flow: PhiFlow, n: int, *, seed: int, n_kept: int = 1) -> xr.Dataset:
+    """Return a chain of fields of a flow, in the form of `simulate`, so that `measured` reads it.
+
+    A field is proposed by the flow and accepted with the ratio of its weight to that of the last one;
+    else the last one is repeated (Albergo, Kanwar and Shanahan 2019, arXiv 1904.12072).
+
+    Args:
+        flow: Of phi^4.
+        n: Fields that are proposed.
+        seed: Of proposals and of the acceptance.
+        n_kept: How many of the last fields are kept, at most `n`.
+
+    Returns:
+        Histories and fields as of `simulate`; `log_weight` of each proposal, and `acceptance`.
+    """
+    path = flow.path
+    phi, densities = flow.draw(n, seed=seed)
+    logs = flow.log_weights(phi, densities).numpy()
+    places, accepted = accept(logs, np.random.default_rng([seed, 1]))
+    parameters = LatticeParameters(
+        n_dimensions=len(path.shape),
+        side=path.shape[-1],
+        n_time=path.shape[0],
+        mass2=path.mass2,
+        quartic=path.quartic,
+        n_measurements=max(10, n),
+        n_chains=1,
+        n_kept=0,
+    )
+    pure = {"units": "1"}
+    histories = {
+        name: (("chain", "measurement"), values[None, places], pure | {"long_name": name})
+        for name, values in observed(flow, phi).items()
+    }
+    kept = phi.numpy()[places[len(places) - n_kept :]]
+    found = xr.Dataset(
+        histories
+        | {
+            "log_weight": (("chain", "measurement"), logs[None], pure),
+            "acceptance": ("chain", [accepted], pure),
+            "field": (("chain", "kept", *DIRECTIONS[: len(path.shape)]), kept[None], pure),
+        },
+        coords={
+            "measurement": ("measurement", np.arange(1, n + 1), pure),
+            "kept": ("kept", np.arange(n - n_kept + 1, n + 1), pure),
+            "chain": ("chain", [0], pure),
+        },
+    )
+    size = " x ".join(map(str, path.shape))
+    return found.assign_attrs(
+        attributes(parameters, seed=seed, title=f"Chain of phi4 on {size} by a flow"),
+        model=flow.address,
+    )
+
+
+def accept(log_weights: ArrayLike, rng: np.random.Generator) -> tuple[NDArray[np.int64], float]:
+    """Return which proposal stands at each place of a chain, and which part was accepted.
+
+    The first one is accepted without a question, and not counted.
+
+    >>> accept([0.0, -100.0, 100.0], np.random.default_rng(1))
+    (array([0, 0, 2]), 0.5)
+    """
+    logs = np.asarray(log_weights, dtype=float)
+    chances = np.log(rng.random(len(logs)))
+    places = np.zeros(len(logs), dtype=np.int64)
+    last = 0
+    for n in range(1, len(logs)):
+        if chances[n] < logs[n] - logs[last]:
+            last = n
+        places[n] = last
+    return places, float(np.mean(places[1:] == np.arange(1, len(logs))))
+
+
+def observed(flow: PhiFlow, phi: Tensor) -> dict[str, NDArray[np.float64]]:
+    """Return by name what `simulate` measures of each field, (field,)."""
+    path = flow.path
+    axes, n_sites = path.axes, path.n_sites
+    smallest = []
+    for axis, n in zip(axes, path.shape, strict=True):
+        waves = torch.exp(2j * torch.pi * torch.arange(n) / n).to(torch.complex128)
+        line = phi.sum([other for other in axes if other != axis])
+        smallest.append((line.to(waves.dtype) @ waves).abs().square() / n_sites)
+    found = {
+        "magnetisation": phi.mean(axes),
+        "phi2": phi.square().mean(axes),
+        "action": path.action(phi) / n_sites,
+        "structure": torch.stack(smallest).mean(0),
+    }
+    return {name: values.numpy() for name, values in found.items()}
