@@ -10,7 +10,7 @@ import xarray as xr
 from bokeh.model import Model
 from bokeh.models import ColorBar, GlyphRenderer, Legend, LinearAxis, Title
 
-from physics_twins.figures import extension, plots, style, verbs
+from physics_twins.figures import extension, plots, verbs
 from physics_twins.figures.downsample import block_mean, extremes, level
 from physics_twins.pulsar.figures import search_plots
 from physics_twins.pulsar.figures.search_plots import BOXCAR_LIMIT
