@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from physics_twins.virgo import accounting, cleaning, couplings, witnesses
+from physics_twins.virgo import accounting, cleaning, couplings, inputs, witnesses
 from physics_twins.virgo.oracle import oracle, taps_in_noise
 from physics_twins.virgo.parameters import CleaningParameters, VirgoParameters
 from physics_twins.virgo.simulate import simulate
@@ -82,19 +82,14 @@ def test_gaps_are_found_and_faded_and_short_repeats_are_none():
     record[1000:1300] = 0
     record[2000:2100] = np.nan
     record[3000:3003] = record[3000]
-    here = cleaning.has_data(record, 1024)
+    here = inputs.has_data(record, 1024)
     expected = np.ones(4096, bool)
     expected[1000:1300] = expected[2000:2100] = False
     np.testing.assert_array_equal(here, expected)
-    faded = cleaning.filled(record - 5, here, 1024)
+    faded = inputs.filled(record - 5, here, 1024)
     assert (faded[~here] == 0).all()
     assert abs(faded[999]) < 0.01 * abs(record[999] - 5)
     np.testing.assert_allclose(faded[500:700], record[500:700] - 5)
-
-
-def test_channels_that_carry_strain_by_their_name_are_not_used():
-    unsafe = simulate(VirgoParameters(**PLAIN | {"duration_s": 32.0, "n_unsafe": 2}), seed=23)
-    assert not any("CAL_" in name for name in cleaning.fit(unsafe).inputs)
 
 
 def test_what_the_oracle_cannot_know_it_does_not_remove():

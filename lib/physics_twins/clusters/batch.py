@@ -23,7 +23,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from physics_twins.clusters.calls import ClusterError
 from physics_twins.clusters.local import this_machine
 
 if TYPE_CHECKING:
@@ -60,6 +59,10 @@ _MEANT = {
 _RUNNERS = "dask_jobqueue.runner"
 
 _log = logging.getLogger(__name__)
+
+
+class ClusterError(RuntimeError):
+    """A cluster that cannot be used; the message says what is missing."""
 
 
 def check(where: str) -> None:

@@ -73,7 +73,7 @@ class Notebook:
         for refuse in self.checks:
             refuse(complete)
         clusters.check(complete["on"])
-        return complete
+        return provenance.with_files(self.fields, complete)
 
     def find_finished(self, values: Mapping[str, Any]) -> Run | None:
         """Return the finished run that these values have already; None where it must be computed.

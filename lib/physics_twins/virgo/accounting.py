@@ -14,7 +14,7 @@ Series = NDArray[np.floating]
 
 BANDS_HZ = (12, 14, 18, 24, 32, 44, 56, 80, 110, 160, 230, 400)
 _N_BLOCKS = 16  # of the jackknife
-_EDGE_S = 2 * RESPONSE_S  # at both ends of the stretch, where filters have not settled
+EDGE_S = 2 * RESPONSE_S  # at both ends of the stretch, where filters have not settled
 
 
 def removed_by_band(
@@ -40,7 +40,7 @@ def removed_by_band(
     """
     rate_hz, detector = float(stretch.attrs["sample_rate_hz"]), str(stretch.attrs["detector"])
     time_s = stretch["time"].values
-    inside = (time_s >= max(from_s, _EDGE_S)) & (time_s < stretch.attrs["duration_s"] - _EDGE_S)
+    inside = (time_s >= max(from_s, EDGE_S)) & (time_s < stretch.attrs["duration_s"] - EDGE_S)
     coupled = np.sum([stretch[str(name)].values for name in stretch["coupling"].values], axis=0)
     strain = stretch["strain"].values
     wanted = (coupled, coupled - subtracted, coupled - limit, strain, strain - subtracted)
@@ -98,7 +98,7 @@ def frames_made_worse(
         by: A rise by this part or less does not count.
     """
     rate_hz, detector = float(stretch.attrs["sample_rate_hz"]), str(stretch.attrs["detector"])
-    inside = stretch["time"].values >= max(from_s, _EDGE_S)
+    inside = stretch["time"].values >= max(from_s, EDGE_S)
     strain = stretch["strain"].values
     widths = np.diff(BANDS_HZ)
     before, after = (

@@ -1,12 +1,14 @@
 """A subtraction that follows its couplings, and stops where they go away.
 
-In narrow bands, each input of a Wiener filter gets a complex factor that is learnt from the seconds
-before: 1 while the filters stay right, less where a coupling fades, -1 where it has changed its sign, 0
-where a line has stopped, a turned phase where a witness comes late. Four guesses compete in every band:
-the filters as they are, a slow and a quick memory, and no subtraction at all. What would have left
-least in the last seconds is used next. Nothing is learnt from the part that is cleaned.
+Couplings that jump are found by `jumps`. Beyond that, in narrow bands, each input of a Wiener filter
+gets a complex factor that is learnt from the seconds before: 1 while the filters stay right, less where
+a coupling fades, a turned phase where it changes. Four guesses compete in every band: the filters as
+they are, a slow and a quick memory, and no subtraction at all. What would have left least in the last
+seconds is used next. A guard looks at what comes out: where a subtraction adds power to a band beyond
+what chance does, it is left out there, for this second.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -14,46 +16,131 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.virgo.cleaning import Wiener, parts_of
+from physics_twins.virgo.jumps import SETTLED, Jumps
 
 Series = NDArray[np.floating]
 
-PART_S = 2.0  # cleaned at once, under a window that overlaps by half
+FRAME_S, PART_S = 1.0, 2.0  # parts are cleaned at once, under a window that overlaps by half
 MEMORIES_S = (64.0, 8.0)
 _JUDGED_S = 6.0  # over which the guesses are compared
 _BANDS_HZ, _WIDTH, _WIDTHS_HZ = (10.0, 480.0), 0.2, (2.0, 16.0)
 _PRIOR = 4.0  # certainty of a factor of 1: a standard deviation of a half
 _SHRINK = 3.0  # a factor leaves 1 by what is beyond so many variances
+_GUARD = 10.0  # a rise of so many times the level of a bin is not chance
+_GUARDED_HZ, _RISE = (12.0, 400.0), 0.02  # and no second's power rises by more in all
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One second of a subtraction.
+
+    Attributes:
+        subtracted: What was taken away, shape (time,).
+        stopped_hz: The bands that the guard left out, low and high.
+        stopped: Whether it left out everything.
+        gain: Mean factor of each input, weighed by what is known of it, shape (input,).
+        gain_error: Standard deviation of it, shape (input,).
+    """
+
+    subtracted: Series
+    stopped_hz: tuple[tuple[float, float], ...]
+    stopped: bool
+    gain: NDArray[np.complexfloating]
+    gain_error: Series
 
 
 def follow(wiener: Wiener, stretch: xr.Dataset) -> Series:
-    """Return what to subtract from a strain, shape (time,), second by second from the past alone.
+    """Return what to subtract from a strain, shape (time,), second by second.
+
+    It is what `stream.Stream` subtracts, but for the seconds at both ends.
 
     Args:
         wiener: From `fit`: its filters are the first guess.
-        stretch: With `strain` and the channels that it was fitted to.
+        stretch: With `strain` and the channels that it was fitted to; what is left of its last second
+            is not cleaned.
     """
-    inputs = list(parts_of(wiener, stretch).values())
+    n = round(FRAME_S * wiener.sample_rate_hz)
+    parts = list(parts_of(wiener, stretch).values())
     strain = stretch["strain"].values.astype(float)
-    rate_hz = 2 * float(wiener.frequency_hz[-1])
-    n_part = round(PART_S * rate_hz)
-    window, hop = np.hanning(n_part + 1)[:-1], n_part // 2
-    joined = np.stack([*inputs, strain])
-    series = np.zeros((len(joined), hop + len(strain) + n_part))
-    series[:, hop : hop + len(strain)] = joined
-    edges = _edges(n_part, rate_hz)
-    experts = _Experts(len(inputs), len(edges) - 1)
-    found = np.zeros(series.shape[1])
-    waiting: list[tuple[NDArray, NDArray]] = []
-    for first in range(0, series.shape[1] - n_part + 1, hop):
-        spectra = np.fft.rfft(series[:, first : first + n_part] * window)
-        factors = np.ones((len(inputs), spectra.shape[1]), complex)
-        chosen = experts.chosen()
-        factors[:, edges[0] : edges[-1]] = np.repeat(chosen, np.diff(edges), axis=0).T
-        found[first : first + n_part] += np.fft.irfft(np.sum(factors * spectra[:-1], axis=0), n_part)
-        waiting.append((spectra[:-1], spectra[-1]))
-        if len(waiting) > 2:  # the next part shares nothing with it
-            experts.learn(*waiting.pop(0), edges)
-    return found[hop : hop + len(strain)]
+    inputs = np.stack(parts) if parts else np.zeros((0, len(strain)))
+    follower, found = Follower(wiener), []
+    for first in range(0, len(strain) - n + 1, n):
+        inside = slice(first, first + n)
+        found.append(follower.push(inputs[:, inside], strain[inside]))
+    found.append(follower.finish())
+    whole = np.concatenate([each.subtracted for each in found[1:]])
+    return np.pad(whole, (0, len(strain) - len(whole)))
+
+
+class Follower:
+    """The state of a subtraction that follows: a frame of 1 s goes in, the one before it comes out.
+
+    Attributes:
+        jumps: Which couplings have jumped.
+    """
+
+    def __init__(self, wiener: Wiener) -> None:
+        """Begin with the filters as they were fitted."""
+        rate_hz = wiener.sample_rate_hz
+        n_part = round(PART_S * rate_hz)
+        self._n, self._rate_hz, self._n_inputs = n_part // 2, rate_hz, len(wiener.used)
+        self._window = np.hanning(n_part + 1)[:-1]
+        self._edges = _edges(n_part, rate_hz)
+        self._experts = _Experts(len(wiener.used), len(self._edges) - 1)
+        self._strain, self._begun = np.zeros(3 * self._n), np.zeros(self._n)
+        self._n_pushed = 0
+        self._stopped: set[tuple[float, float]] = set()
+        self._psd = np.interp(
+            np.fft.rfftfreq(self._n, 1 / rate_hz), wiener.frequency_hz, wiener.noise_psd
+        )
+        self.jumps = Jumps(wiener)
+
+    def push(self, parts: Series, strain: Series) -> Followed:
+        """Take in a frame; return the one before it.
+
+        Args:
+            parts: Each used input behind its filter, shape (input, time), 1 s.
+            strain: Shape (time,).
+        """
+        self._strain = np.concatenate([self._strain[self._n :], strain])
+        known = np.vstack([self.jumps.push(parts, strain), self._strain])
+        spectra = np.fft.rfft(known[:, self._n :] * self._window)
+        spectra, target = spectra[:-1], spectra[-1]
+        chosen = self._experts.chosen()  # (band, input)
+        stopped = self._experts.refused(chosen, spectra, target, self._edges)
+        factors = np.ones(spectra.shape, complex)
+        inside = slice(self._edges[0], self._edges[-1])
+        used = np.where(stopped[:, None], 0, chosen)
+        factors[:, inside] = np.repeat(used, np.diff(self._edges), axis=0).T
+        part = np.fft.irfft(np.sum(factors * spectra, axis=0), len(self._window))
+        if self._n_pushed > SETTLED + 1:  # from what the next part shares nothing with
+            before = np.fft.rfft(known[:, : -self._n] * self._window)
+            self._experts.learn(before[:-1], before[-1], self._edges)
+        self._n_pushed += 1
+        edges_hz = self._edges / PART_S
+        bands = {(float(edges_hz[b]), float(edges_hz[b + 1])) for b in np.flatnonzero(stopped)}
+        gain, error = self._experts.mean(used)
+        done = self._guarded(self._begun + part[: self._n], self._strain[self._n : -self._n])
+        followed = Followed(done[0], tuple(sorted(bands | self._stopped)), done[1], gain, error)
+        self._begun, self._stopped = part[self._n :], bands
+        return followed
+
+    def finish(self) -> Followed:
+        """Return the last frame."""
+        n_inputs = self._n_inputs
+        return self.push(np.zeros((n_inputs, self._n)), np.zeros(self._n))
+
+    def _guarded(self, subtracted: Series, strain: Series) -> tuple[Series, bool]:
+        """Return a second's subtraction, or none where it makes the whole second louder."""
+        window = np.hanning(self._n + 1)[:-1]
+        before, after = np.abs(np.fft.rfft(np.stack([strain, strain - subtracted]) * window)) ** 2
+        frequency_hz = np.fft.rfftfreq(self._n, 1 / self._rate_hz)
+        low_hz, high_hz = _GUARDED_HZ
+        used = (frequency_hz >= low_hz) & (frequency_hz < min(high_hz, 0.45 * self._rate_hz))
+        weight = np.divide(used, self._psd, out=np.zeros_like(self._psd), where=self._psd > 0)
+        if weight @ after > (1 + _RISE) * (weight @ before):
+            return np.zeros_like(subtracted), True
+        return subtracted, False
 
 
 class _Experts:
@@ -72,6 +159,24 @@ class _Experts:
         """Return the factors of the best guess in each band, shape (band, input)."""
         best = self._left.argmin(axis=0)
         return self._factors[best, np.arange(len(best))]
+
+    def mean(self, factors: NDArray) -> tuple[NDArray, Series]:
+        """Return the mean over all bands of factors, (band, input), and its error, each (input,)."""
+        known = np.einsum("bii->bi", self._xx[0]).real + 1e-9
+        return np.sum(known * factors, axis=0) / known.sum(axis=0), 1 / np.sqrt(
+            known.sum(axis=0) + _PRIOR
+        )
+
+    def refused(self, chosen: NDArray, inputs: NDArray, strain: NDArray, edges: NDArray) -> NDArray:
+        """Return in which bands factors add power to a part beyond chance, shape (band,)."""
+        if not self._n_learnt:
+            return np.zeros(len(chosen), bool)
+        rises = []
+        for b, (low, high) in enumerate(pairwise(edges.tolist())):
+            before = strain[low:high]
+            after = before - chosen[b] @ inputs[:, low:high]
+            rises.append(float(np.sum(np.abs(after) ** 2) - np.sum(np.abs(before) ** 2)))
+        return np.array(rises) > _GUARD * np.exp(self._level)
 
     def learn(self, inputs: NDArray, strain: NDArray, edges: NDArray) -> None:
         """Judge all guesses by a part, (input, frequency) and (frequency), then learn from it."""

@@ -1,6 +1,6 @@
 """Parameters of the Virgo twin: detector, couplings, faults, glitches and signals."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
@@ -123,7 +123,7 @@ class CleaningParameters(Parameters):
         help="Part of the stretch, from its start, that filters are fitted to",
     )
     filter_s: float = field(
-        4.0,
+        2.0,
         ge=0.5,
         le=32,
         unit="s",
@@ -133,11 +133,50 @@ class CleaningParameters(Parameters):
     gate: float = field(
         10.0, ge=0, le=1000, help="Coherence that lets a witness in, over that of chance; 0: all"
     )
+    false_discovery_rate: float = field(
+        0.05, ge=1e-6, le=0.5, folded=True, help="Part of the chosen channels that are false, at most"
+    )
+
+
+class NetworkParameters(Parameters):
+    """The network that learns what the classical subtraction leaves."""
+
+    width: int = field(8, ge=1, le=256, folded=True, help="Pairs of filters that are multiplied")
+    taps: int = field(97, ge=3, le=2001, folded=True, help="Length of each filter, in samples")
+    window_s: float = field(2.0, ge=0.5, le=60, unit="s", folded=True, help="Length of an example")
+    n_steps: int = field(600, ge=1, le=10**6, unit="steps", help="Steps of training")
+    batch_size: int = field(16, ge=1, le=1024, folded=True, help="Examples per step")
+    learning_rate: float = field(
+        3e-3, ge=1e-6, le=0.1, logarithmic=True, folded=True, help="Highest step of the optimiser"
+    )
+    weight_decay: float = field(0.01, ge=0, le=10, folded=True, help="How weights are drawn to zero")
+
+
+class EvaluationParameters(Parameters):
+    """How a subtraction is evaluated on the hard set."""
+
+    duration_s: float = field(160.0, ge=64, le=4096, unit="s", help="Length of the stretch")
+    n_passes: int = field(1, ge=1, le=100, help="How often signals are injected, other ones each time")
+
+
+class MonitorParameters(Parameters):
+    """What a monitor looks for."""
+
+    part_s: float = field(4.0, ge=1, le=64, unit="s", help="Length of the parts that are judged")
+    gain_change: float = field(0.2, ge=0.001, le=2, help="Change of a coupling's gain to look for")
+    alarm_threshold: float = field(
+        16.0, ge=1, le=100, help="Logarithm of the likelihood ratio at which a change is called"
+    )
 
 
 # The two benchmark sets: `VirgoParameters(**HARD)`, one stretch for each seed.
-EASY = {"duration_s": 512.0, "sample_rate_hz": 1024, "glitch_rate_hz": 0.0, "n_signals": 0}
-HARD = EASY | {
+EASY: dict[str, Any] = {
+    "duration_s": 512.0,
+    "sample_rate_hz": 1024,
+    "glitch_rate_hz": 0.0,
+    "n_signals": 0,
+}
+HARD: dict[str, Any] = EASY | {
     "coupling_drift": 0.2,
     "sign_flip": True,
     "delay_jump_ms": 4.0,

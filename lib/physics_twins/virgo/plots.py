@@ -22,6 +22,7 @@ from physics_twins.figures.style import (
     legend,
     styled,
 )
+from physics_twins.virgo.certificate import Certificate
 from physics_twins.virgo.qtransform import Tiling, image, tile_energies
 from physics_twins.virgo.sensitivity import noise_asd
 
@@ -91,6 +92,33 @@ def bands(account: xr.Dataset, *, title: str) -> hv.Overlay:
         parts.append(styled(curve, color=colour, line_width=1.5, tools=["hover"]))
     options = {"title": title, "logx": True, "logy": True, "width": WIDTH, "height": 300}
     return styled(hv.Overlay(parts), **options, **legend(2), **FRAME)
+
+
+def certificate(told: Certificate) -> hv.Overlay:
+    """Return what a second's certificate says of each band: removed, and what the witnesses allow.
+
+    Args:
+        told: The certificate.
+    """
+    share = hv.Dimension("share", label="Part of the strain's power")
+    middle_hz = [float(np.sqrt(band.low_hz * band.high_hz)) for band in told.bands]
+    allowed = hv.Curve((middle_hz, [b.allowed for b in told.bands]), _FREQUENCY, share, label="allowed")
+    removed = [(f, b.removed) for f, b in zip(middle_hz, told.bands, strict=True)]
+    marks = hv.Scatter(removed, _FREQUENCY, share, label="removed")
+    stopped = [each for each, band in zip(removed, told.bands, strict=True) if band.guarded]
+    parts = [
+        styled(allowed, color=VERMILLION, line_width=1.5),
+        styled(marks, color=BLUE, size=8, tools=["hover"]),
+        styled(
+            hv.Scatter(stopped, _FREQUENCY, share, label="guarded"), color=ORANGE, size=13, marker="x"
+        ),
+    ]
+    options = {
+        "title": f"Certificate of GPS {told.gps_start_s:.0f}",
+        "logx": True,
+        "ylim": (-0.3, 1.05),
+    }
+    return styled(hv.Overlay(parts), **options, width=WIDTH, height=300, **legend(3), **FRAME)
 
 
 def tiles(

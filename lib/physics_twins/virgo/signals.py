@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.virgo.sensitivity import (
+    LOWEST_HZ,
+    MPC_M,
     SOLAR_MASS_S,
     inspiral_amplitude,
     last_stable_orbit,
@@ -46,6 +48,26 @@ def inspiral(
     amplitude = inspiral_amplitude(frequency_hz[inside], mass_1_msun, mass_2_msun)
     found[inside] = fade * amplitude * np.exp(-1j * phase)
     return found
+
+
+def waveform(
+    mass_1_msun: float, mass_2_msun: float, detector: str, sample_rate_hz: float, *, longest_s: float
+) -> NDArray[np.floating]:
+    """Return an inspiral at 1 Mpc that coalesces in the middle of its window, shape (time,).
+
+    Args:
+        mass_1_msun: In the detector's frame.
+        mass_2_msun: In the detector's frame.
+        detector: It begins a quarter above its `LOWEST_HZ`, or later.
+        sample_rate_hz: Of the series.
+        longest_s: It lasts no longer.
+    """
+    masses, from_hz = (mass_1_msun, mass_2_msun), 1.25 * LOWEST_HZ[detector]
+    while chirp_time(*masses, from_hz) > longest_s:
+        from_hz *= 1.02
+    n_window = 2 * round((chirp_time(*masses, 0.9 * from_hz) + 1) * sample_rate_hz)
+    spectrum = inspiral(np.fft.rfftfreq(n_window, 1 / sample_rate_hz), *masses, from_hz=from_hz)
+    return np.roll(np.fft.irfft(spectrum, n_window), n_window // 2) * sample_rate_hz / MPC_M
 
 
 def _total_and_ratio(mass_1_msun: float, mass_2_msun: float) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from physics_twins.data import attributes
 from physics_twins.virgo import couplings, glitches, noise, signals, witnesses
 from physics_twins.virgo.couplings import COUPLINGS, RESPONSE_S
 from physics_twins.virgo.parameters import GLITCH_FAMILIES, VirgoParameters
-from physics_twins.virgo.sensitivity import LOWEST_HZ, MPC_M, SOURCES, noise_asd
+from physics_twins.virgo.sensitivity import SOURCES, noise_asd
 
 Series = NDArray[np.floating]
 
@@ -237,14 +237,8 @@ class _Stretch:
         """Return a signal that coalesces in the middle of its window, and its distance in Mpc."""
         asked = self.parameters
         masses = asked.mass_1_msun, asked.mass_2_msun
-        from_hz = 1.25 * LOWEST_HZ[asked.detector]
         longest_s = min(64.0, 0.3 * asked.duration_s)
-        while signals.chirp_time(*masses, from_hz) > longest_s:
-            from_hz *= 1.02
-        n_window = 2 * round((signals.chirp_time(*masses, 0.9 * from_hz) + 1) * self.rate_hz)
-        frequency_hz = np.fft.rfftfreq(n_window, self.step_s)
-        spectrum = signals.inspiral(frequency_hz, *masses, from_hz=from_hz)
-        at_1_mpc = np.roll(np.fft.irfft(spectrum, n_window), n_window // 2) * self.rate_hz / MPC_M
+        at_1_mpc = signals.waveform(*masses, asked.detector, self.rate_hz, longest_s=longest_s)
         snr = glitches.optimal_snr(at_1_mpc, asked.detector, self.rate_hz)
         return at_1_mpc * (asked.signal_snr / snr), snr / asked.signal_snr
 
