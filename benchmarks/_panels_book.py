@@ -13,7 +13,8 @@ import reading
 from lab_browser import running_browser, why_no_browser
 
 from physics_twins import runs
-from physics_twins.runs import HOW, Notebook
+from physics_twins.parameters import Execution
+from physics_twins.runs import Notebook
 
 HTML = _ROOT / "book" / "_build" / "html"
 
@@ -64,7 +65,7 @@ def _pages() -> list[Path]:
 
 def _duration_s(notebook: Notebook) -> float | None:
     """Return how long the newest finished run of a notebook took; None where there is none."""
-    values = {name: value for name, value in notebook.check({}).items() if name not in HOW}
+    values = {name: value for name, value in notebook.check({}).items() if name not in Execution.HOW}
     source = runs.source_sha256(notebook.twins)
     for run in reversed(runs.find(notebook=notebook.name, status="complete")):
         code = run.provenance["code"]

@@ -86,7 +86,7 @@ def notebook_cells_per_s() -> Figure:
     with _folder() as folder:
         notebook = _small_notebook(folder)
         with clusters.connect("local") as client:
-            grid = sweeps.with_seeds([], range(N_NOTEBOOKS))
+            grid = sweeps.grid({"seed": range(N_NOTEBOOKS)})
             spent_s, _ = _sweep(str(notebook), grid, folder / "sweep", client)
     # Two notebooks at a time through plain papermill, as measured before this was written.
     return Figure(N_NOTEBOOKS / spent_s, None, "1/s", reference=1.15, device=this_machine())

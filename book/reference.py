@@ -34,7 +34,7 @@ def commands() -> str:
     """Return the page with the help of every command."""
     import typer
 
-    from physics_twins.cli import app
+    from physics_twins.cli.__main__ import app
 
     sections = [
         f"## {name}\n\n```text\n{text}\n```" for name, text in _helps(typer.main.get_command(app))

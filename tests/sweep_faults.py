@@ -33,7 +33,7 @@ def quiet_sweep(folder: Path, seeds: Sequence[int] = SEEDS) -> sweeps.Sweep:
     """Compute the sweep in this process, where nothing happens to it."""
     return sweeps.run(
         watched_cells.watched_recovery,
-        sweeps.with_seeds(GRID, seeds),
+        [{**point, "seed": seed} for point in GRID for seed in seeds],
         fixed=FIXED,
         on="threads",
         out=folder,

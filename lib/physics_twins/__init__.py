@@ -3,8 +3,8 @@
 Next to nothing is imported here, so that workers and the command line start light.
 """
 
-from physics_twins.data import keep_compiled_code
+from physics_twins import data as _data
 
 __version__ = "0.1.0"
 
-keep_compiled_code()  # before anything of it is imported
+_data.keep_compiled_code()  # before anything of it is imported

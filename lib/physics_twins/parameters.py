@@ -9,14 +9,22 @@ import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class ParameterError(ValueError):
     """A parameter with an unknown name, a wrong type or a value outside its range; one line each."""
+
+    @classmethod
+    def unknown(cls, name: str, fields: Iterable[str]) -> Self:
+        """Return the error of a parameter that there is not, which tells the nearest of `fields`."""
+        nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0.4)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known are {', '.join(fields)}"
+        return cls(f"unknown parameter {name!r}{hint}")
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,13 @@ class Parameters(BaseModel):
 
 
 class Execution(Parameters):
-    """How a notebook runs, as opposed to what it computes; every notebook declares it."""
+    """How a notebook runs, as opposed to what it computes; every notebook declares it.
+
+    Attributes:
+        HOW: Those that do not change what comes out.
+    """
+
+    HOW: ClassVar = ("on", "run_dir")
 
     seed: int = field(1, ge=0, le=2**32 - 1, help="Seed of every random number of the run")
     on: str = field(
@@ -185,11 +199,11 @@ def check(models: Iterable[type[Parameters]], values: Mapping[str, Any]) -> dict
         values: Some of their fields, by name. A text is converted to the field's own type.
 
     Returns:
-        Every field of every model, by name.
+        Every field of every model, by name, with paths of input files made absolute.
 
     Raises:
-        ParameterError: A name is unknown (the nearest known one is suggested), or a value has the
-            wrong type or is outside its range.
+        ParameterError: A name is unknown (the nearest known one is suggested), a value has the wrong
+            type or is outside its range, or an input file is not there.
 
     >>> class Search(Parameters):
     ...     dm_max_pc_cm3: float = field(100.0, ge=1, le=3000, unit="pc cm-3", help="Highest DM")
@@ -203,39 +217,17 @@ def check(models: Iterable[type[Parameters]], values: Mapping[str, Any]) -> dict
     fields = {name: info for model in models for name, info in model.describe().items()}
     for name in values:
         if name not in fields:
-            raise ParameterError(unknown(name, fields))
+            raise ParameterError.unknown(name, fields)
     converted = {name: _convert(fields[name], value) for name, value in values.items()}
     complete: dict[str, Any] = {}
     for model in models:
         complete |= model.take(converted).to_papermill()
+    for name in (n for n, info in fields.items() if info.input_file and complete[n]):
+        path = Path(complete[name]).expanduser().resolve()
+        if not path.is_file():
+            raise ParameterError(f"{name} = {complete[name]!r}: there is no such file")
+        complete[name] = str(path)
     return complete
-
-
-def pairs(option: str, texts: Iterable[str], *, may_be_empty: bool = False) -> dict[str, str]:
-    """Return values by name from the texts `NAME=VALUE` of one option of a command.
-
-    Raises:
-        ValueError: A text has another form, or a name is given twice.
-
-    >>> pairs("--range", ["dm_pc_cm3=10:60"])
-    {'dm_pc_cm3': '10:60'}
-    """
-    values: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name or not (value or may_be_empty):
-            raise ValueError(f"{option} {text}: write it as NAME=...")
-        if name in values:
-            raise ValueError(f"{name} is given twice")
-        values[name] = value
-    return values
-
-
-def unknown(name: str, fields: Iterable[str]) -> str:
-    """Return what to tell of a parameter that there is not, with the nearest of `fields`."""
-    nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0.4)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known are {', '.join(fields)}"
-    return f"unknown parameter {name!r}{hint}"
 
 
 _WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
@@ -285,7 +277,7 @@ def _in_words(model: type[Parameters], values: Mapping[str, Any], error: Validat
     for problem in error.errors():
         name = str(problem["loc"][0]) if problem["loc"] else ""
         if problem["type"] == "extra_forbidden":
-            lines.append(unknown(name, fields))
+            lines.append(str(ParameterError.unknown(name, fields)))
         elif problem["type"] == "missing":
             lines.append(f"{name} is missing: give {fields[name].allowed}")
         elif name in fields:

@@ -10,7 +10,7 @@ from small_models import save
 from typer.testing import CliRunner
 
 from physics_twins import models
-from physics_twins.cli import app
+from physics_twins.cli.__main__ import app
 
 SLOW_IMPORTS = ("torch", "numpy", "xarray", "dask", "distributed", "papermill", "onnx")
 
@@ -133,7 +133,7 @@ def test_what_is_wrong_is_refused_in_one_line_with_status_2(process, arguments, 
 def test_listing_imports_nothing_slow():
     save()
     code = (
-        "import sys; from typer.testing import CliRunner; from physics_twins.cli import app;"
+        "import sys; from typer.testing import CliRunner; from physics_twins.cli.__main__ import app;"
         "print(CliRunner().invoke(app, ['models']).output.count('classifier/1'));"
         f"print(sorted(set(sys.modules) & set({SLOW_IMPORTS!r})))"
     )

@@ -7,7 +7,7 @@ from operator import mul
 import pytest
 
 from physics_twins import clusters
-from physics_twins.clusters import WorkerError, results
+from physics_twins.clusters import ClusterError, results
 
 
 @pytest.fixture(scope="module")
@@ -68,5 +68,5 @@ def test_a_cluster_that_is_lost_is_told_in_a_sentence():
     with clusters.connect("threads", jobs=1) as client:
         coming = results(client, [partial(mul, 2, 3), partial(time.sleep, 3)])
         assert next(coming) == 6
-    with pytest.raises(WorkerError, match="the cluster was closed: start the cluster again"):
+    with pytest.raises(ClusterError, match="the cluster was closed: start the cluster again"):
         next(coming)

@@ -10,7 +10,7 @@ import xarray as xr
 from bokeh.model import Model
 from bokeh.models import ColorBar, GlyphRenderer, Legend, LinearAxis, Title
 
-from physics_twins.figures import plots, style, verbs
+from physics_twins.figures import extension, plots, verbs
 from physics_twins.figures.downsample import block_mean, extremes, level
 from physics_twins.pulsar.figures import search_plots
 from physics_twins.pulsar.figures.search_plots import BOXCAR_LIMIT
@@ -194,7 +194,7 @@ def test_levelling_measures_rows_in_their_own_noise():
 
 def test_the_delay_that_is_taken_out_of_panels_script_is_still_in_it():
     script = importlib.resources.files("panel") / "_templates" / "autoload_panel_js.js"
-    assert style._WAITS in script.read_text()
+    assert extension._WAITS in script.read_text()
 
 
 def test_curves_have_their_bands_and_limits():

@@ -205,7 +205,7 @@ def test_what_is_no_configuration_is_refused(configuration, tmp_path):
 def test_the_command_tells_what_a_file_is(configuration, tmp_path, capsys):
     from typer.testing import CliRunner
 
-    from physics_twins.cli import app
+    from physics_twins.cli.__main__ import app
 
     path = files.write(configuration["field"], tmp_path / "links", "nersc")
     told = CliRunner().invoke(app, ["lattice", "check", str(path)])

@@ -8,7 +8,7 @@ from small_models import save
 
 from physics_twins import models
 from physics_twins.data import changed, noted
-from physics_twins.models import ModelError
+from physics_twins.models import ModelError, registry
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_an_older_version_can_be_promoted_again_and_the_history_is_kept():
         save()
         models.promote(address)
     assert str(models.find("classifier")) == "classifier/1"
-    history = models.promotions("classifier")
+    history = registry.promotions("classifier")
     assert [item["version"] for item in history] == [1, 2, 1]
     assert history[0]["manifest_sha256"] == models.find("classifier/1").manifest_sha256
 
@@ -106,7 +106,7 @@ def test_a_damaged_model_is_neither_found_nor_promoted():
         models.find("classifier")
     with pytest.raises(ModelError, match=r"README\.md is changed"):
         models.promote("classifier/2")
-    assert models.promotions("classifier") == []
+    assert registry.promotions("classifier") == []
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from onnx import TensorProto, helper
 from small_models import net, rewrite_manifest, save
 from torch import nn
 
-from physics_twins.models import ModelError, export_onnx, onnx_session
-from physics_twins.models.folder import open_model
+from physics_twins.models import ModelError, export_onnx
+from physics_twins.models.folder import onnx_session, open_model
 
 pytestmark = [
     pytest.mark.slow,  # torch's exporter takes seconds to start

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins.figures.style import load_extension
+from physics_twins.figures import load_extension
 from physics_twins.models import ModelError
 from physics_twins.pulsar import label_trade
 from physics_twins.pulsar.classifying.frame_labels import FrameLabels

@@ -187,9 +187,9 @@ def test_a_notebook_whose_kernel_finds_another_library_is_not_found_for_ours(tmp
 def on_another_machine(run, silent_s):
     record = run.provenance
     record["machine"] |= {"host": "elsewhere", "pid": 2**22 + 1}
-    write_json(run.folder / runs.PROVENANCE, record)
+    write_json(run.folder / folder.PROVENANCE, record)
     then = time.time() - silent_s
-    os.utime(run.folder / runs.PROVENANCE, (then, then))
+    os.utime(run.folder / folder.PROVENANCE, (then, then))
 
 
 def test_a_run_of_another_machine_goes_on_as_long_as_it_gives_signs_of_life():
@@ -205,8 +205,8 @@ def test_a_run_gives_signs_of_life_while_it_lasts(tmp_path, monkeypatch):
     project = write_project(tmp_path / "project")
     monkeypatch.chdir(project)
     monkeypatch.setattr(folder, "ALIVE_S", 0.05)
-    seen = f"seen = os.stat(run.folder / {runs.PROVENANCE!r}).st_mtime"
-    later = f"os.stat(run.folder / {runs.PROVENANCE!r}).st_mtime - seen"
+    seen = f"seen = os.stat(run.folder / {folder.PROVENANCE!r}).st_mtime"
+    later = f"os.stat(run.folder / {folder.PROVENANCE!r}).st_mtime - seen"
     code = f"import os, time\n{seen}\ntime.sleep(1)\nrun.record({{'later_s': {later}}})"
     write_notebook(project / "notebooks/pendulum/1_simulate.ipynb", OPEN, code)
     assert runs.run(NAME).metrics["later_s"] > 0.3
@@ -216,19 +216,19 @@ def test_a_folder_that_was_claimed_and_left_does_not_stay_starting(root):
     place = root / "pendulum" / "1_simulate" / "abc-1"
     assert folder._claim(place)
     assert runs.resolve(place).status == "starting"
-    os.utime(place / runs.PROVENANCE, (1.0, 1.0))
+    os.utime(place / folder.PROVENANCE, (1.0, 1.0))
     assert runs.resolve(place).status == "interrupted"
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        (runs.PROVENANCE, b"{"),
-        (runs.PROVENANCE, b"\xff\xfe"),
-        (runs.PROVENANCE, b"[]"),
-        (runs.PROVENANCE, b'{"status": "running"}'),
-        (runs.PROVENANCE, b'{"status": 3, "started": "x", "machine": {}, "code": {}}'),
-        (runs.PROVENANCE, b'{"status": "running", "started": "x", "machine": {}, "code": {}}'),
+        (folder.PROVENANCE, b"{"),
+        (folder.PROVENANCE, b"\xff\xfe"),
+        (folder.PROVENANCE, b"[]"),
+        (folder.PROVENANCE, b'{"status": "running"}'),
+        (folder.PROVENANCE, b'{"status": 3, "started": "x", "machine": {}, "code": {}}'),
+        (folder.PROVENANCE, b'{"status": "running", "started": "x", "machine": {}, "code": {}}'),
         (folder.METRICS, b"{"),
         (folder.METRICS, b'{"a": {"no": "value"}}'),
         (folder.PARAMETERS, b"{"),
@@ -237,7 +237,7 @@ def test_a_folder_that_was_claimed_and_left_does_not_stay_starting(root):
 def test_a_damaged_run_is_told_and_hides_no_other(root, name, content):
     from typer.testing import CliRunner
 
-    from physics_twins.cli import app
+    from physics_twins.cli.__main__ import app
 
     sound, damaged = computed(), begin(force=True)
     damaged.end("complete")

@@ -6,7 +6,7 @@ from small_notebooks import write_project
 from physics_twins import runs
 from physics_twins.data import write_json
 from physics_twins.parameters import ParameterError
-from physics_twins.runs import compare, remember, rerun
+from physics_twins.runs import compare, folder, remember, rerun
 from physics_twins.runs.folder import RunError
 
 NAME = "pendulum/1_simulate"
@@ -44,7 +44,7 @@ def test_what_the_notebook_would_refuse_is_refused(interactive):
 
 def test_a_run_by_the_command_is_left_as_it_is(interactive):
     record = interactive.provenance | {"status": "running"}
-    write_json(interactive.folder / runs.PROVENANCE, record)
+    write_json(interactive.folder / folder.PROVENANCE, record)
     remember(interactive, NAME, {"length_m": 3.0})
     assert interactive.provenance == record
 

@@ -17,7 +17,7 @@ from sources import TESTS
 from physics_twins import clusters, runs, sweeps
 from physics_twins.cli import sweeps as commands
 from physics_twins.runs import Run
-from physics_twins.sweeps.points import grid, with_seeds
+from physics_twins.sweeps.points import grid
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_a_report_tells_what_failed_and_how_to_go_on(client, tmp_path):
         ("tuned:needy", [{"east": 0.5}], "the same everywhere"),
         (
             "tuned:profile",
-            with_seeds(grid({"east": [0.1, 0.4]}), [1, 2]),
+            grid({"east": [0.1, 0.4], "seed": [1, 2]}),
             "(east, seed, place_m)",
         ),
         ("tuned:depth", grid({"season": ["wet", "dry"], "steep": [True, False]}), "nothing failed"),

@@ -31,22 +31,6 @@ def test_a_grid_without_axes_is_one_point_and_with_an_empty_axis_none():
     assert points.grid({"a": [1, 2], "b": []}) == []
 
 
-@pytest.mark.parametrize("logarithmic", [False, True])
-@given(low=st.floats(1e-9, 1e6), factor=st.floats(1.001, 1e6), n=st.integers(2, 40))
-def test_steps_hit_both_ends_exactly_and_rise_in_between(logarithmic, low, factor, n):
-    high = low * factor
-    values = points.evenly(low, high, n, logarithmic=logarithmic)
-    assert (values[0], values[-1], len(values)) == (low, high, n)
-    assert values == sorted(values)
-
-
-def test_even_steps_differ_by_a_constant_and_logarithmic_ones_by_a_factor():
-    even = np.array(points.evenly(-3.0, 4.0, 8))
-    assert np.diff(even) == pytest.approx(1.0)
-    factors = np.array(points.evenly(1e-3, 1e4, 8, logarithmic=True))
-    assert factors[1:] / factors[:-1] == pytest.approx(10.0)
-
-
 @given(low=FINITE, high=FINITE, step=STEPS)
 def test_a_step_never_leaves_its_range(low, high, step):
     assume(low < high)
@@ -64,18 +48,12 @@ def test_a_step_in_factors_never_leaves_its_range(low, high, step):
 )
 def test_a_range_that_does_not_go_upwards_or_has_no_end_is_refused(low, high):
     with pytest.raises(ValueError, match="a range must go upwards"):
-        points.evenly(low, high, 3)
+        points.scaled(0.5, low, high)
 
 
 def test_a_range_in_factors_must_begin_above_zero():
     with pytest.raises(ValueError, match="must begin above 0, found 0"):
-        points.evenly(0.0, 1.0, 3, logarithmic=True)
-
-
-@pytest.mark.parametrize("n", [1, 0, -5])
-def test_fewer_than_two_steps_are_refused(n):
-    with pytest.raises(ValueError, match="needs two values or more"):
-        points.evenly(0.0, 1.0, n)
+        points.scaled(0.5, 0.0, 1.0, logarithmic=True)
 
 
 BOX = {"x": (0.0, 1.0), "y": (0.0, 1.0)}
@@ -124,9 +102,3 @@ def test_a_range_without_a_whole_number_is_refused():
 def test_sobol_without_points_or_ranges_is_refused(ranges, n):
     with pytest.raises(ValueError, match="Sobol points need"):
         points.sobol(ranges, n, seed=1)
-
-
-def test_every_point_comes_with_each_seed():
-    both = points.with_seeds([{"a": 1}, {"a": 2}], range(1, 3))
-    assert both == [{"a": a, "seed": seed} for a in (1, 2) for seed in (1, 2)]
-    assert points.with_seeds([], [7]) == [{"seed": 7}]

@@ -12,11 +12,10 @@ import xarray as xr
 from bokeh.model import Model
 from bokeh.models import FactorRange, Legend, LinearAxis, LogAxis, Title, Whisker
 
-from physics_twins import sweeps
 from physics_twins.data import Estimate
 from physics_twins.sweeps import report
 from physics_twins.sweeps.combining import combine
-from physics_twins.sweeps.points import grid, sobol, with_seeds
+from physics_twins.sweeps.points import grid, sobol
 from physics_twins.sweeps.study import Study
 
 
@@ -52,6 +51,10 @@ def swept(points, *metrics) -> xr.Dataset:
     return combine(points, results, Path(), units=units)
 
 
+def plot(dataset: xr.Dataset) -> Any:
+    return report.plot(dataset, [])
+
+
 def drawn_points(figure) -> dict[str, tuple[list, list]]:
     """Places and values of each curve or set of points, by its label."""
     return {each.label: (each.dimension_values(0), each["value"]) for each in figure.Scatter}
@@ -65,9 +68,9 @@ def bars(figure) -> list[float]:
 
 
 def test_seeds_are_averaged_with_the_standard_error_of_their_mean():
-    points = with_seeds(grid({"place_m": [1.0, 2.0]}), [1, 2, 3, 4])
+    points = grid({"place_m": [1.0, 2.0], "seed": [1, 2, 3, 4]})
     values = [1.0, 2.0, 3.0, 4.0, 7.0, 7.0, 9.0, 9.0]
-    ((figure,),) = [sweeps.plot(swept(points, *({"depth": value} for value in values)))]
+    ((figure,),) = [plot(swept(points, *({"depth": value} for value in values)))]
     ((places, means),) = drawn_points(figure).values()
     assert (list(places), list(means)) == ([1.0, 2.0], [2.5, 8.0])
     expected = [np.std(values[:4], ddof=1) / 2, np.std(values[4:], ddof=1) / 2]
@@ -75,24 +78,24 @@ def test_seeds_are_averaged_with_the_standard_error_of_their_mean():
 
 
 def test_seeds_that_agree_by_chance_do_not_make_a_mean_exact():
-    points = with_seeds(grid({"place_m": [1.0, 2.0]}), [1, 2])
+    points = grid({"place_m": [1.0, 2.0], "seed": [1, 2]})
     metrics = [{"depth": {"value": p["place_m"], "error": 0.3}} for p in points]
-    (figure,) = sweeps.plot(swept(points, *metrics))
+    (figure,) = plot(swept(points, *metrics))
     assert bars(figure) == pytest.approx([0.3 / math.sqrt(2)] * 2)
 
 
 def test_a_single_seed_keeps_the_errors_of_its_cells():
     points = grid({"place_m": [1.0, 2.0]})
-    (figure,) = sweeps.plot(swept(points, *({"depth": {"value": e, "error": e}} for e in (0.1, 0.2))))
+    (figure,) = plot(swept(points, *({"depth": {"value": e, "error": e}} for e in (0.1, 0.2))))
     assert bars(figure) == pytest.approx([0.1, 0.2])
 
 
 def test_a_metric_that_is_the_same_everywhere_is_not_drawn_unless_it_is_asked_for():
     points = grid({"place_m": [1.0, 2.0]})
     dataset = swept(points, {"depth": 1.0, "count": 3}, {"depth": 2.0, "count": 3})
-    (figure,) = sweeps.plot(dataset)
+    (figure,) = plot(dataset)
     assert "depth against place_m" in titles(drawn(figure))
-    (figure,) = sweeps.plot(dataset, "count")
+    (figure,) = report.plot(dataset, ["count"])
     assert "count against place_m" in titles(drawn(figure))
 
 
@@ -100,9 +103,9 @@ def test_a_metric_that_is_the_same_everywhere_is_not_drawn_unless_it_is_asked_fo
 
 
 def test_a_grid_is_drawn_as_one_curve_for_each_value_of_the_other_axis():
-    points = with_seeds(grid({"place_m": [1.0, 2.0, 3.0], "energy_gev": [5.0, 50.0]}), [1, 2])
+    points = grid({"place_m": [1.0, 2.0, 3.0], "energy_gev": [5.0, 50.0], "seed": [1, 2]})
     metrics = ({"depth": p["place_m"] * p["energy_gev"] + p["seed"]} for p in points)
-    (figure,) = sweeps.plot(swept(points, *metrics))
+    (figure,) = plot(swept(points, *metrics))
     model = drawn(figure)
     assert legend_labels(model) == {"energy_gev 5", "energy_gev 50"}
     assert axis_labels(model) == {"Place (m)", "Depth"}
@@ -113,17 +116,17 @@ def test_a_grid_is_drawn_as_one_curve_for_each_value_of_the_other_axis():
 
 def test_values_spread_in_factors_get_an_axis_in_factors():
     points = grid({"energy_gev": [0.1, 1.0, 10.0, 100.0]})
-    (figure,) = sweeps.plot(swept(points, *({"depth": n} for n in range(4))))
+    (figure,) = plot(swept(points, *({"depth": n} for n in range(4))))
     assert parts_of(drawn(figure), LogAxis)
     points = grid({"energy_gev": [1.0, 34.0, 67.0, 100.0]})
-    (figure,) = sweeps.plot(swept(points, *({"depth": n} for n in range(4))))
+    (figure,) = plot(swept(points, *({"depth": n} for n in range(4))))
     assert not parts_of(drawn(figure), LogAxis)
 
 
 def test_a_sobol_sequence_is_drawn_against_each_of_its_parameters():
     points = sobol({"place_m": (0, 1), "energy_gev": (1, 2), "n": (0, 9)}, 16, seed=1, whole=["n"])
     dataset = swept(points, *({"depth": p["place_m"], "width": p["n"] + 0.5} for p in points))
-    figures = [drawn(figure) for figure in sweeps.plot(dataset)]
+    figures = [drawn(figure) for figure in plot(dataset)]
     assert len(figures) == 6
     assert [titles(figure) for figure in figures][:2] == [
         "depth against place_m",
@@ -132,8 +135,8 @@ def test_a_sobol_sequence_is_drawn_against_each_of_its_parameters():
 
 
 def test_words_and_truth_values_have_places_on_an_axis_of_their_own():
-    points = with_seeds(grid({"season": ["wet", "dry"], "steep": [True, False]}), [1, 2])
-    (figure,) = sweeps.plot(swept(points, *({"depth": n} for n in range(8))))
+    points = grid({"season": ["wet", "dry"], "steep": [True, False], "seed": [1, 2]})
+    (figure,) = plot(swept(points, *({"depth": n} for n in range(8))))
     model = drawn(figure)
     ranges = [set(found.factors) for found in parts_of(model, FactorRange)]
     assert {"wet", "dry"} in ranges
@@ -141,22 +144,22 @@ def test_words_and_truth_values_have_places_on_an_axis_of_their_own():
 
 
 def test_where_only_seeds_differ_their_values_are_drawn():
-    (figure,) = sweeps.plot(swept(with_seeds([{}], range(1, 5)), *({"depth": n} for n in (1, 2, 3, 4))))
+    (figure,) = plot(swept(grid({"seed": range(1, 5)}), *({"depth": n} for n in (1, 2, 3, 4))))
     assert "depth against seed" in titles(drawn(figure))
 
 
 def test_one_cell_alone_is_told_in_words():
-    assert "the same everywhere" in sweeps.plot(swept([{"place_m": 1.0}], {"depth": 2.0})).data
+    assert "the same everywhere" in plot(swept([{"place_m": 1.0}], {"depth": 2.0})).data
 
 
 def test_a_sweep_of_which_everything_failed_is_told_in_words():
     dataset = swept([{"place_m": 1.0}, {"place_m": 2.0}], None, None)
-    assert "No cell has a result" in sweeps.plot(dataset).data
+    assert "No cell has a result" in plot(dataset).data
 
 
 def test_cells_without_a_result_leave_a_gap_and_no_error():
     points = grid({"place_m": [1.0, 2.0, 3.0]})
-    (figure,) = sweeps.plot(swept(points, {"depth": 1.0}, {"depth": 2.0}, None))
+    (figure,) = plot(swept(points, {"depth": 1.0}, {"depth": 2.0}, None))
     ((places, _),) = drawn_points(figure).values()
     assert list(places) == [1.0, 2.0]
     drawn(figure)
@@ -172,7 +175,7 @@ def test_results_with_dimensions_of_their_own_are_not_drawn():
         },
         coords={"place_m": [1.0, 2.0]},
     )
-    (figure,) = sweeps.plot(dataset)
+    (figure,) = plot(dataset)
     assert "peak against place_m" in titles(drawn(figure))
 
 
@@ -195,7 +198,7 @@ def study(trials, **metrics) -> Any:
 
 def test_the_history_has_the_best_so_far_the_defaults_and_the_fresh_seeds():
     trials = [trial(0, 3.0), trial(1, 2.0), trial(2, None), trial(3, 2.5)]
-    figure = sweeps.history(study(trials, best=2.0, baseline=3.0, best_confirmed=2.2))
+    figure = report.history(study(trials, best=2.0, baseline=3.0, best_confirmed=2.2))
     model = drawn(figure)
     assert legend_labels(model) == {
         "best so far",
@@ -210,11 +213,11 @@ def test_the_history_has_the_best_so_far_the_defaults_and_the_fresh_seeds():
 
 
 def test_a_study_of_which_everything_failed_is_told_in_words():
-    assert "No trial is complete" in sweeps.history(study([trial(0, None)])).data
+    assert "No trial is complete" in report.history(study([trial(0, None)])).data
 
 
 def test_a_single_complete_trial_can_be_drawn():
-    drawn(sweeps.history(study([trial(0, 3.0)], best=3.0)))
+    drawn(report.history(study([trial(0, 3.0)], best=3.0)))
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ def test_a_function_is_found_by_its_name_and_by_itself():
 
 
 def test_the_librarys_own_functions_need_no_first_name():
-    short, full = (tasks.find_task(f"{first}sweeps.points:evenly") for first in ("", "physics_twins."))
-    assert short.name == full.name == "physics_twins.sweeps.points:evenly"
+    short, full = (tasks.find_task(f"{first}sweeps.points:scaled") for first in ("", "physics_twins."))
+    assert short.name == full.name == "physics_twins.sweeps.points:scaled"
 
 
 def test_a_function_without_documentation_has_its_name_as_title():

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from typer.testing import CliRunner
 
-from physics_twins.cli import app
+from physics_twins.cli.__main__ import app
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.parameters import ObservationParameters
 from twin_panels import batch

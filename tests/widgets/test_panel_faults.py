@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
-from physics_twins.clusters import WorkerError
+from physics_twins.clusters import ClusterError
 from twin_panels.background import Background
 from twin_panels.farmed import farmed
 from twin_panels.pulsar import PulsarPanel
@@ -97,7 +97,7 @@ def test_without_workers_a_sentence_says_what_to_do(monkeypatch):
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
         Client(cluster) as client,
-        pytest.raises(WorkerError, match=r"no worker has come within 0\.3 s: start the cluster again"),
+        pytest.raises(ClusterError, match=r"no worker has come within 0\.3 s: start the cluster again"),
     ):
         results(farmed(client, [partial(square, 1)]))
 
@@ -106,7 +106,7 @@ def test_a_closed_cluster_is_told():
     with Client(processes=False, n_workers=1, dashboard_address=":0") as client:
         pass
     with pytest.raises(
-        WorkerError, match=r"the cluster was closed: .* build the panel without client="
+        ClusterError, match=r"the cluster was closed: .* build the panel without client="
     ):
         results(farmed(client, [partial(square, 1)]))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from physics_twins.cli import app
+from physics_twins.cli.__main__ import app
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.simulate import simulate_pulse
 from twin_panels.pulsar import MAX_SPECTRA, PulsarPanel

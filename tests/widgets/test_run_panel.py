@@ -12,6 +12,7 @@ from sources import TESTS
 from physics_twins import clusters, runs
 from physics_twins.data import write_json
 from physics_twins.parameters import ParameterError
+from physics_twins.runs import folder
 from physics_twins.runs.folder import WORKERS, begin
 from twin_panels import run_views
 from twin_panels.run_panel import RunPanel, UnknownNotebook
@@ -130,7 +131,7 @@ def test_the_estimate_says_from_how_many_runs_it_comes():
     for length_m in (3.0, 4.0):
         run = finished(length_m=length_m)
         record = run.provenance | {"duration_s": 10 * length_m}
-        write_json(run.folder / runs.PROVENANCE, record)
+        write_json(run.folder / folder.PROVENANCE, record)
     assert "about 35 s; the last 2 runs took 30 s to 40 s" in ready()._estimate.value
 
 

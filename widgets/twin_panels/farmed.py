@@ -14,8 +14,8 @@ def farmed(client: Any, asked: Iterable[Callable[[], Any]]) -> Iterator[Any]:
     """Yield the results of calls, and None while there is nothing new, see `clusters.results`."""
     try:
         yield from clusters.results(client, asked, tick_s=TICK_S)
-    except clusters.WorkerError as error:
-        raise clusters.WorkerError(
+    except clusters.ClusterError as error:
+        raise clusters.ClusterError(
             f"{error}, or build the panel without client=, and move a control"
         ) from error
 

@@ -7,7 +7,7 @@ from typing import Any
 import ipywidgets as ipw
 
 from physics_twins.parameters import Execution, Parameters
-from physics_twins.runs import HOW, Notebook
+from physics_twins.runs import Notebook
 from twin_panels.controls import WIDTH, Control, control
 
 
@@ -34,7 +34,7 @@ class RunControls:
         self._callbacks: list[Callable[[], None]] = []
         self._hold = False
         self._controls: dict[str, Control] = {}
-        shown = [name for name in notebook.in_cell if name not in (*HOW, "seed")]
+        shown = [name for name in notebook.in_cell if name not in (*Execution.HOW, "seed")]
         for name in (*shown, "seed"):
             self._make(name)
         self._folded = {m: self._rest(m) for m in notebook.models if m is not Execution}
@@ -52,9 +52,9 @@ class RunControls:
 
     @property
     def values(self) -> dict[str, Any]:
-        """All values as they stand in the controls, allowed or not; without those in `HOW`."""
+        """All values as they stand in the controls, allowed or not, but for `Execution.HOW`."""
         typed = {name: each.value for name, each in self._controls.items()}
-        return {k: v for k, v in {**self._others, **typed}.items() if k not in HOW}
+        return {k: v for k, v in {**self._others, **typed}.items() if k not in Execution.HOW}
 
     @property
     def numbers(self) -> list[str]:

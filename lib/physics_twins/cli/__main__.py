@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from physics_twins.cli import clusters, label, lattice, models, sweeps
+from physics_twins.cli.texts import aligned, pairs
 from physics_twins.clusters import ClusterError
-from physics_twins.parameters import pairs
 
 if TYPE_CHECKING:
     from physics_twins.runs import Run
@@ -108,7 +108,6 @@ def list_runs(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     from physics_twins import runs
-    from physics_twins.data import aligned
 
     header = ("run", "status", "notebook", "started", "duration", "metrics")
     rows = [header, *map(_row, runs.find())]
@@ -137,7 +136,6 @@ def compare_runs(first: _Address, second: _Address) -> None:
 def list_notebooks(name: Annotated[str | None, typer.Argument(help="One of them.")] = None) -> None:
     """List notebooks; with a name, the parameters of that one."""
     from physics_twins import runs
-    from physics_twins.data import aligned
 
     if name:
         known = runs.notebook(name)
@@ -159,7 +157,7 @@ def list_data(context: typer.Context) -> None:
     """List the real files, and where they are."""
     if context.invoked_subcommand:
         return
-    from physics_twins.data import aligned, find_data_file
+    from physics_twins.data import find_data_file
     from physics_twins.pulsar.real_files import PUBLIC_FILES
 
     files = PUBLIC_FILES.items()
@@ -178,7 +176,7 @@ def fetch_data(name: Annotated[str, typer.Argument(help="As `twins data` lists i
 
 def _show_result(run: "Run") -> None:
     """Print what came out of a run; one that has failed ends the command."""
-    from physics_twins.data import aligned, in_words
+    from physics_twins.data import in_words
 
     known = run.summary()
     record = known["provenance"]
@@ -194,7 +192,6 @@ def _show_result(run: "Run") -> None:
 
 def _show_compared(first: "Run", second: "Run") -> None:
     from physics_twins import runs
-    from physics_twins.data import aligned
 
     header = ("", "", str(first), str(second), "difference")
     print(aligned([header, *(each.words for each in runs.compare(first, second))]))

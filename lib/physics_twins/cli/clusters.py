@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from physics_twins import clusters
+from physics_twins.cli.texts import aligned
 
 
 def cluster(
@@ -19,8 +20,6 @@ def cluster(
 ) -> None:
     """Try a cluster with one small task, or list what there is; Ctrl-C ends the job."""
     if where is None:
-        from physics_twins.data import aligned
-
         print(aligned([*clusters.places().data.itertuples(name=None)]))
         print("try one: twins cluster NAME")
     elif show:

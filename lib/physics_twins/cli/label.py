@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from physics_twins.parameters import pairs
+from physics_twins.cli.texts import aligned, pairs
 
 CANCELLED = 130
 
@@ -29,7 +29,6 @@ class WithParameters(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, and the parameters of the twin that does the work."""
-        from physics_twins.data import aligned
         from physics_twins.pulsar import label_command
 
         super().format_help(ctx, formatter)

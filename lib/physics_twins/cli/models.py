@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from physics_twins.cli.texts import aligned
+
 if TYPE_CHECKING:
     from physics_twins.models import Entry
 
@@ -35,7 +37,6 @@ def list_models(context: typer.Context) -> None:
 def verify_models() -> None:
     """The same list and check, by a name that says so."""
     from physics_twins import models
-    from physics_twins.data import aligned
 
     found = models.available()
     rows = [("model", "", "metric", "saved", "size", "state"), *map(_row, found)]
@@ -54,7 +55,7 @@ def show_model(address: _Address) -> None:
         "model": str(model),
         "folder": str(model.folder),
         "manifest_sha256": model.manifest_sha256,
-        "promotions": models.promotions(model.manifest.name),
+        "promoted": any(entry.promoted for entry in models.available(str(model))),
         "config": model.config,
         **model.manifest.model_dump(),
     }
@@ -66,9 +67,9 @@ def promote_model(address: _Version) -> None:
     """Make one version the one that is used by name; an older one too, to go back."""
     from physics_twins import models
 
-    model = models.promote(address)
-    before = [item["version"] for item in models.promotions(model.manifest.name)[:-1]]
-    print(f"{model} is promoted" + (f"; before it was version {before[-1]}" if before else ""))
+    known = models.available(address.partition("/")[0])
+    before = "".join(f"; before it was version {each.version}" for each in known if each.promoted)
+    print(f"{models.promote(address)} is promoted{before}")
 
 
 @app.command("import")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from physics_twins.parameters import ParameterError, pairs, unknown
+from physics_twins.cli.texts import aligned, pairs
+from physics_twins.parameters import ParameterError
 
 if TYPE_CHECKING:
     from physics_twins.parameters import FieldDescription
@@ -227,7 +228,7 @@ def _points(
     given_axes, given_ranges = pairs("--grid", grid), pairs("--range", ranges)
     for name in (*given_axes, *given_ranges, *(["seed"] if seeds else [])):
         if name not in fields:
-            raise ParameterError(unknown(name, fields))
+            raise ParameterError.unknown(name, fields)
     base: list[dict[str, Any]] = [{}]
     if sobol:
         boxes = {name: _box(name, text) for name, text in given_ranges.items()}
@@ -256,17 +257,21 @@ def _box(name: str, text: str) -> tuple[float, float]:
 
 
 def _axis(info: "FieldDescription", text: str) -> list[Any]:
-    from physics_twins import sweeps
-
     if text.count(":") != 2 or info.kind is str:
         return text.split(",")
-    low, high, n = text.split(":")
+    import numpy as np
+
     try:
-        ends, n_values = (float(low), float(high)), int(n)
+        first, last, number = text.split(":")
+        low, high, n = float(first), float(last), int(number)
+        if not -np.inf < low < high < np.inf or n < 2 or (info.logarithmic and low <= 0):
+            raise ValueError
     except ValueError:
-        form = f"write it as {info.name}=LOW:HIGH:N or {info.name}=A,B,C"
+        above = " above 0 and" if info.logarithmic else ""
+        rule = f"LOW{above} below HIGH, N 2 or more"
+        form = f"write it as {info.name}=LOW:HIGH:N, {rule}, or as {info.name}=A,B,C"
         raise ValueError(f"--grid {info.name}={text}: {form}") from None
-    values = sweeps.evenly(*ends, n_values, logarithmic=info.logarithmic)
+    values = (np.geomspace if info.logarithmic else np.linspace)(low, high, n).tolist()
     return [round(value) for value in values] if info.kind is int else values
 
 
@@ -281,7 +286,6 @@ def _seeds(text: str) -> list[int]:
 
 
 def _show_plan(cells: list[dict[str, Any]], names: list[str]) -> None:
-    from physics_twins.data import aligned
 
     shown = [tuple(str(values[name]) for name in names) for values in cells]
     if len(shown) > 20:
@@ -309,7 +313,6 @@ def _report(found: "Sweep | Study", notebook: str, wanted: bool) -> None:
 
 
 def _list(many: str, found: "list[Sweep] | list[Study]") -> None:
-    from physics_twins.data import aligned
 
     rows: list[tuple[str, ...]] = [(many, "status", "complete", "failed", "waiting", "started", "of")]
     for each in found:

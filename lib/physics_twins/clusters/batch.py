@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from physics_twins.clusters.calls import ClusterError
 from physics_twins.clusters.local import this_machine
 
 if TYPE_CHECKING:
@@ -59,10 +60,6 @@ _MEANT = {
 _RUNNERS = "dask_jobqueue.runner"
 
 _log = logging.getLogger(__name__)
-
-
-class ClusterError(RuntimeError):
-    """A cluster that cannot be used; the message says what is missing."""
 
 
 def check(where: str) -> None:

@@ -14,8 +14,8 @@ _AGAIN = "start the cluster again"
 _Call = Callable[[], Any]
 
 
-class WorkerError(RuntimeError):
-    """Workers did not compute what was asked for; the message says why, and what to do."""
+class ClusterError(RuntimeError):
+    """A cluster that cannot be used, or did not compute what was asked for; the message says why."""
 
 
 def results(
@@ -34,7 +34,7 @@ def results(
             interest. By default wait for the next result, and for the first worker, without end.
 
     Raises:
-        WorkerError: A worker died over a call several times, there is none for a caller who ticks, or
+        ClusterError: A worker died over a call several times, there is none for a caller who ticks, or
             the cluster is gone.
         Exception: What a call raised.
     """
@@ -81,7 +81,7 @@ def _ticks(client: Any, future: Any, tick_s: float) -> Iterator[None]:
         if client.nthreads():
             last_worker = time.monotonic()
         elif time.monotonic() - last_worker > NO_WORKER_S:
-            raise WorkerError(f"no worker has come within {NO_WORKER_S:g} s: {_AGAIN}")
+            raise ClusterError(f"no worker has come within {NO_WORKER_S:g} s: {_AGAIN}")
 
 
 def _submitted(client: Any, call: _Call) -> Any:
@@ -105,7 +105,7 @@ def _is_open(client: Any) -> bool:
 
 def _check_open(client: Any) -> None:
     if not _is_open(client):
-        raise WorkerError(f"the cluster was closed: {_AGAIN}")
+        raise ClusterError(f"the cluster was closed: {_AGAIN}")
 
 
 @contextmanager
@@ -117,11 +117,11 @@ def _in_words() -> Iterator[None]:
     try:
         yield
     except KilledWorker as error:
-        raise WorkerError(
+        raise ClusterError(
             f"workers died while they computed this, {error.last_worker.address} the last:"
             f" they may have too little memory; {_AGAIN}"
         ) from error
     except (CancelledError, CommClosedError) as error:
-        raise WorkerError(
+        raise ClusterError(
             f"the cluster was closed or is lost ({type(error).__name__}): {_AGAIN}"
         ) from error

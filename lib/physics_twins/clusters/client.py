@@ -11,7 +11,7 @@ from dask import config
 from distributed import Client
 
 from physics_twins.clusters import batch, local, workers
-from physics_twins.clusters.batch import ClusterError
+from physics_twins.clusters.calls import ClusterError
 
 # An address is answered within 10 s, whatever is there.
 CONNECT_TIMEOUT_S, GREETING_TIMEOUT_S = 8.0, 4.0

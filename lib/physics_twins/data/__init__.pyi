@@ -16,7 +16,6 @@ from .places import find_data_file as find_data_file
 from .places import homes as homes
 from .places import keep_compiled_code as keep_compiled_code
 from .quantities import Estimate as Estimate
-from .quantities import aligned as aligned
 from .quantities import in_print as in_print
 from .quantities import in_words as in_words
 from .quantities import parts as parts

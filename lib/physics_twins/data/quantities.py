@@ -123,13 +123,6 @@ def _plain_number(name: str, number: Any) -> float | int | None:
     return int(plain) if is_count else plain if math.isfinite(plain) else None
 
 
-def aligned(rows: list[tuple[str, ...]]) -> str:
-    """Return rows of text with their columns under each other."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
-
-
 def in_print(units: str) -> str:
     """Return units as they are set in a figure or beside a control; "" for a pure number.
 

@@ -27,7 +27,6 @@ from physics_twins.figures.style import (
     colour_bar,
     legend,
     styled,
-    value_axis,
 )
 
 MAX_PIXELS = (600, 256)  # no more than the screen shows: Bokeh would skip pixels, not average them
@@ -64,7 +63,7 @@ def image(
     shown = block_mean(array, max_pixels)
     if levelled:
         shown = level(shown, str(horizontal))
-    axes, values = [axis(shown[horizontal]), axis(shown[vertical])], value_axis(shown)
+    axes, values = [axis(shown[horizontal]), axis(shown[vertical])], axis(shown)
     told = title or str(values.label), f"pixels of {_pixel(array, max_pixels)}"
     # A line that is longer than the figure is wide would be cut off.
     separator = "; " if len("; ".join(told)) < width / PIXELS_PER_LETTER else "\n"
@@ -102,7 +101,7 @@ def series(
         height: Of the figure, in screen pixels.
     """
     place = array[array.dims[0]]
-    axes = axis(place), value_axis(array)
+    axes = axis(place), axis(array)
     line = hv.Curve(extremes(array, MAX_POINTS), *axes, label=axes[1].label)
     parts: list[Any] = [styled(line, color=BLUE, line_width=1, tools=["hover"])]
     for n, (name, what) in enumerate((references or {}).items()):
@@ -110,7 +109,7 @@ def series(
         parts.append(_reference(what, place, axes, label=name, colour=colour))
     if marks is not None:
         above = np.full(marks.size, 1.08 * float(array.max()))
-        triangles = hv.Scatter((marks.values, above), *axes, label=value_axis(marks).label)
+        triangles = hv.Scatter((marks.values, above), *axes, label=axis(marks).label)
         parts.append(styled(triangles, marker="inverted_triangle", size=9, color=VERMILLION))
     return styled(
         hv.Overlay(parts),
@@ -143,7 +142,7 @@ def curves(
     """
     row, along = map(str, means.dims)
     place = means[along]
-    axes = axis(place), value_axis(means)
+    axes = axis(place), axis(means)
     parts: list[Any] = []
     for n, name in enumerate(means[row].values):
         colour = (BLUE, *REFERENCE_COLOURS)[n % (1 + len(REFERENCE_COLOURS))]

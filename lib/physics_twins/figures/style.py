@@ -1,13 +1,10 @@
-"""What all figures have in common: colours, frame, axes, and the scripts that draw them."""
+"""What all figures have in common: colours, frame and axes."""
 
 from typing import Any, TypeVar
 
 import holoviews as hv
 import holoviews.plotting.bokeh  # the options below need the backend
 import xarray as xr
-from IPython import get_ipython
-from IPython.display import publish_display_data
-from IPython.utils.capture import capture_output
 
 from physics_twins.data import in_print
 
@@ -19,32 +16,6 @@ VERMILLION, GREY = "#D55E00", "#8C8C8C"
 FRAME = {"active_tools": ["box_zoom"], "toolbar": "above"}
 
 _Figure = TypeVar("_Figure")
-_LOADED: set[str] = set()
-_WAITS, _AT_ONCE = "setTimeout(load_or_wait, 100)\n}(window));", "load_or_wait()\n}(window));"
-
-
-def load_extension(*, again: bool = True) -> None:
-    """Let figures and panels draw in this notebook, without network, by putting their scripts into it.
-
-    Args:
-        again: Whether to do so although this kernel has done it for this page before.
-    """
-    page = _page()
-    if not again and page in _LOADED:
-        return
-    _LOADED.add(page)
-    with capture_output(stdout=False, stderr=False) as captured:
-        hv.extension("bokeh", inline=True, logo=False)  # pyright: ignore[reportCallIssue]
-    for output in captured.outputs:
-        # The scripts wait 100 ms for older ones; a live panel needs Bokeh as soon as it is shown.
-        data = {kind: text.replace(_WAITS, _AT_ONCE) for kind, text in output.data.items()}
-        publish_display_data(data, output.metadata)
-
-
-def _page() -> str:
-    """Return which page runs this cell: a browser that loads it again has nothing of before."""
-    kernel = getattr(get_ipython(), "kernel", None)
-    return kernel.get_parent().get("header", {}).get("session", "") if kernel else ""
 
 
 def styled(figure: _Figure, **options: Any) -> _Figure:
@@ -72,16 +43,11 @@ def colour_bar(title: str) -> dict[str, Any]:
     return {"cmap": "viridis", "colorbar": True, "colorbar_opts": bar}
 
 
-def axis(coordinate: xr.DataArray) -> hv.Dimension:
-    """Return the axis of a coordinate, with its name in words and its unit."""
-    units = in_print(coordinate.attrs.get("units", ""))
-    return hv.Dimension(str(coordinate.name), label=_name_of(coordinate), unit=units or None)
-
-
-def value_axis(array: xr.DataArray) -> hv.Dimension:
-    """Return the axis of an array's values."""
+def axis(array: xr.DataArray) -> hv.Dimension:
+    """Return the axis of a coordinate or of an array's values, with its name in words and its unit."""
     units = in_print(array.attrs.get("units", ""))
-    return hv.Dimension("value", label=_name_of(array), unit=units or None)
+    name = str(array.name) if array.name in array.coords else "value"
+    return hv.Dimension(name, label=_name_of(array), unit=units or None)
 
 
 def _name_of(array: xr.DataArray) -> str:

@@ -3,14 +3,11 @@
 from .card import Card as Card
 from .folder import Model as Model
 from .folder import ModelError as ModelError
-from .folder import onnx_session as onnx_session
 from .onnx import export_onnx as export_onnx
-from .onnx import onnx_file as onnx_file
 from .registry import Entry as Entry
 from .registry import available as available
 from .registry import find as find
 from .registry import import_zip as import_zip
 from .registry import promote as promote
-from .registry import promotions as promotions
 from .registry import roots as roots
 from .saving import save as save

@@ -2,7 +2,6 @@
 
 from .comparing import compare as compare
 from .folder import PLAN as PLAN
-from .folder import PROVENANCE as PROVENANCE
 from .folder import Run as Run
 from .folder import default_root as default_root
 from .folder import find as find
@@ -17,10 +16,7 @@ from .notebooks import notebook as notebook
 from .notebooks import remember as remember
 from .notebooks import rerun as rerun
 from .notebooks import run as run
-from .provenance import HOW as HOW
 from .provenance import describe_code as describe_code
 from .provenance import identity as identity
 from .provenance import json_sha256 as json_sha256
-from .provenance import named_twins as named_twins
 from .provenance import source_sha256 as source_sha256
-from .provenance import with_files as with_files

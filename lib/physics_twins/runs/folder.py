@@ -16,8 +16,8 @@ import psutil
 
 from physics_twins import clusters, data
 from physics_twins.data import changed, plain_metrics, replacing, write_json
+from physics_twins.parameters import Execution
 from physics_twins.runs import provenance
-from physics_twins.runs.provenance import HOW
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +129,7 @@ class Run:
 
     def keep(self, values: Mapping[str, Any]) -> None:
         """Write the parameters; those that say where and how it runs are left out."""
-        what = {name: value for name, value in values.items() if name not in HOW}
+        what = {name: value for name, value in values.items() if name not in Execution.HOW}
         write_json(self.folder / PARAMETERS, what)
 
     def note(self, facts: Mapping[str, Any]) -> None:

@@ -19,14 +19,11 @@ import psutil
 
 from physics_twins import __version__
 from physics_twins.data import file_sha256, listen, read_json, write_json
-from physics_twins.parameters import FieldDescription, ParameterError
+from physics_twins.parameters import Execution, FieldDescription
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
 Inputs = list[dict[str, Any]]
-
-# Parameters that say where and how a notebook runs, and not what it computes.
-HOW = ("on", "run_dir")
 
 # What all twins stand on. Every other package of the library is a twin, but for the command above them.
 _SHARED = {"data", "clusters", "twin", "figures", "runs", "sweeps", "training", "models"}
@@ -51,7 +48,7 @@ def identity(
     Args:
         sha256: Hash of the notebook's source, or of the function.
         fields: What is known of its parameters; an input file counts by content, wherever it lies.
-        values: Every parameter; those in `HOW` are left out.
+        values: Every parameter; those in `Execution.HOW` are left out.
         twins: Whose code it depends on, see `source_sha256`.
     """
     return identity_of(sha256, values, describe_inputs(fields, values), twins)
@@ -61,26 +58,11 @@ def identity_of(
     sha256: str, values: Mapping[str, Any], inputs: Inputs, twins: Iterable[str] | None
 ) -> str:
     """Return what `identity` gives for these `describe_inputs`."""
-    parameters = {name: value for name, value in values.items() if name not in HOW}
+    parameters = {name: value for name, value in values.items() if name not in Execution.HOW}
     parameters |= {item["parameter"]: item["sha256"] for item in inputs}
     interpreter = describe_interpreter()
     facts = {"what": sha256, "parameters": parameters, "source": source_sha256(twins)}
     return json_sha256(facts | {name: interpreter[name] for name in ("python", "packages")})
-
-
-def with_files(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with the paths of input files made absolute.
-
-    Raises:
-        ParameterError: An input file is not there.
-    """
-    complete = dict(values)
-    for name in _files(fields, values):
-        path = Path(values[name]).expanduser().resolve()
-        if not path.is_file():
-            raise ParameterError(f"{name} = {values[name]!r}: there is no such file")
-        complete[name] = str(path)
-    return complete
 
 
 def describe_inputs(fields: Mapping[str, FieldDescription], values: Mapping[str, Any]) -> Inputs:

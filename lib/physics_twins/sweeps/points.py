@@ -1,4 +1,4 @@
-"""The points of a sweep: grids, Sobol sequences, seeds."""
+"""The points of a sweep: grids and Sobol sequences."""
 
 import itertools
 import math
@@ -15,18 +15,6 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[Point]:
     [{'dm_pc_cm3': 10.0, 'seed': 1}, {'dm_pc_cm3': 10.0, 'seed': 2}]
     """
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-
-
-def evenly(low: float, high: float, n: int, *, logarithmic: bool = False) -> list[float]:
-    """Return `n` values from `low` to `high`, both included, in equal steps or in equal factors.
-
-    >>> evenly(1.0, 100.0, 3, logarithmic=True)
-    [1.0, 10.0, 100.0]
-    """
-    if n < 2:
-        raise ValueError(f"{low:g}:{high:g}:{n} needs two values or more")
-    steps = [i / (n - 1) for i in range(n)]
-    return [scaled(step, low, high, logarithmic=logarithmic) for step in steps]
 
 
 def sobol(
@@ -63,12 +51,6 @@ def sobol(
             point[name] = take(float(step), low, high, logarithmic=name in factors)
         points.append(point)
     return points
-
-
-def with_seeds(points: Sequence[Point], seeds: Iterable[int]) -> list[Point]:
-    """Return every point once with each seed."""
-    seeds = list(seeds)
-    return [{**point, "seed": seed} for point in points or [{}] for seed in seeds]
 
 
 def scaled(step: float, low: float, high: float, *, logarithmic: bool = False) -> float:

@@ -23,12 +23,11 @@ from physics_twins.figures.style import (
     axis,
     legend,
     styled,
-    value_axis,
 )
 
 if TYPE_CHECKING:
     from physics_twins.sweeps.study import Study
-    from physics_twins.sweeps.sweep import Sweep
+    from physics_twins.sweeps.sweep import Computation
 
 COLOURS = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, "#56B4E9", "black"]  # more are not told apart
 MOST_METRICS, MOST_ERRORS = 6, 20
@@ -40,18 +39,8 @@ LEVELS = {
 }
 
 
-def plot(dataset: xr.Dataset, *names: str) -> hv.Layout | hv.Div:
-    """Return metrics against the parameters that were varied: means over the seeds, standard errors.
-
-    That error comes from the scatter of the seeds or, where it is larger, from the cells' own errors: a
-    few seeds that agree by chance do not make a mean exact. A grid with few combinations besides its
-    longest axis is drawn as curves, everything else as one figure for each parameter.
-
-    Args:
-        dataset: From `Sweep.dataset`.
-        names: Metrics to draw; by default those with one number for each cell that differ, first those
-            with errors, and no more than `MOST_METRICS`.
-    """
+def plot(dataset: xr.Dataset, names: Sequence[str]) -> hv.Layout | hv.Div:
+    """Return the figures of `Sweep.plot`."""
     cells = dataset["complete"].dims
     inside = dataset.data_vars.items()
     numbers = [str(n) for n, v in inside if v.dims == cells and v.dtype.kind in "iuf"]
@@ -99,7 +88,7 @@ def _figure(
         error = error.combine(own, np.fmax)
     mean = pd.DataFrame({"value": groups[name].mean(), "error": error}).reset_index()
     is_number = mean[first].dtype.kind in "iuf"
-    axes = axis(dataset[first]), value_axis(dataset[name])
+    axes = axis(dataset[first]), axis(dataset[name])
     if is_number:
         mean = mean.sort_values(first)
     words = [
@@ -140,7 +129,7 @@ def _in_factors(values: np.ndarray) -> bool:
 
 
 def history(study: "Study") -> hv.Overlay | hv.Div:
-    """Return the value of each trial of a study, the best so far, the defaults, and fresh seeds."""
+    """Return the figure of `Study.history`."""
     metric, maximise = study.plan["metric"], study.plan["maximise"]
     done = {trial.number: trial.value for trial in study.trials if trial.value is not None}
     if not done:
@@ -156,8 +145,8 @@ def history(study: "Study") -> hv.Overlay | hv.Div:
     return figures.series(values, title=title, references=references)
 
 
-def facts(found: "Sweep | Study") -> Styler:
-    """Return what was computed, with which code, how far it is, and how to go on."""
+def facts(found: "Computation") -> Styler:
+    """Return the table of `Computation.facts`."""
     plan = found.plan
     kinds = ("title", "task", "metric", "maximise", "sampler", "seed", "source_sha256", "started")
     told = {name: str(plan[name]) for name in kinds if name in plan}
@@ -171,8 +160,8 @@ def facts(found: "Sweep | Study") -> Styler:
     return _shown(pd.DataFrame({"": told.values()}, index=list(told)))
 
 
-def failures(found: "Sweep | Study") -> Styler:
-    """Return each error with how often it came, where in the code, and the first point that had it."""
+def errors(found: "Computation") -> Styler:
+    """Return the table of `Computation.errors`."""
     columns = ["error", "point", "trace", "host"]
     failed = pd.DataFrame(found.failures, columns=columns)
     groups = failed.groupby("error", sort=False)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from physics_twins import clusters, data
 from physics_twins.data import Estimate
-from physics_twins.parameters import ParameterError, Parameters, field, unknown
-from physics_twins.runs import HOW, PLAN
+from physics_twins.parameters import Execution, ParameterError, Parameters, field
+from physics_twins.runs import PLAN
 from physics_twins.sweeps import sweep, trials
 from physics_twins.sweeps.farm import CELLS, COMPLETE, FAILED, Farm, Record, Records
 from physics_twins.sweeps.sweep import WAITING, Computation, Sweep, SweepError
@@ -23,6 +23,7 @@ from physics_twins.sweeps.tasks import Task, find_task
 from physics_twins.sweeps.trials import KEY, REASON, MetricError, MissingMetricError, metric_of
 
 if TYPE_CHECKING:
+    import holoviews as hv
     import pandas as pd
     from optuna.trial import FrozenTrial
 
@@ -94,6 +95,12 @@ class Study(Computation):
             told = {"seconds": "seconds", "host": "host", "reason": "error"}
             rows.append(row | {name: record[fact] for name, fact in told.items()})
         return pd.DataFrame(rows)
+
+    def history(self) -> "hv.Overlay | hv.Div":
+        """Return the value of each trial, the best so far, the defaults, and fresh seeds."""
+        from physics_twins.sweeps import report
+
+        return report.history(self)
 
     @cached_property
     def metrics(self) -> dict[str, Estimate]:
@@ -286,8 +293,8 @@ def _space(
         raise SweepError("nothing is varied: give a range or choices of a parameter")
     for name in given:
         if name not in task.fields:
-            raise ParameterError(unknown(name, task.fields))
-        if name == SEED or name in HOW:
+            raise ParameterError.unknown(name, task.fields)
+        if name == SEED or name in Execution.HOW:
             raise SweepError(f"{name} cannot be tuned: it is no property of what is computed")
         if name in fixed or (name in ranges and name in choices):
             raise SweepError(f"{name} is given twice: fix it, or give one range or list of choices")

@@ -20,12 +20,14 @@ from filelock import FileLock, Timeout
 
 from physics_twins import clusters, data
 from physics_twins.parameters import Parameters, field
-from physics_twins.runs import PLAN, PROVENANCE, default_root, json_sha256, now, source_sha256
+from physics_twins.runs import PLAN, default_root, json_sha256, now, source_sha256
 from physics_twins.sweeps.farm import CELLS, COMPLETE, FAILED, RECORDS, Cells, Farm, Record, Records
 from physics_twins.sweeps.tasks import Task, find_task
 
 if TYPE_CHECKING:
+    import holoviews as hv
     import xarray as xr
+    from pandas.io.formats.style import Styler
 
 RESULT = "result.nc"
 LOCK = "driver.lock"
@@ -79,7 +81,7 @@ class Computation:
         """Return all below `root`, by default the folder of all runs, oldest first."""
         found: list[tuple[str, Path]] = []
         for folder, subfolders, files in os.walk(root or default_root()):
-            if PLAN in files or PROVENANCE in files:  # a sweep, study or run has none inside
+            if PLAN in files:  # a sweep or study has none inside
                 subfolders.clear()
             with suppress(ValueError):  # a damaged plan must not hide the others
                 plan = data.read_json(Path(folder) / PLAN) if PLAN in files else {}
@@ -118,6 +120,16 @@ class Computation:
         raise NotImplementedError
 
     @property
+    def failures(self) -> list[dict[str, Any]]:
+        """Of each failed cell or trial its `point` and its record."""
+        raise NotImplementedError
+
+    @property
+    def go_on(self) -> str:
+        """The command that goes on with it."""
+        raise NotImplementedError
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many cells or trials are complete, failed and waiting."""
         states = self.states
@@ -146,6 +158,18 @@ class Computation:
         """The report's page, None where there is none."""
         page = self.folder / "report" / "report.html"
         return page if page.is_file() else None
+
+    def facts(self) -> "Styler":
+        """Return what was computed, with which code, how far it is, and how to go on."""
+        from physics_twins.sweeps import report
+
+        return report.facts(self)
+
+    def errors(self) -> "Styler":
+        """Return each error: how often it came, where in the code, the first point that had it."""
+        from physics_twins.sweeps import report
+
+        return report.errors(self)
 
     def __str__(self) -> str:
         """Return the folder, from the current one where it lies below."""
@@ -206,6 +230,21 @@ class Sweep(Computation):
         combined = combining.combine(plan["points"], results, cells, units=plan["units"])
         facts = plan["fixed"] | {name: plan[name] for name in ("task", "title", "source_sha256")}
         return combined.assign_attrs({name: _attribute(value) for name, value in facts.items()})
+
+    def plot(self, *metrics: str) -> "hv.Layout | hv.Div":
+        """Return metrics against what was varied: means over the seeds, with standard errors.
+
+        That error comes from the scatter of the seeds or, where it is larger, from the cells' own
+        errors: a few seeds that agree by chance do not make a mean exact. A grid with few combinations
+        besides its longest axis is drawn as curves, everything else as one figure a parameter.
+
+        Args:
+            metrics: What to draw; by default what has one number for each cell and differs, first what
+                has errors, and no more than six.
+        """
+        from physics_twins.sweeps import report
+
+        return report.plot(self.dataset(), metrics)
 
     def resume(self, **options: Any) -> "Sweep":
         """Run it on, with the points that its folder names; `options` as for `run`."""

@@ -130,7 +130,7 @@ def _of_function(function: Callable[..., Any]) -> Task:
     fields = {name: info for model in models for name, info in model.describe().items()}
 
     def complete(values: Mapping[str, Any]) -> dict[str, Any]:
-        return runs.with_files(fields, check(models, values))
+        return check(models, values)
 
     def compute(values: Mapping[str, Any], cells: Path) -> dict[str, Any]:
         given = {name: model.take(values) for name, model in by_argument.items()}
@@ -142,7 +142,7 @@ def _of_function(function: Callable[..., Any]) -> Task:
         name=address,
         title=(inspect.getdoc(function) or address).splitlines()[0],
         sha256=runs.json_sha256(content),
-        twins=runs.named_twins(address) if is_ours else None,
+        twins=tuple(address.split(".")[1:2]) if is_ours else None,
         fields=fields,
         check=complete,
         compute=compute,

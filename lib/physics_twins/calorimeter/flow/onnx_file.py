@@ -4,6 +4,7 @@ Cells are not compared one by one: where a random number lies within rounding of
 programs may decide differently, and a shower's cells then differ while its energy does not.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,20 +31,13 @@ def export(network: ShowerNetwork) -> tuple[bytes, dict[str, Any]]:
         ModelError: It cannot be exported, or deviates by more than `TOLERANCE`.
     """
     module = graph.ShowerGraph(network).eval()
-    data = models.onnx_file(module, _inputs(2, seed=0))
-    largest = energy_sum_deviation(network, models.onnx_session(data))
-    if not largest <= TOLERANCE:  # refuses NaN too
-        raise models.ModelError(
-            f"model.onnx deviates from torch by {largest:.1e} of a shower's energy, "
-            f"allowed is {TOLERANCE:.1e}: it was not saved"
-        )
-    return data, {
-        "compared": "energy of a shower",
-        "largest_deviation": largest,
-        "tolerance": TOLERANCE,
-        "n_inputs": N_COMPARED,
-        "batch_sizes": [N_COMPARED],
-    }
+    return models.export_onnx(
+        module,
+        _inputs(2, seed=0),
+        deviation=partial(energy_sum_deviation, network),
+        compared="energy of a shower",
+        tolerance=TOLERANCE,
+    )
 
 
 def energy_sum_deviation(
