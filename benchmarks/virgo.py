@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 import _virgo_cleaning
+import _virgo_glitches
 from _table import Figure, median_and_spread, run_benchmarks, this_machine
 from physics_twins import virgo
 
@@ -25,7 +26,11 @@ def qtransform_rate() -> Figure:
     return Figure(value, error, "1/s", 700, this_machine())
 
 
-BENCHMARKS = {**_virgo_cleaning.BENCHMARKS, "qtransform_rate": qtransform_rate}
+BENCHMARKS = {
+    **_virgo_cleaning.BENCHMARKS,
+    "qtransform_rate": qtransform_rate,
+    **_virgo_glitches.BENCHMARKS,
+}
 
 if __name__ == "__main__":
     sys.exit(bool(run_benchmarks(BENCHMARKS)))

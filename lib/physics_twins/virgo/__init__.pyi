@@ -1,8 +1,11 @@
 """What the Virgo twin gives to notebooks."""
 
 from . import files as files
+from . import generation as generation
 from . import plots as plots
+from . import reconstruction as reconstruction
 from . import segments as segments
+from . import vetoes as vetoes
 from .accounting import frames_made_worse as frames_made_worse
 from .accounting import removed_by_band as removed_by_band
 from .accounting import veto_account as veto_account
@@ -25,6 +28,7 @@ from .parameters import HARD as HARD
 from .parameters import CleaningParameters as CleaningParameters
 from .parameters import MonitorParameters as MonitorParameters
 from .parameters import NetworkParameters as NetworkParameters
+from .parameters import VetoParameters as VetoParameters
 from .parameters import VirgoParameters as VirgoParameters
 from .qtransform import Tiling as Tiling
 from .qtransform import image as image

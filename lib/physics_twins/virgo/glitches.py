@@ -1,4 +1,9 @@
-"""Glitches: five families as time series, each with its S/N in the detector's noise."""
+"""Glitches: families as time series, each with its S/N in the detector's noise.
+
+Their parameters are drawn as wide as those of fifteen real glitches of LIGO Hanford's third run (blip,
+tomte, light modulation, scattered light and whistle; Dooney et al. 2025, arXiv:2501.18423) and their
+descriptions in Gravity Spy (Zevin et al. 2017, Class. Quantum Grav. 34, 064003) ask for.
+"""
 
 from collections.abc import Callable
 
@@ -13,13 +18,17 @@ WINDOW_S = 8.0  # a glitch lies in the middle of a window of this length
 
 
 def blip(time_s: Series, rng: np.random.Generator) -> Series:
-    """Return a blip: a few milliseconds, a single cycle wide, from 30 to 500 Hz."""
-    return _burst(time_s, rng.uniform(90, 250), rng.uniform(1.0, 2.5), rng.uniform(0, 2 * np.pi))
+    """Return a blip: a few milliseconds, a peak with a dip on both sides, from 30 to 500 Hz."""
+    sign, phase = rng.choice([-1, 1]), 0.5 * rng.standard_normal()
+    return sign * _burst(time_s, rng.uniform(100, 250), rng.uniform(0.9, 1.8), phase)
 
 
 def tomte(time_s: Series, rng: np.random.Generator) -> Series:
     """Return a tomte: a triangle in the spectrogram, low and short, from 20 to 60 Hz."""
-    return _burst(time_s, rng.uniform(28, 55), rng.uniform(2.0, 4.0), rng.uniform(0, 2 * np.pi))
+    frequency_hz, phase = rng.uniform(28, 50), rng.uniform(0, 2 * np.pi)
+    base = _burst(time_s, frequency_hz, rng.uniform(2.5, 5.0), phase)
+    tip = _burst(time_s, rng.uniform(1.6, 2.2) * frequency_hz, rng.uniform(1.5, 3.0), phase)
+    return base + rng.uniform(0.05, 0.3) * tip
 
 
 def koi_fish(time_s: Series, rng: np.random.Generator) -> Series:
@@ -31,20 +40,35 @@ def koi_fish(time_s: Series, rng: np.random.Generator) -> Series:
 
 
 def whistle(time_s: Series, rng: np.random.Generator) -> Series:
-    """Return a whistle: the beat of two oscillators whose frequencies cross, from above and back."""
-    lowest_hz, width_s = rng.uniform(90, 200), rng.uniform(0.15, 0.5)
-    bend = rng.uniform(100, 250) / width_s**2
+    """Return a whistle: the beat of two oscillators whose frequencies cross, from above and back.
+
+    What lies above nine tenths of half the sample rate is left out.
+    """
+    lowest_hz, width_s = rng.uniform(90, 300), np.exp(rng.uniform(np.log(0.03), np.log(0.4)))
+    bend = rng.uniform(100, 400) / width_s**2
     phase = 2 * np.pi * (lowest_hz * time_s + bend * time_s**3 / 3)
-    return np.exp(-0.5 * (time_s / width_s) ** 2) * np.sin(phase + rng.uniform(0, 2 * np.pi))
+    heard = lowest_hz + bend * time_s**2 < 0.45 / (time_s[1] - time_s[0])
+    return heard * np.exp(-0.5 * (time_s / width_s) ** 2) * np.sin(phase + rng.uniform(0, 2 * np.pi))
 
 
 def scattered_light(time_s: Series, rng: np.random.Generator) -> Series:
-    """Return scattered light: arches, the fringes of a surface that swings, and their harmonic."""
-    highest_hz, period_s = rng.uniform(25, 60), rng.uniform(2, 5)
+    """Return scattered light: an arch, the fringes of a surface that swings, and its harmonic."""
+    highest_hz, period_s = rng.uniform(18, 45), rng.uniform(3, 7)
     phase = highest_hz * period_s * np.sin(2 * np.pi * time_s / period_s)  # f = highest cos
-    inside = np.cos(np.pi * np.clip(time_s / period_s, -0.5, 0.5)) ** 2
+    inside = np.cos(2 * np.pi * np.clip(time_s / period_s, -0.25, 0.25)) ** rng.uniform(1, 4)
     start = rng.uniform(0, 2 * np.pi)
-    return inside * (np.sin(phase + start) + rng.uniform(0, 0.5) * np.sin(2 * phase + start))
+    return inside * (np.sin(phase + start) + rng.uniform(0, 0.3) * np.sin(2 * phase + start))
+
+
+def light_modulation(time_s: Series, rng: np.random.Generator) -> Series:
+    """Return light modulation: a loud core from 20 to 45 Hz that rings on, often after another."""
+    core = _burst(time_s, rng.uniform(24, 42), rng.uniform(1.8, 3.5), rng.uniform(0, 2 * np.pi))
+    rest = _burst(time_s, rng.uniform(20, 34), rng.uniform(8, 20), rng.uniform(0, 2 * np.pi))
+    before_s = rng.uniform(0.4, 0.8)
+    first = _burst(
+        time_s + before_s, rng.uniform(40, 160), rng.uniform(2, 8), rng.uniform(0, 2 * np.pi)
+    )
+    return core + rng.uniform(0.05, 0.25) * rest + rng.choice([0, 1]) * rng.uniform(0.02, 0.2) * first
 
 
 FAMILIES: dict[str, Callable[[Series, np.random.Generator], Series]] = {
@@ -53,6 +77,8 @@ FAMILIES: dict[str, Callable[[Series, np.random.Generator], Series]] = {
     "koi_fish": koi_fish,
     "whistle": whistle,
     "scattered_light": scattered_light,
+    # Of LIGO; `simulate` does not draw it.
+    "light_modulation": light_modulation,
 }
 
 

@@ -169,6 +169,39 @@ class MonitorParameters(Parameters):
     )
 
 
+class VetoParameters(Parameters):
+    """Vetoes: which tiles of channels count, and what of time a trigger takes."""
+
+    quality: float = field(8.0, ge=4, le=64, folded=True, help="Quality Q of tiles for what is short")
+    long_quality: float = field(24.0, ge=4, le=64, folded=True, help="And of those for what is long")
+    low_hz: float = field(
+        12.0, ge=1, le=1000, unit="Hz", folded=True, help="Lowest frequency of the tiles"
+    )
+    high_hz: float = field(
+        400.0, ge=10, le=8000, unit="Hz", folded=True, help="Highest frequency, or what the rate allows"
+    )
+    energy: float = field(
+        22.0, ge=8, le=1000, folded=True, help="Energy of a loud tile over the median of its row"
+    )
+    coincidence_s: float = field(
+        0.03,
+        ge=0.001,
+        le=10,
+        unit="s",
+        folded=True,
+        help="How near a glitch of the strain, in learning",
+    )
+    significance: float = field(
+        5.0, ge=1, le=100, folded=True, help="-log10 of chance above which a channel is a witness"
+    )
+    half_width_s: float = field(
+        0.01, ge=0, le=10, unit="s", help="Least time vetoed on both sides of a trigger"
+    )
+    widening: float = field(
+        0.2, ge=0, le=10, help="Time vetoed besides, over the spread of the trigger's tiles"
+    )
+
+
 # The two benchmark sets: `VirgoParameters(**HARD)`, one stretch for each seed.
 EASY: dict[str, Any] = {
     "duration_s": 512.0,

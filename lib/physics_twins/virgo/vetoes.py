@@ -1,0 +1,341 @@
+"""Vetoes: the probability that a stretch of time holds a glitch that a channel witnessed, and segments.
+
+Decisions are made on tiles of the auxiliary channels' Q-transforms and never on the strain. The strain
+is only learnt from: which channels see something when it has a glitch, more often than by chance (as
+hveto asks, Smith et al. 2011, Class. Quantum Grav. 28, 235005), and how surely.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+
+from physics_twins.virgo.accounting import veto_account
+from physics_twins.virgo.inputs import has_data
+from physics_twins.virgo.parameters import VetoParameters
+from physics_twins.virgo.qtransform import Tiling, tile_energies, whitened
+from physics_twins.virgo.segments import Flag
+
+Series = NDArray[np.floating]
+
+WINDOW_S = 64.0  # of one transform
+EDGE_S = 2.0  # of a window, not used
+_GAP_S = 0.1  # between two triggers of one channel
+_PAUSE_S = 1.0  # beside what was not recorded
+_ENERGIES = (20.0, 30.0, 50.0, 100.0)  # above each of which coincidences are counted
+_STRAIN_ENERGY = 40.0  # of a tile of strain that is called a glitch while channels are chosen
+
+
+def triggers(series: Series, sample_rate_hz: float, settings: VetoParameters) -> xr.Dataset:
+    """Return groups of loud tiles of one series.
+
+    Args:
+        series: Shape (time,); what is not a number, or does not change, was not recorded.
+        sample_rate_hz: Of it.
+        settings: Quality, frequencies and energy of tiles.
+
+    Returns:
+        For each (trigger): `time`, the mean of its tiles' by energy in s since the start, and `spread`,
+        their root mean square around it; `frequency` of the loudest in Hz, and its `energy` over the
+        median of its row.
+    """
+    return _as_triggers(_triggers(series, sample_rate_hz, settings))
+
+
+def _triggers(series: Series, sample_rate_hz: float, settings: VetoParameters) -> NDArray[np.floating]:
+    """Return time, spread, frequency and energy of a series' triggers, (trigger, 4)."""
+    recorded = has_data(series, sample_rate_hz)
+    if not recorded.any() or np.ptp(series[recorded]) == 0:
+        return np.zeros((0, 4))
+    filled = np.where(recorded, series, np.mean(series[recorded]))
+    filled = (filled - filled.mean()) / filled.std()
+    duration_s = len(series) / sample_rate_hz
+    window_s = min(WINDOW_S, duration_s)
+    white = whitened(torch.from_numpy(filled), sample_rate_hz).float()
+    n_window = round(window_s * sample_rate_hz)
+    step_s = window_s - 2 * EDGE_S
+    starts_s = np.append(np.arange(0, duration_s - window_s, step_s), duration_s - window_s)
+    windows = torch.stack([white[round(s * sample_rate_hz) :][:n_window] for s in starts_s])
+    found = []
+    for quality in (settings.quality, settings.long_quality):
+        tiling = _tiling(window_s, sample_rate_hz, quality, settings)
+        found.append(_loud(tile_energies(windows, tiling), tiling, starts_s, settings.energy))
+    tiles = np.concatenate(found)
+    inside = (tiles[:, 0] >= EDGE_S) & (tiles[:, 0] < duration_s - EDGE_S)
+    tiles = tiles[inside]
+    index = np.clip((tiles[:, 0] * sample_rate_hz).astype(int), 0, len(series) - 1)
+    tiles = tiles[~_beside_gaps(recorded, sample_rate_hz)[index]]
+    return _grouped(tiles) if len(tiles) else np.zeros((0, 4))
+
+
+def _tiling(window_s: float, sample_rate_hz: float, quality: float, settings: VetoParameters) -> Tiling:
+    highest_hz = 0.95 * sample_rate_hz / 2 / (1 + np.sqrt(11) / quality)
+    high_hz = min(settings.high_hz, highest_hz)
+    return Tiling(window_s, sample_rate_hz, quality, settings.low_hz, high_hz)
+
+
+def _beside_gaps(recorded: NDArray[np.bool_], sample_rate_hz: float) -> NDArray[np.bool_]:
+    """Return where a gap is, or is near."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], recorded, [True]]).astype(int)))
+    beside = np.zeros(len(recorded), dtype=bool)
+    pause = round(_PAUSE_S * sample_rate_hz)
+    for start, stop in edges.reshape(-1, 2):
+        beside[max(0, start - pause) : stop + pause] = True
+    return beside
+
+
+def _loud(
+    energies: list[torch.Tensor], tiling: Tiling, starts_s: Series, energy: float
+) -> NDArray[np.floating]:
+    """Return time, frequency, energy and length of tiles above an energy, (tile, 4)."""
+    found = []
+    for row, each in enumerate(energies):
+        step_s = tiling.duration_s / each.shape[-1]
+        inner = slice(round(EDGE_S / step_s), each.shape[-1] - round(EDGE_S / step_s))
+        window, tile = np.nonzero(each[:, inner].numpy() > energy)
+        times = starts_s[window] + (tile + inner.start) * step_s
+        loud = each[:, inner].numpy()[window, tile]
+        frequency_hz = np.full(len(loud), tiling.frequencies_hz[row])
+        found.append(np.stack([times, frequency_hz, loud, np.full(len(loud), step_s)], axis=1))
+    return np.concatenate(found)
+
+
+def _grouped(tiles: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return time, spread, frequency and energy of tiles that follow each other, (trigger, 4)."""
+    tiles = tiles[np.argsort(tiles[:, 0])]
+    time_s, frequency_hz, energy, step_s = tiles.T
+    reach = np.maximum.accumulate(time_s + step_s / 2)
+    firsts = np.flatnonzero(np.append(True, time_s[1:] - step_s[1:] / 2 > reach[:-1] + _GAP_S))
+    counts = np.diff(np.append(firsts, len(tiles)))
+    weight = energy * step_s  # tiles of low frequencies are longer, and fewer
+    total = np.add.reduceat(weight, firsts)
+    mean_s = np.add.reduceat(weight * time_s, firsts) / total
+    apart = (time_s - np.repeat(mean_s, counts)) ** 2 + step_s**2 / 12
+    spread_s = np.sqrt(np.add.reduceat(weight * apart, firsts) / total)
+    loudest = [
+        first + energy[first : first + n].argmax() for first, n in zip(firsts, counts, strict=True)
+    ]
+    return np.stack([mean_s, spread_s, frequency_hz[loudest], energy[loudest]], axis=1)
+
+
+def _as_triggers(rows: NDArray[np.floating]) -> xr.Dataset:
+    names = {"time": "s", "spread": "s", "frequency": "Hz", "energy": "1"}
+    return xr.Dataset(
+        {n: ("trigger", rows[:, i], {"units": u}) for i, (n, u) in enumerate(names.items())}
+    )
+
+
+def channel_triggers(
+    stretch: xr.Dataset, settings: VetoParameters, *, channels: Sequence[str] | None = None
+) -> xr.Dataset:
+    """Return the triggers of all channels that carry no strain, or of some, each with its `channel`."""
+    rate_hz = float(stretch.attrs["sample_rate_hz"])
+    safe = [str(n) for n in stretch["channel"].values if not str(n).startswith("CAL_")]
+    rows: list[NDArray[np.floating]] = [np.zeros((0, 4))]
+    names: list[str] = []
+    for name in safe if channels is None else [n for n in channels if n in safe]:
+        series = stretch["witness"].sel(channel=name).values.astype(float)
+        rows.append(_triggers(series, rate_hz, settings))
+        names += [name] * len(rows[-1])
+    return _as_triggers(np.concatenate(rows)).assign(channel=("trigger", np.array(names, dtype=str)))
+
+
+@dataclass(frozen=True)
+class Veto:
+    """What has been learnt of channels: which tell of glitches, and how surely.
+
+    Attributes:
+        channels: Those that coincide with glitches of the strain more often than by chance.
+        significance: Of each, -log10 of the probability that chance does the same, at the energy above
+            which that is smallest; that several were tried is taken off.
+        use: Of each, the part of its triggers above that energy that coincide.
+        weights: Of the probability: its logit is the first, plus the second times log(energy / 16). The
+            third is the part of witnessed glitches that the strain shows.
+        settings: With which it was learnt.
+    """
+
+    channels: tuple[str, ...]
+    significance: tuple[float, ...]
+    use: tuple[float, ...]
+    weights: tuple[float, float, float]
+    settings: VetoParameters
+
+    def probability(self, energy: Series) -> Series:
+        """Return the probability that a trigger of this energy in these channels is a glitch's."""
+        return special.expit(self.weights[0] + self.weights[1] * np.log(energy / _REFERENCE_ENERGY))
+
+
+_REFERENCE_ENERGY = 16.0
+
+
+def learn(stretches: Sequence[xr.Dataset], settings: VetoParameters | None = None) -> Veto:
+    """Learn from strain and channels, without any truth, which channels witness glitches.
+
+    Args:
+        stretches: With `witness`, and `strain`, best cleaned: what couplings hide teaches nothing.
+        settings: Of tiles and choice.
+
+    Raises:
+        ValueError: No channel coincides with the strain's glitches more often than by chance.
+    """
+    settings = settings or VetoParameters()
+    rows, coincident, expected = [], [], []
+    for stretch in stretches:
+        found = channel_triggers(stretch, settings)
+        loud = settings.model_copy(update={"energy": _STRAIN_ENERGY})
+        strain = triggers(stretch["strain"].values, float(stretch.attrs["sample_rate_hz"]), loud)
+        within_s = settings.coincidence_s + settings.widening * found["spread"].values
+        near = _near(found["time"].values, strain["time"].values, within_s)
+        covered = 2 * within_s * strain.sizes["trigger"] / float(stretch.attrs["duration_s"])
+        rows.append(found)
+        coincident.append(near)
+        expected.append(np.minimum(covered, 0.5))
+    channel = np.concatenate([each["channel"].values for each in rows])
+    energy = np.concatenate([each["energy"].values for each in rows])
+    hits, chance = np.concatenate(coincident), np.concatenate(expected)
+    chosen = {}
+    for name in sorted(set(channel)):
+        tried = []
+        for lowest in _ENERGIES:
+            own = (channel == name) & (energy >= lowest)
+            surprise = -stats.poisson.logsf(hits[own].sum() - 1, chance[own].sum()) / np.log(10)
+            tried.append(
+                (
+                    float(surprise - np.log10(len(_ENERGIES))),
+                    float(hits[own].mean() if own.any() else 0),
+                )
+            )
+        if max(tried)[0] > settings.significance:
+            chosen[name] = max(tried)
+    if not chosen:
+        raise ValueError(
+            f"no channel of {len(set(channel))} coincides with glitches of the strain with a"
+            f" significance above {settings.significance:g}"
+        )
+    used = np.isin(channel, list(chosen))
+    weights = _logistic(np.log(energy[used] / _REFERENCE_ENERGY), hits[used], chance[used])
+    significance, use = zip(*chosen.values(), strict=True)
+    return Veto(tuple(map(str, chosen)), significance, use, weights, settings)
+
+
+def _near(time_s: Series, others_s: Series, within_s: Series) -> NDArray[np.bool_]:
+    if not len(others_s):
+        return np.zeros(len(time_s), dtype=bool)
+    others_s = np.sort(others_s)
+    place = np.searchsorted(others_s, time_s)
+    before = np.abs(time_s - others_s[np.maximum(place - 1, 0)])
+    after = np.abs(others_s[np.minimum(place, len(others_s) - 1)] - time_s)
+    return np.minimum(before, after) <= within_s
+
+
+def _logistic(x: Series, hits: NDArray[np.bool_], chance: Series) -> tuple[float, float, float]:
+    """Return intercept, slope and ceiling of a logistic regression.
+
+    A trigger coincides by chance, or because it is a glitch's that the strain shows, which only a part
+    of them do, the ceiling. A weak prior keeps all finite.
+    """
+
+    def loss(weights: Series) -> float:
+        seen = special.expit(weights[2]) * special.expit(weights[0] + weights[1] * x)
+        share = chance + (1 - chance) * seen
+        likelihood = np.where(hits, np.log(share), np.log1p(-share))
+        return float(-np.sum(likelihood) + 0.5 * np.sum((weights / 5) ** 2))
+
+    found = optimize.minimize(loss, np.array([-2.0, 3.0, 0.0]), method="L-BFGS-B").x
+    return float(found[0]), float(found[1]), float(special.expit(found[2]))
+
+
+def decide(veto: Veto, stretch: xr.Dataset) -> xr.Dataset:
+    """Return segments that may hold a witnessed glitch, from the channels alone.
+
+    Args:
+        veto: From `learn`.
+        stretch: With `witness`; the strain is not looked at.
+
+    Returns:
+        For each (segment): `start` and `stop` in s since the start of the stretch, `probability`, and
+        `channel`; segments may overlap.
+    """
+    found = channel_triggers(stretch, veto.settings, channels=veto.channels)
+    half_s = veto.settings.half_width_s + veto.settings.widening * found["spread"].values
+    second = {"units": "s"}
+    return xr.Dataset(
+        {
+            "start": ("segment", found["time"].values - half_s, second),
+            "stop": ("segment", found["time"].values + half_s, second),
+            "probability": ("segment", veto.probability(found["energy"].values), {"units": "1"}),
+            "channel": ("segment", found["channel"].values),
+        },
+        attrs={n: stretch.attrs[n] for n in ("gps_start_s", "duration_s")},
+    )
+
+
+def flag(decided: xr.Dataset, threshold: float, *, ifo: str = "V1") -> Flag:
+    """Return segments above a probability as a flag, in GPS times, for `segments.write_flags`."""
+    begin_s, duration_s = (float(decided.attrs[n]) for n in ("gps_start_s", "duration_s"))
+    kept = decided["probability"].values >= threshold
+    spans = np.stack([decided[n].values[kept].clip(0, duration_s) for n in ("start", "stop")], axis=1)
+    known = np.array([[EDGE_S, duration_s - EDGE_S]])
+    return Flag(ifo, "PT-WITNESSED_GLITCH", 1, begin_s + spans, begin_s + known)
+
+
+def account(
+    decided: Sequence[xr.Dataset], glitch_s: Sequence[Series], threshold: float
+) -> dict[str, float]:
+    """Return `veto_account` of several stretches together, at one threshold of probability.
+
+    Args:
+        decided: From `decide`, one for each stretch.
+        glitch_s: When glitches happened, s since the start of each stretch.
+        threshold: Least probability.
+    """
+    spans, times, offset_s = [], [], 0.0
+    for each, glitches_s in zip(decided, glitch_s, strict=True):
+        begin_s = float(each.attrs["gps_start_s"])
+        spans.append(flag(each, threshold).active - begin_s + offset_s)
+        times.append(np.asarray(glitches_s) + offset_s)
+        offset_s += float(each.attrs["duration_s"])
+    joined = np.concatenate(spans)
+    return veto_account(joined[:, 0], joined[:, 1], np.concatenate(times), offset_s)
+
+
+def by_chance(
+    decided: Sequence[xr.Dataset], glitch_s: Sequence[Series], threshold: float, *, n_slides: int = 100
+) -> Series:
+    """Return the efficiency that the same segments have when they are moved in time, shape (slide,).
+
+    Args:
+        decided: From `decide`, one for each stretch.
+        glitch_s: When glitches happened, s since the start of each stretch.
+        threshold: Least probability.
+        n_slides: How many times all are moved, evenly, around each stretch.
+    """
+    found = []
+    for slide in range(1, n_slides + 1):
+        moved = [
+            (np.asarray(g) + slide / (n_slides + 1) * d.attrs["duration_s"]) % d.attrs["duration_s"]
+            for d, g in zip(decided, glitch_s, strict=True)
+        ]
+        found.append(account(decided, moved, threshold)["efficiency"])
+    return np.array(found)
+
+
+def roc(decided: Sequence[xr.Dataset], glitch_s: Sequence[Series]) -> xr.Dataset:
+    """Return efficiency and deadtime at every threshold of probability: (threshold).
+
+    Args:
+        decided: From `decide`, one for each stretch.
+        glitch_s: When glitches happened, s since the start of each stretch.
+    """
+    values = np.unique(np.concatenate([each["probability"].values for each in decided]))[::-1]
+    values = values[np.unique(np.linspace(0, len(values) - 1, 200).round().astype(int))]
+    points = [account(decided, glitch_s, float(each)) for each in values]
+    names = ("efficiency", "deadtime", "used")
+    return xr.Dataset(
+        {n: ("threshold", np.array([p[n] for p in points]), {"units": "1"}) for n in names},
+        coords={"threshold": ("threshold", values, {"units": "1"})},
+    )
