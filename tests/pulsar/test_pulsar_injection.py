@@ -10,10 +10,11 @@ import xarray as xr
 from physics_twins.data import find_data_file
 from physics_twins.pulsar.files import open_observation, write_dataset
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader
+from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.infer import candidate_table, infer
 from physics_twins.pulsar.injection import inject, inject_file
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.telescopes.flux_scale import calibrate_counts
+from physics_twins.pulsar.telescopes.flux_scale import Calibration, calibrate_spectra
 from physics_twins.pulsar.telescopes.quiet_noise import quiet_noise
 from physics_twins.pulsar.telescopes.recorded_pulse import Pulse, track
 from physics_twins.pulsar.telescopes.redigitise import redigitise
@@ -52,8 +53,13 @@ def with_pulse(
     ]
 
 
+def calibrated(observation: xr.Dataset) -> Calibration:
+    with open_spectra(observation) as spectra:
+        return calibrate_spectra(spectra, sefd_jy=SEFD_JY)
+
+
 def test_the_radiometer_equation_says_what_a_count_is_worth():
-    calibration = calibrate_counts(noise(), sefd_jy=SEFD_JY)
+    calibration = calibrated(noise())
     # Two polarisations of 4 MHz for 256 us: 2048 independent values.
     np.testing.assert_allclose(calibration.sigma_jy, SEFD_JY / np.sqrt(2048))
     # The median of two parts of 2048 spectra: sigma is known to 1.6 %, times 1.2 for the cut core.
@@ -63,7 +69,7 @@ def test_the_radiometer_equation_says_what_a_count_is_worth():
 def test_the_fluence_put_in_is_that_found_by_summing():
     observation = noise()
     added, _ = with_pulse(observation)
-    counts_per_jy = calibrate_counts(observation, sefd_jy=SEFD_JY).counts_per_jy
+    counts_per_jy = calibrated(observation).counts_per_jy
     fluence_jy_ms = added.sum(axis=0) / counts_per_jy * HEADER.sampling_time_s * 1e3
     # Each changed sample is rounded, 0.29 counts: about 50 of them in a channel.
     error = 0.29 * np.sqrt(50) / counts_per_jy.mean() * HEADER.sampling_time_s * 1e3
@@ -121,7 +127,7 @@ def test_the_ideal_snr_is_what_a_matched_filter_finds_on_average():
     for seed in range(30):
         observation = noise(seed, n=2048)
         injected, truth = inject(observation, [weak], sefd_jy=SEFD_JY, seed=seed)
-        calibration = calibrate_counts(observation, sefd_jy=SEFD_JY)
+        calibration = calibrated(observation)
         row, channel, counts = track(weak, HEADER, calibration.counts_per_jy).within(0, 2048)
         weight = counts / 16.0**2  # the true width of the noise
         excess = injected["data"].values[row, channel] - 96.0

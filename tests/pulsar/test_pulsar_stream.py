@@ -12,9 +12,7 @@ import xarray as xr
 
 from physics_twins.pulsar.files import ObservationFileError, open_observation
 from physics_twins.pulsar.parameters import ALL_PHYSICS, ObservationParameters
-from physics_twins.pulsar.physics import stream_torch
 from physics_twins.pulsar.physics.interference import KINDS
-from physics_twins.pulsar.physics.sky import Sky
 from physics_twins.pulsar.physics.stability import integrated_noise
 from physics_twins.pulsar.simulate import simulate
 from physics_twins.pulsar.stream import stream, write_stream
@@ -214,44 +212,3 @@ def test_memory_does_not_grow_with_the_length():
 def test_streaming_imports_no_torch():
     code = "import sys; import physics_twins.pulsar.stream; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_torch_renders_the_same_pulses_and_interference():
-    sky = Sky(EVERYTHING, 3)
-    for segment in sky.segments(3 * 4096):
-        expected = np.zeros((segment.stop - segment.first, 256), np.float32)
-        segment.pulses.squares[:] = 0
-        segment.add_pulses(expected, sky.shapes)
-        squares = segment.pulses.squares.copy()
-        segment.pulses.squares[:] = 0
-        segment.add_interference(expected)
-        found = stream_torch.signal_on(segment, sky.shapes, stream_torch.torch.device("cpu"))
-        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-3, atol=2e-4)
-        np.testing.assert_allclose(segment.pulses.squares, squares, rtol=1e-3)
-
-
-@pytest.mark.parametrize("n_bits", [2, 8])
-def test_torch_gives_the_same_statistics(n_bits):
-    parameters = EVERYTHING.replace(n_bits=n_bits, channel_correlation=0.2, gain_drift=0.0)
-    numba = np.concatenate([b.counts.copy() for b in stream(parameters, seed=3)]).astype(float)
-    blocks = [block.counts for block in stream_torch.stream(parameters, seed=3)]
-    torch = np.concatenate([counts.numpy() for counts in blocks]).astype(float)
-    assert torch.shape == numba.shape
-    assert not np.array_equal(torch, numba)
-    assert blocks[0].dtype == stream_torch.torch.uint8
-    scatter, n = numba.std(axis=0), len(numba)
-    good = (scatter > 0) & (scatter < 3 * np.median(scatter))
-    # Sixty thousand comparisons of channels: five standard errors, with correlated noise in the tails.
-    assert (np.abs(torch.mean(axis=0) - numba.mean(axis=0)) < 7 * scatter / np.sqrt(n))[good].all()
-    assert torch.std(axis=0)[good] == pytest.approx(scatter[good], rel=7 / np.sqrt(n))
-    pairs = [
-        np.mean(x[:, 61:100] * x[:, 60:99]) for x in (numba - numba.mean(0), torch - torch.mean(0))
-    ]
-    assert pairs[0] == pytest.approx(pairs[1], rel=0.05)
-
-
-def test_torch_refuses_noise_with_a_memory():
-    telescope = Sky(EVERYTHING, 3).receiver
-    telescope.memory[:] = 0.1
-    with pytest.raises(ValueError, match="memory must be 0"):
-        stream_torch.TorchRecorder(telescope, 1, stream_torch.torch.device("cpu"))

@@ -73,27 +73,6 @@ def _told(snr: NDArray[np.float64], ideal: NDArray[np.float64]) -> xr.Dataset:
     )
 
 
-def true_frames(observation: xr.Dataset, frame_spectra: int, *, sigma_min: float = 0.1) -> xr.Dataset:
-    """Return which frames of a simulated observation really hold what.
-
-    Args:
-        observation: From `simulate`.
-        frame_spectra: Spectra in a frame.
-        sigma_min: Flux density from which a sample counts, in standard deviations of the noise.
-
-    Returns:
-        `frame_pulse`, `frame_nbrfi`, `frame_bbrfi`, shape (frame,), as `infer` returns them.
-    """
-    n_frames = observation.sizes["time"] // frame_spectra
-    floor_jy = sigma_min * observation.attrs["noise_sigma_jy"]
-    names = {"frame_pulse": "pulses", "frame_nbrfi": "narrowband", "frame_bbrfi": "broadband"}
-    frames = {}
-    for name, component in names.items():
-        loud = (observation[component].values > floor_jy)[: n_frames * frame_spectra].any(axis=1)
-        frames[name] = ("frame", loud.reshape(n_frames, -1).any(axis=1), {"units": "1"})
-    return xr.Dataset(frames)
-
-
 def _match(
     result: xr.Dataset, pulse_time_s: NDArray[np.float64], dm_pc_cm3: float, delay_s_per_dm: float
 ) -> NDArray[np.int64]:

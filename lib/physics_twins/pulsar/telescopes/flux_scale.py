@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
+from physics_twins.pulsar.formats.spectra import Spectra
 from physics_twins.pulsar.physics.receiver import noise_sigma_jy
 from physics_twins.pulsar.searching.missing import finite
 from physics_twins.pulsar.telescopes.quiet_noise import quiet_noise
@@ -35,26 +35,20 @@ class Calibration:
         return self.sigma / self.sigma_jy
 
 
-def calibrate_counts(data: Observation, *, sefd_jy: float | NDArray[np.float64]) -> Calibration:
+def calibrate_spectra(spectra: Spectra, *, sefd_jy: float | NDArray[np.float64]) -> Calibration:
     """Return what a recording's counts mean, by the radiometer equation.
 
     The noise of one sample is the system equivalent flux density over sqrt(n_pol * bandwidth * time)
     (Lorimer & Kramer, equation A1.21). In counts it is measured, as median over parts of the recording.
 
     Args:
-        data: A dataset with `data` (time, frequency), or a file.
+        spectra: The open recording.
         sefd_jy: System equivalent flux density, system temperature over gain, of the telescope or of
             each channel, the highest frequency first.
 
     Raises:
         ValueError: `sefd_jy` is not positive or has the wrong length, or no channel varies.
     """
-    with open_spectra(data) as spectra:
-        return calibrate_spectra(spectra, sefd_jy=sefd_jy)
-
-
-def calibrate_spectra(spectra: Spectra, *, sefd_jy: float | NDArray[np.float64]) -> Calibration:
-    """Return the same for an observation that is open."""
     header = spectra.header
     sefd = np.asarray(sefd_jy, dtype=float)
     if sefd.shape not in ((), (header.n_channels,)):
