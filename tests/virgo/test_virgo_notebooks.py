@@ -6,6 +6,8 @@ import xarray as xr
 
 from physics_twins import runs
 from physics_twins.parameters import ParameterError
+from physics_twins.twin import TwinState
+from physics_twins.virgo.certificate import Certificate
 from physics_twins.virgo.simulate import COMPONENTS
 
 
@@ -26,3 +28,42 @@ def test_simulate_leaves_truth_that_adds_up_and_a_filter_near_the_oracle(tmp_pat
 def test_a_wrong_strength_is_refused_before_a_kernel_starts(tmp_path):
     with pytest.raises(ParameterError, match=r"seismic = -1\.0 is outside its range"):
         runs.run("virgo/1_simulate", {"seismic": -1.0}, out=tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_evaluate_shows_four_ways_in_their_order(tmp_path):
+    run = runs.run("virgo/3_evaluate", {"duration_s": 128.0}, out=tmp_path / "run")
+    assert run.status == "complete"
+    metrics = run.metrics
+    assert metrics["worst_oracle"] > metrics["worst_ours"] > metrics["worst_found"]
+    assert metrics["worst_ours"] > 0  # no band is made worse by what breaks real systems
+    assert metrics["lost_2_percent"] < 0.3
+
+
+@pytest.mark.slow
+def test_clean_follows_flips_and_stops_and_leaves_a_certificate_for_each_second(tmp_path):
+    run = runs.run("virgo/4_clean", {}, out=tmp_path / "run")
+    assert run.status == "complete"
+    lines = (run.folder / "certificates.jsonl").read_text().splitlines()
+    certificates = [Certificate.model_validate_json(line) for line in lines]
+    assert len(certificates) == 128
+    assert set(certificates[5].unsafe_channels) == {"CAL_NE_MIR_Z", "CAL_WE_MIR_Z"}
+    said = " ".join(action for each in certificates for action in each.actions)
+    assert "LSC_MICH jumped 76.8" in said  # 0.6 of 128 s
+    assert "LSC_LINE jumped 70.4" in said or "LSC_LINE jumped 70.3" in said  # 0.55 of 128 s
+    assert run.metrics["worst_band_of_oracle"] > run.metrics["naive_worst_band"] + 0.5
+    assert run.metrics["n_worse"] == 0
+
+
+@pytest.mark.slow
+def test_twin_calibrates_asks_and_calls_the_coupling_that_flipped(tmp_path):
+    run = runs.run("virgo/5_twin", {}, out=tmp_path / "run")
+    assert run.status == "complete"
+    for name, truth in {"seismic": 5.0, "length": 3.0, "fringe": 5.0}.items():
+        found = run.metrics[name]
+        # Errors are those of the filters; the fringe's spectrum is a stretch's, not the expected one.
+        assert abs(found["value"] - truth) < 5 * found["error"] + 0.05 * truth
+    assert run.metrics["range_without_seismometer_mpc"] < -1
+    assert run.metrics["alarm"] == 1
+    state = TwinState.load(run.folder / "state.json")
+    assert "LSC_MICH" in state.history[-1].reason

@@ -18,16 +18,12 @@ from .cleaning import subtract as subtract
 from .couplings import COUPLINGS as COUPLINGS
 from .evaluate import evaluate as evaluate
 from .following import follow as follow
-from .model import CARD as CARD
-from .model import load_residual as load_residual
-from .model import save_residual as save_residual
 from .monitor import Monitor as Monitor
 from .oracle import oracle as oracle
 from .parameters import EASY as EASY
 from .parameters import HARD as HARD
 from .parameters import CleaningParameters as CleaningParameters
 from .parameters import MonitorParameters as MonitorParameters
-from .parameters import NetworkParameters as NetworkParameters
 from .parameters import VetoParameters as VetoParameters
 from .parameters import VirgoParameters as VirgoParameters
 from .qtransform import Tiling as Tiling
@@ -47,6 +43,5 @@ from .simulate import simulate as simulate
 from .stream import FrameError as FrameError
 from .stream import Stream as Stream
 from .stream import frames as frames
-from .train import train as train
 from .whatif import what_if as what_if
 from .whatif import without as without

@@ -100,8 +100,8 @@ def strength(wiener: Wiener, coupling: Coupling, detector: str) -> Estimate | No
     noise = noise_asd(np.maximum(frequency_hz, 0.1), detector)
     if coupling.name in _LINES_HZ:
         at = int(np.argmin(np.abs(frequency_hz - _LINES_HZ[coupling.name])))
-        values = np.abs(wiener.response[numbers, at]) / noise[at]
-        errors = wiener.response_error[numbers, at] / noise[at] / np.sqrt(2)
+        values = np.abs(wiener.solved[numbers, at]) / noise[at]
+        errors = wiener.solved_error[numbers, at] / noise[at] / np.sqrt(2)
         return Estimate.of(float(values[0]), float(errors[0]))
     response, error = _short(wiener, numbers)
     unit = basis_asd(wiener, coupling) / noise
@@ -122,7 +122,7 @@ def short_response(wiener: Wiener, coupling: Coupling) -> Series:
         coupling: Which.
     """
     numbers = [n for n in wiener.used if wiener.inputs[n] in _inputs_of(coupling)]
-    response = wiener.response[numbers]
+    response = wiener.solved[numbers]
     if coupling.name not in _LINES_HZ:
         response = _short(wiener, numbers)[0]
     return np.sqrt(np.sum(np.abs(response) ** 2, axis=0))
@@ -144,13 +144,13 @@ def _short(wiener: Wiener, numbers: list[int]) -> tuple[NDArray, Series]:
     """Return filters no longer than a coupling's, which are known better, and their errors."""
     n_taps = 2 * (len(wiener.frequency_hz) - 1)
     half = min(round(0.5 * RESPONSE_S * wiener.sample_rate_hz), n_taps // 2)
-    taps = np.fft.irfft(wiener.response[numbers], n_taps, axis=-1)
+    taps = np.fft.irfft(wiener.solved[numbers], n_taps, axis=-1)
     window = np.zeros(n_taps)
     window[:half] = window[-half:] = 1
     response = np.fft.rfft(taps * window, axis=-1)
     # A mean over bins; real and imaginary part, of which the modulus has one.
     share = np.mean(window**2) / 2
-    power = wiener.response_error[numbers] ** 2
+    power = wiener.solved_error[numbers] ** 2
     width = max(1, n_taps // (2 * half))
     near = np.stack([np.convolve(each, np.ones(width) / width, mode="same") for each in power])
     return response, np.sqrt(near * share)

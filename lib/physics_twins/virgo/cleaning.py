@@ -38,7 +38,8 @@ class Wiener:
         response: Transfer function of each, shape (input, frequency), in strain for the input's unit.
         frequency_hz: Of `response`, shape (frequency,).
         taken: Whether an input was let into a bin, shape (input, frequency).
-        response_error: Standard deviation of it, before neighbouring bins are averaged.
+        solved: As `response`, before neighbouring bins were averaged; what is calibrated rests on it.
+        solved_error: Standard deviation of `solved`.
         noise_psd: One-sided, of what the filters left of the strain that they were fitted to, in 1/Hz,
             shape (frequency,).
         allowed: Which part of the strain's power the inputs explained there, shape (frequency,).
@@ -51,7 +52,8 @@ class Wiener:
     response: Complex
     frequency_hz: Series
     taken: NDArray[np.bool_]
-    response_error: Series
+    solved: Complex
+    solved_error: Series
     noise_psd: Series
     allowed: Series
     products: tuple[Pair, ...]
@@ -189,12 +191,14 @@ def _fit(
     left = spectra.left(taken)
     # Of a Hann window, whose squares sum up to three eighths of its length.
     density = 2 * spectra.yy / (spectra.n * OVERLAP) / (sample_rate_hz * 0.375 * n_part)
+    solved = spectra.solve(taken)
     return Wiener(
         inputs=tuple(basis),
-        response=spectra.smooth(spectra.solve(taken), taken).T,
+        response=spectra.smooth(solved, taken).T,
+        solved=solved.T,
         frequency_hz=np.fft.rfftfreq(n_part, 1 / sample_rate_hz),
         taken=taken.T,
-        response_error=spectra.error(taken).T,
+        solved_error=spectra.error(taken).T,
         noise_psd=density * left,
         allowed=1 - left,
         products=(),

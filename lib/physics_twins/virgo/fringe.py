@@ -107,7 +107,7 @@ def _phase(found: Spectra, inside: slice) -> float:
 def _moves(position_um: Series, sample_rate_hz: float) -> Series:
     """Return how a bench moves: it is heavy, what is recorded above some Hz is the sensor's noise."""
     half = round(0.5 * BENCH_S * sample_rate_hz)
-    low = signal.firwin(2 * half + 1, _BENCH_HZ, fs=sample_rate_hz)
+    low = signal.firwin(2 * half + 1, _BENCH_HZ, window="blackman", fs=sample_rate_hz)
     longer = np.pad(position_um, half, mode="reflect", reflect_type="odd")
     return signal.oaconvolve(longer, low, mode="valid")
 

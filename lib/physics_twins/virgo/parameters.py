@@ -138,20 +138,6 @@ class CleaningParameters(Parameters):
     )
 
 
-class NetworkParameters(Parameters):
-    """The network that learns what the classical subtraction leaves."""
-
-    width: int = field(8, ge=1, le=256, folded=True, help="Pairs of filters that are multiplied")
-    taps: int = field(97, ge=3, le=2001, folded=True, help="Length of each filter, in samples")
-    window_s: float = field(2.0, ge=0.5, le=60, unit="s", folded=True, help="Length of an example")
-    n_steps: int = field(600, ge=1, le=10**6, unit="steps", help="Steps of training")
-    batch_size: int = field(16, ge=1, le=1024, folded=True, help="Examples per step")
-    learning_rate: float = field(
-        3e-3, ge=1e-6, le=0.1, logarithmic=True, folded=True, help="Highest step of the optimiser"
-    )
-    weight_decay: float = field(0.01, ge=0, le=10, folded=True, help="How weights are drawn to zero")
-
-
 class EvaluationParameters(Parameters):
     """How a subtraction is evaluated on the hard set."""
 
