@@ -32,7 +32,7 @@ from physics_twins.lattice.simulate import simulate
 SEED = 51_000
 PHI4_SAMPLERS: tuple[Sampler, ...] = ("cluster", "hmc", "metropolis")
 # Measurements of each of two chains, for each sampler: a minute each, and what HMC cannot do is told.
-N_FLOW = {8: 10_000, 16: 6000, 32: 2000}  # fields of each flow
+N_FLOW = {8: 5000, 16: 3000, 32: 1000}  # fields of each flow
 N_PHI4 = {8: 60_000, 16: 30_000, 32: 10_000, 64: 4_000}
 
 

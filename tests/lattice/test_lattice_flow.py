@@ -16,6 +16,7 @@ from physics_twins.lattice.evaluate import (
     forward_sample_size,
 )
 from physics_twins.lattice.flow.annealing import annealed
+from physics_twins.lattice.flow.couplings import _length, path_to
 from physics_twins.lattice.flow.integrate import transport
 from physics_twins.lattice.flow.path import Path
 from physics_twins.lattice.flow.refine import natural_step
@@ -107,6 +108,19 @@ def test_free_fields_have_their_exact_density_and_spread():
     entropy = 0.5 * torch.log(2 * math.pi * math.e / (2 * (laplace + 1.0))).sum()
     told = -path.free_log_density(phi)
     assert abs(float(told.mean() - entropy)) < 5 * float(told.std()) / math.sqrt(len(phi))
+
+
+def test_a_path_through_the_broken_phase_is_refused():
+    """Chains of so few measurements do not find the masses on the path."""
+    with pytest.raises(ValueError, match="leads through a correlation length of"):
+        path_to((32, 32), -4.0, 4.572, free_length=4.5, n=100, seed=3)
+
+
+def test_the_correlation_length_grows_evenly_on_the_path(flow):
+    path = flow.path
+    lengths = [math.log(_length(path.shape, *path.couplings(t), 4000, 9)[0]) for t in (0, 0.5, 1)]
+    assert lengths[1] == pytest.approx((lengths[0] + lengths[2]) / 2, abs=0.1)
+    assert path.couplings(1.0) == pytest.approx((-4.0, 6.975))
 
 
 def test_the_gradient_and_the_rate_of_the_action_are_its_derivatives():

@@ -21,7 +21,7 @@ CARD = models.Card(
     limits="One lattice, mass and coupling. Fields must be weighted or accepted by their weights, as"
     " `infer` does. In two dimensions the cluster algorithm draws independent fields faster.",
     held_against="Limit: an effective sample size of 1. See the benchmark of the lattice.",
-    reproduce="Run the notebook lattice/2_train with the preset of this side.",
+    reproduce="Run the notebook lattice/2_train with the preset of this side and the seed below.",
     data_name="phi4",
     tags=("lattice", "phi4", "normalizing-flow"),
 )

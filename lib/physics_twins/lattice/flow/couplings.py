@@ -16,6 +16,8 @@ from physics_twins.lattice.parameters import LatticeParameters
 from physics_twins.lattice.simulate import simulate
 
 _N_NODES, _N_NEWTON, _N_FREE = 6, 4, 4
+_CHECKED, _FARTHEST = (0.05, 0.15, 0.3, 0.5, 0.7, 0.9), 1.8
+_MARGIN = 5.0  # of masses beyond those of both ends
 _LARGEST_STEP = 0.3  # in the logarithm of the correlation length
 
 
@@ -31,6 +33,9 @@ def path_to(
         free_length: Correlation length of the free field that it begins at, in lattice units.
         n: Measurements in each chain.
         seed: Of the chains.
+
+    Raises:
+        ValueError: Chains were too short to find it, and it leads through the broken phase.
     """
     free_mass2 = (2 * math.sinh(0.5 / free_length)) ** 2
     last = math.log(_length(shape, mass2, quartic, n, seed)[0])
@@ -48,12 +53,21 @@ def path_to(
             told, slope = _length(shape, value, quartic * time, n, seed + 100 * number + step + 2)
             wish = first + (last - first) * time - math.log(told)
             value += float(np.clip(wish, -_LARGEST_STEP, _LARGEST_STEP)) / slope
+            value = float(np.clip(value, mass2 - _MARGIN, free_mass2 + _MARGIN))
         found.append(value)
     line = Polynomial([free_mass2, mass2 - free_mass2])
     away = (np.array(found) - line(times)) / (times * (1 - times))
     bend = Polynomial.fit(times, away, _N_FREE - 1).convert()
     masses = line + Polynomial([0.0, 1.0, -1.0]) * bend
-    return Path(tuple(shape), quartic, tuple(map(float, masses.coef)))
+    path = Path(tuple(shape), quartic, tuple(map(float, masses.coef)))
+    for number, time in enumerate(_CHECKED):
+        told = _length(shape, *path.couplings(time), max(n // 4, 100), seed + 1000 + number)[0]
+        if told > _FARTHEST * math.exp(max(first, last)):
+            raise ValueError(
+                f"the path to quartic = {quartic:g} leads through a correlation length of {told:.3g}"
+                f" sites at time {time:g}: more measurements (n_path = {n}) or another seed are needed"
+            )
+    return path
 
 
 def _length(
