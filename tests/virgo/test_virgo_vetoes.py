@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins.virgo import EASY, VirgoParameters, oracle, segments, simulate, vetoes, witnesses
+from physics_twins.virgo import (
+    EASY,
+    VirgoParameters,
+    oracle,
+    plots,
+    segments,
+    simulate,
+    vetoes,
+    witnesses,
+)
 from physics_twins.virgo.parameters import VetoParameters
 
 MANY = EASY | {"duration_s": 128.0, "glitch_rate_hz": 0.2, "glitch_snr": 30.0, "n_unsafe": 2}
@@ -118,6 +127,8 @@ def test_a_higher_threshold_costs_less_and_catches_no_more(decided, stretches):
     for name in ("efficiency", "deadtime"):
         assert (np.diff(curve[name]) >= 0).all()  # thresholds fall
     assert (np.diff(curve["threshold"]) < 0).all()
+    chance = plots.roc(curve, title="Vetoes").Curve.Chance
+    np.testing.assert_array_equal(chance["efficiency"], chance["deadtime"])
 
 
 def test_segments_become_a_flag_in_gps_time_that_is_kept(decided, tmp_path):

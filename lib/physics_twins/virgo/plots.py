@@ -121,6 +121,34 @@ def certificate(told: Certificate) -> hv.Overlay:
     return styled(hv.Overlay(parts), **options, width=WIDTH, height=300, **legend(3), **FRAME)
 
 
+def roc(curve: xr.Dataset, *, title: str, deadtime: float = 1e-3) -> hv.Overlay:
+    """Return the efficiency of vetoes over their deadtime, beside that of segments thrown at random.
+
+    Args:
+        curve: From `vetoes.roc`.
+        title: What is seen.
+        deadtime: Which one is marked.
+    """
+    x = hv.Dimension("deadtime", label="Deadtime")
+    y = hv.Dimension("efficiency", label="Efficiency")
+    spent = np.maximum(curve["deadtime"].values, 1e-6)
+    caught, errors = curve["efficiency"].values, curve["efficiency_error"].values
+    grid = np.geomspace(1e-6, 0.01, 50)
+    parts = [
+        styled(
+            hv.Spread((spent, caught, errors), x, [y, "error"]),
+            color=BLUE,
+            fill_alpha=0.2,
+            line_alpha=0,
+        ),
+        styled(hv.Curve((spent, caught), x, y, label="vetoes"), color=BLUE, line_width=1.5),
+        styled(hv.Curve((grid, grid), x, y, label="chance"), color="black", line_dash="dashed"),
+        styled(hv.VLine(deadtime), color=GREY, line_width=1),
+    ]
+    options = {"title": title, "logx": True, "xlim": (1e-5, 0.01), "ylim": (0.0, 1.02)}
+    return styled(hv.Overlay(parts), **options, width=WIDTH, height=300, **legend(2), **FRAME)
+
+
 def tiles(
     white: NDArray[np.floating],
     sample_rate_hz: float,

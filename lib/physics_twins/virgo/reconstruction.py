@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, signal
+from scipy import linalg
 from scipy.cluster import vq
 
 from physics_twins.virgo import glitches, noise
@@ -75,7 +75,7 @@ def priors(
             pairs.append([each / np.linalg.norm(each) for each in both])
         joined = np.array(pairs, dtype=np.float32)
         if family in _ANY_PHASE:
-            turned = np.imag(signal.hilbert(joined))
+            turned = np.fft.irfft(-1j * np.fft.rfft(joined), joined.shape[-1])
             joined = np.concatenate([joined, turned.astype(np.float32)])
         groups = _groups(joined[:, 1], n_groups, rng)
         found += [_components(family, joined[group]) for group in groups]

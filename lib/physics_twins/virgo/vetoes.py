@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+from physics_twins.data import fraction
 from physics_twins.virgo.accounting import veto_account
 from physics_twins.virgo.inputs import has_data
 from physics_twins.virgo.parameters import VetoParameters
@@ -325,17 +326,20 @@ def by_chance(
 
 
 def roc(decided: Sequence[xr.Dataset], glitch_s: Sequence[Series]) -> xr.Dataset:
-    """Return efficiency and deadtime at every threshold of probability: (threshold).
+    """Return efficiency with its error, deadtime and use at thresholds of probability: (threshold).
 
     Args:
         decided: From `decide`, one for each stretch.
         glitch_s: When glitches happened, s since the start of each stretch.
     """
-    values = np.unique(np.concatenate([each["probability"].values for each in decided]))[::-1]
-    values = values[np.unique(np.linspace(0, len(values) - 1, 200).round().astype(int))]
-    points = [account(decided, glitch_s, float(each)) for each in values]
+    thresholds = np.unique(np.concatenate([each["probability"].values for each in decided]))[::-1]
+    thresholds = thresholds[np.unique(np.linspace(0, len(thresholds) - 1, 200).round().astype(int))]
+    points = [account(decided, glitch_s, float(each)) for each in thresholds]
     names = ("efficiency", "deadtime", "used")
+    columns = {n: np.array([p[n] for p in points]) for n in names}
+    n_glitches = sum(map(len, glitch_s))
+    columns["efficiency_error"] = fraction(columns["efficiency"] * n_glitches, n_glitches)[1]
     return xr.Dataset(
-        {n: ("threshold", np.array([p[n] for p in points]), {"units": "1"}) for n in names},
-        coords={"threshold": ("threshold", values, {"units": "1"})},
+        {n: ("threshold", values, {"units": "1"}) for n, values in columns.items()},
+        coords={"threshold": ("threshold", thresholds, {"units": "1"})},
     )
