@@ -27,6 +27,7 @@ N_MOVES, N_READY = 40, 3
 PANELS = {
     "pulsar": ("PulsarPanel", 0, (0.15, 0.35)),
     "calorimeter": ("CalorimeterPanel", 1, (0.2, 0.8)),
+    "virgo": ("VirgoPanel", 0, (0.3, 0.6)),
 }
 LATENCY_LIMIT, READY_LIMIT_S = "80, 150", 6.0
 # The newest panel's first image.

@@ -21,6 +21,7 @@ NOTEBOOKS = {
     # A kernel of its own, which has this one panel to give back to a page that is loaded again.
     "reloaded": "from twin_panels.pulsar import PulsarPanel\npanel = PulsarPanel()",
     "calorimeter": "from twin_panels.calorimeter import CalorimeterPanel\npanel = CalorimeterPanel()",
+    "virgo": "from twin_panels.virgo import VirgoPanel\npanel = VirgoPanel()",
 }
 FIND_IMAGE = """() => {
   const models = window.Bokeh ? window.Bokeh.documents.flatMap((d) => [...d._all_models.values()]) : [];
@@ -102,6 +103,18 @@ def test_the_panel_draws_and_follows_slider_and_typed_value(page):
 
     page.locator("button", has_text="As code").click()
     page.wait_for_selector("text=dm_pc_cm3=475.5", timeout=20_000)
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("page", ["virgo"], indirect=True)
+def test_virgos_panel_draws_follows_and_cleans_beside(page):
+    page.wait_for_function(f"() => ({PIXELS})().filter((colours) => colours > 60).length >= 2")
+    page.wait_for_selector("text=least removed of what is possible", timeout=60_000)
+    page.evaluate("() => { window.before = window.image.data.image; }")
+    page.evaluate("() => document.querySelectorAll('.noUi-target')[0].noUiSlider.set(0.9)")
+    page.wait_for_selector("text=The subtraction is being fitted.", timeout=20_000)
+    page.wait_for_function("() => window.image.data.image !== window.before")
+    page.wait_for_selector("text=least removed of what is possible", timeout=60_000)
     assert page.errors == []
 
 

@@ -89,7 +89,7 @@ class TransientParameters(Parameters):
         0.5, ge=0, le=1, folded=True, help="Part of the glitches that a channel witnesses"
     )
     n_signals: int = field(1, ge=0, le=1000, folded=True, help="Signals in the stretch, evenly spread")
-    signal_snr: float = field(15.0, ge=0, le=1000, help="Ideal S/N of each")
+    signal_snr: float = field(15.0, ge=0, le=1000, help="Ideal S/N of each signal")
     mass_1_msun: float = field(
         1.6, ge=0.5, le=100, unit="Msun", folded=True, help="In the detector's frame"
     )

@@ -1,0 +1,300 @@
+"""Virgo's panel: the spectrum before and after cleaning, a glitch in tiles, the certificate."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from bokeh.layouts import column
+from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, LayoutDOM
+from numpy.typing import NDArray
+from scipy import signal
+
+from physics_twins import virgo
+from physics_twins.figures.style import BLUE, GREEN, GREY, ORANGE
+from physics_twins.virgo.witnesses import VIBRATION
+from twin_panels.background import Background, sentence
+from twin_panels.controls import Controls
+from twin_panels.farmed import farmed
+from twin_panels.figures import FollowingRange, LiveImage, fill, frame, place_legend, retitle
+from twin_panels.panel import Panel
+
+SEED = 7  # its preview has glitches of both kinds, witnessed and not
+PREVIEW_S, RATE_HZ, PREVIEW_GLITCHES = 64.0, 1024, 6
+FITTED = 0.75  # of the stretch; what is shown is the rest
+PART_S = 4.0  # of a spectrum, and of the tiles
+WHITENED_S = 16.0  # around a glitch
+SHOWN_HZ = (10.0, 450.0)
+TICKS_HZ = [10, 20, 50, 100, 200, 400]
+N_TIMES, N_FREQUENCIES, QUALITY = 256, 64, 8.0
+FREQUENCY = "Frequency (Hz)"
+STRENGTHS = tuple(coupling.name for coupling in virgo.COUPLINGS)
+FIRST = ("seismic", "sidebands", "fringe", "jitter", "glitch_family", "glitch_snr")
+OF_A_PREVIEW = ("duration_s", "sample_rate_hz")
+FAULTS_S = ("witness_gap_s", "loop_open_s", "missing_s")
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What a subtraction made of the part of a stretch that its filters had not seen.
+
+    Attributes:
+        spectrum: Amplitude spectral density of what is left, 1/sqrt(Hz), shape (frequency,).
+        told: The certificate of the second shown and what the channels saw of the glitch, in words.
+    """
+
+    spectrum: NDArray[np.floating]
+    told: str
+
+
+class VirgoPanel(Panel[virgo.VirgoParameters]):
+    """Sliders of couplings, faults and glitches beside spectra and a glitch in time and frequency.
+
+    Before and the oracle's follow a hand at once; the classical subtraction is fitted anew beside, and
+    comes when it is done. Spectra are those of the last quarter of a minute, which it has not seen.
+    """
+
+    notebook = "virgo/1_simulate"
+    use = "from physics_twins import virgo\nstretch = virgo.simulate(parameters, seed=1)"
+
+    def __init__(
+        self,
+        start: virgo.VirgoParameters | None = None,
+        *,
+        client: Any = None,
+        seed: int = SEED,
+    ) -> None:
+        """Show the first frame.
+
+        Args:
+            start: Parameters to begin with; `duration_s` and `sample_rate_hz` are those of a preview.
+            client: A Dask client whose workers fit the subtraction; without one a thread does.
+            seed: Of noise, couplings and glitches.
+        """
+        self._client, self._seed = client, seed
+        self._background = Background(self._show_cleaned)
+        start = start or virgo.VirgoParameters()
+        names = [name for name in start.describe() if name not in (*FIRST, *OF_A_PREVIEW)]
+        super().__init__(start, Controls(start, names=[*FIRST, *names]))
+
+    def build(self) -> LayoutDOM:
+        """Return the three figures, one above the other."""
+        self._build_spectra()
+        self._time = FollowingRange()
+        self.tiles = frame(
+            x="Time (s)", y=FREQUENCY, height=260, x_range=self._time.model, y_axis_type="log"
+        )
+        self.tiles.yaxis.ticker = FixedTicker(ticks=TICKS_HZ)
+        self.image = LiveImage(self.tiles, low=0, high=25, unit="Energy over median")
+        return column(self.spectra, self.left, self.tiles, sizing_mode="stretch_width")
+
+    def compute(self, parameters: virgo.VirgoParameters) -> xr.Dataset:
+        """Return the stretch's spectra, those that the oracle leaves, and tiles around a glitch."""
+        stretch = preview(parameters, self._seed)
+        client = self._client
+        self._background.ask(lambda: _cleaned(stretch, client))
+        strain, known = stretch["strain"].values, stretch["known"].values
+        frequency_hz, before = _spectrum(strain)
+        noise = virgo.noise_asd(frequency_hz, parameters.detector)
+        columns = {"before": before, "oracle": _spectrum(strain - known)[1], "noise": noise}
+        at_s = _shown_s(stretch)
+        energy = _tiles(strain, at_s)
+        return xr.Dataset(
+            {name: ("frequency", values, {"units": "Hz-1/2"}) for name, values in columns.items()}
+            | {"energy": (("row", "time"), energy, {"units": "1"})},
+            coords={"frequency": ("frequency", frequency_hz, {"units": "Hz"})},
+            attrs={"at_s": at_s, "glitch": _glitch(stretch, at_s)},
+        )
+
+    def show(self, data: xr.Dataset) -> None:
+        """Bring the figures to a new stretch; what is cleaned comes later."""
+        columns = {name: data[name].values for name in ("frequency", "before", "oracle", "noise")}
+        nothing = np.full(len(columns["frequency"]), np.nan)
+        fill(self.curves, columns | {"after": nothing} | _over_noise(columns | {"after": nothing}))
+        self._density.follow(0.3 * columns["noise"].min(), 3e3 * columns["noise"].min())
+        start_s = data.attrs["at_s"] - PART_S / 2
+        self.image.show(data["energy"].values, x=(start_s, start_s + PART_S), y=_tiling_hz())
+        self._time.follow(start_s, start_s + PART_S)
+        retitle(self.tiles, data.attrs["glitch"])
+        self._tell("The subtraction is being fitted.")
+
+    def wait(self) -> None:
+        """Wait until what is cleaned belongs to the stretch shown."""
+        self._background.wait()
+
+    def _show_cleaned(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._tell(f"Not cleaned: {sentence(result)}")
+            return
+        with self._canvas.one_patch():
+            columns = {str(name): np.asarray(each) for name, each in self.curves.data.items()}
+            columns["after"] = result.spectrum
+            fill(self.curves, columns | _over_noise(columns))
+        self._tell(result.told)
+
+    def _build_spectra(self) -> None:
+        self._density = FollowingRange()
+        log = {"x_axis_type": "log", "x_range": SHOWN_HZ}
+        self.spectra = frame(
+            x="",
+            y="Strain (1/√Hz)",
+            height=300,
+            y_axis_type="log",
+            y_range=self._density.model,
+            **log,
+        )
+        self.left = frame(
+            x=FREQUENCY, y="Over noise", height=160, y_axis_type="log", y_range=(0.5, 30), **log
+        )
+        names = ("frequency", "before", "after", "oracle", "noise", "after_left", "oracle_left")
+        self.curves = ColumnDataSource({name: [] for name in names})
+        drawn = {"source": self.curves, "line_width": 1.5}
+        for name, words, colour in (
+            ("before", "before", GREY),
+            ("after", "cleaned", BLUE),
+            ("oracle", "by the oracle", ORANGE),
+            ("noise", "the detector's noise", GREEN),
+        ):
+            dash = "dashed" if name == "noise" else "solid"
+            curve = self.spectra.line(
+                "frequency", name, color=colour, legend_label=words, line_dash=dash, **drawn
+            )
+            tips = [(FREQUENCY, "@frequency{0.0}"), (words, f"@{name}{{0.00e+0}}")]
+            if name == "before":
+                self.spectra.add_tools(HoverTool(renderers=[curve], tooltips=tips, mode="vline"))
+        place_legend(self.spectra)
+        for name, colour in (("after_left", BLUE), ("oracle_left", ORANGE)):
+            self.left.line("frequency", name, color=colour, **drawn)
+        self.left.toolbar_location = None
+        self.left.yaxis.ticker = FixedTicker(ticks=[1, 3, 10])
+        for figure in (self.spectra, self.left):
+            figure.xaxis.ticker = FixedTicker(ticks=TICKS_HZ)
+        retitle(self.spectra, "The last quarter of a minute, which the filters have not seen")
+        retitle(self.left, "What is left over the detector's noise: 1 is perfect")
+
+
+def preview(parameters: virgo.VirgoParameters, seed: int) -> xr.Dataset:
+    """Return a stretch of a minute with some glitches.
+
+    The parts that couplings make are proportional to their strengths: only where something else
+    changes is a stretch simulated anew.
+
+    Args:
+        parameters: Of the stretch; times of faults are cut to a quarter of it.
+        seed: Of the stretch.
+    """
+    plain = dict.fromkeys(STRENGTHS, 1.0) | {"duration_s": PREVIEW_S, "sample_rate_hz": RATE_HZ}
+    plain |= {name: min(getattr(parameters, name), PREVIEW_S / 4) for name in FAULTS_S}
+    if parameters.glitch_rate_hz:
+        plain |= {"glitch_rate_hz": PREVIEW_GLITCHES / PREVIEW_S}
+    strengths = {name: float(getattr(parameters, name)) for name in STRENGTHS}
+    if parameters.n_unsafe:  # such channels contain the strain, so they need its true sum
+        stretch = virgo.simulate(parameters.replace(**plain | strengths), seed=seed)
+        return stretch.assign(known=("time", virgo.oracle(stretch)))
+    stretch = _simulated(parameters.replace(**plain).to_json(), seed)
+    factors = xr.DataArray([*strengths.values()], {"coupling": [*strengths]}, "coupling")
+    parts = {name: stretch[name] * factor for name, factor in strengths.items()}
+    summed = [parts.get(name, stretch[name]).values for name in virgo.COMPONENTS]
+    parts["strain"] = stretch["strain"].copy(data=np.sum(summed, axis=0))
+    scaled = {
+        name: factors.dot(stretch[name]) if name == "known" else factors * stretch[name]
+        for name in ("known", "response")
+    }
+    return stretch.assign(parts | scaled).assign_attrs(strengths)
+
+
+@lru_cache(maxsize=4)
+def _simulated(parameters: str, seed: int) -> xr.Dataset:
+    """Return a stretch, and of each coupling what the oracle knows of it, `known` (coupling, time)."""
+    stretch = virgo.simulate(virgo.VirgoParameters.from_json(parameters), seed=seed)
+    alone = [
+        stretch.assign(response=stretch["response"].where(stretch["coupling"] == name, 0.0))
+        for name in STRENGTHS
+    ]
+    known = np.array([virgo.oracle(each) for each in alone])
+    return stretch.assign(known=(("coupling", "time"), known))
+
+
+def _cleaned(stretch: xr.Dataset, client: Any) -> Iterator[Cleaned | None]:
+    """Yield what the classical subtraction makes of a stretch."""
+    call = partial(_clean, stretch)
+    yield from farmed(client, [call]) if client else [call()]
+
+
+def _clean(stretch: xr.Dataset) -> Cleaned:
+    filters = virgo.fit(stretch, virgo.CleaningParameters(train_fraction=FITTED))
+    stream = virgo.Stream(filters)
+    came = [cleaned for each in virgo.frames(stretch) if (cleaned := stream.push(each))]
+    came += stream.finish()
+    at_gps_s = stretch.attrs["gps_start_s"] + np.floor(_shown_s(stretch))
+    shown = min(came, key=lambda each: abs(each.gps_start_s - at_gps_s))
+    strain = np.concatenate([each.strain for each in came])
+    return Cleaned(_spectrum(strain)[1], f"{shown.certificate.in_words()} {_veto(stretch)}")
+
+
+def _veto(stretch: xr.Dataset) -> str:
+    """Return what the channels saw of the glitch that is shown, and what a veto would take."""
+    at_s, settings = _shown_s(stretch), virgo.VetoParameters()
+    names = [channel.name for channel in VIBRATION]
+    seen = virgo.vetoes.channel_triggers(stretch, settings, channels=names)
+    near = np.abs(seen["time"].values - at_s) < 0.5
+    if not near.any():
+        return "No channel saw the glitch that is shown: no veto can know of it."
+    loudest = int(np.where(near, seen["energy"].values, 0).argmax())
+    half_s = settings.half_width_s + settings.widening * float(seen["spread"][loudest])
+    return (
+        f"{seen['channel'].values[loudest]} saw the glitch, with an energy of"
+        f" {float(seen['energy'][loudest]):.0f}: a veto takes {2e3 * half_s:.0f} ms."
+    )
+
+
+def _shown_s(stretch: xr.Dataset) -> float:
+    """Return the time of the loudest glitch that the filters have not seen, else the middle of that."""
+    first_s, last_s = FITTED * PREVIEW_S, PREVIEW_S - PART_S / 2
+    times_s, snr = stretch["glitch_time"].values, stretch["glitch_snr"].values
+    inside = (times_s > first_s + PART_S / 2) & (times_s < last_s)
+    return float(times_s[inside][snr[inside].argmax()]) if inside.any() else (first_s + last_s) / 2
+
+
+def _glitch(stretch: xr.Dataset, at_s: float) -> str:
+    same = np.flatnonzero(stretch["glitch_time"].values == at_s)
+    if not len(same):
+        return "No glitch in what is shown"
+    family = str(stretch["glitch_family"].values[same[0]]).replace("_", " ")
+    return f"A {family} of S/N {float(stretch['glitch_snr'][same[0]]):.3g}, as recorded"
+
+
+def _spectrum(strain: NDArray[np.floating]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return frequencies in Hz and the amplitude spectral density of the part that is judged."""
+    judged = strain[round(FITTED * PREVIEW_S * RATE_HZ) :]
+    frequency_hz, psd = signal.welch(judged, RATE_HZ, nperseg=round(PART_S * RATE_HZ))
+    shown = (frequency_hz >= SHOWN_HZ[0]) & (frequency_hz <= SHOWN_HZ[1])
+    return frequency_hz[shown], np.sqrt(psd[shown])
+
+
+def _over_noise(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"{name}_left": columns[name] / columns["noise"] for name in ("after", "oracle")}
+
+
+@cache
+def _tiling() -> virgo.Tiling:
+    highest_hz = 0.9 * RATE_HZ / 2 / (1 + np.sqrt(11) / QUALITY)
+    return virgo.Tiling(PART_S, float(RATE_HZ), QUALITY, 12.0, min(400.0, highest_hz))
+
+
+def _tiling_hz() -> tuple[float, float]:
+    tiling = _tiling()
+    return tiling.low_hz, tiling.high_hz
+
+
+def _tiles(strain: NDArray[np.floating], at_s: float) -> NDArray[np.floating]:
+    """Return energies of tiles over their rows' medians around a time, (frequency, time)."""
+    first_s = min(max(at_s - WHITENED_S / 2, 0), PREVIEW_S - WHITENED_S)
+    around = strain[round(first_s * RATE_HZ) : round((first_s + WHITENED_S) * RATE_HZ)]
+    white = virgo.whitened(torch.from_numpy(np.ascontiguousarray(around)), float(RATE_HZ))
+    first = round((at_s - PART_S / 2 - first_s) * RATE_HZ)
+    energies = virgo.tile_energies(white[first : first + round(PART_S * RATE_HZ)], _tiling())
+    return virgo.image(energies, _tiling(), n_times=N_TIMES, n_frequencies=N_FREQUENCIES).numpy()
