@@ -91,7 +91,7 @@ def test_a_certificate_tells_what_happened_and_survives_json(seconds, wiener):
     assert "LSC_LINE jumped 52.8" in said  # 0.55 of 96 s
     late = {cause.input: cause for cause in certificates[90].causes}
     assert late["LSC_MICH"].gain == pytest.approx(-1, abs=0.2)
-    assert late["LSC_LINE"].gain == 0
+    assert late["LSC_LINE"].gain == late["LSC_LINE"].share == 0
     gap = {cause.input: cause.present for cause in certificates[69].causes}  # from 67.2 s on
     assert not gap["INJ_BPC_TX"]
     assert gap["LSC_MICH"]

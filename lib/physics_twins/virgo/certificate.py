@@ -86,7 +86,8 @@ class Certificate(_Record):
 
     def in_words(self) -> str:
         """Return what a scientist wants to know first, a few sentences."""
-        worst = min(self.bands, key=lambda band: band.removed - band.allowed)
+        coupled = [band for band in self.bands if band.allowed > 0.5] or self.bands
+        worst = min(coupled, key=lambda band: band.removed - band.allowed)
         loudest = sorted(self.causes, key=lambda cause: -cause.share)[:3]
         said = [
             f"GPS {self.gps_start_s:.0f}: least removed of what is possible at"

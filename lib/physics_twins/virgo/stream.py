@@ -163,14 +163,15 @@ class Stream:
         power = np.abs(np.fft.rfft(parts * window)) ** 2 / self._psd["left"]
         jumps = self._follower.jumps
         state = jumps.now
-        share = power[:, self._psd["inside"]].sum(axis=1)
+        gains = np.array([gain for gain, _ in state]) * followed.gain.real
+        share = gains**2 * power[:, self._psd["inside"]].sum(axis=1)
         share = share / max(share.sum(), 1e-300) * (not followed.stopped)
         names = [self._wiener.inputs[n] for n in self._wiener.used]
         causes = [
             Cause(
                 input=name,
                 share=float(share[i]),
-                gain=float(state[i][0] * followed.gain[i].real),
+                gain=float(gains[i]),
                 gain_error=float(followed.gain_error[i]),
                 late_ms=float(1e3 * state[i][1]),
                 present=bool(present[i]),
