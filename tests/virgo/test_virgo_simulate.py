@@ -8,6 +8,7 @@ from units import check_units
 from physics_twins import data
 from physics_twins.parameters import ParameterError
 from physics_twins.virgo import couplings, glitches, noise, witnesses
+from physics_twins.virgo.oracle import oracle
 from physics_twins.virgo.parameters import EASY, GLITCH_FAMILIES, HARD, VirgoParameters
 from physics_twins.virgo.sensitivity import noise_asd
 from physics_twins.virgo.simulate import COMPONENTS, simulate
@@ -239,3 +240,16 @@ def test_a_fault_longer_than_a_quarter_of_the_stretch_is_refused():
         ParameterError, match="missing_s = 20 s must be at most a quarter of duration_s"
     ):
         VirgoParameters(missing_s=20.0)
+
+
+def test_a_witness_that_is_off_records_zeros_and_couples_on():
+    asked = VirgoParameters(duration_s=16.0, sample_rate_hz=1024, seismic=20.0, glitch_rate_hz=0.0)
+    on, off = (simulate(asked.replace(witness_off=name), seed=4) for name in ("none", "ENV_SEIS_N"))
+    np.testing.assert_array_equal(off["strain"], on["strain"])
+    assert not off["witness"].sel(channel="ENV_SEIS_N").any()
+    others = [name for name in on["channel"].values if name != "ENV_SEIS_N"]
+    np.testing.assert_array_equal(off["witness"].sel(channel=others), on["witness"].sel(channel=others))
+    assert off["fault_channel"].values.tolist() == ["ENV_SEIS_N"]
+    # What nobody recorded the oracle cannot take away: all that it took of the ground before.
+    missing = oracle(on) - oracle(off)
+    assert np.corrcoef(missing, on["seismic"].values)[0, 1] > 0.99

@@ -81,7 +81,7 @@ def test_what_cannot_be_cleaned_is_told(panel, monkeypatch):
 
 
 def test_what_a_physicist_tunes_comes_first(panel):
-    assert list(panel.controls.about)[:4] == ["seismic", "sidebands", "fringe", "jitter"]
+    assert list(panel.controls.about)[:5] == ["seismic", "sidebands", "fringe", "jitter", "witness_off"]
     assert not {"duration_s", "sample_rate_hz"} & set(panel.controls.about)
 
 

@@ -32,7 +32,10 @@ TICKS_HZ = [10, 20, 50, 100, 200, 400]
 N_TIMES, N_FREQUENCIES, QUALITY = 256, 64, 8.0
 FREQUENCY = "Frequency (Hz)"
 STRENGTHS = tuple(coupling.name for coupling in virgo.COUPLINGS)
-FIRST = ("seismic", "sidebands", "fringe", "jitter", "glitch_family", "glitch_snr")
+FIRST = (
+    *("seismic", "sidebands", "fringe", "jitter"),
+    *("witness_off", "glitch_family", "glitch_snr"),
+)
 OF_A_PREVIEW = ("duration_s", "sample_rate_hz")
 FAULTS_S = ("witness_gap_s", "loop_open_s", "missing_s")
 

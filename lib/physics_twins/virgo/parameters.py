@@ -69,6 +69,17 @@ class FaultParameters(Parameters):
     line_stops: bool = field(
         False, folded=True, help="Whether the line stops while its witness goes on"
     )
+    witness_off: Literal[
+        "none",
+        "ENV_SEIS_N",
+        "ASC_DIFF_TX",
+        "LSC_MICH",
+        "ENV_MAG_N",
+        "ENV_MAINS",
+        "LSC_LINE",
+        "INJ_BPC_TX",
+        "SIB2_POS_X",
+    ] = field("none", folded=True, help="A witness that is off: zeros, while what it watches goes on")
     n_idle: int = field(4, ge=0, le=200, folded=True, help="Channels that witness nothing")
     n_unsafe: int = field(0, ge=0, le=2, folded=True, help="Channels that contain strain")
     n_counters: int = field(0, ge=0, le=8, folded=True, help="Channels that count packets")

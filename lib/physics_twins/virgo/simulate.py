@@ -159,6 +159,8 @@ class _Stretch:
             delayed = field_nt[first : first + self.n_samples - self._at(0.5)]
             sensor = witnesses.MAGNET.sensor_noise(self.n_samples, self.rate_hz, self.seed)
             record[second] = delayed + sensor[second]
+        if asked.witness_off != "none":
+            self.recorded[asked.witness_off][:] = 0.0
         for name, at, long_s, value in (
             (witnesses.GROUND.name, _GAP_AT, asked.witness_gap_s, 0.0),
             (witnesses.BEAM.name, _MISSING_AT, asked.missing_s, np.nan),
@@ -259,6 +261,7 @@ class _Stretch:
             ("missing, not a number", witnesses.BEAM.name, _MISSING_AT * whole_s, asked.missing_s),
             ("late", witnesses.MAGNET.name, 0.5 * whole_s, 0.5 * whole_s * (asked.delay_jump_ms > 0)),
             ("sign flipped", witnesses.LENGTH.name, 0.6 * whole_s, 0.4 * whole_s * asked.sign_flip),
+            ("off, zeros", asked.witness_off, 0.0, whole_s * (asked.witness_off != "none")),
             ("line stopped", witnesses.LINE.name, 0.55 * whole_s, 0.45 * whole_s * asked.line_stops),
         ]
         real = [row for row in rows if row[3] > 0]
