@@ -187,7 +187,9 @@ def learn(stretches: Sequence[xr.Dataset], settings: VetoParameters | None = Non
     rows, coincident, expected = [], [], []
     for stretch in stretches:
         found = channel_triggers(stretch, settings)
-        loud = settings.model_copy(update={"energy": _STRAIN_ENERGY})
+        loud = settings.model_copy(
+            update={"energy": _STRAIN_ENERGY, "long_quality": settings.quality}  # lines would join all
+        )
         strain = triggers(stretch["strain"].values, float(stretch.attrs["sample_rate_hz"]), loud)
         within_s = settings.coincidence_s + settings.widening * found["spread"].values
         near = _near(found["time"].values, strain["time"].values, within_s)

@@ -5,6 +5,7 @@ is. Channels lie in `channels`, a data set each, with the attributes of the stra
 without the rest of the file.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,15 +62,14 @@ def flags(path: Path) -> tuple[str, dict[str, NDArray[np.floating]], NDArray[np.
         mask = _array(file, "quality/simple/DQmask")
         start_s, step_s = (_attribute(mask, name) for name in ("Xstart", "Xspacing"))
         words = mask[:].astype(np.uint64)
-        names = _array(file, "quality/simple/DQShortnames", kinds="SO")[:64]
+        names = _array(file, "quality/simple/DQShortnames", kinds="S")[:64]
         found = {}
         for bit, name in enumerate(names):
             on = np.concatenate([[0], (words >> np.uint64(bit)) & np.uint64(1), [0]]).astype(int)
             edges = np.flatnonzero(np.diff(on)).reshape(-1, 2)
             found[_text(name)] = start_s + edges * step_s
-        detector = ""
-        if "meta/Detector" in file:
-            detector = _text(_array(file, "meta/Detector", dimensions=0, kinds="SO")[()])
+        named = re.match(r"[A-Z]-([A-Z]\d)_", path.name)  # as GWOSC names its files
+        detector = named[1] if named else ""
         return detector, found, start_s + np.array([[0, len(words) * step_s]])
 
 
@@ -101,7 +101,8 @@ def write(path: Path, channels: list[tuple[Header, NDArray[Any]]], *, detector: 
             data.attrs.update(
                 Npoints=len(values), Xlabel="GPS time", Xunits="second",
                 Xstart=int(start) if start == int(start) else start,
-                Xspacing=1 / header.sample_rate_hz, Ylabel=header.name, Yunits=header.unit,
+                Xspacing=1 / header.sample_rate_hz, Ylabel=header.name,
+                Yunits=np.bytes_(header.unit.encode()),
             )  # fmt: skip
             if header.name == STRAIN:
                 _write_quality(file, header, values)
@@ -141,7 +142,7 @@ def _header(file: "h5py.File", key: str) -> Header:
         if abs(start_s - begins_s) >= 1:
             raise StrainFileError(f"{key}: Xstart = {start_s}, but meta/GPSstart = {begins_s}")
     name = STRAIN if key == _key(STRAIN) else key.removeprefix(f"{_GROUP}/")
-    return Header(name, _text(data.attrs.get("Yunits", "")), rate_hz, start_s, len(data))
+    return Header(name, _unit(data), rate_hz, start_s, len(data))
 
 
 def _attribute(data: "h5py.Dataset", name: str) -> float:
@@ -149,6 +150,13 @@ def _attribute(data: "h5py.Dataset", name: str) -> float:
     if np.size(value) != 1 or np.asarray(value).dtype.kind not in "iuf":
         raise StrainFileError(f"{data.name}: {name} must be a number, found {value!r}")
     return float(np.ravel(value)[0])
+
+
+def _unit(data: "h5py.Dataset") -> str:
+    """Return the unit where it is text of a fixed length: damaged other text crashes HDF5."""
+    if "Yunits" not in data.attrs or data.attrs.get_id("Yunits").dtype.kind != "S":
+        return ""
+    return _text(data.attrs["Yunits"])
 
 
 def _text(value: Any) -> str:
