@@ -251,5 +251,6 @@ def test_a_witness_that_is_off_records_zeros_and_couples_on():
     np.testing.assert_array_equal(off["witness"].sel(channel=others), on["witness"].sel(channel=others))
     assert off["fault_channel"].values.tolist() == ["ENV_SEIS_N"]
     # What nobody recorded the oracle cannot take away: all that it took of the ground before.
-    missing = oracle(on) - oracle(off)
-    assert np.corrcoef(missing, on["seismic"].values)[0, 1] > 0.99
+    inner = slice(512, -512)  # half a filter at each end is not known
+    missing, seismic = (each[inner] for each in (oracle(on) - oracle(off), on["seismic"].values))
+    assert np.corrcoef(missing, seismic)[0, 1] > 0.999
