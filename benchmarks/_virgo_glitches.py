@@ -291,7 +291,7 @@ def veto_deadtime() -> Figure:
     return Figure(found["witnessed"]["deadtime"], spread, "", VETO_DEADTIME, this_machine(), VETO_SEEDS)
 
 
-RECONSTRUCTION_SEEDS = tuple(range(621, 637))
+RECONSTRUCTION_SEEDS = tuple(range(621, 629))
 
 
 @cache
