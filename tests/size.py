@@ -36,7 +36,7 @@ def code_lines(source: str) -> int:
 def entries(folder: Path) -> list[str]:
     """Return the modules and packages side by side in a folder."""
     found = [p.name for p in folder.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()]
-    return sorted(found)
+    return sorted({*found} - {"__init__.py"})
 
 
 def n_floors(sources: Sources) -> int:
