@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from scipy.signal import lfilter
 
@@ -38,12 +39,13 @@ N_PHI4 = {8: 60_000, 16: 30_000, 32: 10_000, 64: 4_000}
 
 @cache
 def _chains(**values: Any) -> tuple[xr.Dataset, dict[str, Measured], float]:
-    """Return chains, what they say, and the CPU seconds that they took, compiling left out."""
+    """Return chains, what they say, and the CPU seconds of drawing them, compiling left out."""
     parameters = LatticeParameters(n_kept=0, **values)
     simulate(parameters.replace(n_measurements=10, n_warmup=100, n_chains=1), seed=1)
     start = time.process_time()
     chains = simulate(parameters, seed=SEED)
-    return chains, measured(chains), time.process_time() - start
+    seconds = time.process_time() - start
+    return chains, measured(chains), seconds
 
 
 def _phi4(side: int, sampler: Sampler) -> tuple[Measured, float]:
@@ -88,15 +90,22 @@ def phi4_acceptance_ess() -> Figure:
 def samples_per_s() -> Figure:
     """Independent fields per CPU second at 8, 16, 32, 64: cluster, HMC, Metropolis, then the flow.
 
-    0 is a chain that was too short to tell; the flow has no 64.
+    0 is a chain that was too short to tell; the flow has no 64. Errors are those of the
+    autocorrelation time alone: the machine's seconds vary, too.
     """
     rates = []
     for side in LINE:
-        for sampler in PHI4_SAMPLERS:
-            found, rate = _phi4(side, sampler)
-            rates.append(0.0 if found.reason else rate)
-        rates.append(_flow(side)[2] if side in N_FLOW else 0.0)
-    return Figure(rates, None, "1/s", "", this_machine(), (SEED,))
+        found = [_phi4(side, sampler) for sampler in PHI4_SAMPLERS]
+        found += [_flow(side)[1:]] if side in N_FLOW else []
+        rates += [(0.0, 0.0) if f.reason else (r, _rate_error(f, r)) for f, r in found]
+        rates += [] if side in N_FLOW else [(0.0, 0.0)]
+    values, errors = map(list, zip(*rates, strict=True))
+    return Figure(values, errors, "1/s", "", this_machine(), (SEED,))
+
+
+def _rate_error(found: Measured, rate: float) -> float:
+    """Return the error of a rate that comes from the autocorrelation time."""
+    return rate * found.tau.error / found.tau.value
 
 
 def flow_break_even() -> Figure:
@@ -128,8 +137,7 @@ def phi4_agreement() -> Figure:
 def cluster_rate_64() -> Figure:
     """Independent fields per CPU second by the cluster at 64 x 64, one core."""
     found, rate = _phi4(64, "cluster")
-    error = rate * found.tau.error / found.tau.value
-    return Figure(rate, error, "1/s", 386.0, this_machine(), (SEED,))
+    return Figure(rate, _rate_error(found, rate), "1/s", 386.0, this_machine(), (SEED,))
 
 
 def _listed(estimates: list[tuple[float, float]], reference: str) -> Figure:
@@ -312,6 +320,7 @@ def read_mb_per_s() -> Figure:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # as the classical samplers, which have one
     simulated = [
         phi4_acceptance_ess,
         samples_per_s,

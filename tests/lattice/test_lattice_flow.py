@@ -1,6 +1,7 @@
 """The flow of phi^4 is invertible, has the lattice's symmetries and the right density, and learns."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -242,6 +243,22 @@ def test_updates_on_the_way_help_a_flow_that_does_nothing_and_leave_its_mean_rig
     weights = [np.exp(each - plain.max()) for each in (plain, helped)]
     error = math.hypot(*(w.std() / math.sqrt(len(w)) for w in weights))
     assert abs(weights[0].mean() - weights[1].mean()) < 5 * error
+
+
+@pytest.mark.parametrize(("side", "n"), [(8, 200), (16, 100), (32, 24)])
+def test_twice_the_steps_leave_the_weights_of_a_flow_that_ships(side, n):
+    """8 steps, which are enough for the smaller two, are not for the heaviest fields of 32 x 32."""
+    flow = load_flow(f"phi4-flow-{side}")
+    logs = {k: told(flow, k * flow.n_steps, n) for k in (1, 2)}
+    assert float((logs[1] - logs[2]).abs().max()) < 0.05
+    if side == 32:
+        assert float((told(flow, 8, n) - logs[2]).abs().max()) > 0.3
+
+
+def told(flow, n_steps, n):
+    """Logarithms of weights; of seeds from 1 to 41, this one has the heaviest field of 32 x 32."""
+    flow = replace(flow, n_steps=n_steps)
+    return flow.log_weights(*flow.draw(n, seed=25))
 
 
 # Weights that carry over, and models on disk

@@ -20,6 +20,7 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
         "n_validation": 500,
         "apart": 1,
         "free_length": 0.14,
+        "n_steps": 32,
     },
 }
 

@@ -1,4 +1,4 @@
-"""Fields from a flow, made exact by accepting or refusing each (independent Metropolis)."""
+"""Fields from a flow, made exact, but for its steps, by accepting or refusing each."""
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ def infer(flow: PhiFlow, n: int, *, seed: int, n_kept: int = 1) -> xr.Dataset:
     """Return a chain of fields of a flow, in the form of `simulate`, so that `measured` reads it.
 
     A field is proposed by the flow and accepted with the ratio of its weight to that of the last one;
-    else the last one is repeated (Albergo, Kanwar and Shanahan 2019, arXiv 1904.12072).
+    else the last one is repeated: independent Metropolis (Albergo, Kanwar and Shanahan 2019, arXiv
+    1904.12072). The error of the flow's steps stays in the weights; twice as many show it.
 
     Args:
         flow: Of phi^4.

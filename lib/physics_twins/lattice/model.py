@@ -19,7 +19,8 @@ CARD = models.Card(
     data="None but fields of the theories between the free one and its own, which the cluster algorithm"
     " draws while it is trained.",
     limits="One lattice, mass and coupling. Fields must be weighted or accepted by their weights, as"
-    " `infer` does. In two dimensions the cluster algorithm draws independent fields faster.",
+    " `infer` does; weights are right up to the error of the steps along the flow. In two dimensions"
+    " the cluster algorithm draws independent fields faster.",
     held_against="Limit: an effective sample size of 1. See the benchmark of the lattice.",
     reproduce="Run the notebook lattice/2_train with the preset of this side and the seed below.",
     data_name="phi4",
