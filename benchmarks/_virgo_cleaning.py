@@ -20,7 +20,7 @@ TRAINED = {"easy": 0.75, "hard": 0.5}  # in the hard set most faults come after 
 SETS = {"easy": virgo.EASY, "hard": virgo.HARD}
 SEEDS = {"easy": EASY_SEEDS, "hard": HARD_SEEDS}
 N_INJECTIONS = 1000
-# Another stretch of the same instrument in which signals are injected on purpose, to find the channels
+# A stretch, with couplings of its own, in which signals are injected on purpose, to find the channels
 # that carry strain.
 SAFETY_SEED = 300
 _MANY: dict[str, Any] = {"n_signals": 24, "signal_snr": 50.0, "mass_1_msun": 20.0, "mass_2_msun": 20.0}
@@ -89,7 +89,7 @@ def band_made_worse(kind: str) -> Figure:
 
 
 def range_of_oracle(kind: str) -> Figure:
-    """Range to binary neutron stars after cleaning, of the oracle's, 12 to 400 Hz."""
+    """Range to binary neutron stars of the cleaned mean spectrum, of the oracle's, 12 to 400 Hz."""
     value, error = mean([cleaned(kind, seed)[1]["range"] for seed in SEEDS[kind]])
     return Figure(value, error, "", 0.98, this_machine(), SEEDS[kind])
 
@@ -163,7 +163,7 @@ def signal_snr_match() -> Figure:
 
 
 def signal_losers() -> Figure:
-    """Part of the injections that lose more than 2 % of their S/N; DeepClean on Virgo: 16 %."""
+    """Part of the injections that lose more than 2 % of their S/N."""
     change = losses()["snr_change"].values
     value, error = fraction(int(np.sum(change < -0.02)), len(change))
     return Figure(float(value), float(error), "", 0.02, this_machine(), HARD_SEEDS)
