@@ -1,7 +1,6 @@
 """Train the flow on Geant4's showers, by the likelihood of every division of energy."""
 
 import hashlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -63,11 +62,7 @@ def train(
         accelerator=settings.accelerator,
         cpu_threads=settings.cpu_threads,
     )
-    options = {"seed": seed + member, "progress": progress}
-    if folder is not None:
-        return training.train(build, loop, folder=folder, **options)
-    with tempfile.TemporaryDirectory() as place:
-        return training.train(build, loop, folder=place, **options)
+    return training.train(build, loop, seed=seed + member, folder=folder, progress=progress)
 
 
 def learnt_from(n_showers: int, settings: FlowParameters, member: int) -> Tensor:

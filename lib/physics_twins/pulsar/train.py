@@ -1,7 +1,6 @@
 """Train the network that labels frames, and calibrate its probabilities."""
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -75,11 +74,7 @@ def train(
         validate_every=max(1, settings.n_steps // 10),
         cpu_threads=1,  # so that the weights are the same to the last bit on any number of cores
     )
-    if folder is None:
-        with tempfile.TemporaryDirectory() as place:
-            trained = training.train(build, loop, seed=seed, folder=place, progress=progress)
-    else:
-        trained = training.train(build, loop, seed=seed, folder=folder, progress=progress)
+    trained = training.train(build, loop, seed=seed, folder=folder, progress=progress)
     _calibrate(trained.modules["network"], ExampleTensors.of(validation))
     return trained
 

@@ -6,6 +6,7 @@ ends with the same bits as if it had not been killed, on the same kind of device
 """
 
 import multiprocessing
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -72,7 +73,7 @@ def train(
     settings: TrainingSettings,
     *,
     seed: int,
-    folder: str | Path,
+    folder: str | Path | None = None,
     progress: bool = True,
 ) -> Trained:
     """Train, go on with a training that was stopped, or return what was trained before.
@@ -84,7 +85,8 @@ def train(
             from the seed.
         settings: How long and where.
         seed: Seed of weights, order of the data and every random number drawn by a loss.
-        folder: Where checkpoints and the TensorBoard log are; made when missing.
+        folder: Where checkpoints and the TensorBoard log are; made when missing. By default a temporary
+            one: such a training cannot go on.
         progress: Whether to show a bar; never shown by a worker.
 
     Raises:
@@ -92,6 +94,9 @@ def train(
         FloatingPointError: A loss is not finite.
         KeyboardInterrupt: Stopped by Ctrl-C; a checkpoint was written.
     """
+    if folder is None:
+        with tempfile.TemporaryDirectory() as place:
+            return train(build, settings, seed=seed, folder=place, progress=progress)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _ONE_AT_A_TIME, random_states.kept():

@@ -1,7 +1,6 @@
 """The small network of the source projects, kept as a baseline: it sees one frame, as an image."""
 
 import hashlib
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -87,10 +86,7 @@ def train_baseline(
     def build() -> Task:
         return _task(images, labels)
 
-    if folder is not None:
-        return train(build, settings, seed=seed, folder=folder, progress=progress)
-    with tempfile.TemporaryDirectory() as place:
-        return train(build, settings, seed=seed, folder=place, progress=progress)
+    return train(build, settings, seed=seed, folder=folder, progress=progress)
 
 
 def pulse_probability(model: nn.Module, spectra: NDArray[np.float32]) -> NDArray[np.float32]:
