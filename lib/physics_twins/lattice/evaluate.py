@@ -15,7 +15,7 @@ from physics_twins.lattice.flow.annealing import annealed
 from physics_twins.lattice.flow.regression import draw
 from physics_twins.lattice.infer import infer
 from physics_twins.lattice.model import PhiFlow
-from physics_twins.lattice.parameters import LatticeParameters, Sampler
+from physics_twins.lattice.parameters import Sampler, phi4
 from physics_twins.lattice.simulate import simulate
 
 METRICS: Mapping[str, tuple[str, str]] = {
@@ -92,16 +92,8 @@ def evaluate(flow: PhiFlow, *, n: int = 4000, seed: int) -> xr.Dataset:
         values["limit", name] = (1.0, 0.0)
     values |= _of_chain("flow", chain, seconds)
     for sampler in CLASSICAL:
-        parameters = LatticeParameters(
-            n_dimensions=len(path.shape),
-            side=path.shape[0],
-            mass2=path.mass2,
-            quartic=path.quartic,
-            sampler=sampler,
-            n_measurements=max(n, 2000),
-            n_kept=0,
-            n_chains=1,
-        )
+        options = {"sampler": sampler, "n_measurements": max(n, 2000), "n_kept": 0}
+        parameters = phi4(path.shape, path.mass2, path.quartic, **options)
         simulate(parameters.replace(n_measurements=10, n_warmup=100), seed=1)  # nor here
         start = time.process_time()
         chains = simulate(parameters, seed=seed)

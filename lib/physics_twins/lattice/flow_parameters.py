@@ -31,7 +31,7 @@ class FlowParameters(Parameters):
     side: int = field(8, ge=4, le=256, logarithmic=True, help="Sites in each direction")
     n_dimensions: int = field(2, ge=1, le=4, folded=True, help="Directions of the lattice")
     mass2: float = field(-4.0, ge=-100, le=100, folded=True, help="Bare mass squared")
-    quartic: float = field(6.008, ge=1e-6, le=100, help="Coupling lambda")
+    quartic: float = field(LINE[8], ge=1e-6, le=100, help="Coupling lambda")
     free_length: float = field(
         0.16,
         ge=0.01,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from physics_twins.data import attributes
 from physics_twins.lattice.model import PhiFlow
-from physics_twins.lattice.parameters import LatticeParameters
+from physics_twins.lattice.parameters import phi4
 from physics_twins.lattice.simulate import DIRECTIONS
 
 
@@ -32,16 +32,8 @@ def infer(flow: PhiFlow, n: int, *, seed: int, n_kept: int = 1) -> xr.Dataset:
     phi, densities = flow.draw(n, seed=seed)
     logs = flow.log_weights(phi, densities).numpy()
     places, accepted = accept(logs, np.random.default_rng([seed, 1]))
-    parameters = LatticeParameters(
-        n_dimensions=len(path.shape),
-        side=path.shape[-1],
-        n_time=path.shape[0],
-        mass2=path.mass2,
-        quartic=path.quartic,
-        n_measurements=max(10, n),
-        n_chains=1,
-        n_kept=0,
-    )
+    options = {"n_measurements": max(10, n), "n_kept": 0}
+    parameters = phi4(path.shape, path.mass2, path.quartic, **options)
     pure = {"units": "1"}
     histories = {
         name: (("chain", "measurement"), values[None, places], pure | {"long_name": name})

@@ -1,6 +1,7 @@
 """Parameters of the lattice twin: the theory, its lattice, and the chain that samples it."""
 
-from typing import Literal, Self
+from collections.abc import Sequence
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
@@ -136,3 +137,9 @@ class LatticeParameters(ChainParameters, TheoryParameters):
                 f"n_kept = {self.n_kept} is more than n_measurements = {self.n_measurements}"
             )
         return self
+
+
+def phi4(shape: Sequence[int], mass2: float, quartic: float, **options: Any) -> LatticeParameters:
+    """Return one chain of phi^4 on a lattice of a shape, time first; `options` are further fields."""
+    theory = {"n_dimensions": len(shape), "side": shape[-1], "n_time": shape[0]}
+    return LatticeParameters(**theory, mass2=mass2, quartic=quartic, n_chains=1, **options)

@@ -1,6 +1,5 @@
 """Train a flow of phi^4: least squares on the path, then steps of natural gradient."""
 
-import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path as Folder
@@ -49,10 +48,7 @@ def train(
         max_steps=settings.n_refinements + (start is None), validate_every=1, accelerator="cpu"
     )
     build = partial(_task, settings, start, seed)
-    if folder is not None:
-        return training.train(build, loop, seed=seed, folder=folder, progress=progress)
-    with tempfile.TemporaryDirectory() as place:
-        return training.train(build, loop, seed=seed, folder=place, progress=progress)
+    return training.train(build, loop, seed=seed, folder=folder, progress=progress)
 
 
 def untrained(settings: FlowParameters, *, seed: int) -> PhiFlow:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.polynomial import Polynomial
 
 from physics_twins.lattice.flow.path import Path
-from physics_twins.lattice.parameters import LatticeParameters
+from physics_twins.lattice.parameters import phi4
 from physics_twins.lattice.simulate import simulate
 
 _N_NODES, _N_NEWTON, _N_FREE = 6, 4, 4
@@ -74,23 +74,11 @@ def _length(
     shape: Sequence[int], mass2: float, quartic: float, n: int, seed: int
 ) -> tuple[float, float]:
     """Return the correlation length, and the slope of its logarithm by the mass squared."""
-    side = shape[0]
-    chains = simulate(
-        LatticeParameters(
-            n_dimensions=len(shape),
-            side=side,
-            mass2=mass2,
-            quartic=quartic,
-            n_measurements=n,
-            n_chains=1,
-            n_kept=0,
-        ),
-        seed=seed,
-    )
+    chains = simulate(phi4(shape, mass2, quartic, n_measurements=n, n_kept=0), seed=seed)
     n_sites = math.prod(shape)
     power = n_sites * chains["magnetisation"].values[0] ** 2
     smallest, squares = chains["structure"].values[0], n_sites * chains["phi2"].values[0]
     ratio = max(power.mean() / smallest.mean() - 1, 1e-3)
     slopes = [-np.cov(each, squares)[0, 1] / each.mean() for each in (power, smallest)]
     slope = 0.5 * (1 + 1 / ratio) * (slopes[0] - slopes[1])
-    return math.sqrt(ratio) / (2 * math.sin(math.pi / side)), min(slope, -1e-3)
+    return math.sqrt(ratio) / (2 * math.sin(math.pi / shape[0])), min(slope, -1e-3)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from physics_twins.lattice.flow.path import Path
 from physics_twins.lattice.flow.velocity import Velocity, multiplicity, polynomials
-from physics_twins.lattice.parameters import LatticeParameters
+from physics_twins.lattice.parameters import phi4
 from physics_twins.lattice.simulate import simulate
 
 _N_ENERGY = 256  # fields that the mean square of the velocity is taken of
@@ -54,17 +54,7 @@ def times(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def draw(path: Path, time: float, n: int, *, seed: int) -> Tensor:
     """Return fields of the theory at a time, (field, *shape), by the cluster algorithm."""
     mass2, quartic = path.couplings(time)
-    parameters = LatticeParameters(
-        n_dimensions=len(path.shape),
-        side=path.shape[-1],
-        n_time=path.shape[0],
-        mass2=mass2,
-        quartic=quartic,
-        n_measurements=n,
-        n_kept=n,
-        interval=4,
-        n_chains=1,
-    )
+    parameters = phi4(path.shape, mass2, quartic, n_measurements=n, n_kept=n, interval=4)
     return torch.from_numpy(simulate(parameters, seed=seed)["field"].values[0])
 
 
