@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from scipy import signal
 
 from physics_twins import virgo
 from physics_twins.figures.style import BLUE, GREEN, GREY, ORANGE
+from physics_twins.virgo.parameters import LASTING_FAULTS
 from physics_twins.virgo.witnesses import VIBRATION
 from twin_panels.background import Background, sentence
 from twin_panels.controls import Controls
@@ -29,7 +30,6 @@ PART_S = 4.0  # of a spectrum, and of the tiles
 WHITENED_S = 16.0  # around a glitch
 SHOWN_HZ = (10.0, 450.0)
 TICKS_HZ = [10, 20, 50, 100, 200, 400]
-N_TIMES, N_FREQUENCIES, QUALITY = 256, 64, 8.0
 FREQUENCY = "Frequency (Hz)"
 STRENGTHS = tuple(coupling.name for coupling in virgo.COUPLINGS)
 FIRST = (
@@ -37,7 +37,6 @@ FIRST = (
     *("witness_off", "glitch_family", "glitch_snr"),
 )
 OF_A_PREVIEW = ("duration_s", "sample_rate_hz")
-FAULTS_S = ("witness_gap_s", "loop_open_s", "missing_s")
 
 
 @dataclass(frozen=True)
@@ -104,12 +103,16 @@ class VirgoPanel(Panel[virgo.VirgoParameters]):
         noise = virgo.noise_asd(frequency_hz, parameters.detector)
         columns = {"before": before, "oracle": _spectrum(strain - known)[1], "noise": noise}
         at_s = _shown_s(stretch)
-        energy = _tiles(strain, at_s)
+        energies, tiling = _tiles(strain, at_s)
         return xr.Dataset(
             {name: ("frequency", values, {"units": "Hz-1/2"}) for name, values in columns.items()}
-            | {"energy": (("row", "time"), energy, {"units": "1"})},
+            | {"energy": (("row", "time"), energies.numpy(), {"units": "1"})},
             coords={"frequency": ("frequency", frequency_hz, {"units": "Hz"})},
-            attrs={"at_s": at_s, "glitch": _glitch(stretch, at_s)},
+            attrs={
+                "at_s": at_s,
+                "glitch": _glitch(stretch, at_s),
+                "rows_hz": (tiling.low_hz, tiling.high_hz),
+            },
         )
 
     def show(self, data: xr.Dataset) -> None:
@@ -119,7 +122,7 @@ class VirgoPanel(Panel[virgo.VirgoParameters]):
         fill(self.curves, columns | {"after": nothing} | _over_noise(columns | {"after": nothing}))
         self._density.follow(0.3 * columns["noise"].min(), 3e3 * columns["noise"].min())
         start_s = data.attrs["at_s"] - PART_S / 2
-        self.image.show(data["energy"].values, x=(start_s, start_s + PART_S), y=_tiling_hz())
+        self.image.show(data["energy"].values, x=(start_s, start_s + PART_S), y=data.attrs["rows_hz"])
         self._time.follow(start_s, start_s + PART_S)
         retitle(self.tiles, data.attrs["glitch"])
         self._tell("The subtraction is being fitted.")
@@ -190,7 +193,7 @@ def preview(parameters: virgo.VirgoParameters, seed: int) -> xr.Dataset:
         seed: Of the stretch.
     """
     plain = dict.fromkeys(STRENGTHS, 1.0) | {"duration_s": PREVIEW_S, "sample_rate_hz": RATE_HZ}
-    plain |= {name: min(getattr(parameters, name), PREVIEW_S / 4) for name in FAULTS_S}
+    plain |= {name: min(getattr(parameters, name), PREVIEW_S / 4) for name in LASTING_FAULTS}
     if parameters.glitch_rate_hz:
         plain |= {"glitch_rate_hz": PREVIEW_GLITCHES / PREVIEW_S}
     strengths = {name: float(getattr(parameters, name)) for name in STRENGTHS}
@@ -282,22 +285,10 @@ def _over_noise(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {f"{name}_left": columns[name] / columns["noise"] for name in ("after", "oracle")}
 
 
-@cache
-def _tiling() -> virgo.Tiling:
-    highest_hz = 0.9 * RATE_HZ / 2 / (1 + np.sqrt(11) / QUALITY)
-    return virgo.Tiling(PART_S, float(RATE_HZ), QUALITY, 12.0, min(400.0, highest_hz))
-
-
-def _tiling_hz() -> tuple[float, float]:
-    tiling = _tiling()
-    return tiling.low_hz, tiling.high_hz
-
-
-def _tiles(strain: NDArray[np.floating], at_s: float) -> NDArray[np.floating]:
-    """Return energies of tiles over their rows' medians around a time, (frequency, time)."""
+def _tiles(strain: NDArray[np.floating], at_s: float) -> tuple[torch.Tensor, virgo.Tiling]:
+    """Return the picture of the tiles around a time, and their tiling."""
     first_s = min(max(at_s - WHITENED_S / 2, 0), PREVIEW_S - WHITENED_S)
     around = strain[round(first_s * RATE_HZ) : round((first_s + WHITENED_S) * RATE_HZ)]
     white = virgo.whitened(torch.from_numpy(np.ascontiguousarray(around)), float(RATE_HZ))
     first = round((at_s - PART_S / 2 - first_s) * RATE_HZ)
-    energies = virgo.tile_energies(white[first : first + round(PART_S * RATE_HZ)], _tiling())
-    return virgo.image(energies, _tiling(), n_times=N_TIMES, n_frequencies=N_FREQUENCIES).numpy()
+    return virgo.picture(white[first : first + round(PART_S * RATE_HZ)], float(RATE_HZ))

@@ -29,6 +29,7 @@ from .parameters import VirgoParameters as VirgoParameters
 from .qtransform import Tiling as Tiling
 from .qtransform import image as image
 from .qtransform import loudest as loudest
+from .qtransform import picture as picture
 from .qtransform import tile_energies as tile_energies
 from .qtransform import whitened as whitened
 from .safety import injections as injections

@@ -184,10 +184,7 @@ def _residual(stretch: xr.Dataset, wiener: Wiener, detector: str) -> xr.Dataset:
 
 
 def _ranges() -> dict[str, tuple[float, float]]:
-    fields = VirgoParameters.model_fields
+    """Return what the parameters allow."""
+    known = VirgoParameters.describe()
     names = [*(c.name for c in COUPLINGS), "fringe_calibration"]
-    found = {}
-    for name in names:
-        ends = {type(m).__name__: m for m in fields[name].metadata}
-        found[name] = float(ends["Ge"].ge), float(ends["Le"].le)
-    return found
+    return {n: (float(known[n].minimum or 0), float(known[n].maximum or np.inf)) for n in names}

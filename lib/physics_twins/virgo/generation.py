@@ -6,7 +6,6 @@ arXiv:2210.02747), told the family.
 """
 
 import hashlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -93,10 +92,9 @@ class GlitchFlow(nn.Module):
             layers += [_Residual(settings.width)]
         self.layers = nn.Sequential(*layers, nn.Linear(settings.width, n))
 
-    def coefficients(self, series: Tensor, family: Tensor) -> Tensor:
-        """Return a glitch's coefficients, of mean square about 1 over all: (glitch, component)."""
-        found = torch.einsum("bt,bct->bc", series, self.components[family])
-        return found / self._units(family)
+    def coefficients(self, series: Tensor, family: int) -> Tensor:
+        """Return coefficients of one family's glitches, of mean square about 1: (glitch, component)."""
+        return series @ self.components[family].T / self._units(torch.tensor([family]))
 
     def series(self, coefficients: Tensor, family: Tensor) -> Tensor:
         """Return glitches from their coefficients: (glitch, time)."""
@@ -172,10 +170,7 @@ def train(
         accelerator="cpu",
         cpu_threads=1,
     )
-    if folder is not None:
-        return training.train(build, loop, seed=seed, folder=folder, progress=progress)
-    with tempfile.TemporaryDirectory() as place:
-        return training.train(build, loop, seed=seed, folder=place, progress=progress)
+    return training.train(build, loop, seed=seed, folder=folder, progress=progress)
 
 
 def _task(families: Mapping[str, NDArray[np.float32]], settings: GeneratorParameters) -> Task:
@@ -207,14 +202,9 @@ def _task(families: Mapping[str, NDArray[np.float32]], settings: GeneratorParame
 
 def _coefficients(flow: GlitchFlow, families: Sequence[NDArray[np.float32]]) -> list[Tensor]:
     """Return coefficients and numbers of the families."""
-    parts, numbers = [], []
-    for number, each in enumerate(families):
-        for piece in torch.from_numpy(each).split(256):
-            family = torch.full((len(piece),), number)
-            scaled = piece @ flow.components[number].T / flow._units(family)
-            parts.append(scaled)
-            numbers.append(family)
-    return [torch.cat(parts), torch.cat(numbers)]
+    found = [flow.coefficients(torch.from_numpy(each), n) for n, each in enumerate(families)]
+    numbers = [torch.full((len(each),), n) for n, each in enumerate(families)]
+    return [torch.cat(found), torch.cat(numbers)]
 
 
 def _matching(flow: nn.Module, coefficients: Tensor, family: Tensor) -> Tensor:

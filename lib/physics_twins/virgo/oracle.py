@@ -43,7 +43,7 @@ def taps_in_noise(coupling: Coupling, taps: Series, sample_rate_hz: float) -> Se
         taps: Its true filter, centred.
         sample_rate_hz: Of it.
     """
-    channel = next(c for c in witnesses.COUPLED if c.name == coupling.channels[0])
+    channel = witnesses.NAMED[coupling.channels[0]]
     if channel.line_hz or not channel.floor:
         return taps
     frequency_hz = np.fft.rfftfreq(len(taps), 1 / sample_rate_hz)

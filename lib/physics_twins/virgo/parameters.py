@@ -6,6 +6,11 @@ from pydantic import model_validator
 
 from physics_twins.parameters import Parameters, field
 
+WitnessOff = Literal[
+    "none", "ENV_SEIS_N", "ASC_DIFF_TX", "LSC_MICH", "ENV_MAG_N", "ENV_MAINS", "LSC_LINE", "INJ_BPC_TX",
+    "SIB2_POS_X", "ENV_MIC_CEB",
+]  # fmt: skip
+LASTING_FAULTS = ("witness_gap_s", "loop_open_s", "missing_s")  # at most a quarter of a stretch
 GLITCH_FAMILIES = ("blip", "tomte", "koi_fish", "whistle", "scattered_light")
 
 
@@ -69,17 +74,9 @@ class FaultParameters(Parameters):
     line_stops: bool = field(
         False, folded=True, help="Whether the line stops while its witness goes on"
     )
-    witness_off: Literal[
-        "none",
-        "ENV_SEIS_N",
-        "ASC_DIFF_TX",
-        "LSC_MICH",
-        "ENV_MAG_N",
-        "ENV_MAINS",
-        "LSC_LINE",
-        "INJ_BPC_TX",
-        "SIB2_POS_X",
-    ] = field("none", folded=True, help="A witness that is off: zeros, while what it watches goes on")
+    witness_off: WitnessOff = field(
+        "none", folded=True, help="A witness that is off: zeros, while what it watches goes on"
+    )
     n_idle: int = field(4, ge=0, le=200, folded=True, help="Channels that witness nothing")
     n_unsafe: int = field(0, ge=0, le=2, folded=True, help="Channels that contain strain")
     n_counters: int = field(0, ge=0, le=8, folded=True, help="Channels that count packets")
@@ -114,7 +111,7 @@ class VirgoParameters(DetectorParameters, CouplingParameters, FaultParameters, T
 
     @model_validator(mode="after")
     def _faults_fit_into_the_stretch(self) -> Self:
-        for name in ("witness_gap_s", "loop_open_s", "missing_s"):
+        for name in LASTING_FAULTS:
             if getattr(self, name) > 0.25 * self.duration_s:
                 raise ValueError(
                     f"{name} = {getattr(self, name):g} s must be at most a quarter of"

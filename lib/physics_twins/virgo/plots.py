@@ -23,7 +23,7 @@ from physics_twins.figures.style import (
     styled,
 )
 from physics_twins.virgo.certificate import Certificate
-from physics_twins.virgo.qtransform import Tiling, image, tile_energies
+from physics_twins.virgo.qtransform import picture
 from physics_twins.virgo.sensitivity import noise_asd
 
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, VERMILLION, GREY)
@@ -168,14 +168,12 @@ def tiles(
     """
     import torch
 
-    duration_s = len(white) / sample_rate_hz
-    highest_hz = 0.9 * sample_rate_hz / 2 / (1 + np.sqrt(11) / quality)
-    tiling = Tiling(duration_s, sample_rate_hz, quality, 12.0, min(400.0, highest_hz))
-    energies = tile_energies(torch.from_numpy(np.ascontiguousarray(white)), tiling)
-    picture = image(energies, tiling, n_times=256, n_frequencies=64).numpy()
-    time_s = start_s + (np.arange(256) + 0.5) * duration_s / 256
-    frequency_hz = np.geomspace(tiling.low_hz, tiling.high_hz, 64)
+    series = torch.from_numpy(np.ascontiguousarray(white))
+    energies, tiling = picture(series, sample_rate_hz, quality=quality)
+    n_frequencies, n_times = energies.shape
+    time_s = start_s + (np.arange(n_times) + 0.5) * tiling.duration_s / n_times
+    frequency_hz = np.geomspace(tiling.low_hz, tiling.high_hz, n_frequencies)
     axes = [hv.Dimension("time", label="Time", unit="s"), _FREQUENCY]
-    mesh = hv.QuadMesh((time_s, frequency_hz, picture.astype(np.float32)), axes, ["energy"])
+    mesh = hv.QuadMesh((time_s, frequency_hz, energies.numpy().astype(np.float32)), axes, ["energy"])
     options = colour_bar("Energy over median") | {"clim": (0.0, 25.0), "logy": True, "title": title}
     return styled(mesh, **options, width=WIDTH, height=300, **FRAME)

@@ -6,7 +6,7 @@ image that is interpolated between them overshoots.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -165,6 +165,26 @@ def image(energies: list[Tensor], tiling: Tiling, *, n_times: int, n_frequencies
         n_tiles = energies[row].shape[-1]
         lines.append(energies[row][..., (place * n_tiles).round().long() % n_tiles])
     return torch.stack(lines, dim=-2)
+
+
+def picture(white: Tensor, sample_rate_hz: float, *, quality: float = 8.0) -> tuple[Tensor, Tiling]:
+    """Return a picture of a whitened series, (64 frequencies, 256 times), and its tiling.
+
+    Of 12 to 400 Hz, or of what the rate allows; energies are over the median of each row.
+
+    Args:
+        white: Shape (time,), some seconds long.
+        sample_rate_hz: Of it.
+        quality: Of the tiles.
+    """
+    tiling = _shown(len(white) / sample_rate_hz, sample_rate_hz, quality)
+    return image(tile_energies(white, tiling), tiling, n_times=256, n_frequencies=64), tiling
+
+
+@cache
+def _shown(duration_s: float, sample_rate_hz: float, quality: float) -> Tiling:
+    highest_hz = 0.9 * sample_rate_hz / 2 / (1 + np.sqrt(11) / quality)
+    return Tiling(duration_s, sample_rate_hz, quality, 12.0, min(400.0, highest_hz))
 
 
 def whitened(series: Tensor, sample_rate_hz: float, *, part_s: float = 2.0) -> Tensor:

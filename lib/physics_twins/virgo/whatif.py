@@ -6,21 +6,19 @@ what its witness's own noise and a filter from finitely many parts leave. Nothin
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import twin
-from physics_twins.parameters import field
 from physics_twins.twin import Answer, TwinState
 from physics_twins.virgo import couplings, witnesses
 from physics_twins.virgo.accounting import BANDS_HZ
 from physics_twins.virgo.calibrate import basis_asd, short_response
 from physics_twins.virgo.cleaning import Wiener
 from physics_twins.virgo.couplings import COUPLINGS, Coupling
-from physics_twins.virgo.parameters import VirgoParameters
+from physics_twins.virgo.parameters import VirgoParameters, WitnessOff
 from physics_twins.virgo.sensitivity import inspiral_range, noise_asd
 
 Series = NDArray[np.floating]
@@ -31,19 +29,7 @@ NUMBERS: Mapping[str, tuple[str, str]] = {
     "loudest_band": ("1", "Power over the detector's noise in the loudest band after the subtraction"),
 }
 _HIGHEST_HZ = 400.0
-Lost = Literal[
-    "none", "ENV_SEIS_N", "ASC_DIFF_TX", "LSC_MICH", "ENV_MAG_N", "ENV_MAINS", "LSC_LINE", "INJ_BPC_TX",
-    "SIB2_POS_X", "ENV_MIC_CEB",
-]  # fmt: skip
-
-
-class WatchedParameters(VirgoParameters):
-    """A detector whose channels may be lost."""
-
-    lost: Lost = field("none", help="A channel that is not recorded any more")
-
-
-Scenario = Callable[[WatchedParameters], WatchedParameters]
+Scenario = Callable[[VirgoParameters], VirgoParameters]
 
 
 def what_if(
@@ -73,19 +59,19 @@ def what_if(
     return twin.what_if(_Spectra(wiener, state, start), state, scenarios, seed=seed)
 
 
-def without(channel: Lost) -> Scenario:
+def without(channel: WitnessOff) -> Scenario:
     """Return the scenario in which a channel is not recorded any more."""
-    return twin.changed(lost=channel)
+    return twin.changed(witness_off=channel)
 
 
-class _Spectra(twin.Asked[WatchedParameters]):
+class _Spectra(twin.Asked[VirgoParameters]):
     """The calibrated twin, ready to be asked."""
 
     numbers = NUMBERS
     lowest = 0.0
 
     def __init__(self, wiener: Wiener, state: TwinState, start: VirgoParameters) -> None:
-        self._wiener, self._start = wiener, WatchedParameters(**start.model_dump())
+        self._wiener, self._start = wiener, start
         grid = wiener.frequency_hz
         used = (grid >= BANDS_HZ[0]) & (grid <= min(_HIGHEST_HZ, 0.45 * wiener.sample_rate_hz))
         self._frequency_hz = grid[used]
@@ -95,8 +81,8 @@ class _Spectra(twin.Asked[WatchedParameters]):
                 shape = _shape(wiener, coupling, start.detector)[used]
                 self._shapes[coupling.name] = shape / state.parameters[coupling.name].value ** 2
 
-    def parameters(self, known: Mapping[str, float]) -> WatchedParameters:
-        names = WatchedParameters.model_fields
+    def parameters(self, known: Mapping[str, float]) -> VirgoParameters:
+        names = VirgoParameters.model_fields
         told = {c.name: known.get(c.name, 0.0) for c in COUPLINGS}
         told |= {name: value for name, value in known.items() if name in names}
         return self._start.replace(**told)
@@ -105,7 +91,7 @@ class _Spectra(twin.Asked[WatchedParameters]):
         value = self._told(scenario(self.parameters(known)))
         return [Answer(value, np.zeros((1, len(value))), np.zeros(len(value)))]
 
-    def _told(self, asked: WatchedParameters) -> NDArray[np.float64]:
+    def _told(self, asked: VirgoParameters) -> NDArray[np.float64]:
         frequency_hz = self._frequency_hz
         noise = noise_asd(frequency_hz, asked.detector) ** 2
         recorded, cleaned = np.ones(len(noise)), np.ones(len(noise))
@@ -113,7 +99,7 @@ class _Spectra(twin.Asked[WatchedParameters]):
             if coupling.name in self._shapes:
                 power = getattr(asked, coupling.name) ** 2 * self._shapes[coupling.name]
                 recorded += power
-                lost = asked.lost in coupling.channels
+                lost = asked.witness_off in coupling.channels
                 cleaned += power if lost else power * _floor(coupling, frequency_hz)
         bands = [
             float(np.mean(cleaned[(frequency_hz >= low) & (frequency_hz < high)]))
@@ -136,7 +122,7 @@ def _shape(wiener: Wiener, coupling: Coupling, detector: str) -> Series:
 
 def _line_power(coupling: Coupling, frequency_hz: Series) -> Series:
     """Return the power spectral density of a witness's lines, each in the bin next to it."""
-    channel = next(c for c in witnesses.COUPLED if c.name == coupling.channels[0])
+    channel = witnesses.NAMED[coupling.channels[0]]
     found, step_hz = np.zeros(len(frequency_hz)), frequency_hz[1]
     for number, amplitude in channel.harmonics:
         found[int(np.argmin(np.abs(frequency_hz - number * channel.line_hz)))] = amplitude**2 / step_hz
@@ -145,7 +131,7 @@ def _line_power(coupling: Coupling, frequency_hz: Series) -> Series:
 
 def _floor(coupling: Coupling, frequency_hz: Series) -> Series:
     """Return which part of a coupling's power its witness's own noise hides, shape (frequency,)."""
-    channel = next(c for c in witnesses.COUPLED if c.name == coupling.channels[0])
+    channel = witnesses.NAMED[coupling.channels[0]]
     linear = coupling.basis in (couplings.same, couplings.misaligned)
     if not linear or channel.line_hz or not channel.floor:  # a bench is known below its own noise
         return np.zeros(len(frequency_hz))

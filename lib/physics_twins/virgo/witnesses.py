@@ -90,6 +90,7 @@ VIBRATION = (  # they witness glitches
     Channel("LSC_PSTAB", "1", 1e-8, 50, -0.3, 5, (), 1e-10),
 )
 COUPLED = (GROUND, ANGLE, LENGTH, MAGNET, MAINS, LINE, BEAM, BENCH, SOUND)
+NAMED = {channel.name: channel for channel in COUPLED}
 
 # A part of the angular motion is the ground's: urad for each um/s.
 GROUND_TO_ANGLE = 2e-3
