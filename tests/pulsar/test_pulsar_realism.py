@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import xarray as xr
+from judges import judge
 from scipy.signal import lfilter
 
 from physics_twins.data import find_data_file
 from physics_twins.pulsar.files import write_dataset
-from physics_twins.pulsar.realism import STATISTICS, compare, realism
 
+statistics = judge("_pulsar_statistics")
+STATISTICS, compare, realism = statistics.STATISTICS, statistics.compare, statistics.realism
 N_SPECTRA, N_CHANNELS = 4096, 64
 # Measured independently of this code (with the low-frequency power by another average: 20 and 87).
 REAL_FILES = {

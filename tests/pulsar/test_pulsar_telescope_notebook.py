@@ -10,9 +10,9 @@ from physics_twins.parameters import ParameterError
 from physics_twins.pulsar import injection
 from physics_twins.pulsar.figures import telescope_plots
 from physics_twins.pulsar.files import open_observation
+from physics_twins.pulsar.telescope import open_telescope
 from physics_twins.pulsar.telescope_parameters import TelescopeParameters
 from physics_twins.pulsar.telescopes.recorded_pulse import Pulse
-from physics_twins.pulsar.telescopes.telescope_model import open_telescope
 from physics_twins.pulsar.telescopes.telescope_portrait import portrait
 
 DAMAGED = b"HEADER_START and no filterbank"
@@ -28,12 +28,10 @@ def test_a_simulated_telescope_is_matched_and_its_lookalike_kept(tmp_path):
     values = {"n_channels": 48, "duration_s": 4.4, "lookalike_s": 1.5, "lookalike_name": "a.sf"}
     run = runs.run("pulsar/6_match_telescope", values, out=tmp_path / "run")
     assert run.status == "complete"
-    model = open_telescope(run.folder / "telescope.nc")
-    assert model.header.n_channels == 48
-    assert run.metrics["n_transmitters"] == len(model.transmitters) >= 1
-    common = run.metrics["Standard deviation at zero DM over white"]
-    assert common["value"] < 1.5
-    assert run.metrics["auc"]["value"] < 0.5 + 5 * max(run.metrics["auc"]["error"], 0.05)
+    telescope = open_telescope(run.folder / "telescope.nc")
+    assert telescope.header.n_channels == 48
+    assert run.metrics["n_pulses_taken_out"] == telescope.n_pulses == 0
+    assert run.metrics["noise_differs_by"] < 0.05
     with (
         open_observation(run.folder / "a.sf") as made,
         open_observation(run.folder / "a_pulses.sf") as copy,
@@ -41,7 +39,6 @@ def test_a_simulated_telescope_is_matched_and_its_lookalike_kept(tmp_path):
         assert made.n_spectra == copy.n_spectra == 1500
         changed = (made.read(0, 1500) != copy.read(0, 1500)).any(axis=1)
     assert 0 < changed.sum() < 500  # three sweeps of 60 spectra each, and no other spectrum
-    assert (run.folder / "statistics.csv").exists()
 
 
 @pytest.mark.slow
@@ -94,15 +91,11 @@ def test_a_portrait_needs_one_segment(noise):
 
 
 def test_figures_of_a_recording_and_its_lookalike_are_drawn(noise):
-    from physics_twins.pulsar.realism import compare, realism
-
     seen = portrait(noise, segment_spectra=1024)
-    table = compare(realism(noise), realism(noise))
     figures = [
         telescope_plots.spectrograms(noise, noise),
         telescope_plots.bandpass(seen, seen),
         telescope_plots.distributions(seen, seen),
-        telescope_plots.statistics(table),
     ]
     for figure in figures:
         assert hv.render(figure, backend="bokeh") is not None

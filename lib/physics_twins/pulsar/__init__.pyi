@@ -13,7 +13,6 @@ from .classifying.confusion import macro_f1 as macro_f1
 from .classifying.examples import examples as examples
 from .classifying.labels import LABELS as LABELS
 from .classifying.windows import labelled_stream as labelled_stream
-from .distinguish import distinguish as distinguish
 from .evaluate import evaluate as evaluate
 from .evaluation_parameters import EvaluationParameters as EvaluationParameters
 from .figures import classifier_plots as classifier_plots
@@ -44,16 +43,14 @@ from .parameters import ObservationParameters as ObservationParameters
 from .parameters import SearchParameters as SearchParameters
 from .physics.stability import integrated_noise as integrated_noise
 from .real_files import PUBLIC_FILES as PUBLIC_FILES
-from .realism import compare as compare
-from .realism import realism as realism
 from .searching.dedispersion import dedispersed as dedispersed
 from .simulate import simulate as simulate
 from .simulate import simulate_pulse as simulate_pulse
 from .stream import write_stream as write_stream
-from .telescope import fit_telescope as fit_telescope
+from .telescope import match_telescope as match_telescope
+from .telescope import save_telescope as save_telescope
 from .telescope_parameters import TelescopeParameters as TelescopeParameters
 from .telescopes.recorded_pulse import Pulse as Pulse
-from .telescopes.telescope_model import save_telescope as save_telescope
 from .telescopes.telescope_portrait import portrait as portrait
 from .train import train as train
 from .train import training_examples as training_examples

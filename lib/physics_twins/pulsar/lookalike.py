@@ -1,8 +1,8 @@
-"""Observations without end that look like a telescope's recording, without a sample of it."""
+"""Observations without end from a telescope's own samples, in another order."""
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,106 +13,88 @@ from tqdm import tqdm
 
 from physics_twins import __version__
 from physics_twins.pulsar.files import open_writer
-from physics_twins.pulsar.physics.digitiser import highest_count, sample_type
-from physics_twins.pulsar.telescopes.levelling import LevellingStream
-from physics_twins.pulsar.telescopes.noise_stream import NoiseStream
-from physics_twins.pulsar.telescopes.telescope_impulses import WideEventStream
-from physics_twins.pulsar.telescopes.telescope_model import TelescopeModel
-from physics_twins.pulsar.telescopes.telescope_transmitters import TransmitterStream
+from physics_twins.pulsar.physics.digitiser import highest_count
+from physics_twins.pulsar.telescope import Telescope
 
 BLOCK_SAMPLES = 1 << 21
-
-
-@dataclass(frozen=True)
-class Block:
-    """Spectra of a look-alike, and what is interference in them.
-
-    Attributes:
-        data: Counts, shape (time, channel).
-        narrowband: Where a transmitter is on, shape (time, channel).
-        broadband: Where there is an impulse, shape (time,).
-        lost: What was not recorded, shape (time,).
-    """
-
-    data: NDArray[Any]
-    narrowband: NDArray[np.bool_]
-    broadband: NDArray[np.bool_]
-    lost: NDArray[np.bool_]
 
 
 class LookalikeStream:
     """A telescope that records for ever; memory does not grow.
 
-    What comes depends on model and seed, and not on how it is cut into blocks.
+    Blocks of the recording follow each other in random order: each round takes every sample once, cut
+    at other places. Each channel's level goes on where it was, for it follows the recording's
+    own level, forward and back, from a random place on. Levels change by whole counts, so that samples
+    keep their distribution. What comes depends on telescope and seed, and not on how it is read.
     """
 
-    def __init__(self, model: TelescopeModel, *, seed: int) -> None:
+    def __init__(self, telescope: Telescope, *, seed: int) -> None:
         """Begin a stream."""
-        noise, transmitters, impulses, losses, levels = np.random.default_rng(seed).spawn(5)
-        self.model = model
-        self._noise = NoiseStream(model.noise, noise)
-        self._transmitters = TransmitterStream(model.transmitters, transmitters)
-        self._impulses = WideEventStream(model.impulses, impulses)
-        self._losses = WideEventStream(model.losses, losses)
-        self._levels = LevellingStream(model.levelling, levels)
-        self._ready: list[Block] = []
+        self._telescope = telescope
+        self._counts = telescope.counts.reshape(-1, telescope.counts.shape[-1])
+        rng = np.random.default_rng(seed)
+        self._place = int(rng.integers(len(self._counts)))  # on the level's way
+        self._blocks = self._order(rng)
+        self._drawn = np.zeros(0, dtype=np.int64)
 
-    def read(self, count: int) -> Block:
-        """Return the next spectra."""
-        levelled = self.model.levelling.n_spectra
-        n_ready = sum(len(block.data) for block in self._ready)
-        while n_ready < count:
-            self._ready.append(self._made(levelled or count - n_ready))
-            n_ready += len(self._ready[-1].data)
-        joined = Block(*map(np.concatenate, zip(*(vars(b).values() for b in self._ready), strict=True)))
-        self._ready = [Block(*(column[count:].copy() for column in vars(joined).values()))]
-        return Block(*(column[:count] for column in vars(joined).values()))
+    def read(self, count: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return the next spectra in counts, (time, channel), and which of the telescope's they are."""
+        while len(self._drawn) < count:
+            self._drawn = np.append(self._drawn, next(self._blocks))
+        drawn, self._drawn = self._drawn[:count], self._drawn[count:]
+        return self._levelled(drawn), drawn
 
-    def _made(self, count: int) -> Block:
-        model = self.model
-        level = model.noise.level.astype(np.float32)
-        z = self._noise.read(count)
-        narrowband = self._transmitters.put_into(z)
-        source, target = model.spill.T
-        np.add.at(z.T, target, (z[:, source] * model.spill_share.astype(np.float32)).T)
-        broadband, lost = np.zeros((2, count), dtype=bool)
-        for rows, strength in self._impulses.within(count):
-            z[rows] += np.float32(strength) * model.impulses.share.astype(np.float32)
-            broadband[rows] = True
-        z *= model.noise.sigma.astype(np.float32)
-        z += level
-        z = self._levels.level(z, level)
-        for rows, filler in self._losses.within(count):
-            z[rows] = filler
-            lost[rows] = True
-        return Block(_digitised(z, model.header.n_bits), narrowband, broadband, lost)
+    def _order(self, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+        """Yield blocks' spectra for ever; a block that meets its segment's end goes on at the start."""
+        telescope = self._telescope
+        n_segments, length = telescope.counts.shape[:2]
+        n = np.arange(telescope.block_spectra)
+        while True:
+            offset = rng.integers(telescope.block_spectra)
+            for block in rng.permutation(n_segments * length // len(n)):
+                segment, first = divmod(int(block) * len(n), length)
+                yield segment * length + (first + offset + n) % length
+
+    def _levelled(self, drawn: NDArray[np.int64]) -> NDArray[Any]:
+        """Return those spectra, their level moved to where it has come to."""
+        telescope, n_all = self._telescope, len(self._counts)
+        way = (self._place + np.arange(len(drawn))) % (2 * n_all)
+        self._place += len(drawn)
+        way = np.minimum(way, 2 * n_all - 1 - way)  # back where it ended
+        change = telescope.level_at(way) - telescope.level_at(drawn)
+        counts = self._counts[drawn]
+        if counts.dtype.kind == "f":
+            return (counts + change).astype(counts.dtype)
+        whole = counts + np.rint(change).astype(np.int64)
+        # A sample at an end was cut off there, or is a lost one: it stays.
+        highest = highest_count(telescope.header.n_bits)
+        moved = np.where((counts == 0) | (counts == highest), counts, whole.clip(0, highest))
+        return moved.astype(counts.dtype)
 
 
-def lookalike(model: TelescopeModel, n_spectra: int, *, seed: int) -> xr.Dataset:
-    """Return an observation that looks like the recording that a model was fitted to.
+def lookalike(telescope: Telescope, n_spectra: int, *, seed: int) -> xr.Dataset:
+    """Return an observation that looks like a recording, without its pulses.
 
     Args:
-        model: From `telescope.fit_telescope`.
-        n_spectra: Its length.
+        telescope: From `telescope.match_telescope`.
+        n_spectra: Its length. Longer ones than the telescope's samples use them again.
         seed: Two calls with one seed give the same observation, and a longer one begins like it.
 
     Returns:
-        `data` (time, frequency) in counts; where there is interference, `narrowband`
-        (time, frequency) and `broadband` (time); what was `lost` (time). The highest frequency first.
+        `data` (time, frequency) in counts, the highest frequency first, and which spectrum of the
+        telescope's each one is, `drawn` (time): what is learnt from some must be tested on others.
 
     Raises:
         ValueError: `n_spectra` is not positive.
     """
     _check_length(n_spectra)
-    block = LookalikeStream(model, seed=seed).read(n_spectra)
-    header, plane = model.header, ("time", "frequency")
+    header = telescope.header
+    values, drawn = LookalikeStream(telescope, seed=seed).read(n_spectra)
     time_s = np.arange(n_spectra) * header.sampling_time_s
     return xr.Dataset(
         {
-            "data": (plane, block.data, {"units": "counts"}),
-            "narrowband": (plane, block.narrowband),
-            "broadband": ("time", block.broadband),
-            "lost": ("time", block.lost),
+            "data": (("time", "frequency"), values, {"units": "counts"}),
+            "drawn": ("time", drawn, {"units": "1"}),
         },
         coords={
             "time": ("time", time_s, {"units": "s"}),
@@ -122,7 +104,7 @@ def lookalike(model: TelescopeModel, n_spectra: int, *, seed: int) -> xr.Dataset
             "n_bits": header.n_bits,
             "sampling_time_s": header.sampling_time_s,
             "source_name": "look-alike",
-            "looks_like": model.source,
+            "looks_like": telescope.source,
             "seed": seed,
             "physics_twins_version": __version__,
         },
@@ -130,7 +112,7 @@ def lookalike(model: TelescopeModel, n_spectra: int, *, seed: int) -> xr.Dataset
 
 
 def write_lookalike(
-    model: TelescopeModel, path: str | os.PathLike[str], n_spectra: int, *, seed: int
+    telescope: Telescope, path: str | os.PathLike[str], n_spectra: int, *, seed: int
 ) -> Path:
     """Write such an observation as a telescope file of any length, block by block; return its path.
 
@@ -141,13 +123,13 @@ def write_lookalike(
         ObservationFileError: The format cannot hold it.
     """
     _check_length(n_spectra)
-    stream = LookalikeStream(model, seed=seed)
-    header = replace(model.header, source_name="look-alike", others=())
+    stream = LookalikeStream(telescope, seed=seed)
+    header = replace(telescope.header, source_name="look-alike", others=())
     options: dict[str, Any] = {"desc": "look-alike", "unit": "block", "leave": False}
     with open_writer(path, header) as file:
         lengths = list(_lengths(n_spectra, header.n_channels))
         for count in tqdm(lengths, disable=len(lengths) < 2, **options):
-            file.write(stream.read(count).data)
+            file.write(stream.read(count)[0])
     return Path(path)
 
 
@@ -160,12 +142,3 @@ def _lengths(n_spectra: int, n_channels: int) -> Iterator[int]:
 def _check_length(n_spectra: int) -> None:
     if n_spectra < 1:
         raise ValueError(f"n_spectra = {n_spectra}: must be 1 or more")
-
-
-def _digitised(values: NDArray[np.float32], n_bits: int) -> NDArray[Any]:
-    """Round to whole counts within the range of the bits; 32 bits hold floating-point numbers."""
-    if n_bits == 32:
-        return values
-    np.rint(values, out=values)
-    np.clip(values, 0, highest_count(n_bits), out=values)
-    return values.astype(sample_type(n_bits))

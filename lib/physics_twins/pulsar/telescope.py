@@ -1,216 +1,210 @@
-"""Match my telescope: its receiver, noise and interference as numbers fitted to a recording.
+"""Match my telescope: a recording's own samples, without its pulses, to be put together anew."""
 
-The numbers are few enough to keep and to read, and hold no recorded sample. `lookalike` makes
-observations without end from them that have the recording's statistics.
-"""
-
-from dataclasses import replace
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins import __version__
+from physics_twins.data import open_dataset, save
+from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
-from physics_twins.pulsar.realism import normalised
+from physics_twins.pulsar.infer import infer
+from physics_twins.pulsar.parameters import SearchParameters
+from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching.missing import finite
-from physics_twins.pulsar.telescopes.levelling import find_levelling, fit_levelling, unlevelled
 from physics_twins.pulsar.telescopes.quiet_noise import quiet_noise
-from physics_twins.pulsar.telescopes.telescope_impulses import (
-    fit_impulses,
-    fit_losses,
-    impulses_in,
-    lost_spectra,
-)
-from physics_twins.pulsar.telescopes.telescope_model import TelescopeModel
-from physics_twins.pulsar.telescopes.telescope_noise import (
-    Noise,
-    band_means,
-    bands,
-    fit_noise,
-)
-from physics_twins.pulsar.telescopes.telescope_transmitters import (
-    TransmitterStream,
-    find_transmitters,
-    fit_spill,
-    fit_transmitters,
-)
 
-# A recording is fitted in segments, taken evenly from its length where it is longer than all.
-SEGMENT_SPECTRA = 8192
-MAX_FIT_SAMPLES = 1 << 24
+# Of a long recording evenly spaced segments are kept, together of so many samples.
+SEGMENT_SPECTRA, MAX_SAMPLES = 8192, 1 << 25
 MIN_SPECTRA = 256
-# The lowest values of a channel, and how far they move, in its noise, where a recorder moves them.
-FLOOR_PERCENTILE, FLOOR_MOVES = 5, 0.3
-# Over so many segments the transmitters are simulated alone.
-N_TRIAL_SEGMENTS = 16
+# Of so many blocks a segment is a chain: shorter ones keep less of slow changes, longer ones repeat.
+N_BLOCKS = 8
+# A pulse is taken out from so many of its widths before its middle to so many after it.
+BEFORE_FWHM, AFTER_FWHM = 1.5, 4.0
+N_SEARCHES = 2  # a bright pulse hides a faint one beside it
+_ATTRIBUTES = ("n_bits", "channel_width_mhz", "sampling_time_s", "source_name", "source")
+_COUNTS = ("n_spectra", "block_spectra", "n_pulses")
 
 
-def fit_telescope(data: Observation, *, seed: int) -> TelescopeModel:
-    """Return a telescope's receiver, noise and interference, fitted to a recording.
+@dataclass(frozen=True)
+class Telescope:
+    """Samples of a telescope without pulses.
 
-    What single channels do is taken from the recording directly. To what all of them have in common
-    transmitters add too: how much is learnt by simulating them, and only the rest is the receiver's.
-    Dispersed pulses are not fitted: they are what is looked for.
+    Attributes:
+        header: Channels, the highest first, sampling time and bits of the recording.
+        counts: Segments of the recording, shape (segment, time, channel).
+        level: The quiet noise's level in halves of blocks, shape (segment, half, channel), in counts.
+        source: Name of the recording.
+        n_spectra: How many spectra the recording has.
+        block_spectra: Length of a block; slower changes than this are the level's.
+        n_pulses: How many pulses were found and taken out.
+    """
+
+    header: FilterbankHeader
+    counts: NDArray[Any]
+    level: NDArray[np.float32]
+    source: str
+    n_spectra: int
+    block_spectra: int
+    n_pulses: int
+
+    def level_at(self, n: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the level at spectra counted through all segments, shape (spectrum, channel)."""
+        level = self.level.reshape(-1, self.level.shape[-1])
+        place = ((n + 0.5) / (self.block_spectra // 2) - 0.5).clip(0, len(level) - 1)
+        low = np.minimum(place.astype(int), max(0, len(level) - 2))
+        share = (place - low)[:, None]
+        upper = level[np.minimum(low + 1, len(level) - 1)]
+        return np.asarray(level[low] + share * (upper - level[low]), dtype=np.float32)
+
+
+def match_telescope(
+    data: Observation, *, search: SearchParameters | None = None, block_spectra: int | None = None
+) -> Telescope:
+    """Return a telescope's own noise and interference: a recording without its pulses.
+
+    Pulses that the search finds are replaced, each along its own track, by what the same channels have
+    a little later; those that it does not find stay. `lookalike` makes observations of the rest
+    (the circular block bootstrap of Politis & Romano 1992).
 
     Args:
         data: A dataset with `data` (time, frequency), or a file. Of a long one, evenly spaced segments
-            of up to 8192 spectra are used; slower changes than a segment are not seen.
-        seed: Of that simulation.
+            of up to 8192 spectra are kept, 2^25 samples in all.
+        search: Range of dispersion and threshold of the pulses that are taken out.
+        block_spectra: How long the blocks are, an even number; an eighth of a segment by default.
 
     Raises:
         FileNotFoundError: There is no such file.
         ObservationFileError: The file is damaged or of no known format.
-        ValueError: There are fewer than 256 spectra or 2 channels, or nothing that varies.
+        ValueError: There are fewer than 256 spectra or 2 channels, nothing that varies, or the blocks
+            do not fit.
     """
+    search = search or SearchParameters()
     with open_spectra(data) as spectra:
-        counts = _segments(spectra)
         header, name = replace(spectra.header, others=(), start_mjd=0.0), spectra.name
-    lost = np.stack([lost_spectra(segment) for segment in counts])
-    n_levelled = find_levelling(counts[0])
-    z, level, sigma = _normalised(counts, lost, header.n_bits, n_levelled)
-    levelling = fit_levelling(n_levelled, counts.mean(axis=(0, 1), dtype=float), sigma)
-    level, sigma = np.median(level, axis=0), np.exp(np.mean(np.log(np.maximum(sigma, 1e-9)), axis=0))
-    sigma[sigma < 1e-6] = 0
-    if not (sigma > 0).any():
+        n_spectra, n_bits = spectra.n_spectra, spectra.n_bits
+        segments = [spectra.part(start, length) for start, length in _segments(spectra)]
+    length = segments[0].sizes["time"]
+    block = block_spectra or length // N_BLOCKS // 2 * 2
+    if not 32 <= block <= length or block % 2:
+        raise ValueError(
+            f"block_spectra = {block}: must be even, and 32 to {length}, a segment's spectra"
+        )
+    length -= length % block
+    found = [_without_pulses(segment, search) for segment in segments]
+    counts = np.stack([values[:length] for values, _ in found])
+    parts = counts.reshape(len(counts), -1, block // 2, counts.shape[2])
+    level = np.stack([[quiet_noise(part, n_bits)[1] for part in each] for each in parts])
+    if not np.ptp(counts, axis=(0, 1)).any():
         raise ValueError(f"{name}: data: no channel varies")
-    z[lost] = 0
-    impulse = np.stack([impulses_in(s, gap) for s, gap in zip(z, lost, strict=True)])
-    known = ~(lost | impulse)
-    wide = ~known[:, :, None]
-    found = np.stack([find_transmitters(segment) for segment in z]) & ~wide
-    narrow = np.where(wide, np.float32(0), z)
-    transmitters, theirs = fit_transmitters(narrow, found, known, seed=seed)
-    spill, spill_share = fit_spill(narrow, transmitters)
-    unheard = z.copy()
-    unheard[:, :, spill[:, 1]] -= z[:, :, spill[:, 0]] * spill_share.astype(np.float32)
-    clean_samples = ~found & ~wide & (sigma > 0) & ~theirs
-    model = TelescopeModel(
-        header=header,
-        noise=fit_noise(
-            unheard, clean_samples, level, sigma, n_bits=header.n_bits, n_levelled=n_levelled
-        ),
-        transmitters=transmitters,
-        spill=spill,
-        spill_share=spill_share,
-        impulses=fit_impulses(np.where(found, np.float32(0), z), impulse),
-        losses=fit_losses(counts, lost),
-        levelling=levelling,
-        source=name,
-        n_spectra=counts.shape[0] * counts.shape[1],
-        seed=seed,
-    )
-    return replace(model, noise=_corrected(model, narrow, counts, known))
+    n_pulses = sum(n for _, n in found)
+    return Telescope(header, counts, level.astype(np.float32), name, n_spectra, block, n_pulses)
 
 
-def _segments(spectra: Spectra) -> NDArray[Any]:
-    """Return evenly spaced segments of equal length, shape (segment, time, channel)."""
+def _segments(spectra: Spectra) -> list[tuple[int, int]]:
+    """Return start and length of evenly spaced segments of equal length."""
     if spectra.n_spectra < MIN_SPECTRA:
         raise ValueError(
-            f"{spectra.name}: data: {spectra.n_spectra} spectra are too few to fit a telescope to:"
+            f"{spectra.name}: data: {spectra.n_spectra} spectra are too few to match a telescope by:"
             f" {MIN_SPECTRA} or more are needed"
         )
-    affordable = max(MIN_SPECTRA, MAX_FIT_SAMPLES // spectra.header.n_channels)
-    length = min(spectra.n_spectra, SEGMENT_SPECTRA, affordable) // 2 * 2
-    n = max(1, min(affordable // length, spectra.n_spectra // length))
+    affordable = max(MIN_SPECTRA, MAX_SAMPLES // spectra.header.n_channels)
+    length = min(spectra.n_spectra, SEGMENT_SPECTRA, affordable)
+    n = max(1, min(affordable, spectra.n_spectra) // length)
     starts = np.linspace(0, spectra.n_spectra - length, n).astype(int)
-    return np.stack([finite(spectra.read(start, length)) for start in starts])
+    return [(int(start), length) for start in starts]
 
 
-def _normalised(
-    counts: NDArray[Any], lost: NDArray[np.bool_], n_bits: int, n_levelled: int
-) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-    """Return (counts - level) / sigma of the noise, and level and sigma (stretch, channel).
+def _without_pulses(segment: xr.Dataset, search: SearchParameters) -> tuple[NDArray[Any], int]:
+    """Return a segment's samples without the pulses in it, and how many these were."""
+    sampling_s = segment.attrs["sampling_time_s"]
+    frequency_mhz = segment["frequency"].values
+    values = finite(segment["data"].values).copy()
+    n_time, n_found = len(values), 0
+    for _ in range(N_SEARCHES):
+        found = infer(search, segment.assign(data=(segment["data"].dims, values)))
+        found = found.isel(candidate=found["label"].values == "pulse")
+        for dm, time_s, width_s in zip(
+            *(found[name].values for name in ("dm_pc_cm3", "time_s", "width_s")), strict=True
+        ):
+            time_s = time_s - float(segment["time"][0])
+            arrival_s = time_s + dispersion_delay(frequency_mhz, dm, reference_mhz=frequency_mhz[0])
+            first = np.rint((arrival_s - BEFORE_FWHM * width_s) / sampling_s).astype(int)
+            reach = min(
+                int(np.ceil((BEFORE_FWHM + AFTER_FWHM) * width_s / sampling_s)) + 1, n_time // 3
+            )
+            row = first + np.arange(reach)[:, None]  # (sample, channel)
+            beside = np.where(first + 2 * reach < n_time, row + reach, row - reach)
+            inside = (row >= 0) & (row < n_time)
+            channel = np.broadcast_to(np.arange(len(frequency_mhz)), row.shape)
+            values[row[inside], channel[inside]] = values[beside[inside] % n_time, channel[inside]]
+        n_found += found.sizes["candidate"]
+        if not found.sizes["candidate"]:
+            break
+    return values, n_found
 
-    Each stretch that was levelled by itself has its own; sigma is 0 where nothing varies.
-    """
-    z = np.zeros(counts.shape, dtype=np.float32)
-    parts = [(n, part) for n in range(len(counts)) for part in _stretches(counts.shape[1], n_levelled)]
-    kept = [counts[n, part][~lost[n, part]] for n, part in parts]
-    level, sigma = (np.array(c) for c in zip(*(quiet_noise(k, n_bits)[1:] for k in kept), strict=True))
-    _steady(
-        level,
-        sigma,
-        np.array([stretch.std(axis=0, dtype=float) for stretch in kept]),
-        np.array([np.percentile(stretch, FLOOR_PERCENTILE, axis=0) for stretch in kept]),
+
+def save_telescope(telescope: Telescope, path: str | os.PathLike[str]) -> Path:
+    """Write a telescope as netCDF-4 in one step; return its path."""
+    header = telescope.header
+    about = {name: getattr(header, name) for name in _ATTRIBUTES[:-1]}
+    counts = {name: getattr(telescope, name) for name in _COUNTS}
+    units = {"units": "counts"}
+    dataset = xr.Dataset(
+        {
+            "counts": (("segment", "time", "frequency"), telescope.counts, units),
+            "level": (("segment", "half", "frequency"), telescope.level, units),
+        },
+        coords={"frequency": ("frequency", header.frequency_mhz, {"units": "MHz"})},
+        attrs={
+            "title": "A telescope's own samples, without pulses",
+            "source": telescope.source,
+            "physics_twins_version": __version__,
+        }
+        | about
+        | counts,
     )
-    for (n, part), stretch, middle, width in zip(parts, kept, level, sigma, strict=True):
-        z[n, part][~lost[n, part]] = (stretch - middle) / np.where(width > 0, width, 1)
-    return z, level, sigma
+    return save(dataset, Path(path))
 
 
-def _steady(
-    level: NDArray[np.float64],
-    sigma: NDArray[np.float64],
-    whole: NDArray[np.float64],
-    floor: NDArray[np.float64],
-) -> None:
-    """Give channels one level and width throughout, in place, unless their own make them steadier.
+def open_telescope(path: str | os.PathLike[str]) -> Telescope:
+    """Return a telescope that `save_telescope` wrote.
 
-    Where a transmitter is on for most of the time, there is too little noise to measure; its steps
-    would be taken for the recorder's. But a recorder that holds the mean lowers what is below a
-    transmitter by as much as that is on: there the level follows the lowest values. All arrays have
-    the shape (stretch, channel).
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or holds no telescope; the message names file and field.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        common = np.log(whole).std(axis=0)
-        own = np.log(whole / sigma).std(axis=0)
-    steady = ~(own < common)
-    sigma[:, steady] = np.median(sigma[:, steady], axis=0)
-    level[:, steady] = np.median(level[:, steady], axis=0)
-    moves = floor - np.median(floor, axis=0)
-    moving = steady & (moves.std(axis=0) > FLOOR_MOVES * np.median(sigma, axis=0))
-    level[:, moving] += moves[:, moving]
-
-
-def _stretches(n_time: int, n_levelled: int) -> list[slice]:
-    """Return the parts of a segment that were levelled; a rest belongs to the last."""
-    if not n_levelled:
-        return [slice(0, n_time)]
-    starts = np.arange(0, max(1, n_time - n_levelled + 1), n_levelled)
-    return [slice(a, b) for a, b in zip(starts, [*starts[1:], n_time], strict=True)]
-
-
-def _corrected(
-    model: TelescopeModel, z: NDArray[np.float32], counts: NDArray[Any], known: NDArray[np.bool_]
-) -> Noise:
-    """Return noise whose common baseline and transmitters together have the recording's power.
-
-    The sum over channels is measured in the recording, between impulses; what transmitters give to it
-    is measured in a simulation of them alone, for as long as to be known well, and the rest is the
-    baseline.
-    """
-    noise, (n_time, n_channels) = model.noise, counts.shape[1:]
-    # In what is measured each channel is divided by its whole standard deviation.
-    weight = 1 / np.maximum(z[known].std(axis=0, dtype=float), 1e-9)
-    weight[noise.sigma == 0] = 0
-    stream = TransmitterStream(model.transmitters, np.random.default_rng(model.seed))
-    given = np.zeros(len(bands(n_time, 1)))
-    for _ in range(N_TRIAL_SEGMENTS):
-        alone = np.zeros((n_time, n_channels), dtype=np.float32)
-        stream.put_into(alone)
-        given += band_means(_power(alone @ weight) / n_channels, bands(n_time, 1)) / N_TRIAL_SEGMENTS
-    weight[noise.mode[:, 0] == 0] = 0  # transmitters' channels, and what has no noise of its own
-    present = weight[noise.link] > 0
-    white = ((weight > 0).sum() + 2 * noise.correlation @ present.all(axis=1)) / n_channels
-    power = np.mean([_power(_zero_dm(*pair)) for pair in zip(counts, known, strict=True)], axis=0)
-    power /= known.mean()
-    wanted = band_means(unlevelled(power, model.levelling.n_spectra), noise.mode_edge)
-    octave = np.searchsorted(bands(n_time, 1), noise.mode_edge - 1e-9)
-    modes = noise.mode_spectrum.copy()
-    modes[0] = np.maximum(wanted - white - given[octave], 0) / max(
-        float(weight @ noise.mode[:, 0]) ** 2 / n_channels, 0.01
+    dataset = open_dataset(Path(path))
+    attributes = dataset.attrs
+    if missing := [name for name in (*_ATTRIBUTES, *_COUNTS) if name not in attributes]:
+        raise ValueError(f"{path}: attribute {missing[0]}: missing, so that this is no telescope")
+    for name, along in (("counts", "time"), ("level", "half")):
+        wanted = ("segment", along, "frequency")
+        if name not in dataset or dataset[name].dims != wanted or dataset[name].dtype.kind not in "iuf":
+            raise ValueError(f"{path}: {name}: expected numbers of dimensions {wanted}")
+        if not np.isfinite(dataset[name].values).all():
+            raise ValueError(f"{path}: {name}: not all values are finite numbers")
+    block = int(attributes["block_spectra"])
+    if block < 1 or 2 * dataset.sizes["time"] != block * dataset.sizes["half"]:
+        raise ValueError(f"{path}: block_spectra = {block}: does not divide the segments")
+    frequency_mhz = dataset["frequency"].values
+    header = FilterbankHeader(
+        n_channels=len(frequency_mhz),
+        n_bits=int(attributes["n_bits"]),
+        first_frequency_mhz=float(frequency_mhz[0]),
+        channel_width_mhz=float(attributes["channel_width_mhz"]),
+        sampling_time_s=float(attributes["sampling_time_s"]),
+        source_name=str(attributes["source_name"]),
     )
-    return replace(noise, mode_spectrum=modes)
-
-
-def _zero_dm(counts: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the sum over channels of a segment, 1 where all are white, 0 where it is not known."""
-    z = normalised(counts[known])
-    series = np.zeros(len(counts))
-    series[known] = z.sum(axis=1, dtype=float) / np.sqrt(max(1, z.shape[1]))
-    return series
-
-
-def _power(series: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a series' power over that of white noise of variance 1, shape (frequency,)."""
-    return np.abs(np.fft.rfft(series - series.mean())) ** 2 / len(series)
+    return Telescope(
+        header,
+        dataset["counts"].values,
+        dataset["level"].values,
+        str(attributes["source"]),
+        **{name: int(attributes[name]) for name in _COUNTS},
+    )

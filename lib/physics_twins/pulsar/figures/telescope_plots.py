@@ -4,7 +4,6 @@ from typing import Any
 
 import holoviews as hv
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from physics_twins.data import in_print
@@ -12,9 +11,7 @@ from physics_twins.figures import image
 from physics_twins.figures.style import (
     BLUE,
     FRAME,
-    GREEN,
     GREY,
-    ORANGE,
     VERMILLION,
     WIDTH,
     legend,
@@ -23,13 +20,6 @@ from physics_twins.figures.style import (
 
 COLUMN = WIDTH // 2  # of two figures side by side
 LEAST_DENSITY = 1e-7
-SHORT = {  # of the five statistics, in the order of `realism.STATISTICS`
-    "Channels with excess kurtosis above 1": "heavy tails",
-    "Lag-1 autocorrelation, 95th percentile of channels": "memory",
-    "Correlation of adjacent channels, median": "neighbours",
-    "Standard deviation at zero DM over white": "common noise",
-    "Power at the lowest frequencies over white": "slow drifts",
-}
 
 
 def spectrograms(recording: xr.Dataset, made: xr.Dataset) -> hv.Layout:
@@ -130,56 +120,6 @@ def distributions(recording: xr.Dataset, made: xr.Dataset) -> hv.Layout:
             ),
         ]
     ).cols(2)
-
-
-def statistics(table: pd.DataFrame, *, asked: float = 1.5) -> hv.Overlay:
-    """Return look-alike and white noise over the recording, for each of the five statistics.
-
-    Args:
-        table: From `realism.compare`.
-        asked: A factor that a look-alike may be off at most, drawn as a band.
-    """
-    names = [SHORT.get(str(name), str(name)) for name in table.index]
-    axes = (
-        hv.Dimension("statistic", label="Statistic"),
-        hv.Dimension("ratio", label="Over the recording's"),
-    )
-    ratio = _ratio(table["synthetic"].to_numpy(), table)
-    error = ratio * (table["factor_error"] / table["factor"]).to_numpy()
-    bars = (names, ratio, np.minimum(error, 0.9 * ratio), error)
-    parts: list[Any] = [
-        styled(hv.HSpan(1 / asked, asked), color=GREEN, alpha=0.15),
-        styled(hv.HLine(1.0), color="black", line_width=1),
-        styled(
-            hv.Scatter((names, _ratio(table["white"].to_numpy(), table)), *axes, label="white noise"),
-            color=ORANGE,
-            marker="diamond",
-            size=10,
-            tools=["hover"],
-        ),
-        styled(hv.ErrorBars(bars, axes[0], [axes[1], "down", "up"]), color=BLUE),
-        styled(
-            hv.Scatter((names, ratio), *axes, label="look-alike"), color=BLUE, size=9, tools=["hover"]
-        ),
-    ]
-    return styled(
-        hv.Overlay(parts),
-        title=f"Five statistics; the band is a factor of {asked:g} either way",
-        logy=True,
-        xlabel="",
-        ylabel="Over the recording's",
-        width=WIDTH,
-        height=320,
-        padding=0.15,
-        **legend(2),
-        **FRAME,
-    )
-
-
-def _ratio(values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
-    """Return values over the recording's; below 1/1000, where a logarithm ends, 1/1000."""
-    real = np.abs(table["real"].to_numpy())
-    return np.maximum(np.abs(values) / np.where(real > 0, real, 1), 1e-3)
 
 
 def _axes(across: str, up: str, label: str = "") -> tuple[hv.Dimension, hv.Dimension]:
