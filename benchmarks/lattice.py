@@ -12,6 +12,8 @@ import torch
 import xarray as xr
 from scipy.signal import lfilter
 
+from _lattice_critical import critical_coupling
+from _lattice_twin import calibration_coverage, monitor_calls, what_if_coverage
 from _table import Figure, Skipped, run_benchmarks, share_error, this_machine
 from physics_twins import models
 from physics_twins.data import bootstrap, find_data_file
@@ -331,5 +333,6 @@ if __name__ == "__main__":
         u1_beta7_winding,
     ]
     simulated += [u1_beta7_hmc, sun_2d, su3_4d_plaquette, su3_4d_sweeps, error_coverage]
+    simulated += [critical_coupling, calibration_coverage, what_if_coverage, monitor_calls]
     of_files = [milc_l8888, three_formats, more_files, corruptions_detected, read_mb_per_s]
     sys.exit(bool(run_benchmarks({figure.__name__: figure for figure in simulated + of_files})))

@@ -11,6 +11,8 @@ from physics_twins.lattice.model import load_flow
 from physics_twins.lattice.parameters import LatticeParameters
 from physics_twins.lattice.pictures import local, picture
 from physics_twins.lattice.simulate import simulate
+from physics_twins.parameters import ParameterError
+from physics_twins.twin import TwinState
 
 
 @pytest.mark.slow
@@ -40,6 +42,33 @@ def test_evaluate_holds_the_shipped_flow_to_the_limit_and_prints_what_it_loses(t
     assert run.metrics["ess"]["value"] > 0.99
     assert run.metrics["ess_forward"]["value"] > 0.98
     assert run.metrics["never"] >= 1  # the cluster, whatever the machine
+
+
+@pytest.mark.slow
+def test_infer_refuses_the_damaged_file_and_finds_beta_of_the_whole_one(tmp_path):
+    run = runs.run("lattice/4_infer", {"n_measurements": 60}, out=tmp_path / "run")
+    assert run.status == "complete"
+    beta = run.metrics["beta"]
+    assert abs(beta["value"] - 6.0) < 5 * beta["error"] < 1.0
+    assert (run.metrics["n_checks"], run.metrics["damage_refused"]) == (3, 1)
+
+
+def test_a_file_that_is_not_there_is_refused_before_a_kernel_starts(tmp_path):
+    with pytest.raises(ParameterError, match="configuration_path"):
+        runs.run("lattice/4_infer", {"configuration_path": "nothing.lime"}, out=tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_twin_finds_the_couplings_and_calls_the_one_that_changed(tmp_path):
+    run = runs.run("lattice/5_twin", {"side": 8, "quartic": 6.008}, out=tmp_path / "run")
+    assert run.status == "complete"
+    for name, truth in {"mass2": -4.0, "quartic": 6.008}.items():
+        found = run.metrics[name]
+        assert abs(found["value"] - truth) < 5 * found["error"]
+        assert run.metrics[f"better_{name}"]["error"] < found["error"]
+    assert (run.metrics["n_false"], run.metrics["alarm"]) == (0, 1)
+    state = TwinState.load(run.folder / "state.json")
+    assert "quartic" in state.history[-1].reason
 
 
 def test_the_picture_of_u1_shows_flux_that_adds_up_to_the_charge():

@@ -144,7 +144,7 @@ def test_force_of_sun_is_the_slope_of_its_action_along_each_generator(theory, n_
 @pytest.mark.parametrize("theory", ["su2", "su3"])
 def test_links_stay_in_their_group(theory):
     parameters, links = hot(theory=theory, side=3)
-    series = np.empty((20, 3))
+    series = np.empty((20, len(gauge.OBSERVABLES)))
     gauge.run(links, *gauge.tables(parameters), 2, 0.0, 1.0, 1, np.random.default_rng(1), series)
     unit = np.eye(links.shape[-1])
     np.testing.assert_allclose(

@@ -19,7 +19,7 @@ from physics_twins.lattice.omelyan import kicks
 from physics_twins.lattice.parameters import LatticeParameters
 
 SAMPLERS = {"hmc": 0, "metropolis": 1, "heatbath": 2, "winding": 3, "flux": 4}
-OBSERVABLES = ("plaquette", "charge")
+OBSERVABLES = ("plaquette", "charge", "accepted")
 WIDTHS = (1.0, 3.14)  # of Metropolis proposals: to begin with, and the largest
 
 
@@ -231,6 +231,7 @@ def run(
     """
     accepted = 0.0
     for n in range(len(series)):
+        before = accepted
         for _ in range(interval):
             if sampler == 0 or sampler >= 3:
                 accepted += _trajectory(links, hop, signs, beta, int(setting), length, rng)
@@ -247,4 +248,5 @@ def run(
             total += math.cos(plaquette)
             charge += plaquette / (2 * math.pi) - round(plaquette / (2 * math.pi))
         series[n, 0], series[n, 1] = total / len(links), charge
+        series[n, 2] = (accepted - before) / interval
     return accepted / (len(series) * interval)

@@ -80,14 +80,14 @@ def average(
         of_means: A function of the means, made of arithmetic and numpy's functions.
         frozen: Why these chains are not to be believed, as `frozen_topology` says.
     """
-    pyerrors = _pyerrors()
+    module = pyerrors()
     series = [np.atleast_2d(np.asarray(history, dtype=float)) for history in histories]
     combine = of_means or (lambda mean: mean)
     if any(np.ptp(each) == 0 for each in series):
         value = Estimate.of(combine(*(each.mean() for each in series)))
         return Measured(value, Estimate.of(0.5), frozen or "all measurements are the same")
     names = [f"chain|r{n}" for n in range(len(series[0]))]
-    found = combine(*(pyerrors.Obs(list(each), names) for each in series))
+    found = combine(*(module.Obs(list(each), names) for each in series))
     found.gamma_method()
     tau, tau_error = found.e_tauint["chain"], found.e_dtauint["chain"]
     n, least = series[0].shape[1], LEAST_AUTOCORRELATION_TIMES
@@ -96,11 +96,12 @@ def average(
     return Measured(Estimate.of(found.value, found.dvalue), Estimate.of(tau, tau_error), reason)
 
 
-def _pyerrors() -> Any:
+def pyerrors() -> Any:
+    """Return the package pyerrors, whose import warns of what is not used here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of scipy.odr, which is not used here
-        import pyerrors
-    return pyerrors
+        import pyerrors as module
+    return module
 
 
 def frozen_topology(chains: xr.Dataset) -> str:

@@ -16,7 +16,7 @@ from physics_twins.lattice.omelyan import kicks
 from physics_twins.lattice.parameters import LatticeParameters
 
 SAMPLERS = {"hmc": 0, "metropolis": 1, "heatbath": 2}
-OBSERVABLES = ("plaquette", "polyakov_real", "polyakov_imaginary")
+OBSERVABLES = ("plaquette", "polyakov_real", "polyakov_imaginary", "accepted")
 WIDTHS = (0.5, 1.0)  # of Metropolis proposals: to begin with, and the largest
 
 
@@ -284,6 +284,7 @@ def run(
     accepted, size = 0.0, links.shape[1]
     n_plaquettes = len(links) * size * (size - 1) // 2
     for row in range(len(series)):
+        before = accepted
         for _ in range(interval):
             if sampler == 0:
                 accepted += _trajectory(links, hop, crossed, beta, int(setting), length, rng, colours)
@@ -294,5 +295,5 @@ def run(
         repair(links, colours)
         line = polyakov(links, hop, n_time, colours)
         mean = plaquette_sums(links, hop, crossed, colours).sum() / n_plaquettes
-        series[row] = mean, line.real, line.imag
+        series[row] = mean, line.real, line.imag, (accepted - before) / interval
     return accepted / (len(series) * interval)

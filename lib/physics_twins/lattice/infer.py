@@ -39,6 +39,8 @@ def infer(flow: PhiFlow, n: int, *, seed: int, n_kept: int = 1) -> xr.Dataset:
         name: (("chain", "measurement"), values[None, places], pure | {"long_name": name})
         for name, values in observed(flow, phi).items()
     }
+    taken = (places == np.arange(n)).astype(float)
+    histories["accepted"] = (("chain", "measurement"), taken[None], pure | {"long_name": "accepted"})
     kept = phi.numpy()[places[len(places) - n_kept :]]
     found = xr.Dataset(
         histories
@@ -93,5 +95,6 @@ def observed(flow: PhiFlow, phi: Tensor) -> dict[str, NDArray[np.float64]]:
         "phi2": phi.square().mean(axes),
         "action": path.action(phi) / n_sites,
         "structure": torch.stack(smallest).mean(0),
+        "phi4": phi.pow(4).mean(axes),
     }
     return {name: values.numpy() for name, values in found.items()}

@@ -1,4 +1,4 @@
-"""Wilson loops, Creutz ratios and the correlation of two sites, from kept fields."""
+"""Wilson loops, Creutz ratios, Polyakov loops and the correlation of two sites, from kept fields."""
 
 from typing import Any
 
@@ -74,6 +74,27 @@ def creutz_ratios(loops: xr.DataArray) -> xr.Dataset:
     named = {"units": "1", "long_name": "Creutz ratio"}
     coords = {name: loops[name][1:] for name in dims}
     return xr.Dataset({"value": (dims, both[0], named), "error": (dims, both[1], named)}, coords)
+
+
+def polyakov_loop(field: xr.DataArray) -> xr.DataArray:
+    """Return traces over N of the product of all links along time, averaged over space, of each field.
+
+    Args:
+        field: Links that are periodic in time, in the form of `simulate`, or of `files.read`.
+
+    Returns:
+        (chain, kept, part), real and imaginary part.
+    """
+    links, _ = _matrices(field)
+    line = links[:, :, 0, ..., 0, :, :]
+    for t in range(1, links.shape[2]):
+        line = line @ links[:, :, t, ..., 0, :, :]
+    traces = np.trace(line, axis1=-2, axis2=-1) / links.shape[-1]
+    means = traces.mean(tuple(range(2, traces.ndim)))
+    named = {"units": "1", "long_name": "Polyakov loop"}
+    return xr.DataArray(
+        np.stack([means.real, means.imag], -1), dims=("chain", "kept", "part"), attrs=named
+    )
 
 
 def two_point(field: xr.DataArray) -> xr.DataArray:

@@ -17,7 +17,7 @@ from physics_twins.lattice.omelyan import kicks
 from physics_twins.lattice.parameters import LatticeParameters
 
 SAMPLERS = {"hmc": 0, "metropolis": 1, "cluster": 2}
-OBSERVABLES = ("magnetisation", "phi2", "action", "structure")
+OBSERVABLES = ("magnetisation", "phi2", "action", "structure", "phi4", "accepted")
 WIDTHS = (1.0, 1e3)  # of Metropolis proposals: to begin with, and the largest
 
 
@@ -135,6 +135,9 @@ def _observe(phi: Any, hop: Any, waves: Any, mass2: float, quartic: float, row: 
             real += phi[x] * waves[mu, x].real
             imaginary += phi[x] * waves[mu, x].imag
         row[3] += (real * real + imaginary * imaginary) / (n_sites * size)
+    row[4] = 0.0
+    for x in range(n_sites):
+        row[4] += phi[x] ** 4 / n_sites
 
 
 @numba.njit(cache=True, nogil=True)
@@ -169,6 +172,7 @@ def run(
     accepted = 0.0
     stack = np.empty(len(phi), dtype=np.int64)
     for n in range(len(series)):
+        before = accepted
         for _ in range(interval):
             if sampler == 0:
                 accepted += _trajectory(phi, hop, mass2, quartic, int(setting), length, rng)
@@ -177,4 +181,5 @@ def run(
             if sampler == 2:
                 _flip_cluster(phi, hop, stack, rng)
         _observe(phi, hop, waves, mass2, quartic, series[n])
+        series[n, 5] = (accepted - before) / interval
     return accepted / (len(series) * interval)

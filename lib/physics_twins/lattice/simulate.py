@@ -1,6 +1,8 @@
 """Simulate a field theory on a lattice: independent chains, on this machine or on a cluster."""
 
+from collections.abc import Iterator
 from functools import partial
+from itertools import count
 from types import ModuleType
 from typing import Any
 
@@ -37,9 +39,10 @@ def simulate(
         progress: Whether to show a progress bar.
 
     Returns:
-        Histories, (chain, measurement): of phi4 `magnetisation`, `phi2`, `action` for each site and
-        `structure`, the power at the smallest momentum; of gauge fields `plaquette` and `charge` or
-        `polyakov_real`, `polyakov_imaginary`. For each chain `acceptance` of its updates and `setting`,
+        Histories, (chain, measurement): of phi4 `magnetisation`, `phi2`, `phi4`, `action` for each site
+        and `structure`, the power at the smallest momentum; of gauge fields `plaquette` and `charge` or
+        `polyakov_real`, `polyakov_imaginary`; of all `accepted`, which part of the updates before a
+        measurement was. For each chain `acceptance` of its updates and `setting`,
         what was tuned: steps of a trajectory or width of proposals. `field`, the kept ones, with an
         axis for each direction; angles of U(1) or matrices of SU(N) stand on links.
 
@@ -59,30 +62,62 @@ def chain(parameters: LatticeParameters, seed: int, number: int) -> xr.Dataset:
 
     A module's function with plain arguments: it can be sent to workers.
     """
-    theory = theory_of(parameters)
-    rng = np.random.default_rng([seed, number])
-    field = theory.start(parameters, rng)
-    update = partial(_update, theory, parameters, theory.tables(parameters), field, rng)
-    setting = _tuned(theory, parameters, update)
-    update(setting, parameters.n_warmup - parameters.n_warmup // 2, 1)
+    field, update, setting = _warmed(parameters, seed, number)
     ends = np.linspace(0, parameters.n_measurements, max(1, parameters.n_kept) + 1).astype(int)
     histories, kept, accepted = [], [], 0.0
     for n in np.diff(ends):
         share, series = update(setting, n, parameters.interval)
         histories.append(series)
         accepted += share * n / parameters.n_measurements
-        kept.append(theory.in_space(field, parameters).copy())
-    fields = np.array(kept[: parameters.n_kept])
-    found = _histories(theory, parameters, np.concatenate(histories))
-    found["acceptance"] = ("chain", [accepted], _pure("Part of updates that were accepted"))
-    found["setting"] = (
-        "chain",
-        [float(setting)],
-        _pure("Steps of a trajectory, or width of proposals"),
-    )
+        kept.append(theory_of(parameters).in_space(field, parameters).copy())
+    fields, history = np.array(kept[: parameters.n_kept]), np.concatenate(histories)
+    found = _dataset(parameters, seed, number, history, accepted, setting)
     if len(fields):
         found["field"] = _fields(fields, parameters)
         found = found.assign_coords(kept=("kept", ends[1:], _pure("Measurement of a kept field")))
+    return found
+
+
+def running(
+    parameters: LatticeParameters, *, seed: int, piece: int, number: int = 0
+) -> Iterator[xr.Dataset]:
+    """Yield a chain piece by piece while it runs, without an end; all pieces are those of `chain`.
+
+    Args:
+        parameters: As in `simulate`; `n_measurements`, `n_chains` and `n_kept` do not count.
+        seed: As in `simulate`.
+        piece: Measurements of each piece, which keeps the field at its end.
+        number: Which chain.
+    """
+    field, update, setting = _warmed(parameters, seed, number)
+    for start in count(0, piece):
+        accepted, series = update(setting, piece, parameters.interval)
+        found = _dataset(parameters, seed, number, series, accepted, setting)
+        found["field"] = _fields(
+            theory_of(parameters).in_space(field, parameters)[None].copy(), parameters
+        )
+        updates = found["measurement"] + start * parameters.interval
+        yield found.assign_coords(measurement=updates, kept=("kept", [start + piece], _pure("Kept")))
+
+
+def _warmed(parameters: LatticeParameters, seed: int, number: int) -> tuple[Any, Any, float]:
+    """Return the field of a chain after its warm-up, what updates it, and the tuned setting."""
+    theory = theory_of(parameters)
+    rng = np.random.default_rng([seed, number])
+    field = theory.start(parameters, rng)
+    update = partial(_update, theory, parameters, theory.tables(parameters), field, rng)
+    setting = _tuned(theory, parameters, update)
+    update(setting, parameters.n_warmup - parameters.n_warmup // 2, 1)
+    return field, update, setting
+
+
+def _dataset(
+    parameters: LatticeParameters, seed: int, number: int, history: Any, accepted: float, setting: float
+) -> xr.Dataset:
+    found = _histories(theory_of(parameters), parameters, history)
+    about = _pure("Part of updates that were accepted"), _pure("Steps, or width of proposals")
+    found["acceptance"] = ("chain", [accepted], about[0])
+    found["setting"] = ("chain", [float(setting)], about[1])
     size = " x ".join(map(str, parameters.shape))
     title = f"Chains of {parameters.theory} on {size} by {parameters.method}"
     found.attrs = attributes(parameters, seed=seed, title=title)
