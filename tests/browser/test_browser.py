@@ -21,6 +21,7 @@ NOTEBOOKS = {
     # A kernel of its own, which has this one panel to give back to a page that is loaded again.
     "reloaded": "from twin_panels.pulsar import PulsarPanel\npanel = PulsarPanel()",
     "calorimeter": "from twin_panels.calorimeter import CalorimeterPanel\npanel = CalorimeterPanel()",
+    "lattice": "from twin_panels.lattice import LatticePanel\npanel = LatticePanel()",
     "virgo": "from twin_panels.virgo import VirgoPanel\npanel = VirgoPanel()",
 }
 FIND_IMAGE = """() => {
@@ -115,6 +116,24 @@ def test_virgos_panel_draws_follows_and_cleans_beside(page):
     page.wait_for_selector("text=The subtraction is being fitted.", timeout=20_000)
     page.wait_for_function("() => window.image.data.image !== window.before")
     page.wait_for_selector("text=least removed of what is possible", timeout=60_000)
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("page", ["lattice"], indirect=True)
+def test_the_lattices_panel_runs_a_chain_and_flags_what_is_frozen(page):
+    page.wait_for_function(f"() => ({PIXELS})().filter((colours) => colours > 60).length >= 1")
+    page.wait_for_selector("text=exact 0.925532", timeout=90_000)
+    page.evaluate("() => { window.before = window.image.data.image; }")
+    page.wait_for_function("() => window.image.data.image !== window.before")  # the chain goes on
+    page.locator("select:has(option:text-is('hmc'))").first.select_option("hmc")
+    page.wait_for_selector("text=charge squared not quoted: topology is frozen", timeout=60_000)
+    title_says(page, "Mean square of the charge: not quoted: topology is frozen")
+
+    entry = page.locator(".widget-text input[type=number]").first
+    entry.fill("5000")
+    entry.press("Enter")
+    page.wait_for_selector("text=side = 5000 is outside its range", timeout=20_000)
+    title_says(page, "u1 on 16 x 16 by hmc")
     assert page.errors == []
 
 
