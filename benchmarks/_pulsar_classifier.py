@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from _table import Figure, this_machine
 from physics_twins.pulsar.classifying import recall_curves
-from physics_twins.pulsar.classifying.baseline import load_baseline
 from physics_twins.pulsar.classifying.calibration import reliability
 from physics_twins.pulsar.classifying.confusion import macro_f1
 from physics_twins.pulsar.classifying.examples import examples
@@ -42,13 +41,13 @@ def recall_white() -> Figure:
 
 
 def recall_white_boxcar() -> Figure:
-    """The same by a search of 33 DMs with a boxcar of 5 samples."""
+    """The same by a boxcar of 5 samples, at the ideal filter's steps of DM."""
     return _recall("boxcar search")
 
 
-def recall_white_small_network() -> Figure:
-    """The same by the source projects' small network."""
-    return _recall("small network")
+def recall_white_front_end() -> Figure:
+    """The same by the S/N of the network's own front end."""
+    return _recall("front end")
 
 
 def recall_rfi_drop() -> Figure:
@@ -154,7 +153,7 @@ def _lost(
 @cache
 def _white() -> xr.Dataset:
     """Return the recall of all detectors in white noise at 1 % false alarms."""
-    detectors = recall_curves.side_by_side(load_classifier(), load_baseline())
+    detectors = recall_curves.side_by_side(load_classifier())
     return recall_curves.compared(detectors, {}, false_alarms=0.01, seed=WHITE_SEED, **AMOUNT)
 
 
@@ -169,7 +168,7 @@ def _words(values: NDArray[np.floating]) -> str:
 BENCHMARKS = {
     "recall_white_sn5_sn6_sn7": recall_white,
     "recall_white_boxcar": recall_white_boxcar,
-    "recall_white_small_network": recall_white_small_network,
+    "recall_white_front_end": recall_white_front_end,
     "recall_rfi_drop": recall_rfi_drop,
     "recall_rfi_drop_harsh": recall_rfi_drop_harsh,
     "macro_f1": macro_f1_and_calibration,

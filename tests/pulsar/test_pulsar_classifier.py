@@ -6,7 +6,6 @@ import torch
 
 from physics_twins import models
 from physics_twins.pulsar.classifier_parameters import ClassifierParameters
-from physics_twins.pulsar.classifying.baseline import SmallCnn, pulse_probability, train_baseline
 from physics_twins.pulsar.classifying.calibration import fit_scaling, reliability
 from physics_twins.pulsar.classifying.confusion import macro_f1
 from physics_twins.pulsar.classifying.example_tensors import ExampleTensors
@@ -14,12 +13,10 @@ from physics_twins.pulsar.classifying.examples import examples, examples_of_stre
 from physics_twins.pulsar.classifying.frequencies import at_frequencies
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.classifying.network import SHEARS, FrameNetwork, Shear
-from physics_twins.pulsar.frames import frame_set
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.model import Classifier, load_classifier, pulse_score
 from physics_twins.pulsar.train import train
 from physics_twins.pulsar.window_parameters import EIGHT_CLASSES, W_CLS
-from physics_twins.training import TrainingSettings
 
 BRIGHT = W_CLS.replace(n_windows=16, pulse_fraction=0.5, snr_min=20.0, snr_max=30.0)
 
@@ -168,23 +165,3 @@ def test_a_classifier_for_another_front_end_is_refused(tmp_path, network):
     )
     with pytest.raises(models.ModelError, match=r"trained with scalars = \['snr'\]"):
         load_classifier(root=tmp_path)
-
-
-def test_the_small_network_has_the_weights_of_the_source():
-    # 5 x 5 x 4 + 4, 5 x 5 x 4 x 8 + 8, 3 x 3 x 8 x 8 + 8, 5832 x 64 + 64, 64 x 8 + 8.
-    assert sum(weight.numel() for weight in SmallCnn().parameters()) == 375_328
-
-
-def test_the_small_network_learns_and_gives_probabilities():
-    data = frame_set(16, seed=1, shrink=2, snr=(300.0, 600.0))
-    settings = TrainingSettings(max_steps=3, batch_size=8, validate_every=3, cpu_threads=1)
-    trained = train_baseline(data, settings, seed=1, progress=False)
-    assert trained.n_steps == 3
-    spectra = np.random.default_rng(1).normal(size=(2, 256, 256)).astype(np.float32)
-    probability = pulse_probability(trained.modules["cnn"], spectra)
-    assert ((probability >= 0) & (probability <= 1)).all()
-
-
-def test_frames_of_another_size_are_refused_by_the_small_network():
-    with pytest.raises(ValueError, match=r"frames must be 128 x 128, found \(64, 64\)"):
-        train_baseline(frame_set(8, seed=1, shrink=4), seed=1)

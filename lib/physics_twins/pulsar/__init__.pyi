@@ -1,12 +1,10 @@
 """What the pulsar twin gives to notebooks and panels."""
 
 from . import injection as injection
-from . import label_trade as label_trade
 from .calibrate import calibrate as calibrate
 from .classifier_parameters import CLASSES_EQUAL as CLASSES_EQUAL
 from .classifier_parameters import ClassifierParameters as ClassifierParameters
 from .classifying import recall_curves as recall_curves
-from .classifying.baseline import load_baseline as load_baseline
 from .classifying.calibration import reliability as reliability
 from .classifying.confusion import confusion as confusion
 from .classifying.confusion import macro_f1 as macro_f1
@@ -44,6 +42,8 @@ from .parameters import SearchParameters as SearchParameters
 from .physics.stability import integrated_noise as integrated_noise
 from .real_files import PUBLIC_FILES as PUBLIC_FILES
 from .searching.dedispersion import dedispersed as dedispersed
+from .searching.periods import find_period as find_period
+from .searching.timeseries import dedispersed_series as dedispersed_series
 from .simulate import simulate as simulate
 from .simulate import simulate_pulse as simulate_pulse
 from .stream import write_stream as write_stream

@@ -31,8 +31,8 @@ CARD = models.Card(
     limits="Not for other bands, sampling times, DMs or front ends without a new training. Its"
     " probabilities hold for the frequencies of labels in its validation; for others use"
     " `frequencies.at_frequencies`. In white noise it can at best equal the ideal filter.",
-    held_against="Limit and baseline stand in the benchmark of the pulsar: the ideal filter, a boxcar"
-    " search, and the source projects' small network.",
+    held_against="Limit and baseline stand in the benchmark of the pulsar: the ideal filter, the"
+    " front end alone, and a boxcar search.",
     reproduce="Run the notebook pulsar/2_train without its numbers of streams and steps, so that the"
     " defaults of `ClassifierParameters` hold.",
     tags=("pulsar", "radio-astronomy", "rfi"),

@@ -5,7 +5,6 @@ with interference. Thresholds come from streams of their own, which no test uses
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -20,20 +19,17 @@ from physics_twins.pulsar.classifying.ideal_filter import (
     threshold_at,
 )
 from physics_twins.pulsar.classifying.window_canvas import SAMPLING_S, band_mhz
-from physics_twins.pulsar.classifying.windows import FRAME_SPECTRA, labelled_stream, normalised_windows
+from physics_twins.pulsar.classifying.windows import labelled_stream, normalised_windows
 from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.model import Classifier, pulse_score
 from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.window_parameters import W_CLS, WindowParameters
 
-if TYPE_CHECKING:
-    from torch import nn
-
 # Gives each labelled frame of a stream a number that is higher the more it looks like a pulse.
 Detector = Callable[[xr.Dataset], NDArray[np.floating]]
 # The source projects' examples of a pulse: sigma in samples.
 W_CLS_SIGMA = 2.0
-FINE_DM, COARSE_DM = np.arange(40, 72.01, 0.25), np.arange(40, 72.01, 1.0)
+FINE_DM = np.arange(40, 72.01, 0.25)
 
 
 def network_detector(classifier: Classifier, sought: LabelParameters | None = None) -> Detector:
@@ -69,33 +65,22 @@ def ideal_detector(dm_pc_cm3: Sequence[float] | NDArray[np.float64] = FINE_DM) -
 
 
 def boxcar_detector() -> Detector:
-    """Return the simple search: 33 DM trials from 40 to 72, a boxcar of 5 samples."""
+    """Return the simple search: a boxcar of 5 samples, at the ideal filter's steps of DM."""
     templates = boxcar_template(5)
 
     def detect(stream: xr.Dataset) -> NDArray[np.floating]:
-        return best_snr(normalised_windows(stream), COARSE_DM, templates, sampling_s=SAMPLING_S)
+        return best_snr(normalised_windows(stream), FINE_DM, templates, sampling_s=SAMPLING_S)
 
     return detect
 
 
-def small_network_detector(cnn: "nn.Module") -> Detector:
-    """Return the source projects' small network, which sees the frame alone."""
-    from physics_twins.pulsar.classifying.baseline import pulse_probability
-
-    def detect(stream: xr.Dataset) -> NDArray[np.floating]:
-        frames = normalised_windows(stream, n_spectra=FRAME_SPECTRA)
-        return pulse_probability(cnn, frames.values)
-
-    return detect
-
-
-def side_by_side(classifier: Classifier, small_network: "nn.Module") -> dict[str, Detector]:
+def side_by_side(classifier: Classifier) -> dict[str, Detector]:
     """Return the detectors that figures show, by name, the limit first."""
     return {
         "ideal filter": ideal_detector(),
         "classifier": network_detector(classifier),
+        "front end": front_end_detector(),
         "boxcar search": boxcar_detector(),
-        "small network": small_network_detector(small_network),
     }
 
 

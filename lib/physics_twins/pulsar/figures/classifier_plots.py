@@ -14,7 +14,6 @@ from physics_twins.figures.style import (
     HEIGHT,
     ORANGE,
     PURPLE,
-    VERMILLION,
     WIDTH,
     colour_bar,
     legend,
@@ -26,7 +25,6 @@ STYLES = {  # by detector: colour, dash, marker
     "classifier": (BLUE, "solid", "square"),
     "front end": (GREEN, "dashed", "triangle"),
     "boxcar search": (ORANGE, "dashed", "diamond"),
-    "small network": (VERMILLION, "dashed", "inverted_triangle"),
 }
 
 

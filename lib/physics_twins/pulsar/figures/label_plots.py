@@ -1,4 +1,4 @@
-"""Figures of a labelled stream: labels against time, and what is kept against what is deleted."""
+"""The figure of a labelled stream: labels against time."""
 
 from typing import Any
 
@@ -9,7 +9,6 @@ import xarray as xr
 from physics_twins.figures.style import (
     BLUE,
     FRAME,
-    GREEN,
     GREY,
     HEIGHT,
     ORANGE,
@@ -19,7 +18,6 @@ from physics_twins.figures.style import (
     legend,
     styled,
 )
-from physics_twins.pulsar.label_trade import ALONE
 
 KINDS = {  # of labels: name, colour, marker, size
     "none": ("nothing", GREY, "circle", 4),
@@ -28,8 +26,6 @@ KINDS = {  # of labels: name, colour, marker, size
     "pulse": ("pulse", BLUE, "circle", 8),
     "other": ("other", VERMILLION, "diamond", 10),
 }
-CURVE_COLOURS = (BLUE, GREEN, VERMILLION, ORANGE)
-EDGE = 0.7  # where a share of no frame stands, over that of one
 
 
 def labels_over_time(labels: xr.Dataset, *, title: str = "") -> hv.Overlay:
@@ -62,47 +58,6 @@ def labels_over_time(labels: xr.Dataset, *, title: str = "") -> hv.Overlay:
         width=WIDTH,
         height=HEIGHT,
         **legend(len(parts)),
-        **FRAME,
-    )
-
-
-def kept_against_deleted(curves: xr.Dataset, *, title: str = "") -> hv.Overlay:
-    """Return the share of pulses kept against the share of frames without a pulse that are kept, too.
-
-    Args:
-        curves: From `label_trade.trade`; a dot is a classifier's own threshold, at the left edge where
-            no frame without a pulse is above it.
-        title: What is seen.
-    """
-    axes = (
-        hv.Dimension("false_kept", label="Frames without a pulse that are kept"),
-        hv.Dimension("kept", label="Pulses kept"),
-    )
-    edge = EDGE * float(curves["false_kept"].min())
-    parts: list[Any] = []
-    colours = dict(zip(curves["classifier"].values.tolist(), CURVE_COLOURS, strict=False))
-    for name, colour in colours.items():
-        one = curves.sel(classifier=name)
-        false, kept, error = (one[n].values for n in ("false_kept", "kept", "kept_error"))
-        band = hv.Area((false, kept - error, np.minimum(kept + error, 1)), axes[0], [axes[1], "high"])
-        parts.append(styled(band, color=colour, alpha=0.15, line_alpha=0))
-        dash, colour = ("dashed", "black") if name == ALONE else ("solid", colour)
-        line = hv.Curve((false, kept), *axes, label=name)
-        parts.append(styled(line, color=colour, line_dash=dash, line_width=2, tools=["hover"]))
-        own_false = np.maximum(one["threshold_false"].values, edge)
-        own = hv.Scatter((own_false[None], one["threshold_kept"].values[None]), *axes)
-        parts.append(styled(own, color=colour, size=9))
-    low = float((curves["kept"] - curves["kept_error"]).min())
-    n_pulses, n_others = curves.attrs["n_pulses"], curves.attrs["n_others"]
-    return styled(
-        hv.Overlay(parts),
-        title=title or f"{n_pulses} faint pulses, {n_others} frames without one",
-        logx=True,
-        xlim=(0.9 * edge, 1.0),
-        ylim=(max(0.0, low - 0.02), 1.01),
-        width=WIDTH,
-        height=HEIGHT,
-        legend_position="bottom_right",
         **FRAME,
     )
 
