@@ -227,3 +227,68 @@ def test_a_spatial_plaquette_is_told_from_one_with_time():
     found = planes(links, parameters.shape)
     assert found["plaquette_space"] == pytest.approx(1)
     assert abs(found["plaquette_time"]) < 0.5
+
+
+# Formats without a checksum
+
+
+@pytest.mark.parametrize(
+    ("form", "number"),
+    [("milc_v1", "<f4"), ("milc_v1", ">f4"), ("milc_text", "<f4"), ("milc_text", "<f8")],
+)
+def test_older_milc_files_come_back_and_say_that_nothing_was_checked(
+    configuration, tmp_path, form, number
+):
+    path = files.write(configuration["field"], tmp_path / "links", form, number=number)
+    read = files.read(path)
+    links = configuration["field"].squeeze(drop=True).drop_vars("kept", errors="ignore")
+    np.testing.assert_allclose(read["field"], links, atol=1e-7 if number[2] == "4" else 1e-15)
+    assert read.attrs["number"] == number
+    assert read.sizes["check"] == 0
+    assert "the file states no number to check" in files.told(read)
+
+
+def test_milc_v1_is_as_its_header_file_says(configuration, tmp_path):
+    raw = files.write(configuration["field"], tmp_path / "links", "milc_v1", number=">f4").read_bytes()
+    assert struct.unpack_from(">5i", raw) == (59354, 2, 2, 2, 4)  # x, y, z, t
+    assert len(raw) == 28 + 288 * 32
+    v5 = files.write(configuration["field"], tmp_path / "v5", "milc", number=">f4").read_bytes()
+    assert raw[28:] == v5[96:]
+
+
+def test_a_real_file_goes_through_text_and_back(tmp_path):
+    whole = files.read(real_file("lattice/lat.sample.l4444"))
+    read = files.read(files.write(whole["field"], tmp_path / "text", "milc_text", number="<f4"))
+    np.testing.assert_allclose(read["field"], whole["field"], rtol=1e-7, atol=1e-12)
+    assert f"{float(read['plaquette']):.6f}" == "0.594850"
+
+
+@pytest.mark.parametrize("form", ["milc_v1", "milc_text"])
+def test_damage_without_a_checksum_is_seen_where_it_can_be(configuration, tmp_path, form):
+    whole = files.write(configuration["field"], tmp_path / "whole", form).read_bytes()
+    for length in [*range(0, 400, 7), len(whole) // 2]:
+        (tmp_path / "cut").write_bytes(whole[:length])
+        with pytest.raises(ConfigurationError, match="cut"):
+            files.read(tmp_path / "cut")
+    damaged = whole[:-1000] + b"9" + whole[-999:] if form == "milc_text" else bytearray(whole)
+    if form == "milc_v1":
+        damaged[-1] ^= 0x40  # the exponent of a number
+    (tmp_path / "damaged").write_bytes(damaged)
+    with pytest.raises(ConfigurationError, match=r"unitary|no number|numbers, found"):
+        files.read(tmp_path / "damaged")
+
+
+def test_text_that_is_no_number_is_refused_by_name(configuration, tmp_path):
+    text = files.write(configuration["field"], tmp_path / "links", "milc_text").read_text()
+    (tmp_path / "links").write_text(text.rstrip().rpartition("\t")[0] + "\tlink\n")
+    with pytest.raises(ConfigurationError, match="among the links is no number"):
+        files.read(tmp_path / "links")
+    (tmp_path / "links").write_text('20103\n"now"\n99999 99999 99999 99999\n1.0\n')
+    with pytest.raises(ConfigurationError, match="numbers, found 1"):
+        files.read(tmp_path / "links")
+
+
+def test_milcs_files_hold_three_colours_alone(tmp_path):
+    field = simulate(WARM.replace(theory="su2"), seed=1)["field"]
+    with pytest.raises(ConfigurationError, match=r"MILC's files hold SU\(3\), not SU\(2\)"):
+        files.write(field, tmp_path / "links", "milc_text")

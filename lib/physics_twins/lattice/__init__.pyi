@@ -2,6 +2,7 @@
 
 from . import exact as exact
 from . import files as files
+from . import openqxd as openqxd
 from .calibrate import calibrate as calibrate
 from .calibrate import couplings as couplings
 from .calibrate import identity as identity
@@ -31,6 +32,7 @@ from .model import flow_of as flow_of
 from .model import load_flow as load_flow
 from .model import save_flow as save_flow
 from .monitor import Monitor as Monitor
+from .openqxd_parameters import OpenQxDParameters as OpenQxDParameters
 from .parameters import SAMPLERS as SAMPLERS
 from .parameters import LatticeParameters as LatticeParameters
 from .pictures import local as local

@@ -152,6 +152,8 @@ def derived(chains: xr.Dataset, parameters: LatticeParameters) -> dict[str, NDAr
         return {"susceptibility": susceptibility, "structure": values["structure"]}
     if "charge" in values:
         return {} if parameters.n_c_directions else {"charge_squared": values["charge"] ** 2}
+    if "polyakov_real" not in values:  # another program's run data
+        return {}
     squares = values["polyakov_real"] ** 2 + values["polyakov_imaginary"] ** 2
     return {"polyakov_squared": squares}
 
@@ -242,7 +244,8 @@ def _residual(
     if "measurement" not in reference.dims:
         return xr.Dataset(), {}
     left, theirs = {}, derived(reference, near)
-    for name, history in derived(chains, near).items():
+    for name in theirs:
+        history = derived(chains, near)[name]
         joint = np.cov(np.vstack([history.reshape(1, -1), own.reshape(len(own), -1)]))
         ours = _observed(history[None], "twin")[0] - joint[0, 1:] @ shifts
         left[name] = _observed(theirs[name][None], "reference")[0] - ours

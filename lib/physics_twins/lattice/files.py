@@ -1,4 +1,4 @@
-"""Gauge configurations on disk: read and written in five formats, and believed only after a check.
+"""Gauge configurations on disk: read and written in seven formats, and believed only after a check.
 
 Formats are known by their first bytes. Every checksum, plaquette and link trace that a file states is
 recomputed from its links.
@@ -15,14 +15,15 @@ from physics_twins.lattice.formats import lime, milc, nersc, openqcd
 from physics_twins.lattice.formats.configuration import Configuration, ConfigurationError, unitarity
 from physics_twins.lattice.simulate import DIRECTIONS
 
-Format = Literal["milc", "nersc", "ildg", "scidac", "openqcd"]
+Format = Literal["milc", "milc_v1", "milc_text", "nersc", "ildg", "scidac", "openqcd"]
 
 
 def read(path: str | Path, *, forced: bool = False) -> xr.Dataset:
     """Return a gauge configuration and what was recomputed of it.
 
     Args:
-        path: A file of MILC v5, NERSC, ILDG, SciDAC or openQCD, in either byte order and precision.
+        path: A file of MILC v5, v1 or text, NERSC, ILDG, SciDAC or openQCD, in either byte order and
+            precision.
         forced: Whether to read what is invalid; the attributes `forced` and `wrong` then say so.
 
     Returns:
@@ -68,6 +69,10 @@ def _opened(path: Path, *, forced: bool) -> Configuration:
     try:
         if order := milc.order_of(raw):
             return milc.read(raw, order)
+        if order := milc.order_of(raw, milc.MAGIC_V1):
+            return milc.read_v1(raw, order)
+        if milc.is_text(raw[:300]):
+            return milc.read_text(raw)
         if raw.startswith(nersc.START):
             return nersc.read(raw)
         if raw.startswith(lime.START):
@@ -77,7 +82,7 @@ def _opened(path: Path, *, forced: bool) -> Configuration:
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from None
     raise ConfigurationError(
-        f"{path} is of no format known here: MILC v5, NERSC, ILDG, SciDAC, openQCD"
+        f"{path} is of no format known here: MILC v5, v1 and text, NERSC, ILDG, SciDAC, openQCD"
     )
 
 
@@ -100,22 +105,35 @@ def write(configuration: xr.DataArray, path: str | Path, form: Format, *, number
     values = field.values[..., 0] + 1j * field.values[..., 1]
     shape = values.shape[:4]
     links = values.reshape(-1, *values.shape[4:])
-    usual = {"milc": "<f4", "openqcd": "<f8"}.get(form, ">f8")
+    usual = {"milc": "<f4", "milc_v1": "<f4", "openqcd": "<f8"}.get(form, ">f8")
     kind: Any = np.dtype(number or usual)
     if form in ("ildg", "scidac"):
         name = f"lfn://physics-twins/{Path(path).name}"
         raw = lime.write(links, shape, kind, ildg=form == "ildg", lfn=name)
     else:
-        raw = {"milc": milc, "nersc": nersc, "openqcd": openqcd}[form].write(links, shape, kind)
+        if form.startswith("milc") and links.shape[-1] != 3:
+            raise ConfigurationError(f"MILC's files hold SU(3), not SU({links.shape[-1]})")
+        raw = _WRITERS[form](links, shape, kind)
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(raw)
     return Path(path)
+
+
+_WRITERS = {
+    "milc": milc.write,
+    "milc_v1": milc.write_v1,
+    "milc_text": milc.write_text,
+    "nersc": nersc.write,
+    "openqcd": openqcd.write,
+}
 
 
 def told(configuration: xr.Dataset) -> str:
     """Return in words what a file is, whether it is whole, and every number recomputed."""
     facts, sizes = configuration.attrs, [configuration.sizes[d] for d in DIRECTIONS]
     state = f"invalid, forced: {facts['wrong']}" if facts["forced"] else "whole"
+    if not configuration.sizes["check"]:
+        state += " as far as can be told: the file states no number to check"
     lines = [
         f"{facts['format']}, SU({configuration.sizes['row']}), {' x '.join(map(str, sizes))} sites"
         f" (t, x, y, z), numbers {facts['number']}: {state}"
