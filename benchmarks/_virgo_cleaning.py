@@ -10,19 +10,21 @@ import xarray as xr
 from _table import Figure, this_machine
 from physics_twins import virgo
 from physics_twins.data import fraction, mean
-from physics_twins.virgo import inputs, safety, selection, stream
+from physics_twins.virgo import inputs, safety, selection, stream, vetoes
 from physics_twins.virgo.evaluate import binary_range
+from physics_twins.virgo.parameters import VetoParameters
+from physics_twins.virgo.witnesses import VIBRATION
 
-# Not used while filters and gates were chosen.
-EASY_SEEDS = tuple(range(201, 207))
-HARD_SEEDS = tuple(range(301, 307))
-TRAINED = {"easy": 0.75, "hard": 0.5}  # in the hard set most faults come after the half
+# Looked at for the figures alone, after all was chosen (on seeds 1 to 12 and 31 to 36).
+EASY_SEEDS = tuple(range(1701, 1707))
+HARD_SEEDS = tuple(range(1801, 1807))
+TRAINED = {"easy": 0.75, "hard": 0.5}  # faults of the hard set come in both halves
 SETS = {"easy": virgo.EASY, "hard": virgo.HARD}
 SEEDS = {"easy": EASY_SEEDS, "hard": HARD_SEEDS}
 N_INJECTIONS = 1000
 # A stretch, with couplings of its own, in which signals are injected on purpose, to find the channels
 # that carry strain.
-SAFETY_SEED = 300
+SAFETY_SEED = 1800
 _MANY: dict[str, Any] = {"n_signals": 24, "signal_snr": 50.0, "mass_1_msun": 20.0, "mass_2_msun": 20.0}
 
 
@@ -170,10 +172,14 @@ def signal_losers() -> Figure:
 
 
 def stream_latency() -> Figure:
-    """Time from a frame of 1 s with 20 channels to a cleaned one with its certificate, 95 %."""
+    """Time from a frame of 1 s with 20 channels to a cleaned one with vetoes and certificate, 95 %."""
     made, _, filters = fitted("hard", HARD_SEEDS[0])
-    names = [*filters.means, *(n for n in inputs.channels(made) if n not in filters.means)][:20]
-    running = stream.Stream(filters)
+    watched = tuple(channel.name for channel in VIBRATION)
+    needed = dict.fromkeys([*filters.means, *watched])
+    names = [*needed, *(n for n in inputs.channels(made) if n not in needed)][:20]
+    # How long it takes does not depend on what a veto has learnt.
+    veto = vetoes.Veto(watched, (10.0, 10.0), (1.0, 1.0), (0.0, 3.0, 0.9), VetoParameters())
+    running = stream.Stream(filters, veto=(veto, 0.5))
     taken = []
     for frame in stream.frames(made.sel(channel=names).isel(time=slice(0, 200 * 1024))):
         frame.load()

@@ -9,7 +9,18 @@ import pytest
 import xarray as xr
 from real_files import real_file
 
-from physics_twins.virgo import EASY, VirgoParameters, files, simulate
+from physics_twins.virgo import (
+    EASY,
+    SourceParameters,
+    Stream,
+    VirgoParameters,
+    files,
+    fit,
+    follow,
+    frames_made_worse,
+    simulate,
+)
+from physics_twins.virgo import frames as seconds_of
 from physics_twins.virgo.files import StrainFileError
 from physics_twins.virgo.formats import frames
 
@@ -298,3 +309,66 @@ def test_a_real_frame_of_virgo_is_read_and_written_bit_for_bit(tmp_path):
 def test_every_error_names_its_file():
     with pytest.raises(FileNotFoundError, match=re.escape("nowhere.gwf")):
         files.channels("nowhere.gwf")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_stretch_goes_through_files_and_back_in_one_file_or_two(tmp_path, form):
+    made = simulate(VirgoParameters(duration_s=16.0, sample_rate_hz=1024, n_unsafe=1), seed=3)
+    strain, *others = files.channels_of(made)
+    both = SourceParameters(
+        strain_file=str(written(tmp_path / f"a.{form}", strain, *others)),
+        unsafe_channels="CAL_NE_MIR_Z",
+    )
+    apart = SourceParameters(
+        strain_file=str(written(tmp_path / f"b.{form}", strain)),
+        witness_file=str(written(tmp_path / f"c.{form}", *others)),
+    )
+    for source in (both, apart):
+        again = files.recorded(source, detector="virgo_o4")
+        np.testing.assert_array_equal(again["strain"], made["strain"])
+        np.testing.assert_array_equal(again["witness"], made["witness"].sel(channel=again["channel"]))
+        assert again.sizes == {n: made.sizes[n] for n in again.sizes}
+    assert both.unsafe == ("CAL_NE_MIR_Z",)
+
+
+def test_files_that_cannot_be_cleaned_are_refused_in_one_sentence(tmp_path):
+    long = channel(seconds=20)
+    broken = long.copy(data=np.where(np.arange(long.size) == 5, np.nan, long.values))
+    other = channel("ENV_SEIS_N", seconds=20)
+    for sentence, channels, more in (
+        ("expected channels besides strain as witnesses, found none", [long], {}),
+        ("strain: 1 samples are not numbers, expected none", [broken, other], {}),
+        ("lasts 2 s, expected at least 16 s", [channel(), channel("ENV_SEIS_N")], {}),
+        ("unsafe_channels: there is no channel CAL", [long, other], {"unsafe_channels": "CAL"}),
+        ("there is no channel Hrec, but", [long, other], {"strain_channel": "Hrec"}),
+    ):
+        path = str(written(tmp_path / "a.hdf5", *channels))
+        with pytest.raises(StrainFileError, match=sentence):
+            files.recorded(SourceParameters(strain_file=path, **more), detector="virgo_o4")
+
+
+def test_a_real_strain_with_another_sites_as_its_witness_is_cleaned_and_no_second_becomes_louder(
+    tmp_path,
+):
+    """Two sites share nothing but the frequency of their mains: little can go."""
+    path = str(real_file("virgo/H-H1_LOSC_4_V2-1126259446-32.hdf5"))
+    with pytest.raises(StrainFileError, match="expected channels besides strain as witnesses"):
+        files.recorded(SourceParameters(strain_file=path), detector="virgo_o3")
+    other = files.read(real_file("virgo/L-L1_LOSC_4_V2-1126259446-32.hdf5"), "strain")
+    beside = written(tmp_path / "l1.hdf5", other.rename("L1_STRAIN"))
+    stretch = files.recorded(
+        SourceParameters(strain_file=path, witness_file=str(beside)), detector="virgo_o3"
+    )
+    assert (stretch.attrs["sample_rate_hz"], stretch.sizes["time"]) == (4096, 32 * 4096)
+    subtracted = follow(fit(stretch, channels=["L1_STRAIN"]), stretch)
+    assert np.isfinite(subtracted).all()
+    assert 0 < subtracted.std() < 0.1 * stretch["strain"].values.std()
+    assert frames_made_worse(stretch, subtracted) == (0, 30)
+
+
+def test_without_any_channel_nothing_is_subtracted():
+    stretch = simulate(VirgoParameters(duration_s=16.0, sample_rate_hz=1024), seed=3)
+    stream = Stream(fit(stretch, channels=()))
+    seconds = [second for frame in seconds_of(stretch) if (second := stream.push(frame))]
+    assert len(seconds) == 16 - stream.behind_s
+    assert not any(second.subtracted.any() for second in seconds)

@@ -5,6 +5,7 @@ import pytest
 
 from physics_twins.virgo import accounting, cleaning, couplings, witnesses
 from physics_twins.virgo.following import PART_S, follow
+from physics_twins.virgo.gains import Gains
 from physics_twins.virgo.oracle import oracle
 from physics_twins.virgo.parameters import CleaningParameters, VirgoParameters
 from physics_twins.virgo.simulate import simulate
@@ -46,6 +47,21 @@ def test_a_line_that_stops_is_no_longer_subtracted_where_the_filters_alone_put_i
     followed = account(stretch, follow(wiener, stretch), 100.0).sel(band=4)
     assert float(alone["strain_change"]) > 2
     assert float(followed["strain_change"]) < 0.1
+
+
+def test_a_gain_that_walks_is_followed_within_its_error_and_one_that_stays_is_not_moved_by_a_burst():
+    """Two inputs of noise, one whose gain falls by a third; for a second the strain is much louder."""
+    rng, n = np.random.default_rng(5), 512
+    edges = np.arange(0, n + 1, 16)
+    gains, truth = Gains(2, np.ones(n)), np.ones(2)
+    for second in range(200):
+        truth[0] = 1 - second / 600
+        inputs = np.sqrt(5) * (rng.standard_normal((2, n)) + 1j * rng.standard_normal((2, n)))
+        loud = 30.0 if second == 150 else 1.0
+        noise = loud * np.sqrt(0.5) * (rng.standard_normal(n) + 1j * rng.standard_normal(n))
+        gains.learn(inputs, truth @ inputs + noise, edges)
+    # Errors: 200 bins a second of power 10; it lags by the seconds that it remembers.
+    np.testing.assert_allclose(gains.now, truth, atol=0.02)
 
 
 def test_it_knows_nothing_of_the_future():

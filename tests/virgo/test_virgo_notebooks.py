@@ -7,6 +7,7 @@ import xarray as xr
 from physics_twins import runs
 from physics_twins.parameters import ParameterError
 from physics_twins.twin import TwinState
+from physics_twins.virgo import VirgoParameters, files, simulate
 from physics_twins.virgo.certificate import Certificate
 from physics_twins.virgo.simulate import COMPONENTS
 
@@ -53,6 +54,28 @@ def test_clean_follows_flips_and_stops_and_leaves_a_certificate_for_each_second(
     assert "LSC_LINE jumped 70.4" in said or "LSC_LINE jumped 70.3" in said  # 0.55 of 128 s
     assert run.metrics["worst_band_of_oracle"] > run.metrics["naive_worst_band"] + 0.5
     assert run.metrics["n_worse"] == 0
+    assert all(each.vetoed is not None for each in certificates[8:-4])
+    assert 0 < run.metrics["vetoed_s"] < 0.05 * 128
+
+
+@pytest.mark.slow
+def test_clean_takes_a_file_and_refuses_one_without_witnesses_in_one_sentence(tmp_path):
+    """The file holds what the simulator makes; the notebook knows no truth of it."""
+    asked = VirgoParameters(duration_s=64.0, sample_rate_hz=1024, glitch_rate_hz=0.0, n_signals=0)
+    made = simulate(asked, seed=4)
+    path = files.write(files.channels_of(made), tmp_path / "a.hdf5")
+    run = runs.run("virgo/4_clean", {"strain_file": str(path)}, out=tmp_path / "run")
+    assert run.status == "complete"
+    cleaned = xr.load_dataset(run.folder / "cleaned.nc")
+    coupled = sum(made[str(name)].values for name in made["coupling"].values)
+    inside = slice(34 * 1024, -4 * 1024)
+    left = (coupled - cleaned["subtracted"].values)[inside]
+    # Ground motion of 10 to 35 Hz dominates the variance of both; 31 windows are few to learn from.
+    assert left.std() < 0.3 * coupled[inside].std()
+    alone = files.write([files.channels_of(made)[0]], tmp_path / "b.hdf5")
+    failed = runs.run("virgo/4_clean", {"strain_file": str(alone)}, out=tmp_path / "failed")
+    assert failed.status == "failed"
+    assert "b.hdf5: expected channels besides strain as witnesses" in str(failed.provenance["error"])
 
 
 @pytest.mark.slow

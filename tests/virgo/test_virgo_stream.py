@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from physics_twins.virgo import cleaning, couplings, witnesses
+from physics_twins.virgo import cleaning, couplings, vetoes, witnesses
 from physics_twins.virgo.certificate import Certificate
 from physics_twins.virgo.following import follow
-from physics_twins.virgo.parameters import CleaningParameters, VirgoParameters
+from physics_twins.virgo.parameters import CleaningParameters, VetoParameters, VirgoParameters
 from physics_twins.virgo.simulate import GPS_START_S, simulate
 from physics_twins.virgo.stream import FrameError, Stream, frames
 
@@ -78,6 +78,28 @@ def test_a_frame_that_does_not_follow_is_refused_by_name(stretch, wiener):
     with pytest.raises(FrameError, match="not a number in 1 samples of the frame at GPS 1400000001"):
         stream.push(broken)
     stream.push(second)  # none of them has changed the stream
+
+
+def test_a_frame_without_a_channel_of_the_veto_is_refused_and_a_second_tells_what_is_vetoed(
+    stretch, wiener
+):
+    """A burst is put into an accelerometer that watches nothing else; every one in it is vetoed."""
+    veto = vetoes.Veto(("ENV_ACC_DET",), (9.0,), (1.0,), (3.0, 1.0, 0.9), VetoParameters())
+    heard = stretch.isel(time=slice(0, 24 * 1024)).copy(deep=True)
+    time_s = heard["time"].values
+    burst = 2 * np.exp(-(((time_s - 15.4) / 0.02) ** 2)) * np.sin(2 * np.pi * 100 * time_s)
+    heard["witness"].loc["ENV_ACC_DET"] += burst  # ten times its noise
+    stream = Stream(wiener, veto=(veto, 0.5))
+    with pytest.raises(FrameError, match="lacks the channel ENV_ACC_DET that its veto needs"):
+        stream.push(next(frames(heard.drop_sel(channel="ENV_ACC_DET"))))
+    found = [second for frame in frames(heard) if (second := stream.push(frame))]
+    told = [second.certificate for second in [*found, *stream.finish()]]
+    assert [each.vetoed is None for each in told[:5]] == [True] * 4 + [False]
+    assert [n for n, each in enumerate(told) if each.vetoed] == [15]
+    (span,) = told[15].vetoed
+    assert span.start_s < 0.4 < span.stop_s < 0.5
+    assert "Vetoed: 0.3" in told[15].in_words()
+    assert Certificate.model_validate_json(told[15].model_dump_json()) == told[15]
 
 
 def test_a_certificate_tells_what_happened_and_survives_json(seconds, wiener):

@@ -137,3 +137,28 @@ def test_segments_become_a_flag_in_gps_time_that_is_kept(decided, tmp_path):
     np.testing.assert_array_equal(again.active, flag.active)
     assert (flag.active >= decided.attrs["gps_start_s"]).all()
     assert flag.full_name == "V1:PT-WITNESSED_GLITCH:1"
+
+
+def test_a_stream_decides_second_by_second_what_the_whole_stretch_decides(veto, stretches, decided):
+    watcher, threshold, n = vetoes.Watcher(veto, 0.5, 1024.0), 0.5, 1024
+    records = stretches[2]["witness"].sel(channel=list(veto.channels)).values
+    vetoed = np.zeros(60)
+    for second in range(60):
+        watcher.push(records[:, second * n : (second + 1) * n])
+        spans = watcher.spans(4.0)
+        assert (spans is None) == (second + 1 < vetoes.LEAST_S)
+        for start, stop, probability, channel in spans or ():
+            assert 0 <= start < stop <= 1
+            assert probability >= threshold
+            assert channel in veto.channels
+            vetoed[second - 3] = 1
+    judged = slice(8, 56)
+    expected = np.zeros(60)
+    for start, stop, probability in zip(
+        *(decided[each].values for each in ("start", "stop", "probability")), strict=True
+    ):
+        if probability >= threshold and stop < 60:
+            expected[int(start) : int(stop) + 1] = 1
+    assert expected[judged].sum() >= 4
+    # Medians of 16 s and of 64 s differ a little, which moves what lies at the threshold or an edge.
+    assert np.sum(vetoed[judged] != expected[judged]) <= 2

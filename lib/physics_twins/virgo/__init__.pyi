@@ -24,6 +24,7 @@ from .parameters import EASY as EASY
 from .parameters import HARD as HARD
 from .parameters import CleaningParameters as CleaningParameters
 from .parameters import MonitorParameters as MonitorParameters
+from .parameters import SourceParameters as SourceParameters
 from .parameters import VetoParameters as VetoParameters
 from .parameters import VirgoParameters as VirgoParameters
 from .qtransform import Tiling as Tiling
@@ -44,5 +45,6 @@ from .simulate import simulate as simulate
 from .stream import FrameError as FrameError
 from .stream import Stream as Stream
 from .stream import frames as frames
+from .stream import joined as joined
 from .whatif import what_if as what_if
 from .whatif import without as without

@@ -15,7 +15,7 @@ from physics_twins import twin
 from physics_twins.data import Estimate, content_sha256
 from physics_twins.virgo import accounting, cleaning, couplings, inputs, witnesses
 from physics_twins.virgo.cleaning import Wiener
-from physics_twins.virgo.couplings import COUPLINGS, RESPONSE_S, Coupling
+from physics_twins.virgo.couplings import COUPLINGS, Coupling
 from physics_twins.virgo.parameters import CleaningParameters, VirgoParameters
 from physics_twins.virgo.selection import Selection
 from physics_twins.virgo.sensitivity import noise_asd
@@ -86,7 +86,7 @@ def identity(stretch: xr.Dataset) -> str:
 
 
 def strength(wiener: Wiener, coupling: Coupling, detector: str) -> Estimate | None:
-    """Return how strong a coupling is, None where no filter belongs to it.
+    """Return how strong a coupling is, None where no filter belongs to it, or none at its line.
 
     Args:
         wiener: From `cleaning.fit`.
@@ -100,12 +100,14 @@ def strength(wiener: Wiener, coupling: Coupling, detector: str) -> Estimate | No
     noise = noise_asd(np.maximum(frequency_hz, 0.1), detector)
     if coupling.name in _LINES_HZ:
         at = int(np.argmin(np.abs(frequency_hz - _LINES_HZ[coupling.name])))
+        if not wiener.taken[numbers, at].any():  # others have the line too, and explain it
+            return None
         values = np.abs(wiener.solved[numbers, at]) / noise[at]
         errors = wiener.solved_error[numbers, at] / noise[at] / np.sqrt(2)
         return Estimate.of(float(values[0]), float(errors[0]))
-    response, error = _short(wiener, numbers)
+    error = wiener.response_error[numbers] / np.sqrt(2)  # real and imaginary part: a modulus has one
     unit = basis_asd(wiener, coupling) / noise
-    over = unit * np.sqrt(np.sum(np.abs(response) ** 2, axis=0))
+    over = unit * short_response(wiener, coupling)
     if coupling.name == "sidebands":
         at = int(np.argmin(np.abs(frequency_hz - witnesses.MAINS_HZ - 1)))
     else:
@@ -122,10 +124,8 @@ def short_response(wiener: Wiener, coupling: Coupling) -> Series:
         coupling: Which.
     """
     numbers = [n for n in wiener.used if wiener.inputs[n] in _inputs_of(coupling)]
-    response = wiener.solved[numbers]
-    if coupling.name not in _LINES_HZ:
-        response = _short(wiener, numbers)[0]
-    return np.sqrt(np.sum(np.abs(response) ** 2, axis=0))
+    response = wiener.solved if coupling.name in _LINES_HZ else wiener.response
+    return np.sqrt(np.sum(np.abs(response[numbers]) ** 2, axis=0))
 
 
 def _inputs_of(coupling: Coupling) -> set[str]:
@@ -138,22 +138,6 @@ def _inputs_of(coupling: Coupling) -> set[str]:
     if coupling.basis is couplings.fringe:
         return {f"fringe {a}"}
     return {a}
-
-
-def _short(wiener: Wiener, numbers: list[int]) -> tuple[NDArray, Series]:
-    """Return filters no longer than a coupling's, which are known better, and their errors."""
-    n_taps = 2 * (len(wiener.frequency_hz) - 1)
-    half = min(round(0.5 * RESPONSE_S * wiener.sample_rate_hz), n_taps // 2)
-    taps = np.fft.irfft(wiener.solved[numbers], n_taps, axis=-1)
-    window = np.zeros(n_taps)
-    window[:half] = window[-half:] = 1
-    response = np.fft.rfft(taps * window, axis=-1)
-    # A mean over bins; real and imaginary part, of which the modulus has one.
-    share = np.mean(window**2) / 2
-    power = wiener.solved_error[numbers] ** 2
-    width = max(1, n_taps // (2 * half))
-    near = np.stack([np.convolve(each, np.ones(width) / width, mode="same") for each in power])
-    return response, np.sqrt(near * share)
 
 
 def basis_asd(wiener: Wiener, coupling: Coupling) -> Series:

@@ -55,6 +55,22 @@ class Cause(_Record):
     present: bool
 
 
+class Vetoed(_Record):
+    """A part of the second that may hold a glitch which a channel has seen.
+
+    Attributes:
+        start_s: Since the second began.
+        stop_s: Likewise.
+        probability: That it is one.
+        channel: Which has seen it.
+    """
+
+    start_s: float
+    stop_s: float
+    probability: float
+    channel: str
+
+
 class Certificate(_Record):
     """Of one second of cleaned strain.
 
@@ -67,6 +83,7 @@ class Certificate(_Record):
         signal_loss: What a signal loses of its S/N, at most, and in how many injections of a hundred
             that was so; None where nobody has measured it.
         unsafe_channels: Channels that carry strain, and were not used.
+        vetoed: Parts that may hold a witnessed glitch; None where nobody decides, as at the start.
         actions: What the guard and the search for jumps did in this second, in words.
         filters: SHA-256 of the filters.
         code: Version of the program.
@@ -80,9 +97,20 @@ class Certificate(_Record):
     fringe_calibration: float | None
     signal_loss: tuple[float, float] | None
     unsafe_channels: tuple[str, ...]
+    vetoed: tuple[Vetoed, ...] | None = None
     actions: tuple[str, ...]
     filters: str
     code: str = f"physics-twins {__version__}"
+
+    @property
+    def vetoed_s(self) -> float:
+        """How much of the second is vetoed, s."""
+        edges = sorted((v.start_s, v.stop_s) for v in self.vetoed or ())
+        total_s, until_s = 0.0, 0.0
+        for start_s, stop_s in edges:  # two channels may see one glitch
+            total_s += max(0.0, stop_s - max(start_s, until_s))
+            until_s = max(until_s, stop_s)
+        return total_s
 
     def in_words(self) -> str:
         """Return what a scientist wants to know first, a few sentences."""
@@ -103,6 +131,11 @@ class Certificate(_Record):
             said.append(f"{percent:g} of 100 injected signals lost at most {most:.1%} of their S/N.")
         if self.unsafe_channels:
             said.append(f"Not used, they carry strain: {', '.join(self.unsafe_channels)}.")
+        said += [
+            f"Vetoed: {v.start_s:.3f} to {v.stop_s:.3f} s of it, {v.channel} has seen a glitch"
+            f" (probability {v.probability:.2f})."
+            for v in self.vetoed or ()
+        ]
         return " ".join([*said, *self.actions])
 
 

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.signal import windows
 
-from physics_twins.virgo import couplings, inputs, witnesses
+from physics_twins.virgo import couplings, eras, inputs, witnesses
 from physics_twins.virgo.fringe import Fringe, fitted
 from physics_twins.virgo.inputs import Pair
 from physics_twins.virgo.parameters import CleaningParameters
@@ -36,9 +36,10 @@ class Wiener:
     Attributes:
         inputs: Names of the inputs: a channel, two with `*` between them, the `fringe` of one.
         response: Transfer function of each, shape (input, frequency), in strain for the input's unit.
+        response_error: Standard deviation of `response`, of real and imaginary part together.
         frequency_hz: Of `response`, shape (frequency,).
         taken: Whether an input was let into a bin, shape (input, frequency).
-        solved: As `response`, before neighbouring bins were averaged; what is calibrated rests on it.
+        solved: As `response`, of each bin alone; what is calibrated rests on it.
         solved_error: Standard deviation of `solved`.
         noise_psd: One-sided, of what the filters left of the strain that they were fitted to, in 1/Hz,
             shape (frequency,).
@@ -50,6 +51,7 @@ class Wiener:
 
     inputs: tuple[str, ...]
     response: Complex
+    response_error: Series
     frequency_hz: Series
     taken: NDArray[np.bool_]
     solved: Complex
@@ -87,7 +89,7 @@ def fit(
     stretch: xr.Dataset,
     settings: CleaningParameters | None = None,
     *,
-    channels: Sequence[str] = (),
+    channels: Sequence[str] | None = None,
     products: Iterable[Pair] = PRODUCTS,
 ) -> Wiener:
     """Fit the filters to the first part of a stretch.
@@ -105,15 +107,33 @@ def fit(
     known = inputs.known(train, channels)
     products = tuple(p for p in products if set(p) <= known.series.keys())
     strain = train["strain"].values.astype(float)
+    basis = inputs.basis(known.series, products, None, rate_hz)
+    split = eras.Split.of(basis, strain, known.whole, rate_hz)
+    known = replace(known, whole=split.whole)
     fringe = None
     if witnesses.BENCH.name in known.series:
-        basis = inputs.basis(known.series, products, None, rate_hz)
-        first = _fit(basis, strain, known, settings, rate_hz)
-        left = strain - _sum(filtered(first, basis), len(strain))
+        both = split.inputs(basis)
+        first = _fit(both, strain, known, settings, rate_hz)
+        left = strain - _sum(filtered(first, both), len(strain))
         fringe = fitted(left, known.series[witnesses.BENCH.name], rate_hz)
-    basis = inputs.basis(known.series, products, fringe, rate_hz)
-    found = _fit(basis, strain, known, settings, rate_hz)
-    return replace(found, products=products, fringe=fringe)
+        basis = inputs.basis(known.series, products, fringe, rate_hz)
+    found = _fit(split.inputs(basis), strain, known, settings, rate_hz)
+    return _of_one_era(replace(found, products=products, fringe=fringe), split)
+
+
+def _of_one_era(wiener: Wiener, split: eras.Split) -> Wiener:
+    """Return filters without those of the era in which an input explained less."""
+    rows = {name: wiener.inputs.index(name) for name in wiener.inputs}
+    for name, before in split.pairs:
+        now, then = (
+            share * np.sum(np.abs(wiener.solved[rows[each]] * wiener.taken[rows[each]]) ** 2)
+            for each, share in zip((name, before), split.shares(name), strict=True)
+        )
+        rows[name] = rows[before] if then > now else rows[name]
+        del rows[before]
+    kept = list(rows.values())
+    names = ("response", "response_error", "solved", "solved_error", "taken")
+    return replace(wiener, inputs=tuple(rows), **{n: getattr(wiener, n)[kept] for n in names})
 
 
 def training_part(stretch: xr.Dataset, settings: CleaningParameters) -> xr.Dataset:
@@ -192,11 +212,14 @@ def _fit(
     # Of a Hann window, whose squares sum up to three eighths of its length.
     density = 2 * spectra.yy / (spectra.n * OVERLAP) / (sample_rate_hz * 0.375 * n_part)
     solved = spectra.solve(taken)
+    frequency_hz = np.fft.rfftfreq(n_part, 1 / sample_rate_hz)
+    response, response_error = spectra.smooth(solved, taken, frequency_hz)
     return Wiener(
         inputs=tuple(basis),
-        response=spectra.smooth(solved, taken).T,
+        response=response.T,
+        response_error=response_error.T,
         solved=solved.T,
-        frequency_hz=np.fft.rfftfreq(n_part, 1 / sample_rate_hz),
+        frequency_hz=frequency_hz,
         taken=taken.T,
         solved_error=spectra.error(taken).T,
         noise_psd=density * left,

@@ -182,7 +182,11 @@ def _channel(name: str) -> witnesses.Channel:
 
 
 def gain(
-    coupling: Coupling, parameters: VirgoParameters, time_s: Series, temperature: Series
+    coupling: Coupling,
+    parameters: VirgoParameters,
+    time_s: Series,
+    temperature: Series,
+    fault_s: Mapping[str, float],
 ) -> Series:
     """Return by what a coupling's part is multiplied as time passes, shape (time,).
 
@@ -191,14 +195,15 @@ def gain(
         parameters: Drift, sign flip and the line that stops.
         time_s: Since the start of the stretch.
         temperature: Its course, of mean 0 and root mean square 1, shape (time,).
+        fault_s: When `sign_flip` and `line_stops` come.
     """
     course = np.ones(len(time_s))
     if coupling.drifts:
         course = course + parameters.coupling_drift * temperature
     if coupling.name == "length" and parameters.sign_flip:
-        course = course * np.where(time_s < 0.6 * parameters.duration_s, 1, -1)
+        course = course * np.where(time_s < fault_s["sign_flip"], 1, -1)
     if coupling.name == "line" and parameters.line_stops:
-        course = course * (time_s < 0.55 * parameters.duration_s)
+        course = course * (time_s < fault_s["line_stops"])
     return course
 
 

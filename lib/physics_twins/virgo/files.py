@@ -20,10 +20,12 @@ from scipy import signal
 from physics_twins.data import note_path
 from physics_twins.virgo.formats import frames, gwosc
 from physics_twins.virgo.formats.strain_file import LONGEST_SAMPLES, Header, StrainFileError
+from physics_twins.virgo.parameters import SourceParameters
 
 Paths = str | Path | Sequence[str | Path]
 
 _NAME = re.compile(r"[A-Za-z0-9_.:+-]{1,128}")
+_SHORTEST_S = 16.0  # of a stretch that is cleaned
 _LONGEST_RATIO = 1 << 12  # numerator and denominator of two rates
 
 
@@ -238,6 +240,43 @@ def stretch_of(strain: xr.DataArray, witnesses: Sequence[xr.DataArray], *, detec
             "gps_start_s": float(strain.attrs["gps_start_s"]),
         },
     )
+
+
+def recorded(source: SourceParameters, *, detector: str) -> xr.Dataset:
+    """Return the stretch that files hold: the strain, and every other channel as a witness.
+
+    Args:
+        source: Files, the strain's name, channels that carry strain (they must be there).
+        detector: Whose sensitivity the noise has.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        StrainFileError: A file is damaged, too short, or lacks the strain, a channel that is named as
+            unsafe, or any witness; or the strain has samples that are no numbers.
+    """
+    strain = read(source.strain_file, source.strain_channel)
+    if strain.attrs["missing"]:
+        raise StrainFileError(
+            f"{source.strain_file}: {source.strain_channel}: {strain.attrs['missing']} samples are not"
+            " numbers, expected none; cut the range that is whole into a file of its own"
+        )
+    duration_s = strain.sizes["time"] / float(strain.attrs["sample_rate_hz"])
+    if duration_s < _SHORTEST_S:
+        raise StrainFileError(
+            f"{source.strain_file}: {source.strain_channel}: lasts {duration_s:g} s, expected at least"
+            f" {_SHORTEST_S:g} s to learn filters from"
+        )
+    path = source.witness_file or source.strain_file
+    names = [header.name for header in channels(path) if header.name != source.strain_channel]
+    if not names:
+        raise StrainFileError(
+            f"{path}: expected channels besides {source.strain_channel} as witnesses, found none"
+        )
+    if absent := [name for name in source.unsafe if name not in names]:
+        raise StrainFileError(f"{path}: unsafe_channels: there is no channel {absent[0]}")
+    start_s = float(strain.attrs["gps_start_s"])
+    witnesses = [read(path, n, start_s=start_s, stop_s=start_s + duration_s) for n in names]
+    return stretch_of(strain, witnesses, detector=detector)
 
 
 def _resampled(witness: xr.DataArray, strain: xr.DataArray) -> np.ndarray:

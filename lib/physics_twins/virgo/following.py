@@ -1,11 +1,12 @@
 """A subtraction that follows its couplings, and stops where they go away.
 
-Couplings that jump are found by `jumps`. Beyond that, in narrow bands, each input of a Wiener filter
-gets a complex factor that is learnt from the seconds before: 1 while the filters stay right, less where
-a coupling fades, a turned phase where it changes. Four guesses compete in every band: the filters as
-they are, a slow and a quick memory, and no subtraction at all. What would have left least in the last
-seconds is used next. A guard looks at what comes out: where a subtraction adds power to a band beyond
-what chance does, it is left out there, for this second.
+Couplings that jump are found by `jumps`, gains that drift are followed by `gains`. Beyond that, in
+narrow bands, each input of a Wiener filter gets a complex factor that is learnt from the seconds
+before: 1 while the filters stay right, less where a coupling fades, a turned phase where it changes.
+Four guesses compete in every band: the filters as they are, a slow and a quick memory, and no
+subtraction at all. What would have left least in the last seconds is used next. A guard looks at what
+comes out: where a subtraction adds power to a band beyond what chance does, it is left out there, for
+this second.
 """
 
 from dataclasses import dataclass
@@ -16,16 +17,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.virgo.cleaning import Wiener, parts_of
+from physics_twins.virgo.gains import Gains
 from physics_twins.virgo.jumps import SETTLED, Jumps
 
 Series = NDArray[np.floating]
 
 FRAME_S, PART_S = 1.0, 2.0  # parts are cleaned at once, under a window that overlaps by half
-MEMORIES_S = (64.0, 8.0)
+MEMORIES_S = (64.0, 16.0)
 _JUDGED_S = 6.0  # over which the guesses are compared
 _BANDS_HZ, _WIDTH, _WIDTHS_HZ = (10.0, 480.0), 0.2, (2.0, 16.0)
 _PRIOR = 4.0  # certainty of a factor of 1: a standard deviation of a half
-_SHRINK = 3.0  # a factor leaves 1 by what is beyond so many variances
+_SHRINK = 10.0  # a factor leaves 1 by what is beyond so many variances
 _GUARD = 10.0  # a rise of so many times the level of a bin is not chance
 _GUARDED_HZ, _RISE = (12.0, 400.0), 0.02  # and no second's power rises by more in all
 
@@ -94,6 +96,11 @@ class Follower:
             np.fft.rfftfreq(self._n, 1 / rate_hz), wiener.frequency_hz, wiener.noise_psd
         )
         self.jumps = Jumps(wiener)
+        part_psd = np.interp(
+            np.fft.rfftfreq(n_part, 1 / rate_hz), wiener.frequency_hz, wiener.noise_psd
+        )
+        noise = 0.5 * rate_hz * np.sum(self._window**2) * np.maximum(part_psd, 1e-300)
+        self._gains = Gains(len(wiener.used), noise)
 
     def push(self, parts: Series, strain: Series) -> Followed:
         """Take in a frame; return the one before it.
@@ -103,7 +110,9 @@ class Follower:
             strain: Shape (time,).
         """
         self._strain = np.concatenate([self._strain[self._n :], strain])
-        known = np.vstack([self.jumps.push(parts, strain), self._strain])
+        now = self.jumps.push(parts, strain)
+        gains = self._gains.now[:, None].copy()
+        known = np.vstack([gains * now, self._strain])
         spectra = np.fft.rfft(known[:, self._n :] * self._window)
         spectra, target = spectra[:-1], spectra[-1]
         chosen = self._experts.chosen()  # (band, input)
@@ -116,6 +125,7 @@ class Follower:
         if self._n_pushed > SETTLED + 1:  # from what the next part shares nothing with
             before = np.fft.rfft(known[:, : -self._n] * self._window)
             self._experts.learn(before[:-1], before[-1], self._edges)
+            self._gains.learn(before[:-1] / gains, before[-1], self._edges)
         self._n_pushed += 1
         edges_hz = self._edges / PART_S
         bands = {(float(edges_hz[b]), float(edges_hz[b + 1])) for b in np.flatnonzero(stopped)}

@@ -39,7 +39,7 @@ class Known:
     whole: NDArray[np.bool_]
 
 
-def known(stretch: xr.Dataset, names: Iterable[str] = ()) -> Known:
+def known(stretch: xr.Dataset, names: Iterable[str] | None = None) -> Known:
     """Return what channels know.
 
     Left out are those that are missing for most of the time, only count, or get a new value so seldom
@@ -50,7 +50,10 @@ def known(stretch: xr.Dataset, names: Iterable[str] = ()) -> Known:
         names: Which channels; all by default.
     """
     rate_hz = sample_rate(stretch)
-    records = {n: stretch["witness"].sel(channel=n).values for n in names or channels(stretch)}
+    records = {
+        n: stretch["witness"].sel(channel=n).values
+        for n in (channels(stretch) if names is None else names)
+    }
     present = {n: has_data(record, rate_hz) for n, record in records.items()}
     present = {
         n: here

@@ -1,10 +1,12 @@
 """The limit of subtraction: the true couplings, on what was really recorded."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.virgo import couplings, witnesses
+from physics_twins.virgo import couplings, inputs, witnesses
 from physics_twins.virgo.couplings import COUPLINGS, Coupling
 
 Series = NDArray[np.floating]
@@ -61,10 +63,25 @@ def _weighed(record: Series, channel: witnesses.Channel, sample_rate_hz: float) 
 
 
 def _on_time(stretch: xr.Dataset, name: str) -> Series:
-    """Return a channel's record with its delay undone and zeros where it is missing."""
-    record = np.nan_to_num(stretch["witness"].sel(channel=name).values.astype(float))
-    late = round(1e-3 * stretch.attrs["delay_jump_ms"] * stretch.attrs["sample_rate_hz"])
-    if name == witnesses.MAGNET.name and late:
-        half = round(0.5 * len(record))
-        record[half - late : -late] = record[half:].copy()
+    """Return a channel's record with its delay undone, faded out where it is missing."""
+    record = stretch["witness"].sel(channel=name).values.astype(float)
+    rate_hz = float(stretch.attrs["sample_rate_hz"])
+    for kind, channel, start_s, stop_s in _faults(stretch):
+        first, last = round(start_s * rate_hz), round(stop_s * rate_hz)
+        if channel == name and kind == "late":
+            late = round(1e-3 * stretch.attrs["delay_jump_ms"] * rate_hz)
+            record[first - late : -late] = record[first:].copy()
+        elif channel == name and kind.startswith("missing"):
+            here = np.ones(len(record), bool)
+            here[first:last] = False
+            mean = record[here].mean()
+            record = inputs.filled(np.where(here, record - mean, 0), here, rate_hz) + mean
     return record
+
+
+def _faults(stretch: xr.Dataset) -> Iterator[tuple[str, str, float, float]]:
+    columns = [stretch[f"fault_{n}"].values for n in ("kind", "channel", "start", "stop")]
+    return (
+        (str(kind), str(channel), float(a), float(b))
+        for kind, channel, a, b in zip(*columns, strict=True)
+    )

@@ -60,7 +60,12 @@ class FaultParameters(Parameters):
     )
     sign_flip: bool = field(False, folded=True, help="Whether the length coupling changes its sign")
     delay_jump_ms: float = field(
-        0.0, ge=0, le=100, unit="ms", folded=True, help="Late by this, the magnetometer's second half"
+        0.0,
+        ge=0,
+        le=100,
+        unit="ms",
+        folded=True,
+        help="Late by this, the magnetometer from some time on",
     )
     witness_gap_s: float = field(
         0.0, ge=0, le=600, unit="s", folded=True, help="Ground motion not recorded: zeros instead"
@@ -76,6 +81,9 @@ class FaultParameters(Parameters):
     )
     witness_off: WitnessOff = field(
         "none", folded=True, help="A witness that is off: zeros, while what it watches goes on"
+    )
+    faults_drawn: bool = field(
+        False, folded=True, help="Whether the seed draws when faults come, rather than set times"
     )
     n_idle: int = field(4, ge=0, le=200, folded=True, help="Channels that witness nothing")
     n_unsafe: int = field(0, ge=0, le=2, folded=True, help="Channels that contain strain")
@@ -146,6 +154,24 @@ class CleaningParameters(Parameters):
     )
 
 
+class SourceParameters(Parameters):
+    """Where strain and witnesses come from: files, or, where none is named, the simulator."""
+
+    strain_file: str = field(
+        "", input_file=True, help="HDF5 in GWOSC's layout, or a frame; empty cleans a simulated stretch"
+    )
+    witness_file: str = field(
+        "", input_file=True, help="With the witnesses; empty: they are in strain_file too"
+    )
+    strain_channel: str = field("strain", help="Name of the strain in its file")
+    unsafe_channels: str = field("", help="Channels of the files that carry strain, with commas")
+
+    @property
+    def unsafe(self) -> tuple[str, ...]:
+        """Channels of the files that carry strain."""
+        return tuple(name.strip() for name in self.unsafe_channels.split(",") if name.strip())
+
+
 class EvaluationParameters(Parameters):
     """How a subtraction is evaluated on the hard set."""
 
@@ -204,6 +230,7 @@ EASY: dict[str, Any] = {
     "n_signals": 0,
 }
 HARD: dict[str, Any] = EASY | {
+    "faults_drawn": True,
     "coupling_drift": 0.2,
     "sign_flip": True,
     "delay_jump_ms": 4.0,

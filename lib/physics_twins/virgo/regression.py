@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
-from scipy.ndimage import convolve1d
+from scipy import linalg, signal
 from scipy.signal import windows
 
 Series = NDArray[np.floating]
@@ -20,7 +19,10 @@ Complex = NDArray[Any]
 # Parts under a Hann window that overlap by half count for less than independent ones (Welch 1967).
 OVERLAP = 1.056
 _SMOOTH_BINS = 5  # over so many bins coherence is averaged before it is compared with chance
-_NEIGHBOURS = 2  # bins on both sides over which a transfer function is averaged
+_DECAYS_S = (0.005, 0.01, 0.02, 0.04, 0.1)  # of a filter's taps, of which one is chosen
+_SIZES, _LEAST_SIZE, _JITTER = (0.3, 1.0, 3.0, 10.0), 0.05, 1e-6  # of a filter, over its mean size
+_RAMP_HZ = 2.0  # within which a filter ends below its lowest bin
+_ALIKE = 8 / 3  # bins of a Hann window share their errors: 1 + 2 (2/3 + 1/6) count as one
 _HEARD = 1e-10  # below this part of its greatest power, an input's bin is leakage of a window
 _OWN = 0.05  # an input of which those taken explain all but this part has nothing of its own
 _AT_ONCE = 16  # parts that are held at once
@@ -96,16 +98,25 @@ class Spectra:
     def _weights(self, taken: NDArray[np.bool_]) -> Complex:
         return np.linalg.solve(self._of_taken(taken), (self.xy * taken)[..., None])[..., 0] * taken
 
-    def smooth(self, response: Complex, taken: NDArray[np.bool_]) -> Complex:
-        """Return transfer functions averaged over neighbouring bins, each by its input's power there.
+    def smooth(
+        self, response: Complex, taken: NDArray[np.bool_], frequency_hz: NDArray[np.floating]
+    ) -> tuple[Complex, Series]:
+        """Return transfer functions without errors that no short filter has, and what error is left.
 
-        They go on beyond the bins that an input was let into, since filters have no edges; a line that
-        its witness has is subtracted with what was found at the line.
+        See `interpolated`: they go on above the bins that an input was let into, as far as what is
+        known there tells, and end below them, where inputs are loud and strain is filtered away. Both
+        of shape (frequency, input).
         """
-        kernel, power = windows.hann(2 * _NEIGHBOURS + 3)[1:-1], self.scale**2 * taken
-        total = convolve1d(power, kernel, axis=0, mode="constant")
-        found = convolve1d(response * power, kernel, axis=0, mode="constant")
-        return np.divide(found, total, out=np.zeros_like(found), where=total > 0)
+        error, found = self.error(taken), np.zeros(response.shape, complex)
+        left = np.zeros(response.shape)
+        for i in np.flatnonzero(taken.any(axis=0)):
+            known = taken[:, i]
+            found[:, i], left[:, i] = interpolated(
+                response[known, i], error[known, i], frequency_hz[known], frequency_hz
+            )
+            begins = (frequency_hz - frequency_hz[known][0]) / _RAMP_HZ + 1
+            found[:, i] *= 0.5 - 0.5 * np.cos(np.pi * np.clip(begins, 0, 1))
+        return found, left
 
     def let_in(self, gate: float) -> NDArray[np.bool_]:
         """Return which inputs enter which bins, shape (frequency, input)."""
@@ -152,6 +163,52 @@ class Spectra:
         return (
             np.where(both, self.xx, 0) + np.eye(taken.shape[1]) * np.where(taken, 1e-9, 1)[:, None, :]
         )
+
+
+def interpolated(
+    known: Complex, error: Series, known_hz: Series, at_hz: Series
+) -> tuple[Complex, Series]:
+    """Return a transfer function everywhere, from some bins in which it is known with errors.
+
+    A Gaussian process in frequency (Rasmussen & Williams 2006, chapter 2): of a filter whose taps fall
+    off with their time, neighbours are alike. How fast they fall off, and how large they are, is what
+    makes the known bins most probable. Far from all of them it is 0, the least harmful guess.
+
+    Args:
+        known: Shape (known,).
+        error: Standard deviation of it, of real and imaginary part together, shape (known,).
+        known_hz: Frequencies of `known`.
+        at_hz: Frequencies that are asked for, shape (frequency,).
+
+    Returns:
+        The function and its standard deviation, likewise of both parts, each of shape (frequency,).
+    """
+    variance = _ALIKE * error**2
+    weight = 1 / (variance + np.median(variance) + 1e-300)
+    total = np.sum(weight * np.abs(known) ** 2)
+    size = max(total - np.sum(weight * variance), _LEAST_SIZE * total) / weight.sum()
+    best, chosen = -np.inf, None
+    value, left = np.zeros(len(at_hz), complex), np.zeros(len(at_hz))
+    for decay_s in _DECAYS_S if size > 0 else ():
+        prior = _covariance(known_hz, known_hz, decay_s)
+        for scale in size * np.array(_SIZES):
+            among = scale * prior + np.diag(variance + _JITTER * scale)
+            lower = linalg.cholesky(among, lower=True)
+            white = linalg.solve_triangular(lower, known, lower=True)
+            evidence = -np.sum(np.abs(white) ** 2) - 2 * np.sum(np.log(np.diag(lower)))
+            if evidence > best:
+                best, chosen = evidence, (lower, white, scale, decay_s)
+    if chosen:
+        lower, white, scale, decay_s = chosen
+        across = scale * _covariance(known_hz, at_hz, decay_s)
+        told = linalg.solve_triangular(lower, across, lower=True)
+        value, left = told.T @ white, np.sqrt(np.maximum(scale - np.sum(told**2, axis=0), 0))
+    return value, left
+
+
+def _covariance(first_hz: Series, second_hz: Series, decay_s: float) -> Series:
+    """Return how alike a filter is at frequencies whose taps fall off as exp(-|time| / decay)."""
+    return 1 / (1 + (2 * np.pi * decay_s * (first_hz[:, None] - second_hz)) ** 2)
 
 
 def _smooth_gate(gate: float) -> float:

@@ -20,7 +20,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import gammaincc
 
-from physics_twins.virgo import cleaning, fringe, inputs, witnesses
+from physics_twins.virgo import cleaning, following, fringe, inputs, witnesses
 from physics_twins.virgo.inputs import Pair
 from physics_twins.virgo.parameters import CleaningParameters
 from physics_twins.virgo.regression import OVERLAP, parts
@@ -84,7 +84,7 @@ def select(
     left = strain
     if first:
         wiener = cleaning.fit(train, settings.replace(train_fraction=1.0), channels=first, products=())
-        left = strain - cleaning.subtract(wiener, train)
+        left = strain - following.follow(wiener, train)
     candidates = _Candidates.of(known, left, rate_hz)
     p_values = p_values_of(candidates, left, known.whole, rate_hz)
     p_values |= {

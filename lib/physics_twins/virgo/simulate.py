@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from physics_twins.data import attributes
 from physics_twins.virgo import couplings, glitches, noise, signals, witnesses
 from physics_twins.virgo.couplings import COUPLINGS, RESPONSE_S
-from physics_twins.virgo.parameters import GLITCH_FAMILIES, VirgoParameters
+from physics_twins.virgo.parameters import GLITCH_FAMILIES, LASTING_FAULTS, VirgoParameters
 from physics_twins.virgo.sensitivity import SOURCES, noise_asd
 
 Series = NDArray[np.floating]
@@ -21,7 +21,16 @@ GPS_START_S = 1_400_000_000.0
 COMPONENTS = ("noise", *(c.name for c in COUPLINGS), "witnessed_glitches", "other_glitches", "signals")
 _PAD_S = RESPONSE_S  # simulated before and after the stretch, so that filters have settled
 _WITNESS_GAIN = 2.0  # S/N of a glitch in its witness over that in the strain
-_GAP_AT, _OPEN_AT, _MISSING_AT = 0.3, 0.15, 0.7  # where faults begin, as parts of the stretch
+# When faults begin unless the seed draws it, as parts of the stretch; those of LASTING_FAULTS end.
+_FAULT_AT = {
+    "witness_gap_s": 0.3,
+    "loop_open_s": 0.15,
+    "missing_s": 0.7,
+    "delay_jump_ms": 0.5,
+    "sign_flip": 0.6,
+    "line_stops": 0.55,
+}
+_DRAWN_AT = (0.05, 0.95)  # what lasts begins no later than it fits in
 
 
 def simulate(parameters: VirgoParameters, *, seed: int) -> xr.Dataset:
@@ -102,7 +111,11 @@ class _Stretch:
         self.responses = np.array(
             [couplings.response(c, self.parameters, seed=self.seed) for c in COUPLINGS]
         )
-        gains = [couplings.gain(c, self.parameters, self.time_s, self.temperature) for c in COUPLINGS]
+        self.fault_s = _fault_times(self.parameters, self.seed)
+        gains = [
+            couplings.gain(c, self.parameters, self.time_s, self.temperature, self.fault_s)
+            for c in COUPLINGS
+        ]
         self.gains = np.array(gains)
         self.fringe_phase = float(noise.generator(self.seed, "fringe").uniform(0, 2 * np.pi))
 
@@ -114,7 +127,7 @@ class _Stretch:
         """Return the parts of the strain that couplings make; record all channels but unsafe ones."""
         moves = witnesses.sources(self.n_samples + 2 * self.n_pad, self.rate_hz, self.seed)
         if open_s := self.parameters.loop_open_s:
-            first = self.n_pad + self._at(_OPEN_AT)
+            first = self.n_pad + self._at("loop_open_s")
             moves[witnesses.LENGTH.name][first : first + self._sample(open_s)] = 0
         parts = {}
         fringe = {"calibration": self.parameters.fringe_calibration, "phase": self.fringe_phase}
@@ -153,23 +166,23 @@ class _Stretch:
         asked = self.parameters
         if asked.delay_jump_ms:
             late = round(1e-3 * asked.delay_jump_ms * self.rate_hz)
-            second = slice(self._at(0.5), None)
+            since = self._at("delay_jump_ms")
             record = self.recorded[witnesses.MAGNET.name]
-            first = self.n_pad + self._at(0.5) - late
-            delayed = field_nt[first : first + self.n_samples - self._at(0.5)]
+            first = self.n_pad + since - late
+            delayed = field_nt[first : first + self.n_samples - since]
             sensor = witnesses.MAGNET.sensor_noise(self.n_samples, self.rate_hz, self.seed)
-            record[second] = delayed + sensor[second]
+            record[since:] = delayed + sensor[since:]
         if asked.witness_off != "none":
             self.recorded[asked.witness_off][:] = 0.0
-        for name, at, long_s, value in (
-            (witnesses.GROUND.name, _GAP_AT, asked.witness_gap_s, 0.0),
-            (witnesses.BEAM.name, _MISSING_AT, asked.missing_s, np.nan),
+        for name, fault, value in (
+            (witnesses.GROUND.name, "witness_gap_s", 0.0),
+            (witnesses.BEAM.name, "missing_s", np.nan),
         ):
-            first = self._at(at)
-            self.recorded[name][first : first + self._sample(long_s)] = value
+            first = self._at(fault)
+            self.recorded[name][first : first + self._sample(getattr(asked, fault))] = value
 
-    def _at(self, part: float) -> int:
-        return self._sample(part * self.parameters.duration_s)
+    def _at(self, fault: str) -> int:
+        return self._sample(self.fault_s[fault])
 
     def _sample(self, time_s: float) -> int:
         return round(time_s * self.rate_hz)
@@ -254,15 +267,27 @@ class _Stretch:
 
     def faults(self) -> dict[str, Any]:
         """Return the table of what breaks, with its truth."""
-        asked, whole_s = self.parameters, self.parameters.duration_s
+        asked, whole_s, at = self.parameters, self.parameters.duration_s, self.fault_s
+        rest_s = {name: whole_s - at_s for name, at_s in at.items()}
+        late_s = rest_s["delay_jump_ms"] * (asked.delay_jump_ms > 0)
         rows = [
-            ("missing, zeros", witnesses.GROUND.name, _GAP_AT * whole_s, asked.witness_gap_s),
-            ("off, true zeros", witnesses.LENGTH.name, _OPEN_AT * whole_s, asked.loop_open_s),
-            ("missing, not a number", witnesses.BEAM.name, _MISSING_AT * whole_s, asked.missing_s),
-            ("late", witnesses.MAGNET.name, 0.5 * whole_s, 0.5 * whole_s * (asked.delay_jump_ms > 0)),
-            ("sign flipped", witnesses.LENGTH.name, 0.6 * whole_s, 0.4 * whole_s * asked.sign_flip),
+            ("missing, zeros", witnesses.GROUND.name, at["witness_gap_s"], asked.witness_gap_s),
+            ("off, true zeros", witnesses.LENGTH.name, at["loop_open_s"], asked.loop_open_s),
+            ("missing, not a number", witnesses.BEAM.name, at["missing_s"], asked.missing_s),
+            ("late", witnesses.MAGNET.name, at["delay_jump_ms"], late_s),
+            (
+                "sign flipped",
+                witnesses.LENGTH.name,
+                at["sign_flip"],
+                rest_s["sign_flip"] * asked.sign_flip,
+            ),
             ("off, zeros", asked.witness_off, 0.0, whole_s * (asked.witness_off != "none")),
-            ("line stopped", witnesses.LINE.name, 0.55 * whole_s, 0.45 * whole_s * asked.line_stops),
+            (
+                "line stopped",
+                witnesses.LINE.name,
+                at["line_stops"],
+                rest_s["line_stops"] * asked.line_stops,
+            ),
         ]
         real = [row for row in rows if row[3] > 0]
         starts = np.array([self._sample(row[2]) for row in real], dtype=float)
@@ -273,6 +298,17 @@ class _Stretch:
             "fault_start": ("fault", starts * self.step_s, _unit("s")),
             "fault_stop": ("fault", stops * self.step_s, _unit("s")),
         }
+
+
+def _fault_times(asked: VirgoParameters, seed: int) -> dict[str, float]:
+    """Return when each fault comes, in s since the start, at a sample."""
+    long_s, rate_hz = asked.duration_s, asked.sample_rate_hz
+    if not asked.faults_drawn:
+        return {name: at * long_s for name, at in _FAULT_AT.items()}
+    rng, (first, last) = noise.generator(seed, "faults"), _DRAWN_AT
+    lasts_s = {name: getattr(asked, name) for name in LASTING_FAULTS}
+    drawn = {n: rng.uniform(first * long_s, last * long_s - lasts_s.get(n, 0.0)) for n in _FAULT_AT}
+    return {name: round(at_s * rate_hz) / rate_hz for name, at_s in drawn.items()}
 
 
 def _unit(units: str) -> dict[str, str]:

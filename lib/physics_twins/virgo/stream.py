@@ -4,7 +4,7 @@ Filters look ahead, and parts overlap: the frame that comes out is some seconds 
 went in (`Stream.behind_s`). All state is carried: the result is that of the whole stretch at once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from physics_twins.virgo import inputs
 from physics_twins.virgo.accounting import BANDS_HZ
-from physics_twins.virgo.certificate import Band, Cause, Certificate, fingerprint
+from physics_twins.virgo.certificate import Band, Cause, Certificate, Vetoed, fingerprint
 from physics_twins.virgo.cleaning import Wiener, inputs_of
 from physics_twins.virgo.following import FRAME_S, Followed, Follower
+from physics_twins.virgo.vetoes import Veto, Watcher
 
 Series = NDArray[np.floating]
 
@@ -53,6 +54,7 @@ class Stream:
         *,
         unsafe: Iterable[str] = (),
         signal_loss: tuple[float, float] | None = None,
+        veto: tuple[Veto, float] | None = None,
     ) -> None:
         """Begin a stream.
 
@@ -60,6 +62,7 @@ class Stream:
             wiener: From `cleaning.fit`.
             unsafe: Channels that carry strain, for the certificate; see `selection.unsafe_channels`.
             signal_loss: For the certificate, see `Certificate.signal_loss`.
+            veto: From `vetoes.learn`, and the least probability of what is vetoed.
         """
         self._wiener, self._rate_hz = wiener, wiener.sample_rate_hz
         self._n = round(FRAME_S * self._rate_hz)
@@ -81,6 +84,8 @@ class Stream:
             "filters": fingerprint(wiener),
         }
         self._psd = _per_bin(wiener, self._n)
+        self._watcher = Watcher(*veto, self._rate_hz) if veto else None
+        self._n_heard = 0
 
     @property
     def behind_s(self) -> float:
@@ -99,7 +104,22 @@ class Stream:
                 it, or its strain is not a number somewhere.
         """
         strain, records = self._checked(frame)
+        if self._watcher:
+            self._watcher.push(np.stack([records[name] for name in self._watcher.veto.channels]))
+        self._n_heard += 1
         return self._take(strain, records)
+
+    def replay(self, stretch: xr.Dataset) -> Iterator[Cleaned]:
+        """Yield all cleaned seconds of a stretch, as fast as they are asked for.
+
+        Args:
+            stretch: Whose frames follow what came before.
+        """
+        for frame in frames(stretch):
+            cleaned = self.push(frame)
+            if cleaned is not None:
+                yield cleaned
+        yield from self.finish()
 
     def finish(self) -> Iterator[Cleaned]:
         """Yield the last seconds, as if nothing were recorded after them."""
@@ -110,8 +130,11 @@ class Stream:
 
     def _checked(self, frame: xr.Dataset) -> tuple[Series, dict[str, Series]]:
         n, channels = frame.sizes["time"], inputs.channels(frame)
-        if missing := [name for name in self._held if name not in channels]:
-            raise FrameError(f"the frame lacks the channel {missing[0]} that its filters need")
+        needed = dict.fromkeys(self._held, "filters need")
+        if self._watcher:
+            needed = dict.fromkeys(self._watcher.veto.channels, "veto needs") | needed
+        if missing := [name for name in needed if name not in channels]:
+            raise FrameError(f"the frame lacks the channel {missing[0]} that its {needed[missing[0]]}")
         if n != self._n or inputs.sample_rate(frame) != self._rate_hz:
             raise FrameError(
                 f"the frame has {n} samples at {inputs.sample_rate(frame):g} Hz, expected {self._n} at"
@@ -132,7 +155,7 @@ class Stream:
         if self._gps_s is None:
             self._gps_s = gps_s
         witness, names = frame["witness"].values, {name: i for i, name in enumerate(channels)}
-        return strain, {name: witness[names[name]] for name in self._held}
+        return strain, {name: witness[names[name]] for name in needed}
 
     def _take(self, strain: Series, records: dict[str, Series]) -> Cleaned | None:
         for name, held in self._held.items():
@@ -143,7 +166,8 @@ class Stream:
             return None
         middle = slice(self._ahead * self._n, (self._ahead + 1) * self._n)
         basis = inputs_of(self._wiener, self._held)
-        used = np.stack([basis[self._wiener.inputs[n]] for n in self._wiener.used])
+        used = [basis[self._wiener.inputs[n]] for n in self._wiener.used]
+        used = np.reshape(used, (len(used), (2 * self._ahead + 1) * self._n))
         parts = np.fft.irfft(np.fft.rfft(used) * self._taps, used.shape[1])[:, middle]
         here = used[:, middle] != 0
         followed = self._follower.push(parts, self._strain[self._n : 2 * self._n])
@@ -167,6 +191,9 @@ class Stream:
         share = gains**2 * power[:, self._psd["inside"]].sum(axis=1)
         share = share / max(share.sum(), 1e-300) * (not followed.stopped)
         names = [self._wiener.inputs[n] for n in self._wiener.used]
+        spans = None
+        if self._watcher:
+            spans = self._watcher.spans(self.behind_s + FRAME_S + self._n_heard - self._n_frames)
         causes = [
             Cause(
                 input=name,
@@ -183,6 +210,11 @@ class Stream:
             duration_s=FRAME_S,
             bands=tuple(self._bands(before, after, followed)),
             causes=tuple(causes),
+            vetoed=None
+            if spans is None
+            else tuple(
+                Vetoed(start_s=a, stop_s=b, probability=p, channel=name) for a, b, p, name in spans
+            ),
             actions=tuple(self._actions(followed)),
             **self._fixed,
         )
@@ -222,6 +254,24 @@ def frames(stretch: xr.Dataset) -> Iterator[xr.Dataset]:
     stretch = stretch[["strain", "witness"]]
     for first in range(0, stretch.sizes["time"] - n + 1, n):
         yield stretch.isel(time=slice(first, first + n))
+
+
+def joined(seconds: Sequence[Cleaned]) -> xr.Dataset:
+    """Return cleaned seconds as one stretch: `strain`, cleaned, and `subtracted`, each (time).
+
+    Args:
+        seconds: In their order, one after the other; at least one.
+    """
+    columns = {
+        n: np.concatenate([getattr(each, n) for each in seconds]) for n in ("strain", "subtracted")
+    }
+    rate_hz = round(len(seconds[0].strain) / FRAME_S)
+    time_s = np.arange(len(columns["strain"])) / rate_hz
+    return xr.Dataset(
+        {name: ("time", values, {"units": "1"}) for name, values in columns.items()},
+        {"time": ("time", time_s, {"units": "s"})},
+        {"title": "Cleaned strain", "gps_start_s": seconds[0].gps_start_s, "sample_rate_hz": rate_hz},
+    )
 
 
 def _per_bin(wiener: Wiener, n_samples: int) -> dict[str, NDArray]:

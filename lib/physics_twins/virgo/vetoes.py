@@ -25,6 +25,7 @@ Series = NDArray[np.floating]
 
 WINDOW_S = 64.0  # of one transform
 EDGE_S = 2.0  # of a window, not used
+HEARD_S, LEAST_S = 16.0, 8.0  # what a stream hears at once, and from when on it decides
 _GAP_S = 0.1  # between two triggers of one channel
 _PAUSE_S = 1.0  # beside what was not recorded
 _ENERGIES = (20.0, 30.0, 50.0, 100.0)  # above each of which coincidences are counted
@@ -345,3 +346,47 @@ def roc(decided: Sequence[xr.Dataset], glitch_s: Sequence[Series]) -> xr.Dataset
         {n: ("threshold", values, {"units": "1"}) for n, values in columns.items()},
         coords={"threshold": ("threshold", thresholds, {"units": "1"})},
     )
+
+
+class Watcher:
+    """Decides second by second, from the seconds before and those that a stream has ahead."""
+
+    def __init__(self, veto: Veto, threshold: float, sample_rate_hz: float) -> None:
+        """Begin with nothing heard.
+
+        Args:
+            veto: From `learn`.
+            threshold: Least probability of what is vetoed, see `roc`.
+            sample_rate_hz: Of the channels.
+        """
+        self.veto, self._threshold, self._rate_hz = veto, threshold, sample_rate_hz
+        self._heard: list[NDArray[np.floating]] = []
+
+    def push(self, records: NDArray[np.floating]) -> None:
+        """Take in a second of the veto's channels, in their order, shape (channel, time)."""
+        self._heard = [*self._heard[1 - round(HEARD_S) :], records]
+
+    def spans(self, age_s: float) -> list[tuple[float, float, float, str]] | None:
+        """Return what is vetoed of the second that began so long before the end of the last one.
+
+        Args:
+            age_s: At least `EDGE_S` and a second.
+
+        Returns:
+            Start and stop in s since that second began, probability and channel of each segment; None
+            while too little was heard.
+        """
+        length_s = float(len(self._heard))
+        if length_s < LEAST_S or length_s - age_s < 0:
+            return None
+        witness = (("channel", "time"), np.concatenate(self._heard, axis=1))
+        attrs = {"sample_rate_hz": self._rate_hz, "duration_s": length_s, "gps_start_s": 0.0}
+        heard = xr.Dataset({"witness": witness}, {"channel": list(self.veto.channels)}, attrs)
+        decided = decide(self.veto, heard)
+        begin_s = length_s - age_s
+        columns = (decided[n].values for n in ("start", "stop", "probability", "channel"))
+        return [
+            (max(0.0, float(a) - begin_s), min(1.0, float(b) - begin_s), float(p), str(name))
+            for a, b, p, name in zip(*columns, strict=True)
+            if p >= self._threshold and a < begin_s + 1 and b > begin_s
+        ]
