@@ -18,7 +18,7 @@ SEED = 61_000
 PHI4 = LatticeParameters(side=8, quartic=6.008, n_measurements=4000, n_kept=0)
 U1 = LatticeParameters(theory="u1", side=8, beta=3.0, n_measurements=2000, n_kept=0)
 N_CALIBRATIONS = 60
-N_WATCHED = 40
+N_WATCHED = 24
 BATCH, N_MEASUREMENTS = 500, 20_000
 OFF = 0.97
 

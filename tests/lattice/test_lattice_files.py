@@ -270,11 +270,11 @@ def test_damage_without_a_checksum_is_seen_where_it_can_be(configuration, tmp_pa
         (tmp_path / "cut").write_bytes(whole[:length])
         with pytest.raises(ConfigurationError, match="cut"):
             files.read(tmp_path / "cut")
-    damaged = whole[:-1000] + b"9" + whole[-999:] if form == "milc_text" else bytearray(whole)
+    damaged = whole.replace(b"e-01", b"e+01", 1) if form == "milc_text" else bytearray(whole)
     if form == "milc_v1":
         damaged[-1] ^= 0x40  # the exponent of a number
     (tmp_path / "damaged").write_bytes(damaged)
-    with pytest.raises(ConfigurationError, match=r"unitary|no number|numbers, found"):
+    with pytest.raises(ConfigurationError, match="unitary"):
         files.read(tmp_path / "damaged")
 
 

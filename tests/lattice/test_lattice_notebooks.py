@@ -60,7 +60,9 @@ def test_a_file_that_is_not_there_is_refused_before_a_kernel_starts(tmp_path):
 
 @pytest.mark.slow
 def test_twin_finds_the_couplings_and_calls_the_one_that_changed(tmp_path):
-    run = runs.run("lattice/5_twin", {"side": 8, "quartic": 6.008}, out=tmp_path / "run")
+    run = runs.run(
+        "lattice/5_twin", {"side": 8, "quartic": 6.008, "changed_by": 0.04}, out=tmp_path / "run"
+    )
     assert run.status == "complete"
     for name, truth in {"mass2": -4.0, "quartic": 6.008}.items():
         found = run.metrics[name]

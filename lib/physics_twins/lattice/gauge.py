@@ -104,16 +104,23 @@ def plaquette_sums(links: Any, hop: Any, crossed: Any, colours: Any) -> Any:
         colours: What `colours_of` returns.
     """
     n, size = len(colours), links.shape[1]
-    work = np.empty((4, n, n), dtype=np.complex128)
     sums = np.zeros((size, size))
     for x in range(len(links)):
         for mu in range(size):
             for nu in range(mu):
-                _take(links, hop[x, mu], nu, crossed[x, mu], work[0], colours)
-                _take(links, hop[x, nu], mu, crossed[x, nu], work[1], colours)
-                su.product_dagger(work[0], work[1], work[2], colours)
-                su.product_dagger(work[2], links[x, nu], work[3], colours)
-                sums[mu, nu] += su.real_trace(links[x, mu], work[3], colours) / n
+                a, b = links[x, mu], links[hop[x, mu], nu]
+                c, d = links[x, nu], links[hop[x, nu], mu]
+                of_b = -1.0 if crossed[x, mu] else 1.0
+                of_d = -1.0 if crossed[x, nu] else 1.0
+                trace = 0.0
+                for i in range(len(colours)):
+                    for j in range(len(colours)):
+                        ab, cd = 0j, 0j
+                        for k in range(len(colours)):
+                            ab += a[i, k] * complex(b[k, j].real, of_b * b[k, j].imag)
+                            cd += c[i, k] * complex(d[k, j].real, of_d * d[k, j].imag)
+                        trace += ab.real * cd.real + ab.imag * cd.imag
+                sums[mu, nu] += trace / n
     return sums
 
 

@@ -43,16 +43,6 @@ def dagger_product(a: Any, b: Any, out: Any, colours: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def real_trace(a: Any, b: Any, colours: Any) -> float:
-    """Return the real part of the trace of a b."""
-    total = 0.0
-    for i in range(len(colours)):
-        for k in range(len(colours)):
-            total += a[i, k].real * b[k, i].real - a[i, k].imag * b[k, i].imag
-    return total
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
 def make_unitary(u: Any, colours: Any) -> None:
     """Bring a matrix that is nearly in SU(2) or SU(3) back into it, row by row."""
     n = len(colours)

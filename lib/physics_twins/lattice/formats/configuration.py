@@ -122,10 +122,21 @@ def from_xyzt(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.comple
     """
     t, x, y, z = shape
     n = int(np.sqrt(values.size // (4 * t * x * y * z)))
-    read = values.reshape(t, z, y, x, 4, n, n).transpose(0, 3, 2, 1, 4, 5, 6)
-    links = np.empty(read.shape, dtype=np.complex128)
-    links[..., 1:, :, :], links[..., 0, :, :] = read[..., :3, :, :], read[..., 3, :, :]
+    native = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("="), copy=False)
+    links = np.empty((t, x, y, z, 4, n * n), dtype=np.complex128)
+    _from_xyzt(native.reshape(t, z, y, x, 4, n * n), links)
     return links.reshape(-1, 4, n, n)
+
+
+@numba.njit(cache=True, nogil=True)
+def _from_xyzt(read: Any, links: Any) -> None:
+    for t in range(read.shape[0]):
+        for z in range(read.shape[1]):
+            for y in range(read.shape[2]):
+                for x in range(read.shape[3]):
+                    for mu in range(4):
+                        for k in range(read.shape[5]):
+                            links[t, x, y, z, (mu + 1) % 4, k] = read[t, z, y, x, mu, k]
 
 
 def to_xyzt(links: NDArray[np.complex128], shape: tuple[int, ...]) -> NDArray[np.complex128]:
