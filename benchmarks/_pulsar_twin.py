@@ -38,7 +38,8 @@ FRAME_SET = ObservationParameters(
 START = FRAME_SET.replace(dm_pc_cm3=56.4, width_ms=1.2, scattering_ms=1.0, period_s=0.1002)
 # A frame is one turn and the sweep behind it, with one pulse. The bandpass is that of one receiver.
 STREAM = FRAME_SET.replace(duration_s=8.0, bandpass_ripple=0.0)
-CHANGE_MS, LONGEST_S = 0.5, 6.0
+# The monitor is set for a change by 0.5 ms; what comes is another.
+CHANGE_MS, LONGEST_S = 0.4, 6.0
 FITTED = ("dm_pc_cm3", "width_ms", "scattering_ms", "period_s", "fluence_jy_ms")
 
 
@@ -101,12 +102,17 @@ def calibrate_coverage() -> Figure:
     return Figure(shares, errors, "", 0.68, this_machine(), DRAW_SEEDS)
 
 
-def calibrate_errors() -> Figure:
-    """Errors of DM, width and scattering that the calibration gives, over the Cramer-Rao limit."""
-    ratios = _draws()["ratios"]
-    values = [float(each) for each in np.median(ratios, axis=0)]
-    spread = [float(each) for each in ratios.std(axis=0)]
-    return Figure(values, spread, "", 1.0, this_machine(), DRAW_SEEDS)
+def fit_over_limit() -> Figure:
+    """Scatter of DM, width and scattering about the truth, over the Cramer-Rao limit.
+
+    The 68 % quantile of the distances, each over the limit of its own frames; the reference is what is
+    asked, then the errors that the calibration gives over the limit.
+    """
+    draws = _draws()
+    values = [_q68(column) for column in draws["distances"].T]
+    errors = [_q68_error(column) for column in draws["distances"].T]
+    told = ", ".join(f"{each:.2f}" for each in np.median(draws["ratios"], axis=0))
+    return Figure(values, errors, "", f"1.15; {told}", this_machine(), DRAW_SEEDS)
 
 
 def what_if_coverage() -> Figure:
@@ -124,10 +130,11 @@ def what_if_coverage() -> Figure:
 
 
 def drift_false_found() -> Figure:
-    """False alarms per 1,000 quiet frames; frames until 0.5 ms more scattering is found.
+    """False alarms per 1,000 quiet frames; frames until 0.4 ms more scattering is found.
 
-    A frame is one turn of the pulsar: a window with one pulse, of ideal S/N 21 in the median. The
-    scattering time at 1 GHz goes from 2.0 to 2.5 ms. The third number is the 90th percentile.
+    A frame is one turn of the pulsar: a window with one pulse, of ideal S/N 21 in the median, where the
+    calibrated twin expects it. The scattering time at 1 GHz goes from 2.0 to 2.4 ms; the monitor is set
+    for changes by 0.5 ms. The third number is the 90th percentile.
     """
     watched = _watched()
     n_frames, n_false = watched["n_quiet"].sum(), watched["n_false"].sum()
@@ -203,7 +210,7 @@ def _one_pulse(seed: int) -> dict[str, float | list[bool]]:
 def _draws() -> dict[str, NDArray[np.float64]]:
     """Calibrate on sets of frames that differ in their noise, pulses and interference."""
     calibrate(simulate(FRAME_SET, seed=1), start=START, seed=1)  # compiles
-    covered, spent_s, ratios, arrivals, snrs, implied = [], [], [], [], [], []
+    covered, spent_s, ratios, arrivals, snrs, implied, distances = [], [], [], [], [], [], []
     for seed in DRAW_SEEDS:
         observation = simulate(FRAME_SET, seed=seed)
         begun = time.perf_counter()
@@ -213,6 +220,8 @@ def _draws() -> dict[str, NDArray[np.float64]]:
         fluence_jy_ms = observation["pulse_fluence_jy_ms"].values
         limits = cramer_rao(FRAME_SET, fluence_jy_ms=list(fluence_jy_ms), fit_scattering=True)
         ratios.append([found.parameters[n].error / limits[n] for n in FITTED[:3]])
+        away = [found.parameters[n].value - getattr(FRAME_SET, n) for n in FITTED[:3]]
+        distances.append([each / limits[n] for each, n in zip(away, FITTED[:3], strict=True)])
         implied.append(_implied(found, seed))
         pulses = found.fit.pulses
         true_s = observation["pulse_time_s"].values
@@ -222,7 +231,7 @@ def _draws() -> dict[str, NDArray[np.float64]]:
         )
         snr_error = pulses["snr"].values - observation["pulse_snr_ideal"].values[which]
         snrs += list(np.abs(snr_error) <= pulses["snr_error"].values)
-    columns = {"covered": covered, "spent_s": spent_s, "ratios": ratios}
+    columns = {"covered": covered, "spent_s": spent_s, "ratios": ratios, "distances": distances}
     columns |= {"arrivals": arrivals, "snrs": snrs, "implied": implied}
     return {name: np.array(values, dtype=float) for name, values in columns.items()}
 
@@ -274,10 +283,8 @@ def _watched() -> dict[str, NDArray[np.float64]]:
 def _stream(
     parameters: ObservationParameters, seed: int, calibration: Calibration
 ) -> Iterator[xr.Dataset]:
-    """Return frames to watch, each with its pulse in the middle of the turn."""
-    observation = simulate(parameters, seed=seed)
-    arrival_s = float(observation["pulse_time_s"].values[0])
-    return frames(observation, calibration.observation(), arrival_s=arrival_s)
+    """Return frames to watch, each with its pulse where the calibrated twin finds one."""
+    return frames(simulate(parameters, seed=seed), calibration.observation())
 
 
 def _q68(errors: NDArray[np.float64]) -> float:
@@ -297,7 +304,7 @@ BENCHMARKS = {
     "parameters_seconds": parameters_seconds,
     "calibrate_s_coverage": calibrate_s_coverage,
     "calibrate_coverage": calibrate_coverage,
-    "calibrate_errors": calibrate_errors,
+    "fit_over_limit": fit_over_limit,
     "what_if_coverage": what_if_coverage,
     "drift_false_found": drift_false_found,
     "drift_named": drift_named,

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from physics_twins.parameters import ParameterError
+from physics_twins.pulsar.fitting.pulse_limits import ideal_snr
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters, SourceParameters
 from physics_twins.pulsar.physics.digitiser import digitise
 from physics_twins.pulsar.physics.ism import (
@@ -126,12 +127,36 @@ def test_noise_follows_the_radiometer_equation():
     assert expected == pytest.approx(14 / np.sqrt(2 * 5e6 * 102.4e-6))
 
 
+def test_a_nebula_in_the_beam_and_the_air_add_noise_and_dim_the_pulses():
+    clear = QUIET.replace(n_bits=32)
+    hazy = clear.replace(background_jy=30.0, zenith_opacity=0.2, elevation_deg=30.0)
+    through = np.exp(-0.4)
+    first, second = (simulate(each, seed=1) for each in (clear, hazy))
+    assert float(second["transmission"]) == pytest.approx(through)
+    assert float(second["background"]) == pytest.approx(30.0 * through)
+    worth_jy = (21.0 + 275.0 * (1 - through)) / 1.5 + 30.0 * through
+    assert second.attrs["system_jy"] == pytest.approx(worth_jy)
+    np.testing.assert_allclose(second["noise"], first["noise"] * worth_jy / 14.0, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(second["pulses"], first["pulses"] * through, rtol=1e-4, atol=1e-7)
+    # What left the pulsar is the same; the filter finds less of it.
+    np.testing.assert_array_equal(second["pulse_fluence_jy_ms"], first["pulse_fluence_jy_ms"])
+    lost = through * 14.0 / worth_jy
+    np.testing.assert_allclose(second["pulse_snr_ideal"], first["pulse_snr_ideal"] * lost, rtol=1e-4)
+    assert ideal_snr(hazy) == pytest.approx(ideal_snr(clear) * lost)
+
+
+def test_the_distance_follows_from_the_electrons_on_the_way():
+    crab = QUIET.replace(dm_pc_cm3=56.77, electron_density_cm3=0.0284)
+    assert float(simulate(crab, seed=1)["distance"]) == pytest.approx(2.0, rel=1e-3)
+
+
 def test_the_components_add_up_to_the_data():
     parameters = SHORT.replace(n_bits=32, gain_drift=0.05, baseline_jy=0.3, n_notches=2)
+    parameters = parameters.replace(background_jy=20.0, zenith_opacity=0.05)
     observation = simulate(parameters, seed=2)
     names = ("pulses", "noise", "narrowband", "broadband", "other")
     flux_jy = sum(observation[name] for name in names)
-    system_jy = parameters.system_temperature_k / parameters.gain_k_per_jy
+    system_jy = observation.attrs["system_jy"]
     received_jy = observation["gain"] * (flux_jy + system_jy) - system_jy + observation["baseline"]
     expected = received_jy / observation.attrs["noise_sigma_jy"] * observation["bandpass"]
     np.testing.assert_allclose(observation["data"], expected, rtol=1e-4, atol=1e-3)

@@ -43,6 +43,30 @@ def test_every_pulse_above_ideal_snr_9_is_found_and_none_invented(observation, r
     assert int(scores["n_false"]) == 0
 
 
+def test_candidates_at_random_match_no_pulse(observation, result):
+    rng = np.random.default_rng(1)
+    n = 2000
+    drawn = {
+        "dm_pc_cm3": rng.uniform(30, 80, n),
+        "time_s": rng.uniform(0, 2, n),
+        "width_s": np.full(n, 2e-3),
+        "snr": np.full(n, 10.0),
+    }
+    columns = {name: ("candidate", values) for name, values in drawn.items()}
+    random = xr.Dataset(columns | {"label": ("candidate", ["pulse"] * n)}, attrs=result.attrs)
+    matched = evaluate(observation, random)["matched"].values >= 0
+    # 20 pulses of 2 s, 2 ms either way: 4 %; 2 ms are 1.9 pc cm-3 either way of 50: 8 %.
+    assert matched.mean() < 0.01
+
+
+def test_a_pulse_told_twice_is_invented_once(observation, result):
+    twice = xr.concat([result[["snr", "time_s", "dm_pc_cm3", "width_s", "label"]]] * 2, "candidate")
+    once = evaluate(observation, result)
+    again = evaluate(observation, twice)
+    assert int(again["n_false"]) == int((once["matched"] >= 0).sum()) > 0
+    np.testing.assert_array_equal(again["snr"], once["snr"])
+
+
 def test_a_boxcar_finds_the_snr_that_theory_gives_it():
     # The best boxcar keeps 0.943 of a Gaussian's matched-filter S/N, trials of DM and width less.
     quiet = OBSERVATION.replace(carrier_rate_hz=0.0, impulse_rate_hz=0.0, fluence_jy_ms=2.0)

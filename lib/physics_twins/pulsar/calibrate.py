@@ -17,7 +17,7 @@ from physics_twins.pulsar.fitting.pulse_fit import PulseFit, describe, fit_windo
 from physics_twins.pulsar.fitting.pulse_limits import cramer_rao
 from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.physics.receiver import noise_sigma_jy
+from physics_twins.pulsar.physics.receiver import sample_noise_jy, transmission
 from physics_twins.pulsar.twin_parameters import CalibrationParameters
 from physics_twins.twin import correlated
 
@@ -76,8 +76,7 @@ class Calibration(twin.Calibration):
     def limit(self) -> dict[str, float]:
         """Return the smallest errors that are possible with these pulses, from Cramer and Rao."""
         pulses = self.fit.pulses
-        sigma_jy = _sample_noise_jy(self.start)
-        fluence_jy_ms = np.maximum(pulses["fluence"].values * sigma_jy, 0.0)
+        fluence_jy_ms = np.maximum(pulses["fluence"].values * _one_sigma_jy(self.start), 0.0)
         fitted = "scattering_ms" in self.parameters
         return cramer_rao(self.observation(), fluence_jy_ms=fluence_jy_ms, fit_scattering=fitted)
 
@@ -210,18 +209,14 @@ def _joint(
     return solve(found.windows.chosen(kept), laws, best.shapes[kept], best.free), kept
 
 
-def _sample_noise_jy(start: ObservationParameters) -> float:
-    return noise_sigma_jy(
-        start.system_temperature_k,
-        start.gain_k_per_jy,
-        channel_width_mhz=start.bandwidth_mhz / start.n_channels,
-        sampling_s=1e-6 * start.sampling_time_us,
-    )
+def _one_sigma_jy(start: ObservationParameters) -> float:
+    """Return the flux density above the atmosphere that is worth the noise of one sample."""
+    return sample_noise_jy(start) / transmission(start)
 
 
 def _energies(pulses: xr.Dataset, start: ObservationParameters) -> dict[str, Estimate]:
     """Return median and scatter of the fluences; the errors' own scatter is taken away."""
-    logarithm = np.log(pulses["fluence"].values * _sample_noise_jy(start))
+    logarithm = np.log(pulses["fluence"].values * _one_sigma_jy(start))
     error = (pulses["fluence_error"] / pulses["fluence"]).values
     n = len(logarithm)
     middle = float(np.mean(logarithm))

@@ -10,9 +10,10 @@ from physics_twins.data import fraction, mean
 def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
     """Match the candidates labelled `pulse` with the pulses of a simulated observation.
 
-    A candidate matches a pulse where its track meets the pulse's inside the band, within its own
-    width. Only pulses whose whole track lies inside the observation count as to be found; the others
-    may be found, and then count neither way.
+    A candidate matches a pulse where its track stays within its own width of the pulse's throughout the
+    band; of several that match one pulse the strongest counts, and the others are false. Only pulses
+    whose whole track lies inside the observation count as to be found; the others may be found, and
+    then count neither way.
 
     Args:
         observation: From `simulate`.
@@ -31,7 +32,7 @@ def evaluate(observation: xr.Dataset, result: xr.Dataset) -> xr.Dataset:
     pulse_time_s = observation["pulse_time_s"].values
     matched = _match(result, pulse_time_s, dm_pc_cm3, delay_s_per_dm)
     found = {name: np.full(len(pulse_time_s), np.nan) for name in ("snr", "dm", "time")}
-    for n in np.flatnonzero(matched >= 0)[::-1]:  # the strongest last, so that it counts
+    for n in np.flatnonzero(matched >= 0):
         pulse = matched[n]
         found["snr"][pulse] = result["snr"].values[n]
         found["dm"][pulse] = result["dm_pc_cm3"].values[n] - dm_pc_cm3
@@ -84,10 +85,8 @@ def _match(
         early_s = result["time_s"].values[n] - pulse_time_s  # at the highest channel
         dm_error = result["dm_pc_cm3"].values[n] - dm_pc_cm3
         late_s = early_s + dm_error * delay_s_per_dm  # at the lowest
-        nearest_s = np.where(
-            np.sign(early_s) != np.sign(late_s), 0, np.minimum(abs(early_s), abs(late_s))
-        )
-        best = int(nearest_s.argmin())
-        if nearest_s[best] <= result["width_s"].values[n]:
+        farthest_s = np.maximum(np.abs(early_s), np.abs(late_s))
+        best = int(farthest_s.argmin())
+        if farthest_s[best] <= result["width_s"].values[n] and best not in matched:
             matched[n] = best
     return matched

@@ -33,6 +33,20 @@ class MediumParameters(Parameters):
     dm_drift_pc_cm3_per_h: float = field(
         0.0, ge=-10, le=10, unit="pc cm-3 h-1", folded=True, help="Change of the dispersion measure"
     )
+    electron_density_cm3: float = field(
+        0.03,
+        ge=1e-4,
+        le=10,
+        unit="cm-3",
+        logarithmic=True,
+        folded=True,
+        help="Mean density of electrons on the way: with the dispersion measure it tells the distance",
+    )
+
+    @property
+    def distance_kpc(self) -> float:
+        """Distance of the source in a medium of this mean density."""
+        return self.dm_pc_cm3 / self.electron_density_cm3 / 1000
 
 
 class SourceParameters(Parameters):
@@ -138,6 +152,20 @@ class ReceiverParameters(Parameters):
     gain_k_per_jy: float = field(
         1.5, ge=0.01, le=100, unit="K Jy-1", folded=True, help="Gain of the telescope"
     )
+    background_jy: float = field(
+        0.0,
+        ge=0,
+        le=1e5,
+        unit="Jy",
+        folded=True,
+        help="Steady sources in the beam beside the pulsar, such as the nebula around it",
+    )
+    zenith_opacity: float = field(
+        0.0, ge=0, le=3, folded=True, help="Optical depth of the atmosphere towards the zenith"
+    )
+    elevation_deg: float = field(
+        45.0, ge=5, le=90, unit="deg", folded=True, help="Height of the source over the horizon"
+    )
     bandpass_ripple: float = field(
         0.1, ge=0, le=0.9, folded=True, help="Relative depth of the bandpass ripple"
     )
@@ -234,6 +262,8 @@ ALL_PHYSICS: Mapping[str, Any] = {
     "mode_fraction": 0.2,
     "orbit_axis_ls": 2.3,
     "orbit_eccentricity": 0.6,
+    "background_jy": 5.0,
+    "zenith_opacity": 0.01,
     "n_notches": 1,
     "gain_drift": 0.005,
     "gain_drift_s": 10.0,

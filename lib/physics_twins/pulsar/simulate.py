@@ -15,7 +15,7 @@ from physics_twins.pulsar.physics.digitiser import sample_type
 from physics_twins.pulsar.physics.energies import Rotations
 from physics_twins.pulsar.physics.interference import KINDS, Event
 from physics_twins.pulsar.physics.ism import dispersion_delay, scattering_time
-from physics_twins.pulsar.physics.receiver import Receiver
+from physics_twins.pulsar.physics.receiver import Receiver, system_jy, transmission
 from physics_twins.pulsar.physics.recorder import Recorder
 from physics_twins.pulsar.physics.sky import Segment, Sky, channel_frequencies
 
@@ -38,7 +38,9 @@ def simulate(parameters: ObservationParameters, *, seed: int, each_kind: bool = 
     Returns:
         `data` (time, frequency) in counts; `pulses`, `noise`, `narrowband`, `broadband`, `other`
         (time, frequency) in Jy; `dropped` (time, frequency), true where data are lost; `gain` and
-        `baseline` (time), the latter in Jy; `bandpass` (frequency); for each pulse `pulse_time_s`,
+        `baseline` (time), the latter in Jy; `bandpass` (frequency); the `transmission` of the
+        atmosphere, the `background` that is received of steady sources in Jy, and the source's
+        `distance` in kpc; for each pulse `pulse_time_s`,
         `pulse_fluence_jy_ms`, `pulse_snr_ideal`, `pulse_dm_pc_cm3`, `pulse_rotation`, `pulse_mode`,
         `pulse_kind` (pulse); for each event of interference and each gap `event_kind`, `event_label`,
         `event_start_s`, `event_stop_s`, `event_low_mhz`, `event_high_mhz`, `event_fluence_jy_ms`
@@ -125,6 +127,9 @@ def _observe(sky: Sky, each_kind: bool) -> xr.Dataset:
             "gain": ("time", parts.gain, _unit("1")),
             "baseline": ("time", parts.baseline, _unit("Jy")),
             "bandpass": ("frequency", sky.bandpass, _unit("1")),
+            "transmission": ((), transmission(parameters), _unit("1")),
+            "background": ((), transmission(parameters) * parameters.background_jy, _unit("Jy")),
+            "distance": ((), parameters.distance_kpc, _unit("kpc")),
         }
         | _columns("pulse", sorted(parts.pulses, key=lambda row: row.rotation), PULSE_COLUMNS)
         | _columns("event", parts.events, EVENT_COLUMNS),
@@ -137,6 +142,7 @@ def _observe(sky: Sky, each_kind: bool) -> xr.Dataset:
             seed=sky.seed,
             sampling_time_s=sky.sampling_s,
             noise_sigma_jy=sky.sigma_jy,
+            system_jy=system_jy(parameters),
             source_name="simulated",
         ),
     )

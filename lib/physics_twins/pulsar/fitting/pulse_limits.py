@@ -20,7 +20,7 @@ from physics_twins.pulsar.fitting.pulse_model import (
     squared_sigma,
 )
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.physics.receiver import noise_sigma_jy
+from physics_twins.pulsar.physics.receiver import sample_noise_jy, transmission
 from physics_twins.pulsar.searching.search import Band
 
 # The window reaches so many boxcars behind the pulse: all of it that matters.
@@ -106,10 +106,5 @@ def _at(
 
 def _fluence(parameters: ObservationParameters, fluence_jy_ms: float | NDArray) -> NDArray[np.float64]:
     """Return fluences in standard deviations of the noise in one sample, times samples."""
-    sigma_jy = noise_sigma_jy(
-        parameters.system_temperature_k,
-        parameters.gain_k_per_jy,
-        channel_width_mhz=parameters.bandwidth_mhz / parameters.n_channels,
-        sampling_s=1e-6 * parameters.sampling_time_us,
-    )
-    return np.asarray(fluence_jy_ms) / (1e-3 * parameters.sampling_time_us) / sigma_jy
+    received_jy_ms = transmission(parameters) * np.asarray(fluence_jy_ms)
+    return received_jy_ms / (1e-3 * parameters.sampling_time_us) / sample_noise_jy(parameters)

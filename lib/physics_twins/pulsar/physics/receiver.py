@@ -11,6 +11,7 @@ from physics_twins.pulsar.physics import digitiser
 N_POLARISATIONS = 2
 NOTCH_GAIN = 0.03  # what a filter against a known transmitter lets through
 NOTCH_FRACTION = 0.02  # of the band, for one filter
+ATMOSPHERE_K = 275.0  # effective temperature of the air, as it radiates
 # Timescales between which the baseline's power falls as 1/frequency.
 BASELINE_S = (0.01, 100.0)
 
@@ -78,18 +79,17 @@ def receiver_of(parameters: ReceiverParameters, gain: NDArray[np.float64], sigma
     Args:
         parameters: Temperatures, drifts, bits.
         gain: Bandpass, from `bandpass`, shape (channel,).
-        sigma_jy: Standard deviation of the noise in one sample, from `noise_sigma_jy`.
+        sigma_jy: Standard deviation of the noise in one sample, from `sample_noise_jy`.
     """
     n_bits = parameters.n_bits
     kept = gain if digitiser.keeps_bandpass(n_bits) else np.ones_like(gain)
     sigma = (kept / digitiser.STEP_SIGMA[n_bits]).astype(np.float32)
     per_jy = sigma / np.float32(sigma_jy)
-    system_jy = parameters.system_temperature_k / parameters.gain_k_per_jy
     return Receiver(
         level=np.full_like(sigma, digitiser.mean_count(n_bits)),
         sigma=sigma,
         counts_per_jy=per_jy,
-        power=per_jy * np.float32(system_jy),
+        power=per_jy * np.float32(system_jy(parameters)),
         baseline=per_jy * np.float32(parameters.baseline_jy),
         correlation=np.full_like(sigma, parameters.channel_correlation),
         memory=np.zeros_like(sigma),
@@ -98,6 +98,39 @@ def receiver_of(parameters: ReceiverParameters, gain: NDArray[np.float64], sigma
         baseline_s=BASELINE_S,
         sampling_s=parameters.sampling_time_us * 1e-6,
         n_bits=n_bits,
+    )
+
+
+def transmission(parameters: ReceiverParameters) -> float:
+    """Return what part of a source's power the atmosphere lets through, in plane layers.
+
+    >>> round(transmission(ReceiverParameters(zenith_opacity=0.1, elevation_deg=30.0)), 4)
+    0.8187
+    """
+    return float(np.exp(-parameters.zenith_opacity / np.sin(np.radians(parameters.elevation_deg))))
+
+
+def system_jy(parameters: ReceiverParameters) -> float:
+    """Return the flux density that is worth all noise: of receiver, atmosphere and steady sources.
+
+    The atmosphere radiates what it absorbs at its own temperature, and dims the sources (Wilson, Rohlfs
+    & Huettemeister, Tools of Radio Astronomy, section 8.2).
+
+    >>> system_jy(ReceiverParameters(system_temperature_k=21.0, gain_k_per_jy=1.5, background_jy=800.0))
+    814.0
+    """
+    through = transmission(parameters)
+    temperature_k = parameters.system_temperature_k + ATMOSPHERE_K * (1 - through)
+    return temperature_k / parameters.gain_k_per_jy + parameters.background_jy * through
+
+
+def sample_noise_jy(parameters: ReceiverParameters) -> float:
+    """Return the standard deviation of the noise in one sample of one channel, in Jy."""
+    return noise_sigma_jy(
+        system_jy(parameters),
+        1.0,
+        channel_width_mhz=parameters.bandwidth_mhz / parameters.n_channels,
+        sampling_s=1e-6 * parameters.sampling_time_us,
     )
 
 

@@ -17,7 +17,13 @@ from physics_twins.pulsar.physics.energies import Rotations, rotations
 from physics_twins.pulsar.physics.interference import Event, events_begun
 from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.physics.pulse_shapes import PulseShapes, add_pulses, pulse_shapes
-from physics_twins.pulsar.physics.receiver import Receiver, bandpass, noise_sigma_jy, receiver_of
+from physics_twins.pulsar.physics.receiver import (
+    Receiver,
+    bandpass,
+    receiver_of,
+    sample_noise_jy,
+    transmission,
+)
 from physics_twins.pulsar.physics.scintillation import Screen
 from physics_twins.pulsar.physics.source import arrival_s
 
@@ -36,7 +42,7 @@ class Pulses:
         mode: 0, or 1 in the other mode, shape (pulse,).
         time_s: When it arrives at the highest channel, shape (pulse,).
         dm_pc_cm3: Dispersion measure then, shape (pulse,).
-        fluence_jy_ms: Mean over the band, shape (pulse,).
+        fluence_jy_ms: Mean over the band, above the atmosphere, shape (pulse,).
         arrival: When it arrives, in spectra, shape (pulse, channel).
         flux: Fluence at the band's centre, times scintillation, in Jy times spectra, (pulse, channel).
         first: First spectrum that it reaches, shape (pulse,).
@@ -149,12 +155,7 @@ class Sky:
         self.parameters, self.seed = parameters, seed
         self.sampling_s = parameters.sampling_time_us * 1e-6
         self.frequency_mhz = channel_frequencies(parameters)
-        self.sigma_jy = noise_sigma_jy(
-            parameters.system_temperature_k,
-            parameters.gain_k_per_jy,
-            channel_width_mhz=parameters.bandwidth_mhz / parameters.n_channels,
-            sampling_s=self.sampling_s,
-        )
+        self.sigma_jy = sample_noise_jy(parameters)
         self.bandpass = bandpass(
             self.frequency_mhz,
             parameters.bandpass_ripple,
@@ -211,7 +212,7 @@ class Sky:
         brightness = np.ones((len(time_s), p.n_channels), np.float32)
         if self._screen is not None:
             brightness = self._screen.intensity(time_s)
-        median_jy = p.fluence_jy_ms * 1e-3 / self.sampling_s
+        median_jy = transmission(p) * p.fluence_jy_ms * 1e-3 / self.sampling_s
         starts = np.floor((arrival + shapes.begin).min(axis=1) + 0.5).astype(np.int64)
         ends = np.ceil((arrival + shapes.begin + shapes.length).max(axis=1)).astype(np.int64) + 2
         return Pulses(

@@ -18,7 +18,7 @@ def integrated_noise(observation: xr.Dataset) -> xr.DataArray:
         down to 16 averages.
     """
     attributes = observation.attrs
-    system_jy = attributes["system_temperature_k"] / attributes["gain_k_per_jy"]
+    system_jy = attributes["system_jy"]
     gain = observation["gain"].values.astype(np.float64)
     series = gain * (observation["noise"].values.mean(axis=1, dtype=np.float64) + system_jy)
     series = series - system_jy + observation["baseline"].values
