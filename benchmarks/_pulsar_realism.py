@@ -22,8 +22,8 @@ from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.telescope import Telescope, match_telescope
 
 FILES = {"ASKAP": "pulsar/askap_frb_28.fil", "Parkes": "pulsar/parkes_8bit_1.fil"}
-# One look-alike for each; none was used while it was developed.
-SEEDS = (20261, 20262, 20263)
+# One look-alike for each; none was used while it was developed, but the recordings were.
+SEEDS = (20264, 20265, 20266)
 N_LENGTHS = 8  # of a look-alike whose statistics are counted, in lengths of the half
 SEARCH = SearchParameters(dm_max_pc_cm3=1000.0)  # the burst in ASKAP's second half has 475
 ASKED = 0.60
