@@ -177,6 +177,26 @@ def test_a_monitor_keeps_quiet_and_names_what_has_changed(state):
     assert monitor.state.health == "drifted"
 
 
+def test_a_monitor_of_gauge_fields_names_beta(of_u1):
+    known = calibrate(of_u1, start=U1, seed=1011).state("u1")
+    monitor = Monitor(known, start=U1, settings=MonitorParameters(batch=200), seed=1012)
+    monitor.watch(simulate(U1, seed=907))
+    assert not monitor.alarms
+    monitor.watch(simulate(U1.replace(beta=3.2), seed=908), stop_at_alarm=True)
+    alarm = monitor.alarms[0]
+    assert alarm.parameter == "beta"
+    assert alarm.change.value == pytest.approx(0.2, abs=5 * alarm.change.error)
+
+
+def test_a_heat_bath_which_accepts_always_is_not_watched_for_that():
+    su2 = LatticeParameters(theory="su2", side=4, beta=2.2, n_measurements=600, n_warmup=100, n_kept=0)
+    known = calibrate(simulate(su2, seed=909), start=su2, seed=1013).state("su2")
+    monitor = Monitor(known, start=su2, settings=MonitorParameters(batch=50), seed=1014)
+    seen = monitor.watch(simulate(su2, seed=910))
+    assert list(seen["number"].values) == ["plaquette", "polyakov_squared"]
+    assert not monitor.alarms
+
+
 def test_a_sampler_that_accepts_less_is_named_and_no_coupling(state):
     watched = PHI4.replace(sampler="hmc", n_measurements=10_000)
     monitor = Monitor(state, start=watched, settings=BATCH, seed=1010)
