@@ -8,6 +8,7 @@ import torch
 
 import _virgo_cleaning
 import _virgo_glitches
+import _virgo_unet
 from _table import Figure, median_and_spread, run_benchmarks, this_machine
 from physics_twins import virgo
 
@@ -30,6 +31,7 @@ BENCHMARKS = {
     **_virgo_cleaning.BENCHMARKS,
     "qtransform_rate": qtransform_rate,
     **_virgo_glitches.BENCHMARKS,
+    **_virgo_unet.BENCHMARKS,
 }
 
 if __name__ == "__main__":

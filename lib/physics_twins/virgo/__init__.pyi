@@ -18,11 +18,17 @@ from .cleaning import subtract as subtract
 from .couplings import COUPLINGS as COUPLINGS
 from .evaluate import evaluate as evaluate
 from .following import follow as follow
+from .model import CARD as CARD
+from .model import FilterModel as FilterModel
+from .model import load_filters as load_filters
+from .model import model_of as model_of
+from .model import save_filters as save_filters
 from .monitor import Monitor as Monitor
 from .oracle import oracle as oracle
 from .parameters import EASY as EASY
 from .parameters import HARD as HARD
 from .parameters import CleaningParameters as CleaningParameters
+from .parameters import FilterParameters as FilterParameters
 from .parameters import MonitorParameters as MonitorParameters
 from .parameters import SourceParameters as SourceParameters
 from .parameters import VetoParameters as VetoParameters
@@ -46,5 +52,7 @@ from .stream import FrameError as FrameError
 from .stream import Stream as Stream
 from .stream import frames as frames
 from .stream import joined as joined
+from .train import stretches as stretches
+from .train import train as train
 from .whatif import what_if as what_if
 from .whatif import without as without

@@ -103,10 +103,21 @@ def response(coupling: Coupling, parameters: VirgoParameters, *, seed: int) -> S
         Shape (lag,), `RESPONSE_S` long and centred at lag 0, in strain for the basis' unit.
     """
     rng = noise.generator(seed, f"coupling {coupling.name}")
-    rate_hz = parameters.sample_rate_hz
-    n_taps = int(RESPONSE_S * rate_hz)
-    frequency_hz = np.fft.rfftfreq(n_taps, 1 / rate_hz)
-    low_hz, high_hz = np.array(coupling.band_hz) * rng.uniform(0.95, 1.05, 2)
+    taps = drawn_taps(coupling.band_hz, parameters.sample_rate_hz, rng)
+    return taps * _scale(coupling, taps, parameters)
+
+
+def drawn_taps(band_hz: tuple[float, float], sample_rate_hz: float, rng: np.random.Generator) -> Series:
+    """Return a filter of a drawn coupling, as `response` does, of no particular strength.
+
+    Args:
+        band_hz: Where it passes, within a twentieth.
+        sample_rate_hz: Of the filter.
+        rng: Random numbers.
+    """
+    n_taps = int(RESPONSE_S * sample_rate_hz)
+    frequency_hz = np.fft.rfftfreq(n_taps, 1 / sample_rate_hz)
+    low_hz, high_hz = np.array(band_hz) * rng.uniform(0.95, 1.05, 2)
     passes = (
         1 / (1 + (low_hz / np.maximum(frequency_hz, 0.1)) ** 16) / (1 + (frequency_hz / high_hz) ** 8)
     )
@@ -115,8 +126,7 @@ def response(coupling: Coupling, parameters: VirgoParameters, *, seed: int) -> S
         shape += 1 / (1 - (frequency_hz / f_hz) ** 2 + 1j * frequency_hz / f_hz / quality) / quality
     delay_s, turn = rng.uniform(-0.01, 0.01), rng.uniform(0, 2 * np.pi)
     shape *= passes * np.exp(-1j * (2 * np.pi * frequency_hz * delay_s + turn))
-    taps = np.roll(np.fft.irfft(shape, n_taps), n_taps // 2) * windows.tukey(n_taps, 0.5)
-    return taps * _scale(coupling, taps, parameters)
+    return np.roll(np.fft.irfft(shape, n_taps), n_taps // 2) * windows.tukey(n_taps, 0.5)
 
 
 def _scale(coupling: Coupling, taps: Series, parameters: VirgoParameters) -> float:

@@ -15,6 +15,7 @@ from physics_twins.virgo.regression import OVERLAP, parts
 
 Series = NDArray[np.floating]
 
+BEFORE = " before"  # after the name of an input that changed
 BLOCK_S = 8.0  # to so much a change is placed
 _UNSURE_S = 5.0  # around it nothing is learnt
 _PART_S = 2.0
@@ -54,7 +55,7 @@ class Split:
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """Of each input that changed its name, and the name of what it was before."""
-        return [(name, f"{name} before") for name in self.at_s]
+        return [(name, f"{name}{BEFORE}") for name in self.at_s]
 
     def inputs(self, series: Mapping[str, Series]) -> dict[str, Series]:
         """Return inputs, with two for each that changed: what it is since then, and what before."""

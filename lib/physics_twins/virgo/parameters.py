@@ -172,6 +172,29 @@ class SourceParameters(Parameters):
         return tuple(name.strip() for name in self.unsafe_channels.split(",") if name.strip())
 
 
+class FilterParameters(Parameters):
+    """The network that tells filters: what it learns from, how large it is, and how long it learns."""
+
+    n_stretches: int = field(2, ge=1, le=1000, help="Simulated stretches whose errors it learns")
+    n_validation: int = field(2, ge=1, le=1000, help="Other stretches, which choose the weights")
+    n_prior: int = field(3000, ge=10, le=10**5, folded=True, help="Drawn couplings behind the prior")
+    n_couplings: int = field(500, ge=10, le=10**6, logarithmic=True, help="Drawn couplings to learn")
+    n_steps: int = field(50, ge=1, le=10**6, unit="steps", help="Steps of the training")
+    width: Literal[16, 32, 64] = field(32, folded=True, help="Numbers for each bin in each layer")
+    batch_size: int = field(32, ge=2, le=10**5, folded=True, help="Couplings in a step")
+    learning_rate: float = field(3e-3, ge=1e-6, le=1, logarithmic=True, folded=True, help="Highest one")
+    preset: Literal["own", "shipped"] = field(
+        "own", help="These parameters, or those of the network that ships"
+    )
+
+    @property
+    def chosen(self) -> Self:
+        """These parameters, or those that the preset stands for."""
+        if self.preset == "own":
+            return self
+        return type(self)(n_stretches=30, n_validation=10, n_couplings=8000, n_steps=3000)
+
+
 class EvaluationParameters(Parameters):
     """How a subtraction is evaluated on the hard set."""
 

@@ -177,3 +177,24 @@ def tiles(
     mesh = hv.QuadMesh((time_s, frequency_hz, energies.numpy().astype(np.float32)), axes, ["energy"])
     options = colour_bar("Energy over median") | {"clim": (0.0, 25.0), "logy": True, "title": title}
     return styled(mesh, **options, width=WIDTH, height=300, **FRAME)
+
+
+def training_course(history: xr.Dataset) -> hv.Overlay:
+    """Return the loss of each validation of the network of filters; at 0 it is as good as the prior.
+
+    Args:
+        history: From `train`.
+    """
+    axes = (
+        hv.Dimension("step", label="Step"),
+        hv.Dimension("loss", label="ln of power left over the prior's"),
+    )
+    step, loss = history["validation"].values, history["validation_loss"].values
+    level = hv.Curve([(0, 0.0), (int(step[-1]), 0.0)], *axes, label="prior alone")
+    parts = [
+        styled(hv.Curve((step, loss), *axes, label="network"), color=BLUE),
+        styled(hv.Scatter((step, loss), *axes), color=BLUE, size=7, tools=["hover"]),
+        styled(level, color="black", line_dash="dashed"),
+    ]
+    options = {"title": "What the network leaves of filters' errors", "width": WIDTH, "height": 300}
+    return styled(hv.Overlay(parts), **options, **legend(2), **FRAME)
