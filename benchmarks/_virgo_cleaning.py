@@ -107,14 +107,13 @@ def refined(kind: str, seed: int, prior_only: bool) -> dict[str, float]:
     ranges = [binary_range(made, strain - each, from_s=from_s) for each in (subtracted, limit)]
     account = virgo.removed_by_band(made, subtracted, limit, from_s=from_s)
     n_worse, n_frames = virgo.frames_made_worse(made, subtracted, from_s=from_s)
+    loudest = int(account["strain_change"].values.argmax())
     return {
         "range": ranges[0] / ranges[1],
         "worst": float(account["of_limit"].min()),
         "median": float(account["of_limit"].median()),
         "rise": float(account["strain_change"].max()),
-        "rise_error": float(
-            account["strain_change_error"][int(account["strain_change"].values.argmax())]
-        ),
+        "rise_error": float(account["strain_change_error"].values[loudest]),
         "worse": n_worse,
         "frames": n_frames,
     }
