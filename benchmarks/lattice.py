@@ -5,7 +5,7 @@ import tempfile
 import time
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,12 +25,15 @@ from physics_twins.lattice.evaluate import (
     effective_sample_size,
     forward_sample_size,
 )
+from physics_twins.lattice.flow.gauge_path import GaugePath
 from physics_twins.lattice.flow.regression import draw
-from physics_twins.lattice.flow_parameters import LINE
+from physics_twins.lattice.flow.velocity import Velocity
+from physics_twins.lattice.flow_parameters import LINE, FlowParameters
 from physics_twins.lattice.infer import infer
-from physics_twins.lattice.model import load_flow
+from physics_twins.lattice.model import flow_of, load_flow
 from physics_twins.lattice.parameters import LatticeParameters, Sampler
 from physics_twins.lattice.simulate import simulate
+from physics_twins.lattice.train import train
 
 SEED = 51_000
 PHI4_SAMPLERS: tuple[Sampler, ...] = ("cluster", "hmc", "metropolis")
@@ -178,6 +181,62 @@ def u1_beta7() -> Figure:
 def u1_beta7_winding() -> Figure:
     """The same of winding HMC as it was published."""
     return _gain("winding")
+
+
+def u1_beta7_flow() -> Figure:
+    """The same of a flow of gauge fields whose fields are accepted or refused, training left out.
+
+    It begins at heat-kernel fields, whose charges are drawn at once: easy in two dimensions.
+    """
+    flow = load_flow("u1-flow-16")
+    flow.draw(10, seed=1)
+    start = time.process_time()
+    chain = infer(flow, 5000, seed=SEED)
+    seconds = time.process_time() - start
+    told, (_, few, hmc_seconds) = measured(chain), _u1_beta7("hmc")
+    estimates = [told[name].estimate for name in ("plaquette", "charge_squared")]
+    gain = int(sector_changes(chain).sum()) / seconds * hmc_seconds / max(few, 1)
+    found = [*((e.value, e.error) for e in estimates), (gain, gain / np.sqrt(max(few, 1)))]
+    return _listed(found, f"{_EXACT_U1}, 100")
+
+
+def gauge_flows() -> Figure:
+    """Acceptance, effective sample sizes from both sides, mean weight: U(1), SU(2), SU(3).
+
+    U(1) at 16 x 16 and beta 7, SU(2) and SU(3) at 8 x 8 and beta 2.2 and 6. The mean weight is 1 if
+    the flow draws all that there is: both integrals are known exactly.
+    """
+    found = []
+    for name, n in {"u1-flow-16": 4000, "su2-flow-8": 1000, "su3-flow-8": 500}.items():
+        flow = load_flow(name)
+        if not isinstance(flow.path, GaugePath):
+            raise TypeError(f"{name} is no flow of gauge fields")
+        links, densities = flow.draw(n, seed=SEED)
+        logs = flow.log_weights(links, densities).numpy() - flow.path.log_z
+        truth = draw(flow.path, 1.0, n, seed=SEED + 1)
+        forward = flow.log_weights(truth, flow.log_density(truth)).numpy()
+        found += [
+            bootstrap(statistic, logs, seed=SEED) for statistic in (acceptance, effective_sample_size)
+        ]
+        found.append(bootstrap(forward_sample_size, forward, seed=SEED))
+        found.append((float(np.exp(logs).mean()), float(np.exp(logs).std() / np.sqrt(n))))
+    return _listed(found, "1")
+
+
+def training_seeds() -> Figure:
+    """Acceptance and effective sample size at 8 x 8 of three trainings; then their CPU seconds."""
+    settings, found, seconds = FlowParameters(preset="8"), [], []
+    for seed in (1, 2, 3):
+        start = time.process_time()
+        trained = train(None, settings, seed=seed, progress=False)
+        seconds.append((time.process_time() - start, 0.0))
+        flow = flow_of(cast(Velocity, trained.modules["velocity"]), n_steps=settings.chosen.n_steps)
+        logs = flow.log_weights(*flow.draw(4000, seed=SEED + seed)).numpy()
+        found += [
+            bootstrap(statistic, logs, seed=SEED) for statistic in (acceptance, effective_sample_size)
+        ]
+    values, errors = map(list, zip(*found, *seconds, strict=True))
+    return Figure(values, errors, "", "", this_machine(), (1, 2, 3))
 
 
 def u1_beta7_hmc() -> Figure:
@@ -331,6 +390,9 @@ if __name__ == "__main__":
         cluster_rate_64,
         u1_beta7,
         u1_beta7_winding,
+        u1_beta7_flow,
+        gauge_flows,
+        training_seeds,
     ]
     simulated += [u1_beta7_hmc, sun_2d, su3_4d_plaquette, su3_4d_sweeps, error_coverage]
     simulated += [critical_coupling, calibration_coverage, what_if_coverage, monitor_calls]

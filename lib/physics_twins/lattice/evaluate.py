@@ -1,7 +1,7 @@
 """How good a flow is: its effective sample size from both sides, its acceptance, and what it costs."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.data import bootstrap
+from physics_twins.lattice import exact
 from physics_twins.lattice.errors import measured
 from physics_twins.lattice.flow.annealing import annealed
+from physics_twins.lattice.flow.path import Path
 from physics_twins.lattice.flow.regression import draw
 from physics_twins.lattice.infer import infer
-from physics_twins.lattice.model import PhiFlow
-from physics_twins.lattice.parameters import Sampler, phi4
+from physics_twins.lattice.model import Flow
+from physics_twins.lattice.parameters import SAMPLERS
 from physics_twins.lattice.simulate import simulate
 
 METRICS: Mapping[str, tuple[str, str]] = {
@@ -24,9 +26,18 @@ METRICS: Mapping[str, tuple[str, str]] = {
     "ess_forward": ("Effective sample size, fields of the theory", "1"),
     "ess_annealed": ("Effective sample size with non-equilibrium steps", "1"),
     "susceptibility": ("Susceptibility", "1"),
+    "plaquette": ("Plaquette", "1"),
+    "charge_squared": ("Mean square of the charge", "1"),
     "independent_per_s": ("Independent fields per CPU second", "1/s"),
 }
-CLASSICAL: tuple[Sampler, ...] = ("cluster", "hmc", "metropolis")
+CLASSICAL = SAMPLERS["phi4"]
+# What is compared; the last one's autocorrelation time is that of a sampler.
+_COMPARED: Mapping[str, tuple[str, ...]] = {
+    "phi4": ("susceptibility",),
+    "u1": ("plaquette", "charge_squared"),
+    "su2": ("plaquette",),
+    "su3": ("plaquette",),
+}
 _N_STAGES = 8
 
 
@@ -61,16 +72,17 @@ def acceptance(log_weights: NDArray[Any]) -> float:
     return float(weights @ (2 * n - 2 * np.arange(n) - 1) / (n * weights.sum()))
 
 
-def evaluate(flow: PhiFlow, *, n: int = 4000, seed: int) -> xr.Dataset:
+def evaluate(flow: Flow, *, n: int = 4000, seed: int) -> xr.Dataset:
     """Return a flow's figures, beside those of the classical samplers and the limit.
 
     Args:
-        flow: Of phi^4.
-        n: Fields of the flow, and of the cluster algorithm.
+        flow: Of any theory.
+        n: Fields of the flow, and of the best classical sampler.
         seed: Of all fields; another one than that of the training.
 
     Returns:
         `value` and `error` (who, metric), for `figures.table`; no number where a chain was too short.
+        Means of gauge fields have their exact values in the line of the limit.
     """
     values: dict[tuple[str, str], tuple[float, float]] = {}
     path = flow.path
@@ -79,21 +91,24 @@ def evaluate(flow: PhiFlow, *, n: int = 4000, seed: int) -> xr.Dataset:
     chain = infer(flow, n, seed=seed)
     seconds = time.process_time() - start
     logs = chain["log_weight"].values[0]
-    exact = draw(path, 1.0, n, seed=seed + 1)
-    forward = flow.log_weights(exact, flow.log_density(exact)).numpy()
-    stages = annealed(flow, max(n // 4, 10), n_stages=_N_STAGES, seed=seed + 2)
-    for name, statistic, data in (
+    truth = draw(path, 1.0, n, seed=seed + 1)
+    forward = flow.log_weights(truth, flow.log_density(truth)).numpy()
+    told: list[tuple[str, Callable[..., float], NDArray[Any]]] = [
         ("acceptance", acceptance, logs),
         ("ess", effective_sample_size, logs),
         ("ess_forward", forward_sample_size, forward),
-        ("ess_annealed", effective_sample_size, stages),
-    ):
+    ]
+    if isinstance(path, Path):
+        stages = annealed(flow, max(n // 4, 10), n_stages=_N_STAGES, seed=seed + 2)
+        told.append(("ess_annealed", effective_sample_size, stages))
+    for name, statistic, data in told:
         values["flow", name] = bootstrap(statistic, data, seed=seed)
         values["limit", name] = (1.0, 0.0)
+    known = exact.known(path.parameters(1.0))
+    values |= {("limit", name): (known[name], 0.0) for name in _COMPARED[path.theory] if name in known}
     values |= _of_chain("flow", chain, seconds)
-    for sampler in CLASSICAL:
-        options = {"sampler": sampler, "n_measurements": max(n, 2000), "n_kept": 0}
-        parameters = phi4(path.shape, path.mass2, path.quartic, **options)
+    for sampler in SAMPLERS[path.theory]:
+        parameters = path.parameters(1.0, sampler=sampler, n_measurements=max(n, 2000), n_kept=0)
         simulate(parameters.replace(n_measurements=10, n_warmup=100), seed=1)  # nor here
         start = time.process_time()
         chains = simulate(parameters, seed=seed)
@@ -104,20 +119,21 @@ def evaluate(flow: PhiFlow, *, n: int = 4000, seed: int) -> xr.Dataset:
 def _of_chain(
     who: str, chain: xr.Dataset, seconds: float
 ) -> dict[tuple[str, str], tuple[float, float]]:
-    found = measured(chain)["susceptibility"]
-    if found.reason:
+    means, names = measured(chain), _COMPARED[chain.attrs["theory"]]
+    if any(means[name].reason for name in names):
         return {}
-    rate = chain.sizes["measurement"] / (2 * found.tau.value) / seconds
-    return {
-        (who, "susceptibility"): (found.estimate.value, found.estimate.error),
-        (who, "independent_per_s"): (rate, rate * found.tau.error / found.tau.value),
-    }
+    tau = means[names[-1]].tau
+    rate = chain.sizes["measurement"] / (2 * tau.value) / seconds
+    estimates = {(who, name): means[name].estimate for name in names}
+    found = {key: (each.value, each.error) for key, each in estimates.items()}
+    return found | {(who, "independent_per_s"): (rate, rate * tau.error / tau.value)}
 
 
 def _dataset(
-    values: Mapping[tuple[str, str], tuple[float, float]], flow: PhiFlow, n: int, seed: int
+    values: Mapping[tuple[str, str], tuple[float, float]], flow: Flow, n: int, seed: int
 ) -> xr.Dataset:
-    names, whose = list(METRICS), ["flow", "limit", *CLASSICAL]
+    names = [name for name in METRICS if any(name == told for _, told in values)]
+    whose = ["flow", "limit", *SAMPLERS[flow.path.theory]]
     pairs = [[values.get((who, name), (np.nan, np.nan)) for name in names] for who in whose]
     both = np.array(pairs, dtype=float)
     title = f"A flow on {' x '.join(map(str, flow.path.shape))}"
@@ -192,7 +208,7 @@ def paid_off(costs: xr.Dataset) -> pd.DataFrame:
 def card_metrics(metrics: xr.Dataset) -> dict[str, dict[str, float]]:
     """Return the flow's figures with errors, and limits, for a model's card."""
     found = {}
-    for name in METRICS:
+    for name in map(str, metrics["metric"].values):
         told, limit = (metrics.sel(who=who, metric=name) for who in ("flow", "limit"))
         if np.isfinite(told["value"]):
             found[name] = {"value": float(told["value"]), "error": float(told["error"])}

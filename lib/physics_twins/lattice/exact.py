@@ -38,6 +38,15 @@ def plaquette(
     return (high - low) / (2 * _STEP)
 
 
+def log_z(theory: str, beta: float, n_sites: int) -> float:
+    """Return log Z on a torus, with Haar's measure and exp(beta Re tr U / N) for each plaquette.
+
+    >>> round(log_z("su2", 1e-3, 16), 5)
+    0.0
+    """
+    return n_sites * _log_z(theory, beta, n_sites, False)
+
+
 def _log_z(theory: str, beta: float, n_sites: int | None, c_periodic: bool) -> float:
     """Return log Z for each site, with a weight of exp(beta Re tr U / N) for each plaquette."""
     coefficients, is_real = _COEFFICIENTS[theory](beta)

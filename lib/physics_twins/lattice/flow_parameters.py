@@ -1,15 +1,16 @@
-"""Parameters of a flow of phi^4 and of its training."""
+"""Parameters of a flow and of its training."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
+from physics_twins.lattice.parameters import Theory
 from physics_twins.parameters import Parameters, field
 
 # phi^4 with mass2 = -4 where a square is four correlation lengths wide, by its side.
 LINE = {8: 6.008, 16: 4.98, 32: 4.572, 64: 4.398}
-# How the flows that ship were trained, by their sides.
+# How the flows that ship were trained: of phi^4 by their sides, of gauge theories by their names.
 SHIPPED: Mapping[str, Mapping[str, Any]] = {
     "8": {"n_fields": 4000, "n_refinements": 2, "n_refining": 6000},
     "16": {"n_fields": 5000, "n_refinements": 2, "n_refining": 6000},
@@ -22,16 +23,61 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
         "free_length": 0.14,
         "n_steps": 32,
     },
+    "u1": {
+        "theory": "u1",
+        "side": 16,
+        "beta": 7.0,
+        "prior_beta": 6.461,
+        "n_times": 3,
+        "n_waves": 3,
+        "n_scales": 1,
+        "n_steps": 2,
+        "n_refinements": 3,
+        "n_refining": 1000,
+        "refining_ridge": 1e-3,
+    },
+    "su2": {
+        "theory": "su2",
+        "beta": 2.2,
+        "n_fields": 800,
+        "ridge": 1e-2,
+        "n_refinements": 1,
+        "n_refining": 500,
+        "n_validation": 200,
+    },
+    "su3": {
+        "theory": "su3",
+        "beta": 6.0,
+        "n_fields": 500,
+        "ridge": 1e-2,
+        "n_validation": 100,
+    },
 }
 
 
 class FlowParameters(Parameters):
-    """A flow from a free field to phi^4, and how it is found."""
+    """A flow from a free field to phi^4, or from independent links to a gauge theory in 2D."""
 
+    theory: Theory = field("phi4", help="A scalar field, or gauge fields U(1), SU(2), SU(3) in 2D")
     side: int = field(8, ge=4, le=256, logarithmic=True, help="Sites in each direction")
     n_dimensions: int = field(2, ge=1, le=4, folded=True, help="Directions of the lattice")
     mass2: float = field(-4.0, ge=-100, le=100, folded=True, help="Bare mass squared")
-    quartic: float = field(LINE[8], ge=1e-6, le=100, help="Coupling lambda")
+    quartic: float = field(LINE[8], ge=1e-6, le=100, help="phi4: coupling lambda")
+    beta: float = field(2.0, ge=1e-6, le=1000, help="Gauge fields: inverse coupling beta")
+    prior_beta: float = field(
+        0.0,
+        ge=0,
+        le=1000,
+        folded=True,
+        help="u1: inverse coupling of the heat kernel that it begins at; 0 for independent links",
+    )
+    n_waves: int = field(4, ge=1, le=20, folded=True, help="u1: multiples of angles in sines")
+    n_scales: int = field(
+        3, ge=1, le=8, folded=True, help="u1: lengths that sines and cosines are smeared over"
+    )
+    reach: int = field(
+        7, ge=1, le=100, folded=True, help="su2, su3: plaquettes on either side that move a link"
+    )
     free_length: float = field(
         0.16,
         ge=0.01,
@@ -71,8 +117,8 @@ class FlowParameters(Parameters):
     n_steps: int = field(8, ge=1, le=1000, unit="steps", folded=True, help="Steps along the flow")
     n_validation: int = field(2000, ge=10, le=10**6, folded=True, help="Fields that choose the weights")
 
-    preset: Literal["own", "8", "16", "32"] = field(
-        "own", help="These parameters, or those of the flow that ships for a side"
+    preset: Literal["own", "8", "16", "32", "64", "u1", "su2", "su3"] = field(
+        "own", help="These parameters, or those of a flow that ships: phi4 by its side, or a theory"
     )
 
     @property
@@ -80,13 +126,30 @@ class FlowParameters(Parameters):
         """These parameters, or those that the preset stands for."""
         if self.preset == "own":
             return self
-        side = int(self.preset)
-        return type(self)(side=side, quartic=LINE[side], **SHIPPED[self.preset])
+        values = dict(SHIPPED[self.preset])
+        if self.preset.isdigit():
+            values |= {"side": int(self.preset), "quartic": LINE[int(self.preset)]}
+        return type(self)(**values)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Sites in each direction."""
         return (self.side,) * self.n_dimensions
+
+    @property
+    def learns_path(self) -> bool:
+        """Whether chains can draw the theories between, which a first step learns from."""
+        return self.theory != "u1" or self.prior_beta == 0
+
+    @model_validator(mode="after")
+    def _fits_theory(self) -> Self:
+        if self.theory != "phi4" and self.n_dimensions != 2:
+            raise ValueError(f"n_dimensions = {self.n_dimensions}: flows of gauge fields have 2")
+        if self.prior_beta and (self.theory != "u1" or self.prior_beta < 0.5):
+            raise ValueError(f"prior_beta = {self.prior_beta:g} must be 0, or of u1 at least 0.5")
+        if self.theory in ("su2", "su3") and self.reach >= self.side:
+            raise ValueError(f"reach = {self.reach} must be less than side = {self.side}")
+        return self
 
     @model_validator(mode="after")
     def _is_learnt(self) -> Self:

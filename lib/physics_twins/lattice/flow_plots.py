@@ -47,11 +47,12 @@ def training_course(history: xr.Dataset) -> hv.Overlay:
     )
 
 
-def cost_curve(costs: xr.Dataset) -> hv.Overlay:
+def cost_curve(costs: xr.Dataset, *, n_shared: int = 100_000) -> hv.Overlay:
     """Return the CPU seconds of an independent field against the side, each sampler a line.
 
     Args:
         costs: From `costs`.
+        n_shared: Fields that share the training in a further line of the flow.
     """
     axes = (
         hv.Dimension("side", label="Side of the lattice", unit="sites"),
@@ -69,9 +70,13 @@ def cost_curve(costs: xr.Dataset) -> hv.Overlay:
         parts.append(styled(hv.Curve((side, value), *axes, label=who), color=colour, line_width=1.5))
         parts.append(styled(hv.Scatter((side, value), *axes), color=colour, size=7, tools=["hover"]))
         parts.append(styled(bars, color=colour))
+    flow = costs["seconds"].sel(who="flow")
+    shared = (costs["side"].values, (flow + costs["train_s"] / n_shared).values)
+    about = f"flow, training shared by {n_shared:,} fields"
+    parts.append(styled(hv.Curve(shared, *axes, label=about), color=BLUE, line_dash="dashed"))
     return styled(
         hv.Overlay(parts),
-        title="What an independent field costs, training left out",
+        title="What an independent field costs",
         logx=True,
         logy=True,
         xticks=[(int(each), str(each)) for each in costs["side"].values],

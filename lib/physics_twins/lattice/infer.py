@@ -4,15 +4,13 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from physics_twins.data import attributes
-from physics_twins.lattice.model import PhiFlow
-from physics_twins.lattice.parameters import phi4
-from physics_twins.lattice.simulate import DIRECTIONS
+from physics_twins.lattice.model import Flow
+from physics_twins.lattice.simulate import as_fields
 
 
-def infer(flow: PhiFlow, n: int, *, seed: int, n_kept: int = 1) -> xr.Dataset:
+def infer(flow: Flow, n: int, *, seed: int, n_kept: int = 1) -> xr.Dataset:
     """Return a chain of fields of a flow, in the form of `simulate`, so that `measured` reads it.
 
     A field is proposed by the flow and accepted with the ratio of its weight to that of the last one;
@@ -20,7 +18,7 @@ def infer(flow: PhiFlow, n: int, *, seed: int, n_kept: int = 1) -> xr.Dataset:
     1904.12072). The error of the flow's steps stays in the weights; twice as many show it.
 
     Args:
-        flow: Of phi^4.
+        flow: Of any theory.
         n: Fields that are proposed.
         seed: Of proposals and of the acceptance.
         n_kept: How many of the last fields are kept, at most `n`.
@@ -32,22 +30,21 @@ def infer(flow: PhiFlow, n: int, *, seed: int, n_kept: int = 1) -> xr.Dataset:
     phi, densities = flow.draw(n, seed=seed)
     logs = flow.log_weights(phi, densities).numpy()
     places, accepted = accept(logs, np.random.default_rng([seed, 1]))
-    options = {"n_measurements": max(10, n), "n_kept": 0}
-    parameters = phi4(path.shape, path.mass2, path.quartic, **options)
+    parameters = path.parameters(1.0, n_measurements=max(10, n), n_kept=0)
     pure = {"units": "1"}
     histories = {
         name: (("chain", "measurement"), values[None, places], pure | {"long_name": name})
-        for name, values in observed(flow, phi).items()
+        for name, values in path.observed(phi).items()
     }
     taken = (places == np.arange(n)).astype(float)
     histories["accepted"] = (("chain", "measurement"), taken[None], pure | {"long_name": "accepted"})
-    kept = phi.numpy()[places[len(places) - n_kept :]]
+    kept = path.in_space(phi[torch.from_numpy(places[len(places) - n_kept :])])
     found = xr.Dataset(
         histories
         | {
             "log_weight": (("chain", "measurement"), logs[None], pure),
             "acceptance": ("chain", [accepted], pure),
-            "field": (("chain", "kept", *DIRECTIONS[: len(path.shape)]), kept[None], pure),
+            "field": as_fields(kept, parameters),
         },
         coords={
             "measurement": ("measurement", np.arange(1, n + 1), pure),
@@ -57,7 +54,7 @@ def infer(flow: PhiFlow, n: int, *, seed: int, n_kept: int = 1) -> xr.Dataset:
     )
     size = " x ".join(map(str, path.shape))
     return found.assign_attrs(
-        attributes(parameters, seed=seed, title=f"Chain of phi4 on {size} by a flow"),
+        attributes(parameters, seed=seed, title=f"Chain of {path.theory} on {size} by a flow"),
         model=flow.address,
     )
 
@@ -79,22 +76,3 @@ def accept(log_weights: ArrayLike, rng: np.random.Generator) -> tuple[NDArray[np
             last = n
         places[n] = last
     return places, float(np.mean(places[1:] == np.arange(1, len(logs))))
-
-
-def observed(flow: PhiFlow, phi: Tensor) -> dict[str, NDArray[np.float64]]:
-    """Return by name what `simulate` measures of each field, (field,)."""
-    path = flow.path
-    axes, n_sites = path.axes, path.n_sites
-    smallest = []
-    for axis, n in zip(axes, path.shape, strict=True):
-        waves = torch.exp(2j * torch.pi * torch.arange(n) / n).to(torch.complex128)
-        line = phi.sum([other for other in axes if other != axis])
-        smallest.append((line.to(waves.dtype) @ waves).abs().square() / n_sites)
-    found = {
-        "magnetisation": phi.mean(axes),
-        "phi2": phi.square().mean(axes),
-        "action": path.action(phi) / n_sites,
-        "structure": torch.stack(smallest).mean(0),
-        "phi4": phi.pow(4).mean(axes),
-    }
-    return {name: values.numpy() for name, values in found.items()}

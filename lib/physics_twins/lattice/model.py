@@ -1,6 +1,7 @@
-"""The trained flow of phi^4: what draws fields, saved, loaded, and carried to a larger lattice."""
+"""A trained flow: what draws fields, saved and loaded."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path as Folder
 from typing import Any
 
@@ -8,11 +9,15 @@ import torch
 from torch import Tensor
 
 from physics_twins import models
+from physics_twins.lattice.flow.abelian_velocity import AbelianSizes
+from physics_twins.lattice.flow.gauge_path import GaugePath
+from physics_twins.lattice.flow.gauge_velocity import GaugeSizes
 from physics_twins.lattice.flow.integrate import transport
+from physics_twins.lattice.flow.kinds import AnyPath, AnySizes, AnyVelocity, velocity_of
 from physics_twins.lattice.flow.path import Path
-from physics_twins.lattice.flow.velocity import Sizes, Velocity
+from physics_twins.lattice.flow.velocity import Sizes
 
-NAME = "phi4-flow"
+_HELD = "Limit: an effective sample size of 1. See the benchmark of the lattice."
 CARD = models.Card(
     summary="Draws fields phi^4 on a square lattice with periodic boundaries and says how likely each"
     " is, at one mass and coupling: a continuous flow from a free field, with all its symmetries.",
@@ -21,16 +26,29 @@ CARD = models.Card(
     limits="One lattice, mass and coupling. Fields must be weighted or accepted by their weights, as"
     " `infer` does; weights are right up to the error of the steps along the flow. In two dimensions"
     " the cluster algorithm draws independent fields faster.",
-    held_against="Limit: an effective sample size of 1. See the benchmark of the lattice.",
+    held_against=_HELD,
     reproduce="Run the notebook lattice/2_train with the preset of this side and the seed below.",
     data_name="phi4",
     tags=("lattice", "phi4", "normalizing-flow"),
 )
+GAUGE_CARD = models.Card(
+    summary="Draws links of a gauge theory on a square lattice in two dimensions, with periodic"
+    " boundaries and Wilson's action, and says how likely each is: a continuous flow that keeps gauge"
+    " symmetry.",
+    data="None but links of the theories on its path, or its own, which are drawn while it is trained.",
+    limits="One theory, lattice and coupling. Links must be weighted or accepted by their weights, as"
+    " `infer` does; weights are right up to the error of the steps along the flow. Two dimensions are"
+    " easy: plaquettes are independent but for one constraint, and the theory is solved exactly.",
+    held_against=_HELD,
+    reproduce="Run the notebook lattice/2_train with the preset of this theory and the seed below.",
+    data_name="gauge",
+    tags=("lattice", "gauge", "normalizing-flow"),
+)
 
 
 @dataclass(frozen=True)
-class PhiFlow:
-    """A flow from a free field to phi^4.
+class Flow:
+    """A flow from a free field to phi^4, or from links drawn at once to a gauge theory.
 
     Attributes:
         velocity: In evaluation mode, with the path that it belongs to.
@@ -38,13 +56,13 @@ class PhiFlow:
         address: Name and version of the saved model, "" where it is not saved.
     """
 
-    velocity: Velocity
+    velocity: AnyVelocity
     n_steps: int
     address: str = ""
 
     @property
-    def path(self) -> Path:
-        """The theories from the free field to the flow's own."""
+    def path(self) -> AnyPath:
+        """The theories from what is drawn at once to the flow's own."""
         return self.velocity.path
 
     @torch.no_grad()
@@ -54,9 +72,9 @@ class PhiFlow:
         found = []
         chunk = self.path.chunk
         for start in range(0, n, chunk):
-            free = self.path.draw_free(min(chunk, n - start), generator)
+            free = self.path.draw_prior(min(chunk, n - start), generator)
             phi, log_jacobian = transport(self.velocity, free, n_steps=self.n_steps)
-            found.append((phi, self.path.free_log_density(free) - log_jacobian))
+            found.append((self.path.repaired(phi), self.path.prior_log_density(free) - log_jacobian))
         fields, densities = zip(*found, strict=True)
         return torch.cat(fields), torch.cat(densities)
 
@@ -68,7 +86,7 @@ class PhiFlow:
             free, log_jacobian = transport(
                 self.velocity, part, n_steps=self.n_steps, begin=1.0, end=0.0
             )
-            found.append(self.path.free_log_density(free) + log_jacobian)
+            found.append(self.path.prior_log_density(self.path.repaired(free)) + log_jacobian)
         return torch.cat(found)
 
     def log_weights(self, phi: Tensor, log_density: Tensor) -> Tensor:
@@ -76,45 +94,30 @@ class PhiFlow:
         return -self.path.action(phi) - log_density
 
 
-def flow_of(velocity: Velocity, *, n_steps: int, address: str = "") -> PhiFlow:
+def flow_of(velocity: AnyVelocity, *, n_steps: int, address: str = "") -> Flow:
     """Return a flow of a trained velocity, which is put into evaluation mode and learns no more."""
-    return PhiFlow(velocity.cpu().eval().requires_grad_(False), n_steps, address)
+    return Flow(velocity.cpu().eval().requires_grad_(False), n_steps, address)
 
 
-def embedded(flow: PhiFlow, path: Path) -> PhiFlow:
-    """Return a flow on a larger lattice with the weights of one on a smaller; new ones are 0."""
-    small = flow.velocity
-    large = Velocity(path, small.sizes)
-    rows, columns = (
-        [names.index(name) for name in own] for names, own in zip(large.names, small.names, strict=True)
-    )
-    with torch.no_grad():
-        large.weights[:, torch.tensor(rows)[:, None], torch.tensor(columns)] = small.weights
-    return flow_of(large, n_steps=flow.n_steps)
-
-
-def save_flow(flow: PhiFlow, *, name: str = "", **facts: Any) -> models.Model:
-    """Save a flow as the next version of a name, by default `NAME` and the side of its lattice.
+def save_flow(flow: Flow, *, name: str = "", **facts: Any) -> models.Model:
+    """Save a flow as the next version of a name, by default its theory and side, as in `u1-flow-16`.
 
     Args:
         flow: Trained.
         name: Of the model.
-        facts: Those of `models.save`: card, metrics, parameters, seed and so on.
+        facts: Those of `models.save`: metrics, parameters, seed and so on; the card is known.
     """
-    path, sizes = flow.path, flow.velocity.sizes
-    config = {
-        "shape": list(path.shape),
-        "quartic": path.quartic,
-        "masses": list(path.masses),
-        "bends": list(sizes.bends),
-        "apart": sizes.apart,
-        "n_times": sizes.n_times,
-        "n_steps": flow.n_steps,
-    }
-    return models.save(flow.velocity, name or f"{NAME}-{path.shape[0]}", config=config, **facts)
+    path = flow.path
+    config = (
+        asdict(path) | asdict(flow.velocity.sizes) | {"theory": path.theory, "n_steps": flow.n_steps}
+    )
+    config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+    facts.setdefault("card", CARD if path.theory == "phi4" else GAUGE_CARD)
+    name = name or f"{path.theory}-flow-{path.shape[0]}"
+    return models.save(flow.velocity, name, config=config, **facts)
 
 
-def load_flow(address: str, *, root: Folder | None = None) -> PhiFlow:
+def load_flow(address: str, *, root: Folder | None = None) -> Flow:
     """Return a saved flow.
 
     Args:
@@ -122,22 +125,44 @@ def load_flow(address: str, *, root: Folder | None = None) -> PhiFlow:
         root: Where to look for it; by default among your own models and those that ship.
 
     Raises:
-        ModelError: There is none, it is damaged, or it is no flow of phi^4.
+        ModelError: There is none, it is damaged, or it is no flow.
     """
     model = models.find(address, root=root)
     try:
         facts = model.config
-        shape = tuple(int(n) for n in facts["shape"])
-        path = Path(shape, float(facts["quartic"]), tuple(map(float, facts["masses"])))
-        sizes = Sizes(tuple(map(float, facts["bends"])), int(facts["n_times"]), int(facts["apart"]))
-        n_steps = int(facts["n_steps"])
-        limits = [1 <= len(shape) <= 4, all(4 <= n <= 256 for n in shape), 0 < len(path.masses) <= 10]
-        limits += [path.free_mass2 > 0, 0 <= sizes.apart <= 10]
-        limits += [1 <= n_steps <= 1000, 1 <= sizes.n_times <= 20, 1 <= len(sizes.bends) <= 10]
-        if not all(limits):
-            raise ValueError("a number is outside its range")
+        velocity, n_steps = _built(facts), int(facts["n_steps"])
+        if not 1 <= n_steps <= 1000:
+            raise ValueError("n_steps is outside its range")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise models.ModelError(f"{model}: config.json is not that of a flow: {error}") from None
-    velocity = Velocity(path, sizes)
     model.load_into(velocity)
     return flow_of(velocity, n_steps=n_steps, address=str(model))
+
+
+def _built(facts: Mapping[str, Any]) -> AnyVelocity:
+    """Return the velocity that a configuration tells of, its numbers checked."""
+    theory, shape = facts.get("theory", "phi4"), tuple(int(n) for n in facts["shape"])
+    n_times = int(facts["n_times"])
+    counts = [n_times]
+    limits = [1 <= len(shape) <= 4, all(4 <= n <= 256 for n in shape)]
+    path: AnyPath
+    sizes: AnySizes
+    if theory == "phi4":
+        path = Path(shape, float(facts["quartic"]), tuple(map(float, facts["masses"])))
+        sizes = Sizes(tuple(map(float, facts["bends"])), n_times, int(facts["apart"]))
+        limits += [0 < len(path.masses) <= 10, path.free_mass2 > 0, 0 <= sizes.apart <= 10]
+        counts.append(len(sizes.bends))
+    else:
+        path = GaugePath(theory, shape, float(facts["beta"]), float(facts["prior_beta"]))
+        limits += [theory in ("u1", "su2", "su3"), len(shape) == 2, 0 < path.beta <= 1000]
+        limits.append(path.prior_beta == 0 or (theory == "u1" and 0.5 <= path.prior_beta <= 1000))
+        if theory == "u1":
+            sizes = AbelianSizes(n_times, int(facts["n_waves"]), int(facts["n_scales"]))
+            counts += [sizes.n_waves, sizes.n_scales]
+        else:
+            sizes = GaugeSizes(n_times, int(facts["n_powers"]), int(facts["reach"]))
+            counts.append(sizes.n_powers)
+            limits.append(1 <= sizes.reach < min(shape))
+    if not all(limits) or not all(1 <= count <= 20 for count in counts):
+        raise ValueError("a number is outside its range")
+    return velocity_of(path, sizes)

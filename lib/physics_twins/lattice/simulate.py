@@ -73,7 +73,7 @@ def chain(parameters: LatticeParameters, seed: int, number: int) -> xr.Dataset:
     fields, history = np.array(kept[: parameters.n_kept]), np.concatenate(histories)
     found = _dataset(parameters, seed, number, history, accepted, setting)
     if len(fields):
-        found["field"] = _fields(fields, parameters)
+        found["field"] = as_fields(fields, parameters)
         found = found.assign_coords(kept=("kept", ends[1:], _pure("Measurement of a kept field")))
     return found
 
@@ -93,7 +93,7 @@ def running(
     for start in count(0, piece):
         accepted, series = update(setting, piece, parameters.interval)
         found = _dataset(parameters, seed, number, series, accepted, setting)
-        found["field"] = _fields(
+        found["field"] = as_fields(
             theory_of(parameters).in_space(field, parameters)[None].copy(), parameters
         )
         updates = found["measurement"] + start * parameters.interval
@@ -175,7 +175,8 @@ def _histories(theory: ModuleType, parameters: LatticeParameters, series: Any) -
     return found
 
 
-def _fields(fields: Any, parameters: LatticeParameters) -> xr.DataArray:
+def as_fields(fields: Any, parameters: LatticeParameters) -> xr.DataArray:
+    """Return fields of one chain, as a theory's `in_space` has them, in the form of `simulate`."""
     dims = ("chain", "kept", *DIRECTIONS[: parameters.n_dimensions])
     if parameters.theory == "phi4":
         return xr.DataArray(fields[None], dims=dims, attrs=_pure("Field"))

@@ -6,13 +6,14 @@ from numpy.typing import NDArray
 
 from physics_twins.lattice import scalar
 from physics_twins.lattice.flow.integrate import transport
+from physics_twins.lattice.flow.path import Path
 from physics_twins.lattice.geometry import longest_waves, neighbours
-from physics_twins.lattice.model import PhiFlow
+from physics_twins.lattice.model import Flow
 
 
 @torch.no_grad()
 def annealed(
-    flow: PhiFlow, n: int, *, n_stages: int, seed: int, n_updates: int = 1
+    flow: Flow, n: int, *, n_stages: int, seed: int, n_updates: int = 1
 ) -> NDArray[np.float64]:
     """Return logarithms of the weights of fields that were updated on the way, (field,).
 
@@ -26,12 +27,17 @@ def annealed(
         n_stages: Pieces of the path.
         seed: Of fields and updates.
         n_updates: Trajectories after each piece.
+
+    Raises:
+        TypeError: It is a flow of gauge fields.
     """
     path, rng = flow.path, np.random.default_rng(seed)
+    if not isinstance(path, Path):
+        raise TypeError(f"flows of {path.theory} have no non-equilibrium steps: phi4 has")
     hop, waves = neighbours(path.shape), longest_waves(path.shape)
     series, n_leaps = np.empty((n_updates, len(scalar.OBSERVABLES))), float(max(4, path.shape[0] // 4))
-    phi = path.draw_free(n, torch.Generator().manual_seed(seed))
-    logs = -path.free_log_density(phi)
+    phi = path.draw_prior(n, torch.Generator().manual_seed(seed))
+    logs = -path.prior_log_density(phi)
     steps = -(-flow.n_steps // n_stages)
     for stage in range(n_stages):
         begin, end = stage / n_stages, (stage + 1) / n_stages

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from physics_twins.lattice.flow.velocity import Velocity
+from physics_twins.lattice.flow.kinds import AnyVelocity
 
 State = tuple[Tensor, ...]
 
 
 def transport(
-    velocity: Velocity, phi: Tensor, *, n_steps: int, begin: float = 0.0, end: float = 1.0
+    velocity: AnyVelocity, phi: Tensor, *, n_steps: int, begin: float = 0.0, end: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Return fields carried from one time to another, and the logarithm of the Jacobian, (field,).
 
@@ -30,7 +30,7 @@ def transport(
 
 
 def scored(
-    velocity: Velocity, phi: Tensor, times: Sequence[float]
+    velocity: AnyVelocity, phi: Tensor, times: Sequence[float]
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield fields, logarithms of their densities, and the gradients of these, at times of a flow.
 
@@ -40,13 +40,13 @@ def scored(
         times: Ascending, each one step from the last.
     """
     path = velocity.path
-    state: State = (phi, path.free_log_density(phi), -path.gradient(phi, 0.0))
+    state: State = (phi, path.prior_log_density(phi), -path.gradient(phi, 0.0))
     for begin, end in zip((0.0, *times[:-1]), times, strict=True):
         state = _step(lambda s, time: _with_score(velocity, s, time), state, begin, end - begin)
         yield state[0], state[1], state[2]
 
 
-def _with_score(velocity: Velocity, state: State, time: float) -> State:
+def _with_score(velocity: AnyVelocity, state: State, time: float) -> State:
     with torch.enable_grad():
         phi = state[0].detach().requires_grad_()
         change, divergence = velocity(phi, time)

@@ -3,9 +3,14 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from physics_twins.lattice.parameters import LatticeParameters, Theory, phi4
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,7 @@ class Path:
         masses: Mass squared as a polynomial in time, its coefficients from the constant one on.
     """
 
+    theory: ClassVar[Theory] = "phi4"
     shape: tuple[int, ...]
     quartic: float
     masses: tuple[float, ...]
@@ -81,13 +87,45 @@ class Path:
         square = phi * phi
         return (mass2 * square + quartic * square * square).sum(self.axes)
 
-    def draw_free(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def parameters(self, time: float, **options: Any) -> LatticeParameters:
+        """Return one chain of the theory at a time."""
+        return phi4(self.shape, *self.couplings(time), **options)
+
+    def in_space(self, phi: Tensor) -> NDArray[np.float64]:
+        """Return fields in the layout of `simulate`, which is the same."""
+        return phi.numpy()
+
+    def from_space(self, fields: NDArray[np.float64]) -> Tensor:
+        """Return fields from the layout of a dataset of `simulate`."""
+        return torch.from_numpy(fields)
+
+    def repaired(self, phi: Tensor) -> Tensor:
+        """Return the fields: real numbers need no repair."""
+        return phi
+
+    def observed(self, phi: Tensor) -> dict[str, NDArray[np.float64]]:
+        """Return by name what `simulate` measures of each field, (field,)."""
+        smallest = []
+        for axis, n in zip(self.axes, self.shape, strict=True):
+            waves = torch.exp(2j * torch.pi * torch.arange(n) / n).to(torch.complex128)
+            line = phi.sum([other for other in self.axes if other != axis])
+            smallest.append((line.to(waves.dtype) @ waves).abs().square() / self.n_sites)
+        found = {
+            "magnetisation": phi.mean(self.axes),
+            "phi2": phi.square().mean(self.axes),
+            "action": self.action(phi) / self.n_sites,
+            "structure": torch.stack(smallest).mean(0),
+            "phi4": phi.pow(4).mean(self.axes),
+        }
+        return {name: values.numpy() for name, values in found.items()}
+
+    def draw_prior(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Return fields drawn at time 0, (field, *shape)."""
         noise = torch.randn(n, *self.shape, dtype=torch.float64, generator=generator)
         scale = (2 * (self.laplace + self.free_mass2)) ** -0.5
         return torch.fft.irfftn(torch.fft.rfftn(noise, dim=self.axes) * scale, self.shape, self.axes)
 
-    def free_log_density(self, phi: Tensor) -> Tensor:
+    def prior_log_density(self, phi: Tensor) -> Tensor:
         """Return the logarithm of the density at time 0, (field,)."""
         widths = 2 * (momenta2(self.shape, half=False).sum(0) + self.free_mass2)
         norm = 0.5 * (torch.log(widths).sum() - self.n_sites * math.log(2 * math.pi))

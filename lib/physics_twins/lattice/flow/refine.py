@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from physics_twins.lattice.flow.integrate import scored
-from physics_twins.lattice.flow.regression import design, energy, solved, times
-from physics_twins.lattice.flow.velocity import Velocity, polynomials
+from physics_twins.lattice.flow.kinds import AnyVelocity
+from physics_twins.lattice.flow.regression import solved, times
+from physics_twins.lattice.flow.velocity import polynomials
 
 
 @torch.no_grad()
 def natural_step(
-    velocity: Velocity,
+    velocity: AnyVelocity,
     n: int,
     generator: torch.Generator,
     *,
@@ -41,16 +42,16 @@ def natural_step(
     normal, right = torch.zeros(n_weights, n_weights).double(), torch.zeros(n_weights).double()
     found, means = [], torch.zeros(n_weights).double()
     for start in range(0, n, path.chunk):
-        phi = path.draw_free(min(path.chunk, n - start), generator)
+        phi = path.draw_prior(min(path.chunk, n - start), generator)
         moved = torch.zeros(len(phi), n_weights, dtype=torch.float64)
         states = scored(velocity, phi, [*nodes, 1.0])
         for time, share in zip(nodes, shares, strict=True):
             at, _, score = next(states)
             basis = polynomials(time, n_times)
-            moved += (share * basis[:, None] * design(velocity, at, -score)[:, None]).flatten(1)
+            moved += (share * basis[:, None] * velocity.design(at, -score)[:, None]).flatten(1)
             if start == 0:
                 form = ridge * n * share * torch.outer(basis, basis)
-                normal += torch.kron(form, energy(velocity, at))
+                normal += torch.kron(form, velocity.energy(at))
         end, log_density, _ = next(states)
         found.append(-path.action(end) - log_density)
         normal += moved.T @ moved

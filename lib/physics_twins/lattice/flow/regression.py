@@ -18,9 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from physics_twins.lattice.flow.path import Path
-from physics_twins.lattice.flow.velocity import Velocity, multiplicity, polynomials
-from physics_twins.lattice.parameters import phi4
+from physics_twins.lattice.flow.kinds import AnyPath, AnyVelocity
+from physics_twins.lattice.flow.velocity import polynomials
 from physics_twins.lattice.simulate import simulate
 
 _N_ENERGY = 256  # fields that the mean square of the velocity is taken of
@@ -51,49 +50,24 @@ def times(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return (1 + nodes) / 2, weights / 2
 
 
-def draw(path: Path, time: float, n: int, *, seed: int) -> Tensor:
-    """Return fields of the theory at a time, (field, *shape), by the cluster algorithm."""
-    mass2, quartic = path.couplings(time)
-    parameters = phi4(path.shape, mass2, quartic, n_measurements=n, n_kept=n, interval=4)
-    return torch.from_numpy(simulate(parameters, seed=seed)["field"].values[0])
+def draw(path: AnyPath, time: float, n: int, *, seed: int) -> Tensor:
+    """Return fields of the theory at a time by the best classical sampler, in the path's layout."""
+    parameters = path.parameters(time, n_measurements=n, n_kept=n, interval=4)
+    fields = simulate(parameters, seed=seed)["field"].values[0]
+    return path.from_space(fields)
 
 
-def slice_at(velocity: Velocity, fields: Tensor, time: float, weight: float) -> Slice:
+def slice_at(velocity: AnyVelocity, fields: Tensor, time: float, weight: float) -> Slice:
     """Return what least squares need of fields at a time."""
     path = velocity.path
-    parts = [design(velocity, each, path.gradient(each, time)) for each in fields.split(path.chunk)]
+    parts = [velocity.design(each, path.gradient(each, time)) for each in fields.split(path.chunk)]
     rates = path.rate(fields, time)
     return Slice(
-        time, weight, torch.cat(parts), rates - rates.mean(), energy(velocity, fields[:_N_ENERGY])
+        time, weight, torch.cat(parts), rates - rates.mean(), velocity.energy(fields[:_N_ENERGY])
     )
 
 
-def design(velocity: Velocity, phi: Tensor, gradient: Tensor) -> Tensor:
-    """Return div v - v . gradient for each weight, (field, function * kernel)."""
-    path = velocity.path
-    with torch.no_grad():
-        functions, slopes = velocity.functions(phi)
-    functions = torch.fft.rfftn(functions, dim=path.axes)
-    waves = torch.fft.rfftn(gradient, dim=path.axes)[:, None]
-    shares = multiplicity(path.shape) / path.n_sites
-    products = (functions.real * waves.real + functions.imag * waves.imag) * shares
-    dots = products.flatten(2) @ velocity.kernels.flatten(1).T  # (field, function, kernel)
-    return (slopes[:, :, None] * velocity.overlaps - dots).flatten(1)
-
-
-@torch.no_grad()
-def energy(velocity: Velocity, phi: Tensor) -> Tensor:
-    """Return the mean square of the velocity, summed over sites, as a form of two sets of weights."""
-    path, kernels = velocity.path, velocity.kernels.flatten(1)
-    waves = torch.fft.rfftn(velocity.functions(phi)[0], dim=path.axes).flatten(2)
-    shares = (multiplicity(path.shape) / path.n_sites / len(phi)).flatten()
-    parts = torch.cat([waves.real, waves.imag]).permute(2, 1, 0)  # (momentum, function, field)
-    powers = (parts @ parts.transpose(1, 2)) * shares[:, None, None]
-    found = torch.einsum("kab,mk,nk->ambn", powers, kernels, kernels)
-    return found.reshape(2 * [powers.shape[1] * len(kernels)])
-
-
-def solve(velocity: Velocity, slices: Sequence[Slice], *, ridge: float) -> Tensor:
+def solve(velocity: AnyVelocity, slices: Sequence[Slice], *, ridge: float) -> Tensor:
     """Return the weights that fit all slices best, in the form of `Velocity.weights`.
 
     Args:
@@ -121,7 +95,7 @@ def solved(normal: Tensor, right: Tensor) -> Tensor:
     return torch.linalg.solve(scaled, right / scale) / scale
 
 
-def variance_left(velocity: Velocity, slices: Sequence[Slice]) -> list[float]:
+def variance_left(velocity: AnyVelocity, slices: Sequence[Slice]) -> list[float]:
     """Return at each time the variance of what the weights leave of the equation."""
     left = []
     for each in slices:

@@ -108,6 +108,28 @@ class Velocity(nn.Module):
         divergence = slopes @ (weights * self.overlaps).sum(1)
         return torch.fft.irfftn(waves, self.path.shape, self.path.axes), divergence
 
+    @torch.no_grad()
+    def design(self, phi: Tensor, gradient: Tensor) -> Tensor:
+        """Return div v - v . gradient for each weight, (field, function * kernel)."""
+        functions, slopes = self.functions(phi)
+        functions = torch.fft.rfftn(functions, dim=self.path.axes)
+        waves = torch.fft.rfftn(gradient, dim=self.path.axes)[:, None]
+        shares = multiplicity(self.path.shape) / self.path.n_sites
+        products = (functions.real * waves.real + functions.imag * waves.imag) * shares
+        dots = products.flatten(2) @ self.kernels.flatten(1).T  # (field, function, kernel)
+        return (slopes[:, :, None] * self.overlaps - dots).flatten(1)
+
+    @torch.no_grad()
+    def energy(self, phi: Tensor) -> Tensor:
+        """Return the velocity's mean square, summed over sites, as a form of two sets of weights."""
+        path, kernels = self.path, self.kernels.flatten(1)
+        waves = torch.fft.rfftn(self.functions(phi)[0], dim=path.axes).flatten(2)
+        shares = (multiplicity(path.shape) / path.n_sites / len(phi)).flatten()
+        parts = torch.cat([waves.real, waves.imag]).permute(2, 1, 0)  # (momentum, function, field)
+        powers = (parts @ parts.transpose(1, 2)) * shares[:, None, None]
+        found = torch.einsum("kab,mk,nk->ambn", powers, kernels, kernels)
+        return found.reshape(2 * [powers.shape[1] * len(kernels)])
+
 
 def polynomials(time: float, n: int) -> Tensor:
     """Return the first `n` Legendre polynomials on 0 to 1."""
