@@ -267,6 +267,7 @@ def test_metrics_are_merged_and_are_plain_json():
     run.record({"n": 4, "rate": math.nan})
     expected = {"n": 4, "snr": {"value": 16.5, "unit": "", "error": 0.5}, "rate": None}
     assert json.loads((run.folder / "metrics.json").read_text()) == expected
+    assert run.summary()["metrics"] == expected  # what is not finite damages no run
 
 
 @pytest.mark.parametrize(

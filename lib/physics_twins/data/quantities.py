@@ -113,8 +113,8 @@ def _plain_metric(name: str, metric: Any) -> Any:
 
 
 def _plain_number(name: str, number: Any) -> float | int | None:
-    if isinstance(number, int):
-        return int(number)
+    if number is None or isinstance(number, int):
+        return None if number is None else int(number)
     try:
         plain = float(number)
     except (TypeError, ValueError):
