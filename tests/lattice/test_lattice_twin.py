@@ -90,7 +90,7 @@ def test_couplings_outside_their_ranges_are_refused(ensemble):
 
 def test_one_configuration_tells_its_beta(tmp_path):
     parameters = LatticeParameters(
-        theory="su3", n_dimensions=4, side=4, beta=6.0, n_warmup=100, n_measurements=60, n_chains=1
+        theory="su3", n_dimensions=4, side=4, beta=6.0, n_warmup=100, n_measurements=200, n_chains=1
     )
     path = files.write(simulate(parameters, seed=8)["field"], tmp_path / "a.nersc", "nersc")
     configuration = files.read(path)
@@ -107,7 +107,7 @@ def test_the_coupling_of_a_real_file_is_the_published_one():
     if path is None:
         pytest.skip("there is no lattice/lat.sample.l4444: set PHYSICS_TWINS_DATA")
     configuration = files.read(path)
-    chains = LatticeParameters(n_measurements=60, n_warmup=100, n_overrelaxations=1, beta=5.8)
+    chains = LatticeParameters(n_measurements=200, n_warmup=100, n_overrelaxations=1, beta=5.8)
     found = calibrate(configuration, start=theory_of(configuration, chains), seed=10)
     beta = found.parameters["beta"]
     assert abs(beta.value - 6.0) < 5 * beta.error  # its plaquette, 0.59485, is that of beta 6

@@ -49,7 +49,7 @@ def in_space(field: NDArray[np.complex128], parameters: LatticeParameters) -> ND
     return field.reshape(*parameters.shape, *field.shape[1:])
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def repair(links: Any, colours: Any) -> None:
     """Bring links that rounding has moved back into the group, in place."""
     for x in range(links.shape[0]):
@@ -57,7 +57,7 @@ def repair(links: Any, colours: Any) -> None:
             su.make_unitary(links[x, mu], colours)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def _take(links: Any, x: int, mu: int, is_conjugate: bool, out: Any, colours: Any) -> None:
     for i in range(len(colours)):
         for j in range(len(colours)):
@@ -65,7 +65,7 @@ def _take(links: Any, x: int, mu: int, is_conjugate: bool, out: Any, colours: An
             out[i, j] = value.conjugate() if is_conjugate else value
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def _staple(
     links: Any, hop: Any, crossed: Any, x: int, mu: int, work: Any, out: Any, colours: Any
 ) -> None:
@@ -93,7 +93,7 @@ def _staple(
         out += a
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def plaquette_sums(links: Any, hop: Any, crossed: Any, colours: Any) -> Any:
     """Return the sums of Re tr / N over the plaquettes of each plane, (direction, smaller direction).
 
@@ -124,7 +124,7 @@ def plaquette_sums(links: Any, hop: Any, crossed: Any, colours: Any) -> Any:
     return sums
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def polyakov(links: Any, hop: Any, n_time: int, colours: Any) -> complex:
     """Return the mean over space of the trace / N of all links in time; arguments as `plaquette_sums`.
 
@@ -144,7 +144,7 @@ def polyakov(links: Any, hop: Any, n_time: int, colours: Any) -> complex:
     return total
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def kick(
     links: Any, momenta: Any, hop: Any, crossed: Any, beta: float, time: float, colours: Any
 ) -> None:
@@ -167,7 +167,7 @@ def kick(
                     momenta[x, mu, i, j] -= time * beta / (2 * n) * part
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def drift(links: Any, momenta: Any, time: float, colours: Any) -> None:
     """Turn links, U to exp(time momentum) U, in place."""
     n = len(colours)
@@ -182,7 +182,7 @@ def drift(links: Any, momenta: Any, time: float, colours: Any) -> None:
             links[x, mu] = work[3]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def random_momenta(momenta: Any, rng: Any, colours: Any) -> None:
     """Draw momenta, (site, direction, N, N), in place."""
     for x in range(momenta.shape[0]):
@@ -212,7 +212,7 @@ def _trajectory(
     return accepted
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def _sweep(
     links: Any, hop: Any, crossed: Any, beta: float, how: int, width: float, rng: Any, colours: Any
 ) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numba
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def product(a: Any, b: Any, out: Any, colours: Any) -> None:
     """Write a b into `out`, which must be another array."""
     for i in range(len(colours)):
@@ -20,7 +20,7 @@ def product(a: Any, b: Any, out: Any, colours: Any) -> None:
             out[i, j] = total
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def product_dagger(a: Any, b: Any, out: Any, colours: Any) -> None:
     """Write a times the adjoint of b into `out`, which must be another array."""
     for i in range(len(colours)):
@@ -31,7 +31,7 @@ def product_dagger(a: Any, b: Any, out: Any, colours: Any) -> None:
             out[i, j] = total
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def dagger_product(a: Any, b: Any, out: Any, colours: Any) -> None:
     """Write the adjoint of a times b into `out`, which must be another array."""
     for i in range(len(colours)):
@@ -42,7 +42,7 @@ def dagger_product(a: Any, b: Any, out: Any, colours: Any) -> None:
             out[i, j] = total
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def make_unitary(u: Any, colours: Any) -> None:
     """Bring a matrix that is nearly in SU(2) or SU(3) back into it, row by row."""
     n = len(colours)
@@ -66,7 +66,7 @@ def make_unitary(u: Any, colours: Any) -> None:
             u[n - 1, k] = (u[0, a] * u[1, b] - u[0, b] * u[1, a]).conjugate()
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def exponential(a: Any, out: Any, scratch: Any, colours: Any) -> None:
     """Write exp(a) of a small matrix into `out`, by its series to the twelfth power."""
     n = len(colours)
@@ -81,7 +81,7 @@ def exponential(a: Any, out: Any, scratch: Any, colours: Any) -> None:
             out[i, i] += 1
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def random_algebra(out: Any, rng: Any, colours: Any) -> None:
     """Write i times the sum of normal numbers times generators, with tr(t_a t_b) = 1/2, into `out`."""
     n, mean = len(colours), 0.0
@@ -96,7 +96,7 @@ def random_algebra(out: Any, rng: Any, colours: Any) -> None:
         out[i, i] -= complex(0.0, mean)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def subgroup(w: Any, i: int, j: int, q: Any) -> float:
     """Write into `q` the SU(2) part of rows and columns i, j as a unit quaternion; return its length.
 
@@ -112,7 +112,7 @@ def subgroup(w: Any, i: int, j: int, q: Any) -> float:
     return size
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def times_conjugate(a: Any, b: Any, out: Any) -> None:
     """Write the quaternion a times the conjugate of b into `out`, which must be another array."""
     out[0] = a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3]
@@ -121,7 +121,7 @@ def times_conjugate(a: Any, b: Any, out: Any) -> None:
     out[3] = a[3] * b[0] - a[0] * b[3] + a[1] * b[2] - a[2] * b[1]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def rotate(q: Any, m: Any, i: int, j: int, colours: Any) -> None:
     """Multiply rows i and j of a matrix by the SU(2) matrix of a quaternion, from the left."""
     a, b = complex(q[0], q[3]), complex(q[2], q[1])
@@ -131,7 +131,7 @@ def rotate(q: Any, m: Any, i: int, j: int, colours: Any) -> None:
         m[j, k] = a.conjugate() * down - b.conjugate() * up
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def heat_bath(weight: float, q: Any, rng: Any) -> None:
     """Write a quaternion drawn with weight exp(weight q0) into `q` (Kennedy and Pendleton 1985)."""
     while weight < 1:  # that method would refuse nearly all
@@ -153,7 +153,7 @@ def heat_bath(weight: float, q: Any, rng: Any) -> None:
     point_on_sphere(math.sqrt(max(0.0, 1 - q[0] ** 2)), q, rng)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def point_on_sphere(radius: float, q: Any, rng: Any) -> None:
     """Write a vector of a length and any direction into the last three of `q`."""
     height = 2 * rng.random() - 1
