@@ -46,7 +46,7 @@ def test_evaluate_holds_the_shipped_flow_to_the_limit_and_prints_what_it_loses(t
 
 @pytest.mark.slow
 def test_infer_refuses_the_damaged_file_and_finds_beta_of_the_whole_one(tmp_path):
-    run = runs.run("lattice/4_infer", {"n_measurements": 60}, out=tmp_path / "run")
+    run = runs.run("lattice/4_infer", {"n_measurements": 200}, out=tmp_path / "run")
     assert run.status == "complete"
     beta = run.metrics["beta"]
     assert abs(beta["value"] - 6.0) < 5 * beta["error"] < 1.0
