@@ -151,7 +151,7 @@ class Prior:
 
         Power and delay of the prior are those of the highest evidence, the delay roughly.
         """
-        weight = np.divide(1, error**2, out=np.zeros(error.shape), where=error > 0)
+        weight = certainty(error)
         late_s = _delay(solved, weight)
         seen = undelayed(solved, late_s)
         u = self.components
@@ -174,6 +174,11 @@ class Prior:
             float(np.sqrt(powers[best, 0])),
             late_s,
         )
+
+
+def certainty(error: Series) -> Series:
+    """Return inverse variances of bins, 0 of those in which nothing was heard."""
+    return np.divide(1, error**2, out=np.zeros(error.shape), where=error > 0)
 
 
 def undelayed(transfer: Complex, late_s: float) -> Complex:

@@ -30,11 +30,7 @@ from physics_twins.virgo.simulate import simulate
 if TYPE_CHECKING:
     from distributed import Client
 
-_SEEDS, _VALIDATION = (
-    1_000_000,
-    500_000,
-)  # stretches of a training, and where those of its validation begin
-TRAIN_FRACTION = 0.5  # in the hard set most faults come after it
+_SEEDS, _VALIDATION = 1_000_000, 500_000  # seeds of a training, and where validation begins in them
 PRODUCTS = (*cleaning.PRODUCTS, (witnesses.SOUND.name, witnesses.SOUND.name))
 _LOUDNESS = (50.0, 1e6)  # of drawn couplings: what all bins together tell of them, as a chi^2
 _OUTLIER = 3.0  # mean chi^2 of a bin from which on errors are not those of chance, as at lines
@@ -63,10 +59,8 @@ def stretches(
 
 
 def _stretch(seed: int) -> xr.Dataset:
-    made, settings = (
-        simulate(VirgoParameters(**HARD), seed=seed),
-        CleaningParameters(train_fraction=0.5),
-    )
+    made = simulate(VirgoParameters(**HARD), seed=seed)
+    settings = CleaningParameters(train_fraction=0.5)
     names = [channel.name for channel in witnesses.COUPLED]
     wiener = cleaning.fit(made, settings, channels=names, products=PRODUCTS)
     told = filters.told(wiener, made, settings)
@@ -210,12 +204,8 @@ def _complex(array: xr.DataArray) -> NDArray[Any]:
 
 def _weights(data: xr.Dataset) -> dict[str, NDArray[np.floating]]:
     """Return how much each bin of an input counts: its power over the noise, mean of all stretches."""
-    certain = _certain(data["error"].values)
+    certain = filters.certainty(data["error"].values)
     return {n: certain[data["input"].values == n].mean(axis=0) for n in np.unique(data["input"].values)}
-
-
-def _certain(error: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.divide(1, error**2, out=np.zeros(error.shape), where=error > 0)
 
 
 def _drawn_examples(
@@ -223,7 +213,7 @@ def _drawn_examples(
 ) -> list[Tensor]:
     """Return examples of drawn couplings with the errors of a stretch's inputs."""
     rng = noise.generator(seed, "examples")
-    certain = _certain(data["error"].values)
+    certain = filters.certainty(data["error"].values)
     rest = (_complex(data["solved"]) - _complex(data["truth"])) * np.sqrt(certain)
     usable = np.mean(np.abs(rest) ** 2, axis=1) < _OUTLIER
     picked = rng.choice(np.flatnonzero(usable), n)
@@ -251,7 +241,7 @@ def _examples(
         known = prior.posterior(told, error)
         if known.scale:
             away = (filters.undelayed(true, known.late_s) - known.mean) / known.error
-            weight = weights.get(name, _certain(error)) * known.error**2
+            weight = weights.get(name, filters.certainty(error)) * known.error**2
             pair = (torch.from_numpy(x).float() for x in (_parts(away), weight / weight.sum()))
             rows.append((features(told, error, known), *pair))
     return [torch.stack(each) for each in zip(*rows, strict=True)]
