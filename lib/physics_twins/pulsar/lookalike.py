@@ -1,5 +1,6 @@
 """Observations without end from a telescope's own samples, in another order."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -39,9 +40,9 @@ class LookalikeStream:
 
     def read(self, count: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the next spectra in counts, (time, channel), and which of the telescope's they are."""
-        while len(self._drawn) < count:
-            self._drawn = np.append(self._drawn, next(self._blocks))
-        drawn, self._drawn = self._drawn[:count], self._drawn[count:]
+        missing = -(-(count - len(self._drawn)) // self._telescope.block_spectra)
+        ready = np.concatenate([self._drawn, *itertools.islice(self._blocks, max(0, missing))])
+        drawn, self._drawn = ready[:count], ready[count:]
         return self._levelled(drawn), drawn
 
     def _order(self, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
