@@ -65,6 +65,8 @@ def test_the_flow_that_ships_for_a_theory_is_named_with_what_its_card_says():
     assert "effective sample size 0.999" in told
     assert flow_in_words(lattice.LatticeParameters(side=8, quartic=6.0)) == ""
     assert flow_in_words(U1) == ""
+    assert flow_in_words(U1.replace(side=16, n_time=16, beta=7.0)).startswith("The flow u1-flow-16/")
+    assert flow_in_words(U1.replace(side=16, n_time=16, beta=6.9)) == ""
 
 
 def test_a_lattice_too_large_to_wait_for_is_drawn_smaller():

@@ -201,13 +201,16 @@ def drawn(parameters: lattice.LatticeParameters, seed: int, n_pieces: int) -> It
 
 def flow_in_words(parameters: lattice.LatticeParameters) -> str:
     """Return what the flow of this very theory reaches, by its card; "" where none ships."""
-    square = parameters.shape == (parameters.side,) * 2
-    at = parameters.mass2 == -4.0 and parameters.quartic == lattice.LINE.get(parameters.side)
-    if parameters.theory != "phi4" or not square or not at:
-        return ""
     try:
-        model = models.find(f"phi4-flow-{parameters.side}")
-    except models.ModelError:
+        model = models.find(f"{parameters.theory}-flow-{parameters.side}")
+        facts = model.config
+        told = [facts["beta"]] if parameters.is_gauge else [facts["quartic"], sum(facts["masses"])]
+    except (models.ModelError, KeyError):
+        return ""
+    asked = [getattr(parameters, name) for name in ("quartic", "mass2")]
+    asked = [parameters.beta] if parameters.is_gauge else asked
+    same = tuple(facts["shape"]) == parameters.shape and not parameters.n_c_directions
+    if not same or not np.allclose(told, asked):
         return ""
     acceptance, ess = (model.manifest.metrics[name].value for name in ("acceptance", "ess"))
     return f"The flow {model}: acceptance {acceptance:.3f}, effective sample size {ess:.4f}."
