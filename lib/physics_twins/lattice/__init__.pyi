@@ -10,11 +10,11 @@ from .calibrate import theory_of as theory_of
 from .calibrate import update as update
 from .errors import Measured as Measured
 from .errors import average as average
+from .errors import effective_sample_size as effective_sample_size
 from .errors import measured as measured
 from .errors import sector_changes as sector_changes
 from .evaluate import card_metrics as card_metrics
 from .evaluate import costs as costs
-from .evaluate import effective_sample_size as effective_sample_size
 from .evaluate import evaluate as evaluate
 from .evaluate import paid_off as paid_off
 from .flow_parameters import LINE as LINE

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from physics_twins.data import Estimate
 
@@ -118,3 +118,13 @@ def sector_changes(chains: xr.Dataset) -> xr.DataArray:
     """Return how often the charge of each chain changed from one measurement to the next, (chain)."""
     changes = (abs(chains["charge"].diff("measurement")) > 0.5).sum("measurement")
     return changes.assign_attrs(units="1", long_name="changes of the topological charge")
+
+
+def effective_sample_size(log_weights: NDArray[Any]) -> float:
+    """Return the effective sample size of weighted fields, as a part of their number.
+
+    >>> effective_sample_size(np.log([1.0, 1.0])), effective_sample_size(np.array([0.0, -1000.0]))
+    (1.0, 0.5)
+    """
+    weights = np.exp(log_weights - log_weights.max())
+    return float(weights.mean() ** 2 / np.mean(weights**2))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from physics_twins.data import bootstrap
 from physics_twins.lattice import exact
-from physics_twins.lattice.errors import measured
+from physics_twins.lattice.errors import effective_sample_size, measured
 from physics_twins.lattice.flow.annealing import annealed
 from physics_twins.lattice.flow.path import Path
 from physics_twins.lattice.flow.regression import draw
@@ -41,18 +41,8 @@ _COMPARED: Mapping[str, tuple[str, ...]] = {
 _N_STAGES = 8
 
 
-def effective_sample_size(log_weights: NDArray[Any]) -> float:
-    """Return the effective sample size of weighted fields, as a part of their number.
-
-    >>> effective_sample_size(np.log([1.0, 1.0])), effective_sample_size(np.array([0.0, -1000.0]))
-    (1.0, 0.5)
-    """
-    weights = np.exp(log_weights - log_weights.max())
-    return float(weights.mean() ** 2 / np.mean(weights**2))
-
-
 def forward_sample_size(log_weights: NDArray[Any]) -> float:
-    """Return the same from fields of the theory itself, which sees what a flow never draws.
+    """Return it from fields of the theory itself, which sees what a flow never draws.
 
     >>> forward_sample_size(np.zeros(3))
     1.0

@@ -110,7 +110,7 @@ def job_script(parameters: OpenQxDParameters, on: str) -> str:
         ValueError: It is no section for SLURM.
         ClusterError: The description of its jobs is missing or wrong.
     """
-    if not on.partition("-")[0] == "slurm":
+    if on.partition("-")[0] != "slurm":
         raise ValueError(f"on = {on!r}: jobs of openQ*D are submitted to slurm, or to a section of it")
     given = clusters.job_script(on).splitlines()
     kept = [line for line in given if "distributed" not in line]
@@ -152,7 +152,7 @@ def submit(parameters: OpenQxDParameters, folder: str | Path, *, on: str = "slur
     """
     script = prepare(parameters, folder, on=on)
     for command in (parameters.binary, "sbatch"):
-        if not shutil.which(command, path=None):
+        if not shutil.which(command):
             raise clusters.ClusterError(f"{command} is not found here; the job would be {script}")
     run: Any = {"capture_output": True, "text": True, "cwd": script.parent, "timeout": 60}
     try:
@@ -232,9 +232,7 @@ def _run_data(path: Path, rows: Any) -> xr.Dataset:
     wrong = {
         "trajectories must grow in equal steps": trajectory[0] < 1
         or (steps < 1).any()
-        or np.ptp(steps) > 0
-        if len(steps)
-        else trajectory[0] < 1,
+        or (steps != steps[:1]).any(),
         "iac must be 0 or 1": not np.isin(accepted, (0, 1)).all(),
         "dH must be a number": not np.isfinite(rows[:, 2]).all(),
         "plaquettes must lie in -3 to 3": not (np.abs(plaquettes) <= 3).all(),

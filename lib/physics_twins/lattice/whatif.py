@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from physics_twins import twin
 from physics_twins.lattice.calibrate import couplings, derived, energies, known_couplings
-from physics_twins.lattice.errors import measured
+from physics_twins.lattice.errors import effective_sample_size, measured
 from physics_twins.lattice.parameters import LatticeParameters
 from physics_twins.lattice.simulate import simulate
 from physics_twins.twin import Answer, TwinState
@@ -123,9 +123,8 @@ class _Ensembles(twin.Asked[LatticeParameters]):
             if at.replace(**{name: getattr(asked, name) for name in names}) == asked:
                 moved = [getattr(asked, name) - getattr(at, name) for name in names]
                 logs = -np.tensordot(moved, energies(chains, at), axes=1)
-                weights = np.exp(logs - logs.max())
-                if weights.mean() ** 2 / np.mean(weights**2) > LEAST_SAMPLE_SIZE:
-                    return at, chains, weights
+                if effective_sample_size(logs) > LEAST_SAMPLE_SIZE:
+                    return at, chains, np.exp(logs - logs.max())
         chains = simulate(asked, seed=self._seed, client=self._client)
         self._drawn.append((asked, chains))
         return asked, chains, np.ones((chains.sizes["chain"], chains.sizes["measurement"]))

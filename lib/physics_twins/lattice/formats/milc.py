@@ -36,22 +36,14 @@ def read(raw: bytes, order: str) -> conf.Configuration:
     Raises:
         ConfigurationError: The header or the length is wrong.
     """
-    if len(raw) < _HEADER_BYTES:
-        raise conf.ConfigurationError(f"the header has {_HEADER_BYTES} bytes, found {len(raw)}")
-    x, y, z, t = struct.unpack_from(f"{order}4i", raw, 4)
+    links, shape, number = _sites(raw, order, _HEADER_BYTES)
     natural, sum29, sum31 = struct.unpack_from(f"{order}iII", raw, 84)
     if natural != 0:
         raise conf.ConfigurationError(
             f"sites are not in their natural order: order is {natural}, not 0"
         )
-    expected = _HEADER_BYTES + 288 * x * y * z * t
-    if min(x, y, z, t) < 1 or len(raw) != expected:
-        found = f"{x} x {y} x {z} x {t} sites need {expected} bytes, found {len(raw)}"
-        raise conf.ConfigurationError(found)
-    number: np.dtype[Any] = np.dtype(f"{order}f4")
-    links = conf.from_xyzt(conf.as_complex(raw[_HEADER_BYTES:], number), (t, x, y, z))
     written = raw[20:84].split(b"\0")[0].decode("latin-1")
-    found = conf.Configuration(links, (t, x, y, z), "MILC v5", number, facts={"written": written})
+    found = conf.Configuration(links, shape, "MILC v5", number, facts={"written": written})
     words = np.frombuffer(raw, f"{order}u4", offset=_HEADER_BYTES).astype(np.uint32)
     found.compare_words("sum29", sum29, conf.rotated_xor(words, 29))
     found.compare_words("sum31", sum31, conf.rotated_xor(words, 31))
@@ -64,17 +56,25 @@ def read_v1(raw: bytes, order: str) -> conf.Configuration:
     Raises:
         ConfigurationError: The header or the length is wrong.
     """
-    if len(raw) < _HEADER_BYTES_V1:
-        raise conf.ConfigurationError(f"the header has {_HEADER_BYTES_V1} bytes, found {len(raw)}")
+    links, shape, number = _sites(raw, order, _HEADER_BYTES_V1)
+    couplings = ", ".join(f"{each:.7g}" for each in struct.unpack_from(f"{order}2f", raw, 20))
+    return conf.Configuration(links, shape, "MILC v1", number, facts={"couplings": couplings})
+
+
+def _sites(
+    raw: bytes, order: str, header_bytes: int
+) -> tuple[Any, tuple[int, int, int, int], np.dtype[Any]]:
+    """Return links, sizes (t, x, y, z) and type of numbers, behind a header that begins with sizes."""
+    if len(raw) < header_bytes:
+        raise conf.ConfigurationError(f"the header has {header_bytes} bytes, found {len(raw)}")
     x, y, z, t = struct.unpack_from(f"{order}4i", raw, 4)
-    expected = _HEADER_BYTES_V1 + 288 * x * y * z * t
+    expected = header_bytes + 288 * x * y * z * t
     if min(x, y, z, t) < 1 or len(raw) != expected:
         found = f"{x} x {y} x {z} x {t} sites need {expected} bytes, found {len(raw)}"
         raise conf.ConfigurationError(found)
     number: np.dtype[Any] = np.dtype(f"{order}f4")
-    links = conf.from_xyzt(conf.as_complex(raw[_HEADER_BYTES_V1:], number), (t, x, y, z))
-    couplings = ", ".join(f"{each:.7g}" for each in struct.unpack_from(f"{order}2f", raw, 20))
-    return conf.Configuration(links, (t, x, y, z), "MILC v1", number, facts={"couplings": couplings})
+    links = conf.from_xyzt(conf.as_complex(raw[header_bytes:], number), (t, x, y, z))
+    return links, (t, x, y, z), number
 
 
 def read_text(raw: bytes) -> conf.Configuration:
