@@ -92,7 +92,7 @@ def parts(metric: Any) -> tuple[float | None, float | None, str]:
 
 
 def plain_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metrics as JSON has them; a number that is not finite becomes None.
+    """Return metrics as JSON has them; a number that is not finite becomes None, and None remains.
 
     Raises:
         ValueError: A metric is no number, no `Estimate` and no mapping with `value`, `error`, `unit`.

@@ -209,6 +209,8 @@ def _kept(name: str, result: Any, cells: Path) -> dict[str, Any]:
         return {"file": path.name, "sha256": digest, "bytes": path.stat().st_size}
     metrics = result if isinstance(result, Mapping) else {"result": result}
     try:
+        if result is None:  # in metrics None stands for a number that is not finite
+            raise ValueError("it returned nothing")
         return {"metrics": data.plain_metrics(metrics)}
     except ValueError as error:
         wanted = "a number, a mapping of metrics or an xarray.Dataset"
