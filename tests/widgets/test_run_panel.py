@@ -15,7 +15,7 @@ from physics_twins.parameters import ParameterError
 from physics_twins.runs import folder
 from physics_twins.runs.folder import WORKERS, begin
 from twin_panels import run_views
-from twin_panels.run_panel import RunPanel, UnknownNotebook
+from twin_panels.run_panel import FrontDoor, RunPanel, UnknownNotebook
 from twin_panels.run_views import Expected
 
 NAME = "pendulum/1_simulate"
@@ -326,3 +326,19 @@ def test_a_run_on_slurm_shows_its_script_its_workers_and_its_end(slurm, project)
     assert panel.run is not None
     assert panel.run.provenance["on"] == "slurm"
     path.unlink()
+
+
+def test_the_front_door_shows_the_notebook_that_is_chosen_and_keeps_what_was_typed(nothing_starts):
+    door = FrontDoor(NAME)
+    assert set(door.choice.options) == set(runs.available())
+    door.panel.controls["length_m"].value = 2.5
+    door.choice.value = "pendulum/3_wait"
+    assert door.panel.notebook.name == "pendulum/3_wait"
+    door.choice.value = NAME
+    assert door.panel.values["length_m"] == 2.5
+    assert door.widget.children[1].children == (door.panel.widget,)
+
+
+def test_the_front_door_refuses_what_is_no_notebook():
+    with pytest.raises(UnknownNotebook, match="pendulum/1_simulate"):
+        FrontDoor("pendulum/1_simulte")

@@ -323,6 +323,51 @@ class RunPanel:
         return ipw.VBox([ipw.HTML(title), both])
 
 
+class FrontDoor:
+    """A list of all notebooks, and the run panel of the one that is chosen.
+
+    A panel is kept once it was shown, with what was typed into it and the run that it follows.
+
+    Attributes:
+        choice: The notebook's name.
+        panels: Those that were shown, by name.
+        widget: All of it; a front door at the end of a cell is shown.
+    """
+
+    def __init__(self, name: str = "pulsar/4_infer") -> None:
+        """Show the panel of one notebook.
+
+        Args:
+            name: As `twins notebooks` lists it.
+
+        Raises:
+            UnknownNotebook: There is none of this name.
+        """
+        self.panels = {name: RunPanel(name)}
+        names = sorted({name, *(each for each in runs.available() if "/" in each)})  # no start page
+        self.choice = ipw.Dropdown(
+            options=names, value=name, description="Notebook", layout={"width": "auto"}
+        )
+        self.choice.observe(lambda _: self._show(), "value")
+        self._place = ipw.VBox()
+        self.widget = ipw.VBox([self.choice, self._place])
+        self._show()
+
+    @property
+    def panel(self) -> RunPanel:
+        """That of the notebook that is chosen."""
+        return self.panels[self.choice.value]
+
+    def _show(self) -> None:
+        name = self.choice.value
+        if name not in self.panels:
+            self.panels[name] = RunPanel(name)
+        self._place.children = [self.panel.widget]
+
+    def _ipython_display_(self) -> None:
+        display(self.widget)
+
+
 _COLOURS = {"complete": "success", "failed": "danger", "cancelled": "warning", "interrupted": "warning"}
 _NO_WORKERS = "Nothing runs here now, so that no cluster is used."
 
