@@ -65,6 +65,7 @@ def test_its_check_finds_that_this_installation_works():
     start = nbformat.read(NOTEBOOKS / "start.ipynb", as_version=4)
     NotebookClient(start, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
     code = [cell for cell in start.cells if cell.cell_type == "code"]
-    assert "compiles" in code[-3].outputs[0]["data"]["text/html"]
-    assert "processes of" in code[-2].outputs[0]["data"]["text/html"]
+    assert "compiles" in code[-4].outputs[0]["data"]["text/html"]
+    assert "processes of" in code[-3].outputs[0]["data"]["text/html"]
+    assert "application/vnd.jupyter.widget-view+json" in code[-2].outputs[0]["data"]
     assert code[-1].outputs[0]["text"] == "Everything works.\n"
