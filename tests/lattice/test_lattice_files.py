@@ -10,7 +10,7 @@ from units import check_units
 
 from physics_twins.lattice import files, gauge
 from physics_twins.lattice.files import ConfigurationError, Format
-from physics_twins.lattice.formats.configuration import planes
+from physics_twins.lattice.formats.configuration import Recomputed
 from physics_twins.lattice.parameters import LatticeParameters
 from physics_twins.lattice.simulate import simulate
 
@@ -180,14 +180,14 @@ def test_a_plaquette_of_another_field_is_not_believed(configuration, tmp_path):
     assert "is stated" in files.told(files.read(tmp_path / "links", forced=True))
 
 
-def test_entities_in_xml_are_not_followed(configuration, tmp_path):
+def test_a_document_type_in_xml_is_refused_before_its_entities_grow(configuration, tmp_path):
     raw = files.write(configuration["field"], tmp_path / "links", "ildg").read_bytes()
     bomb = raw.replace(
         b'<ildgFormat xmlns="http://www.lqcd.org/ildg">',
         b'<!DOCTYPE a [<!ENTITY a "b">]><ildgFormat >'.ljust(45),
     )
     (tmp_path / "links").write_bytes(bomb)
-    with pytest.raises(ConfigurationError, match="declares entities"):
+    with pytest.raises(ConfigurationError, match="declares a document type"):
         files.read(tmp_path / "links")
 
 
@@ -224,7 +224,10 @@ def test_a_spatial_plaquette_is_told_from_one_with_time():
     parameters = WARM.replace(start="hot")
     links = gauge.start(parameters.replace(start="cold"), rng)
     links[:, 0] = gauge.start(parameters, rng)[:, 0]
-    found = planes(links, parameters.shape)
+    recomputed = Recomputed(parameters.shape)
+    for one in links.reshape(parameters.n_time, -1, 4, 3, 3):
+        recomputed.add(one)
+    found = recomputed.numbers()
     assert found["plaquette_space"] == pytest.approx(1)
     assert abs(found["plaquette_time"]) < 0.5
 
@@ -284,7 +287,7 @@ def test_text_that_is_no_number_is_refused_by_name(configuration, tmp_path):
     with pytest.raises(ConfigurationError, match="among the links is no number"):
         files.read(tmp_path / "links")
     (tmp_path / "links").write_text('20103\n"now"\n99999 99999 99999 99999\n1.0\n')
-    with pytest.raises(ConfigurationError, match="numbers, found 1"):
+    with pytest.raises(ConfigurationError, match="numbers, found at most 20"):
         files.read(tmp_path / "links")
 
 

@@ -94,7 +94,7 @@ def _staple(
 
 
 @numba.njit(cache=True, nogil=True)
-def plaquette_sums(links: Any, hop: Any, crossed: Any, colours: Any) -> Any:
+def plaquette_sums(links: Any, hop: Any, crossed: Any, colours: Any, later: Any = None) -> Any:
     """Return the sums of Re tr / N over the plaquettes of each plane, (direction, smaller direction).
 
     Args:
@@ -102,14 +102,15 @@ def plaquette_sums(links: Any, hop: Any, crossed: Any, colours: Any) -> Any:
         hop: What `geometry.neighbours` returns.
         crossed: What `geometry.crossings` returns.
         colours: What `colours_of` returns.
+        later: Links of the sites that `hop` counts on with, where `links` are those of a time slice.
     """
     n, size = len(colours), links.shape[1]
     sums = np.zeros((size, size))
     for x in range(len(links)):
         for mu in range(size):
             for nu in range(mu):
-                a, b = links[x, mu], links[hop[x, mu], nu]
-                c, d = links[x, nu], links[hop[x, nu], mu]
+                a, b = links[x, mu], _at(links, later, hop[x, mu])[nu]
+                c, d = links[x, nu], _at(links, later, hop[x, nu])[mu]
                 of_b = -1.0 if crossed[x, mu] else 1.0
                 of_d = -1.0 if crossed[x, nu] else 1.0
                 trace = 0.0
@@ -122,6 +123,13 @@ def plaquette_sums(links: Any, hop: Any, crossed: Any, colours: Any) -> Any:
                         trace += ab.real * cd.real + ab.imag * cd.imag
                 sums[mu, nu] += trace / n
     return sums
+
+
+@numba.njit(cache=True, nogil=True)
+def _at(links: Any, later: Any, site: int) -> Any:
+    if later is not None and site >= len(links):
+        return later[site - len(links)]
+    return links[site]
 
 
 @numba.njit(cache=True, nogil=True)

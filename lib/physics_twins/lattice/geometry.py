@@ -4,6 +4,7 @@ Sites are numbered as numpy flattens an array, the last direction fastest. Time 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,17 @@ def crossings(shape: Sequence[int], n_c_directions: int) -> NDArray[np.bool_]:
         crossed[:, axis] = position == shape[axis] - 1
         crossed[:, size + axis] = position == 0
     return crossed
+
+
+def refuse_part(field: Any) -> None:
+    """Refuse links of which a file had more time slices: what is done would close them into a ring.
+
+    Raises:
+        ValueError: `field`, an array of xarray, has not all that its attribute `n_time` tells of.
+    """
+    n_time = field.attrs.get("n_time", field.sizes.get("t"))
+    if field.sizes.get("t") != n_time:
+        raise ValueError(f"all {n_time} time slices are needed, found {field.sizes.get('t')}")
 
 
 def longest_waves(shape: Sequence[int]) -> NDArray[np.complex128]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from physics_twins.lattice import gauge
 from physics_twins.lattice import matrices as su
-from physics_twins.lattice.geometry import crossings, neighbours
+from physics_twins.lattice.geometry import crossings, neighbours, refuse_part
 from physics_twins.lattice.simulate import DIRECTIONS
 
 T0_LEVEL = 0.3
@@ -41,6 +41,7 @@ def gradient_flow(
     field = configuration.squeeze()
     if field.dims[:4] != DIRECTIONS or field.sizes.get("part") != 2 or field.sizes["row"] > 3:
         raise ValueError(f"links of SU(2) or SU(3) in four dimensions are needed, found {field.dims}")
+    refuse_part(field)
     values = np.ascontiguousarray(field.values).view(np.complex128)[..., 0]
     shape, links = values.shape[:4], values.reshape(-1, *values.shape[4:]).copy()
     hop, crossed, colours = neighbours(shape), crossings(shape, 0), (0.0,) * links.shape[-1]

@@ -7,6 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.lattice.errors import average
+from physics_twins.lattice.geometry import refuse_part
 from physics_twins.lattice.simulate import DIRECTIONS
 
 
@@ -121,6 +122,7 @@ def _matrices(field: xr.DataArray) -> tuple[NDArray[Any], int]:
     """Return links, (chain, kept, *sites, direction, row, column), and how many directions."""
     if "direction" not in field.dims:
         raise ValueError(f"loops are made of links, and the field has none: its axes are {field.dims}")
+    refuse_part(field)
     for name in ("kept", "chain"):
         if name not in field.dims:
             field = field.expand_dims(name)

@@ -1,10 +1,11 @@
 """NERSC's archive format: a header in words, then links, whole or without the row that others give."""
 
+import math
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from physics_twins.lattice.formats import configuration as conf
 
@@ -17,44 +18,44 @@ _NUMBERS = {
     "IEEE64BIG": ">f8",
     "IEEE64LITTLE": "<f8",
 }
+_STATED = {"PLAQUETTE": "plaquette", "LINK_TRACE": "link_trace"}
 
 
-def read(raw: bytes) -> conf.Configuration:
-    """Return the configuration in a file's bytes.
+def stored(path: Path, head: bytes) -> conf.Stored:
+    """Return what a file holds that begins so.
 
     Raises:
         ConfigurationError: The header lacks a field or has a wrong one, or the length is wrong.
     """
-    end = raw.find(_END)
+    end = head.find(_END)
     if end < 0:
         raise conf.ConfigurationError("the header has no end: END_HEADER is missing")
-    lines = raw[len(START) : end].decode("latin-1").splitlines()
+    lines = head[len(START) : end].decode("latin-1").splitlines()
     facts = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
     shape, number, n, rows = _layout(facts)
-    data = raw[end + len(_END) :]
-    expected = int(np.prod(shape)) * 4 * rows * n * 2 * number.itemsize
-    if len(data) != expected:
-        raise conf.ConfigurationError(f"the links need {expected} bytes, found {len(data)}")
-    values = conf.as_complex(data, number).reshape(-1, 4, rows, n)
-    links = conf.from_xyzt(values if rows == n else _completed(values), shape)
-    found = conf.Configuration(links, shape, "NERSC", number, facts=facts)
-    found.facts = facts | {"rows": str(rows)}
-    words = np.frombuffer(data, f"{number.str[0]}u4")
-    found.compare_words("CHECKSUM", int(facts.get("CHECKSUM", "0"), 16), _checksum(words))
-    for name in ("PLAQUETTE", "LINK_TRACE"):
-        digits = len(facts[name].partition(".")[2])
-        found.compare(name, float(facts[name]), found.numbers[name.lower()], digits=min(digits, 12))
-    return found
+    start = end + len(_END)
+    expected = math.prod(shape) * 4 * rows * n * 2 * number.itemsize
+    if (found := path.stat().st_size - start) != expected:
+        raise conf.ConfigurationError(f"the links need {expected} bytes, found {found}")
+    sums = conf.Sums(("CHECKSUM",), (int(facts["CHECKSUM"], 16),), _added(number.str[0]))
+    stated = [(name, facts[name], key, 1.0) for name, key in _STATED.items()]
+    return conf.ByTime(path, "NERSC", shape, n, number, start, sums, stated, facts, rows=rows)
 
 
-def _checksum(words: NDArray[Any]) -> int:
-    return int(words.sum(dtype=np.uint64)) & 0xFFFFFFFF
+def _added(order: str) -> conf.Update:
+    """Return the checksum: the sum of all words of 32 bits."""
+
+    def update(sums: tuple[int, ...], raw: memoryview, place: int) -> tuple[int, ...]:
+        more = int(np.frombuffer(raw, f"{order}u4").sum(dtype=np.uint64))
+        return ((sums[0] + more) & 0xFFFFFFFF,)
+
+    return update
 
 
 def _layout(facts: dict[str, str]) -> tuple[tuple[int, ...], np.dtype[Any], int, int]:
     """Return shape, type of a number, colours, and how many rows of a matrix are in the file."""
     wanted = [*(f"DIMENSION_{n}" for n in (1, 2, 3, 4)), "DATATYPE", "FLOATING_POINT", "CHECKSUM"]
-    for name in (*wanted, "PLAQUETTE", "LINK_TRACE"):
+    for name in (*wanted, *_STATED):
         if name not in facts:
             raise conf.ConfigurationError(f"the header has no {name}")
     kind = re.fullmatch(r"4D_SU(\d)_GAUGE(?:_(\d)x\2)?", facts["DATATYPE"])
@@ -71,39 +72,33 @@ def _layout(facts: dict[str, str]) -> tuple[tuple[int, ...], np.dtype[Any], int,
         )
     try:
         x, y, z, t = (int(facts[name]) for name in wanted[:4])
-        _ = float(facts["PLAQUETTE"]), float(facts["LINK_TRACE"]), int(facts["CHECKSUM"], 16)
-    except ValueError as error:
+        _ = int(facts["CHECKSUM"], 16), [conf.compare(name, facts[name], 0.0, 0.0) for name in _STATED]
+    except (ValueError, ArithmeticError) as error:
         raise conf.ConfigurationError(f"the header has no number where one must be: {error}") from None
     if min(x, y, z, t) < 1:
         raise conf.ConfigurationError(f"DIMENSION_1 to 4 = {x}, {y}, {z}, {t} must be positive")
     return (t, x, y, z), np.dtype(_NUMBERS[facts["FLOATING_POINT"]]), n, n if kind[2] else n - 1
 
 
-def _completed(values: NDArray[Any]) -> NDArray[Any]:
-    """Return matrices of SU(2) or SU(3) with the last row that the first ones leave."""
-    if values.shape[-1] == 2:
-        last = np.conj(np.stack([-values[..., 0, 1], values[..., 0, 0]], axis=-1))
-    else:
-        last = np.conj(np.cross(values[..., 0, :], values[..., 1, :]))
-    return np.concatenate([values, last[..., None, :]], axis=-2)
+def write(file: BinaryIO, slices: conf.Slices, shape: tuple[int, ...], number: np.dtype[Any]) -> None:
+    """Write a file with whole matrices."""
+    n = next(slices(range(1))).shape[-1]
+    # A header of the same length stands there first: its numbers are known when the links are written.
+    file.write(_header(n, shape, number, 0, dict.fromkeys(_STATED.values(), 0.0)))
+    sums, numbers = conf.written(file, slices, shape, number, _added(number.str[0]))
+    file.seek(0)
+    file.write(_header(n, shape, number, sums[0], numbers))
 
 
-def write(links: Any, shape: tuple[int, ...], number: np.dtype[Any]) -> bytes:
-    """Return a file's bytes with whole matrices."""
-    n, (t, x, y, z) = links.shape[-1], shape
-    data = conf.as_bytes(conf.to_xyzt(links, shape), number)
-    numbers = conf.planes(links, shape)
-    words = np.frombuffer(data, f"{number.str[0]}u4")
+def _header(
+    n: int, shape: tuple[int, ...], number: np.dtype[Any], checksum: int, numbers: dict[str, float]
+) -> bytes:
+    t, x, y, z = shape
     facts = {"HDR_VERSION": "1.0", "DATATYPE": f"4D_SU{n}_GAUGE_{n}x{n}"}
     facts |= {f"DIMENSION_{i + 1}": str(size) for i, size in enumerate((x, y, z, t))}
     facts |= {f"BOUNDARY_{i + 1}": "PERIODIC" for i in range(4)}
-    facts |= {"CHECKSUM": f"{_checksum(words):x}"}
-    facts |= {
-        "PLAQUETTE": f"{numbers['plaquette']:.12f}",
-        "LINK_TRACE": f"{numbers['link_trace']:.12f}",
-    }
-    facts |= {
-        "FLOATING_POINT": next(k for k, v in _NUMBERS.items() if v == number.str and k != "IEEE32")
-    }
-    lines = "".join(f"{name} = {value}\n" for name, value in facts.items())
-    return START + lines.encode() + _END + data
+    facts |= {"CHECKSUM": f"{checksum:08x}"}
+    facts |= {name: f"{numbers[key]:.12f}".ljust(15) for name, key in _STATED.items()}
+    name = next(k for k, v in _NUMBERS.items() if v == number.str and k != "IEEE32")
+    lines = "".join(f"{name} = {value}\n" for name, value in (facts | {"FLOATING_POINT": name}).items())
+    return START + lines.encode() + _END
