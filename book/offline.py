@@ -97,7 +97,7 @@ def _lighter(output: dict[str, Any], to_figures: str) -> dict[str, Any] | None:
     if not data or any(map(_LOADS.match, data)) or any(mark in text for mark in _WITHOUT_KERNEL):
         return None
     if _WIDGET in data:
-        return output | {"data": {"text/html": _LIVE}}
+        return output | {"data": {"text/html": _LIVE + text}}
     kept = {kind: value for kind, value in data.items() if not _EXECUTES.match(kind)}
     if text:
         kept["text/html"] = figures.in_words(_PANEL_ADDRESS.sub(f"{to_figures}panel/", text))

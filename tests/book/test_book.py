@@ -144,10 +144,13 @@ def test_a_figure_keeps_its_drawing_and_takes_its_styles_from_the_book():
     assert kept["data"] == {"text/html": '<div>"../_static/figures/panel/css/loading.css?v=1.9.4"'}
 
 
-def test_a_panel_is_replaced_by_a_sentence():
+def test_a_panel_is_replaced_by_a_sentence_and_its_picture():
+    still = "<div>its figure</div>"
     widget = {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "VBox(...)"}
-    (kept,) = outputs_after_lightening({"output_type": "display_data", "data": widget})
+    shown = {"output_type": "display_data", "data": widget | {"text/html": [still]}}
+    (kept,) = outputs_after_lightening(shown)
     assert "open this notebook in JupyterLab" in kept["data"]["text/html"]
+    assert still in kept["data"]["text/html"]
 
 
 def test_printed_text_stays():

@@ -77,10 +77,12 @@ def test_a_bad_value_is_refused_a_run_goes_to_its_end_and_is_found_after_a_reloa
     assert page.locator("td", has_text="n_swings").count() == 1
     report = page.locator("a", has_text="Report with figures")
     assert "runs/pendulum/3_work/" in report.get_attribute("href")
-    report.click()
-    page.wait_for_selector(".jp-HTMLViewer")
+    with page.expect_popup() as opened:  # within the lab its scripts would not run
+        report.click()
+    opened.value.wait_for_selector("h2:has-text('Swing') math, h2:has-text('Swing') ~ p math")
+    assert opened.value.url.startswith(page.url.split("/lab")[0] + "/files/runs/pendulum/3_work/")
+    opened.value.close()
 
-    page.evaluate("() => window.jupyterapp.shell.currentWidget.close()")
     page.reload()
     run_all_cells(page)
     page.get_by_label("Length of the string m").fill("2.5")

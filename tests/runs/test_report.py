@@ -2,7 +2,8 @@
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.sign import NotebookNotary
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from physics_twins.runs import execution
 
@@ -38,6 +39,31 @@ def test_a_widget_stays_unless_it_was_a_progress_bar(tmp_path, text, n_left):
     assert page.read_text().count("a live panel stands here") == n_left
 
 
+def test_a_panel_leaves_its_picture_and_a_figure_asks_no_other_host_for_styles(tmp_path):
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}, "text/plain": "VBox()"}
+    url = "https://cdn.holoviz.org/panel/1.9.4/dist/css/loading.css?v=1.9.4"
+    html = f'<script>{{"url": "{url}", "more": "{url}"}}</script><p>its picture</p>'
+    outputs = [new_output("display_data", widget | {"text/html": html})]
+    path, page = tmp_path / "a.ipynb", tmp_path / "a.html"
+    nbformat.write(new_notebook(cells=[new_code_cell("1", outputs=outputs)]), path)
+    execution.write_report(execution.load_exporter(), path, page)
+    text = page.read_text()
+    assert "its picture" in text
+    assert "a live panel stands here" not in text
+    assert '{"url": "data:text/css,", "more": "data:text/css,"}' in text
+
+
+def test_the_executed_notebook_is_trusted_until_it_is_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    path = tmp_path / "a.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("1")]), path)
+    execution.write_report(execution.load_exporter(), path, tmp_path / "a.html")
+    made = nbformat.read(path, as_version=4)
+    assert NotebookNotary().check_signature(made)
+    made.cells[0].source = "2"
+    assert not NotebookNotary().check_signature(made)
+
+
 def test_an_output_without_anything_is_left_out_and_does_not_warn(tmp_path):
     path = tmp_path / "a.ipynb"
     outputs = [new_output("display_data", {}), new_output("error", ename="E", evalue="no")]
@@ -51,3 +77,23 @@ def test_a_message_between_two_progress_bars_stays(tmp_path):
     texts = ("\ra: 0%", "\r      \r", "500 detections left out\n", "\rb: 9%", "\r     \r")
     (text,) = settled(tmp_path, *texts)
     assert text.strip() == "500 detections left out"
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("of $a^2$ and `cost $1, $2`", "<msup>"),
+        ("$$\\frac{1}{2}$$", 'display="block"'),
+        ("costs $x^$", "<code>x^</code>"),
+        ("$a <script> b$", "<mo>&lt;</mo>"),
+    ],
+)
+def test_a_formula_is_drawn_without_a_script_and_what_is_none_is_shown_as_written(
+    tmp_path, source, shown
+):
+    path, page = tmp_path / "a.ipynb", tmp_path / "a.html"
+    nbformat.write(new_notebook(cells=[new_markdown_cell(source)]), path)
+    execution.write_report(execution.load_exporter(), path, page)
+    text = page.read_text()
+    assert shown in text
+    assert "MathJax" not in text

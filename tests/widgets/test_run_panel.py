@@ -144,7 +144,7 @@ def test_a_finished_run_of_the_same_values_is_found_at_once_with_its_numbers_and
     panel.wait()
     assert panel.run == run
     assert "2.800 +- 0.010 s" in panel._results.value
-    assert "report.html" in panel._links.outputs[0]["data"]["text/html"]
+    assert "report.html" in panel._links.children[0].outputs[0]["data"]["text/html"]
     assert panel._start_button.description == "Run again"
     panel.controls["length_m"].value = 5.0
     assert panel.run is None

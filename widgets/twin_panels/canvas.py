@@ -1,5 +1,6 @@
 """A Bokeh figure in a notebook whose changes travel together, so that it follows a hand."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,17 @@ class Canvas(AnyWidget):
             events, self._held = self._held, None
             if events:
                 self._send_patch(events)
+
+    def still(self) -> str:
+        """Return the figure of now as HTML, for a page with Bokeh's scripts and without a kernel."""
+        name = f"still-{secrets.token_hex(8)}"
+        root = self._document.roots[0]
+        item = f'{{"target_id": "{name}", "root_id": "{root.id}", "doc": {self._now()}}}'
+        item = item.replace("</", r"<\/")  # a script ends at the first </script>
+        return (
+            f'<div id="{name}"></div><script>(function draw() {{ window.Bokeh ?'
+            f" Bokeh.embed.embed_item({item}) : setTimeout(draw, 100); }})()</script>"
+        )
 
     def _now(self) -> str:
         self._document.models.flush_synced()

@@ -10,6 +10,7 @@ import xarray as xr
 from bokeh.models import LayoutDOM
 from IPython.display import display
 
+from physics_twins.data import in_print
 from physics_twins.figures import load_extension
 from twin_panels import theme
 from twin_panels.canvas import Canvas
@@ -124,7 +125,18 @@ class Panel(ABC, Generic[Model]):
     def _ipython_display_(self) -> None:
         load_extension(again=False)
         self._canvas.refresh()
-        display(self.widget)
+        live = self.widget._repr_mimebundle_() or {}
+        display({**live, "text/html": self._still()}, raw=True)
+
+    def _still(self) -> str:
+        """Return the panel as it is now for pages without a kernel: its figure, its parameters."""
+        values = self.parameters.model_dump()
+        rows = "".join(
+            f"<tr><td>{escape(i.help)}</td><td>{escape(str(values[name]))} {in_print(i.unit)}</td></tr>"
+            for name, i in self.parameters.describe().items()
+        )
+        parameters = f"<details><summary>its parameters</summary><table>{rows}</table></details>"
+        return f"{self._canvas.still()}{parameters}"
 
     def _say(self, error: str) -> None:
         if error != self.error:

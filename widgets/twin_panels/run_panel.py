@@ -16,6 +16,7 @@ from twin_panels import run_process, run_views
 from twin_panels.background import Background
 from twin_panels.controls import in_red
 from twin_panels.handover import button
+from twin_panels.links import Links
 from twin_panels.run_commands import Commands
 from twin_panels.run_controls import RunControls
 from twin_panels.run_where import Where
@@ -268,9 +269,7 @@ class RunPanel:
         self._workers.value = _section("Workers", workers)
         self._results.value = _section("Results", run_views.results(run)) if run else ""
         links = run_views.links(run) if run else ""
-        data = {"text/html": links, "text/plain": str(run)}
-        shown = {"output_type": "display_data", "data": data, "metadata": {}}
-        self._links.outputs = (shown,) if run else ()
+        self._links.show(links, str(run))
 
     def _status_line(self, run: Run | None, going: bool) -> str:
         if run is None:
@@ -284,7 +283,7 @@ class RunPanel:
 
     def _build(self) -> None:
         self._refused, self._estimate, self._standing = ipw.HTML(), ipw.HTML(), ipw.HTML()
-        self._workers, self._results, self._links = ipw.HTML(), ipw.HTML(), ipw.Output()
+        self._workers, self._results, self._links = ipw.HTML(), ipw.HTML(), Links()
         self._bar = ipw.FloatProgress(max=1.0, tooltip="Cells done", layout={"width": "auto"})
         self._start_button = _button("Run", "Start the notebook in the background", "play", self.start)
         self._cancel_button = _button(
@@ -356,10 +355,10 @@ class FrontDoor:
     @property
     def panel(self) -> RunPanel:
         """That of the notebook that is chosen."""
-        return self.panels[self.choice.value]
+        return self.panels[str(self.choice.value)]
 
     def _show(self) -> None:
-        name = self.choice.value
+        name = str(self.choice.value)
         if name not in self.panels:
             self.panels[name] = RunPanel(name)
         self._place.children = [self.panel.widget]

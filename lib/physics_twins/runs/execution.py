@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from html import escape
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +17,7 @@ import nbformat
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
+from nbformat.sign import NotebookNotary
 from papermill import PapermillExecutionError, execute_notebook
 from traitlets import Dict, default
 from traitlets.config import Config
@@ -25,18 +27,18 @@ from physics_twins.data import write_text
 # A socket's path may have 107 bytes; ours end in "/twins-xxxxxxxx/kernel-1".
 _LONGEST_PLACE_BYTES = 80
 
-# The blocks left empty load scripts from elsewhere. Formulas alone keep theirs, where there are any:
-# without a network they are read as TeX.
+# The blocks left empty load scripts from elsewhere. Formulas are MathML, which browsers draw.
 _TEMPLATE = """
 {%- extends 'lab/index.html.j2' -%}
 {% block html_head_js %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
-{% block html_head_js_mathjax %}{% if resources.has_formulas %}{{ super() }}{% endif %}{% endblock %}
+{% block html_head_js_mathjax %}{% endblock %}
 {% block input_group %}<details><summary>code</summary>{{ super() }}</details>{% endblock %}
 """
 _ONE_AT_A_TIME = threading.Lock()  # an exporter is shared by the threads of a process
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _BAR = re.compile(r"[^|]*\d+%\|")  # what a progress bar is as text
+_STYLES_ELSEWHERE = re.compile(r"https://cdn\.holoviz\.org/panel/[^\"'\\]+\.css[^\"'\\]*")
 _INSTEAD_OF_A_WIDGET = "<p><em>In JupyterLab a live panel stands here.</em></p>"
 
 
@@ -161,15 +163,34 @@ def _literal(path: Path) -> str:
 @functools.cache
 def load_exporter() -> Any:
     """Return what turns notebooks into pages, with its templates compiled; takes half a second."""
+    from latex2mathml.converter import convert
     from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    def drawn(formula: str, display: str) -> str:
+        try:
+            return convert(formula, display=display)
+        except Exception:  # of many kinds; what is no formula is shown as it was written
+            return f"<code>{escape(formula)}</code>"
+
+    class WithFormulas(IPythonRenderer):
+        def inline_math(self, body: str) -> str:
+            return drawn(body, "inline")
+
+        def block_math(self, body: str) -> str:
+            return drawn(body, "block")
+
+    def markdown2html(source: str) -> str:
+        return MarkdownWithMath(renderer=WithFormulas(escape=False)).render(source)
 
     exporter = HTMLExporter(raw_template=_TEMPLATE)
+    exporter.register_filter("markdown2html", markdown2html)
     exporter.from_notebook_node(nbformat.v4.new_notebook())
     return exporter
 
 
 def write_report(exporter: Any, notebook: Path, page: Path) -> None:
-    """Settle an executed notebook's progress bars, and write its page; each in one step."""
+    """Settle an executed notebook's progress bars, trust it, and write its page; each in one step."""
     from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 
     read = nbformat.read(notebook, as_version=4)
@@ -178,14 +199,14 @@ def write_report(exporter: Any, notebook: Path, page: Path) -> None:
     for cell in cells:
         cell.outputs = [output for output in cell.outputs if not _is_nothing(output)]
     write_text(notebook, nbformat.writes(content))
+    with suppress(Exception):  # so that its figures are drawn when it is opened; it may be read anyway
+        NotebookNotary().sign(content)
     for output in (output for cell in cells for output in cell.outputs):
         if _WIDGET in output.get("data", {}):  # a widget without its kernel draws nothing
-            output["data"] = {"text/html": _INSTEAD_OF_A_WIDGET}
-    has_formulas = any("$" in cell.source for cell in content.cells if cell.cell_type == "markdown")
-    resources = {"has_formulas": has_formulas, "metadata": {"name": notebook.stem}}
+            output["data"] = {"text/html": output["data"].get("text/html", _INSTEAD_OF_A_WIDGET)}
     with _ONE_AT_A_TIME:
-        body, _ = exporter.from_notebook_node(content, resources=resources)
-    write_text(page, body)
+        body, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": notebook.stem}})
+    write_text(page, _STYLES_ELSEWHERE.sub("data:text/css,", body))  # figures do not need them
 
 
 def _is_nothing(output: nbformat.NotebookNode) -> bool:
