@@ -39,13 +39,13 @@ def calibration_coverage(n: int = N_CALIBRATIONS, seed: int = SEED) -> Figure:
     return Figure([100 * float(s) for s in held], errors, "%", 68.3, this_machine(), (seed,))
 
 
-def what_if_coverage(n: int = 30, seed: int = SEED + 300_000) -> Figure:
+def what_if_coverage(n: int = 500, seed: int = SEED + 9_000_000) -> Figure:
     """How often 68 % intervals hold the truth, in per cent: of the difference that a coupling makes.
 
     Of phi^4 with 2 % more quartic coupling: susceptibility, correlation length, mean square; truth from
-    two chains fifty times as long. Then the error of the difference over that of independent fields.
+    two chains 250 times as long. Then the error of the difference over that of independent fields.
     """
-    long = PHI4.replace(n_measurements=200_000)
+    long = PHI4.replace(n_measurements=1_000_000)
     more = {"stronger": lambda p: p.replace(quartic=1.02 * p.quartic)}
     exact = twin.Calibration(
         "lattice",

@@ -13,6 +13,7 @@ import xarray as xr
 from scipy.signal import lfilter
 
 from _lattice_critical import critical_coupling
+from _lattice_hits import compared
 from _lattice_twin import calibration_coverage, monitor_calls, what_if_coverage
 from _table import Figure, Skipped, run_benchmarks, share_error, this_machine
 from physics_twins import models
@@ -281,6 +282,15 @@ def su3_4d_sweeps() -> Figure:
     return Figure(rates, None, "1/s", 23.5, this_machine(), (SEED,))
 
 
+def su3_4d_autocorrelation() -> Figure:
+    """Heat bath with four overrelaxations against Metropolis with ten hits, at 8^4 and beta 6.
+
+    Of each, sweeps for each CPU second, then the autocorrelation times of plaquette and 2 x 2 loop in
+    CPU seconds; last by which factor those of ten hits are longer.
+    """
+    return _listed(compared(120, 5, SEED + 1000), "3")
+
+
 def error_coverage() -> Figure:
     """How often 68 % intervals hold the truth, in per cent: 1000 AR(1) chains, 200 chains of phi4."""
     noise = np.random.default_rng(SEED).normal(size=(1000, 5000))
@@ -394,7 +404,8 @@ if __name__ == "__main__":
         gauge_flows,
         training_seeds,
     ]
-    simulated += [u1_beta7_hmc, sun_2d, su3_4d_plaquette, su3_4d_sweeps, error_coverage]
+    simulated += [u1_beta7_hmc, sun_2d, su3_4d_plaquette, su3_4d_sweeps, su3_4d_autocorrelation]
+    simulated += [error_coverage]
     simulated += [critical_coupling, calibration_coverage, what_if_coverage, monitor_calls]
     of_files = [milc_l8888, three_formats, more_files, corruptions_detected, read_mb_per_s]
     sys.exit(bool(run_benchmarks({figure.__name__: figure for figure in simulated + of_files})))

@@ -206,6 +206,14 @@ def test_photons_are_read_and_their_plaquette_is_that_of_the_compact_links(field
     np.testing.assert_array_equal(half["photons"], photons[3:5])
 
 
+def test_photons_that_are_no_numbers_are_refused(tmp_path):
+    raw = bytearray(files.write(photons_of(), tmp_path / "photons", "openqcd").read_bytes())
+    struct.pack_into("<d", raw, 24 + 8 * 50, np.inf)
+    (tmp_path / "photons").write_bytes(raw)
+    with pytest.raises(ConfigurationError, match="from being unitary"):
+        files.read(tmp_path / "photons")
+
+
 def test_photons_alone_are_a_file_too_and_have_no_place_in_others(field, tmp_path):
     path = files.write(photons_of(), tmp_path / "photons", "openqcd")
     assert path.stat().st_size == 24 + 32 * 48

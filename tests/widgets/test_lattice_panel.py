@@ -1,5 +1,7 @@
 """The lattice's panel without a browser: a chain that runs, numbers beside exact ones, and flags."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,9 @@ def test_a_chain_is_drawn_piece_by_piece_beside_the_exact_value(panel):
     assert len(panel.series.data["value"]) == 1200
     assert f"exact {exact:.6g}" in panel.note
     assert "flux: " in panel.note
+    size = re.search(r"Effective sample size (\d+) of 1200", panel.note)
+    assert size
+    assert 100 < int(size[1]) < 1200
     assert "autocorrelation time" in panel.trace.title.text
 
 

@@ -89,8 +89,8 @@ class LatticePanel(Panel[lattice.LatticeParameters]):
     def build(self) -> LayoutDOM:
         """Return the three figures, one above the other."""
         fixed = {"sizing_mode": "fixed", "width": 430, "height": 330}
-        self.field = frame(x="x, in lattice spacings", y="t", **fixed)
-        self.image = LiveImage(self.field, low=-1, high=1, unit="From -1 to 1")
+        self.field = frame(x="x, in lattice spacings", y="t, in lattice spacings", **fixed)
+        self.image = LiveImage(self.field, low=-1, high=1, unit="φ, flux / π, or Re tr P / N")
         self.course = frame(x="Measurements", y="Mean and error", height=230)
         self.trace = frame(x="Measurements", y="History", height=200)
         self.means = ColumnDataSource(
@@ -161,12 +161,16 @@ class LatticePanel(Panel[lattice.LatticeParameters]):
             fill(self.series, {"n": np.arange(n)[::step], "value": result.history[::step]})
             retitle(self.course, f"{words}: {number.text.partition(',')[0]}")
             frozen = "frozen" in number.reason
-            tau = "is not known from this chain" if frozen else number.tau.text
+            tau = "is not known from this chain" if frozen else f"{number.tau.text} measurements"
             retitle(self.trace, f"{watched.capitalize()}; autocorrelation time {tau}")
         self._tell(self._in_words(result))
 
     def _in_words(self, result: Drawn) -> str:
+        watched, n = SHOWN[self._asked.theory][1], len(result.history)
+        number = result.found.get(watched) or result.found["plaquette"]
         parts = [f"{self._asked.method}: {100 * result.acceptance:.0f} % of updates accepted."]
+        if not number.reason:
+            parts.append(f"Effective sample size {n / (2 * number.tau.value):.0f} of {n}.")
         for name, number in result.found.items():
             exact = f", exact {self._exact[name]:.6g}" if name in self._exact else ""
             parts.append(f"{name.replace('_', ' ')} {number.text}{exact}.")

@@ -45,4 +45,5 @@ from .twin_parameters import ConfigurationParameters as ConfigurationParameters
 from .twin_parameters import MonitorParameters as MonitorParameters
 from .twin_parameters import TwinParameters as TwinParameters
 from .whatif import scaled as scaled
+from .whatif import sides as sides
 from .whatif import what_if as what_if

@@ -154,11 +154,11 @@ def _dataset(
     columns: dict[str, Any] = {name: ((), value, {"units": "1"}) for name, value in numbers.items()}
     for one in seen:
         if one.links is not None:
-            name, unit, dims = _named(one.stored.n)
-            parts = one.links if name == "photons" else one.links.view(np.float64)
-            sizes = (*one.links.shape[1:], 2) if name == "field" else one.links.shape[1:]
-            values = parts.reshape(-1, *shape[1:], *sizes[1:])
-            columns[name] = ((*DIRECTIONS, *dims), values, {"units": unit, "n_time": shape[0]})
+            n, about = one.stored.n, {"n_time": shape[0]}
+            name, unit, dims = ("photons", "rad", _ANGLES) if n == 1 else ("field", "1", _MATRICES)
+            sizes = (4,) if n == 1 else (4, n, n, 2)
+            values = one.links.view(np.float64).reshape(-1, *shape[1:], *sizes)
+            columns[name] = ((*DIRECTIONS, *dims), values, {"units": unit, **about})
     columns |= {
         name: ("check", [getattr(each, name) for each in checks])
         for name in ("stated", "found", "passed")
@@ -175,11 +175,6 @@ def _dataset(
     said = {f"header_{re.sub(r'[^0-9A-Za-z]', '_', n)}": t for n, t in first.facts.items()}
     said |= {f"qcdml_{name}": text for name, text in facts.items()}
     return xr.Dataset(columns, coordinates, known | {n: t[:_MOST_FACT] for n, t in said.items()})
-
-
-def _named(n: int) -> tuple[str, str, tuple[str, ...]]:
-    """Return name, unit and dimensions of links, by their colours."""
-    return ("photons", "rad", _ANGLES) if n == 1 else ("field", "1", _MATRICES)
 
 
 def _stored(path: Path, *, forced: bool = False) -> list[Stored]:

@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import twin
+from physics_twins.data import Estimate
 from physics_twins.lattice.calibrate import couplings, derived, energies, known_couplings
 from physics_twins.lattice.errors import effective_sample_size, measured
 from physics_twins.lattice.parameters import LatticeParameters
@@ -24,20 +25,20 @@ from physics_twins.twin import Answer, TwinState
 NUMBERS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "phi4": {
         "susceptibility": ("1", "Susceptibility"),
-        "correlation_length": ("1", "Correlation length from the power at the smallest momentum"),
-        "phi2": ("1", "Mean square of the field"),
+        "correlation_length": ("1", "Correlation length"),
+        "phi2": ("1", "⟨φ²⟩"),
     },
     "u1": {
         "plaquette": ("1", "Mean plaquette"),
-        "charge_squared": ("1", "Mean square of the topological charge"),
+        "charge_squared": ("1", "⟨Q²⟩"),
     },
     "su": {
         "plaquette": ("1", "Mean plaquette"),
-        "polyakov_squared": ("1", "Mean square of the Polyakov loop"),
+        "polyakov_squared": ("1", "⟨|Polyakov loop|²⟩"),
     },
 }
 LEAST_SAMPLE_SIZE = 0.3  # of weighted fields, as a part of their number
-_MOST_BLOCKS = 100
+_MOST_BLOCKS, _ENOUGH_BLOCKS = 100, 25  # of a chain
 Scenario = Callable[[LatticeParameters], LatticeParameters]
 
 
@@ -76,6 +77,24 @@ def scaled(name: str, factor: float) -> Scenario:
     return lambda parameters: parameters.replace(**{name: factor * getattr(parameters, name)})
 
 
+def sides(outcome: xr.Dataset, column: str = "value") -> dict[str, dict[str, Estimate]]:
+    """Return what each scenario says, for `figures.estimates`; what is not quoted is left out.
+
+    Args:
+        outcome: From `what_if`.
+        column: `value`, or `difference` to the calibrated twin, which is left out then.
+    """
+    error = "error" if column == "value" else "difference_error"
+    names = outcome["scenario"].values[1 if column == "difference" else 0 :]
+    told: dict[str, dict[str, Estimate]] = {}
+    for scenario in names:
+        one = outcome.sel(scenario=scenario)
+        pairs = zip(one["number"].values, one[column].values, one[error].values, strict=True)
+        called = "as is" if scenario == "as calibrated" else str(scenario)
+        told[called] = {str(n): Estimate.of(v, e) for n, v, e in pairs if np.isfinite(v)}
+    return told
+
+
 class _Ensembles(twin.Asked[LatticeParameters]):
     """The calibrated theory, ready to be asked; it remembers the chains that it has drawn."""
 
@@ -95,7 +114,10 @@ class _Ensembles(twin.Asked[LatticeParameters]):
         found = measured(chains)
         reasons = {name: found[name].reason for name in self.numbers if name in found}
         n, tau = chains.sizes["measurement"], max(each.tau.value for each in found.values())
-        per_chain = max(2, min(_MOST_BLOCKS, n // math.ceil(10 * tau)))
+        # A piece's mean has too small a scatter by about tau over twice the piece's length: pieces are
+        # long where there are enough of them.
+        long = max(_ENOUGH_BLOCKS, n // math.ceil(40 * tau))
+        per_chain = max(2, min(_MOST_BLOCKS, long, n // math.ceil(10 * tau)))
         pieces = [part for row in weights for part in np.array_split(row, per_chain)]
         ends = np.concatenate([[0], np.cumsum([len(part) for part in pieces])])
         columns = _columns(chains, at).reshape(-1, weights.size) * weights.ravel()

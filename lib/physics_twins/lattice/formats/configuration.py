@@ -168,14 +168,15 @@ class Recomputed:
     def add(self, links: NDArray[Any]) -> None:
         """Take the next slice, as `Slices` has it."""
         if links.ndim == 2:
-            links = np.exp(1j * links)[..., None, None]
+            with np.errstate(all="ignore"):
+                links = (np.cos(links) + 1j * np.sin(links))[..., None, None]
         if self._first is None:
             self._first = links
         else:
             self._pair(self._last, links)
         self._last = links
         n = links.shape[-1]
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # damaged numbers may be none
             self._trace += np.einsum("xmii->", links).real / (4 * n * self._n_sites)
         far = _unitarity(links.reshape(-1, n, n), (0.0,) * n)
         self.unitarity = max(self.unitarity, float(far))
