@@ -227,7 +227,8 @@ def stream_latency() -> Figure:
     needed = dict.fromkeys([*filters.means, *watched])
     names = [*needed, *(n for n in inputs.channels(made) if n not in needed)][:20]
     # How long it takes does not depend on what a veto has learnt.
-    veto = vetoes.Veto(watched, (10.0, 10.0), (1.0, 1.0), (0.0, 3.0, 0.9), VetoParameters())
+    learnt = {"significance": (10.0, 10.0), "use": (1.0, 1.0), "weights": (0.0, 3.0, 0.9)}
+    veto = vetoes.Veto(channels=watched, **learnt, settings=VetoParameters())
     running = stream.Stream(filters, veto=(veto, 0.5))
     taken = []
     for frame in stream.frames(made.sel(channel=names).isel(time=slice(0, 200 * 1024))):

@@ -1,6 +1,6 @@
 """Judges of Virgo's glitches: a classifier trained on drawn ones alone, and the real ones of LIGO."""
 
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +28,20 @@ DETECTOR = "virgo_o4"
 CLASSES = ("blip", "tomte", "light_modulation", "scattered_light", "whistle", "koi_fish")
 REAL_CLASSES = CLASSES[:5]  # of the thirty real ones, with the names of the file in their order
 TILING = virgo.Tiling(WINDOW_S, RATE_HZ, quality=6.0, low_hz=12.0, high_hz=1200.0)
+
+
+def light_modulation(time_s: Series, rng: np.random.Generator) -> Series:
+    """Light modulation, of LIGO: a loud core from 20 to 45 Hz that rings on, often after another."""
+    core = glitches.burst(time_s, rng.uniform(24, 42), rng.uniform(1.8, 3.5), rng.uniform(0, 2 * np.pi))
+    rest = glitches.burst(time_s, rng.uniform(20, 34), rng.uniform(8, 20), rng.uniform(0, 2 * np.pi))
+    before_s = rng.uniform(0.4, 0.8)
+    first = glitches.burst(
+        time_s + before_s, rng.uniform(40, 160), rng.uniform(2, 8), rng.uniform(0, 2 * np.pi)
+    )
+    return core + rng.uniform(0.05, 0.25) * rest + rng.choice([0, 1]) * rng.uniform(0.02, 0.2) * first
+
+
+glitches.FAMILIES["light_modulation"] = light_modulation  # the simulator does not draw it
 
 
 def whitened_glitch(family: str, snr: float, rng: np.random.Generator) -> Series:
@@ -167,16 +181,13 @@ def real_glitches(site: str = "") -> Figure:
 def real_mismatch() -> Figure:
     """Median mismatch of real glitches, reconstructed from strain alone, with the published ones."""
     torch.set_num_threads(1)
-    rate_hz = 1024
-    options = {"families": REAL_CLASSES, "n_drawn": 600, "n_groups": 3}
-    families = reconstruction.priors(witnesses.VIBRATION[0], DETECTOR, rate_hz, **options)
-    families = [reconstruction.Prior(each.family, each.strain, each.strain) for each in families]
+    rate_hz, same = 1024, partial(noise_asd, detector=DETECTOR)
     found = []
     for strain, published, _ in real().values():
         for each, theirs in zip(strain, published, strict=True):
             white = signal.decimate(each / each[2 * RATE_HZ : 5 * RATE_HZ].std(), 4)
             window = 2.0 * white[5 * rate_hz : 9 * rate_hz]  # of variance 1 at the lower rate
-            ours = reconstruction.reconstruct(window, families, rate_hz)
+            ours = reconstruction.reconstruct(window, same, DETECTOR, rate_hz, families=REAL_CLASSES)
             middle = ours.strain[rate_hz : 3 * rate_hz]
             found.append(reconstruction.mismatch(middle, signal.decimate(theirs, 4)))
     value, error = bootstrap(np.median, np.array(found), seed=0)
@@ -291,6 +302,18 @@ def _energy_inside(decided: list[xr.Dataset], threshold: float) -> list[float]:
     return shares
 
 
+def by_chance(
+    decided: list[xr.Dataset], glitch_s: list[Series], threshold: float, *, n_slides: int = 100
+) -> Series:
+    """Return the efficiency of the same segments when they are moved in time, evenly: (slide,)."""
+    found = []
+    for part in np.arange(1, n_slides + 1) / (n_slides + 1):
+        durations_s = [each.attrs["duration_s"] for each in decided]
+        moved = [(g + part * d) % d for d, g in zip(durations_s, glitch_s, strict=True)]
+        found.append(vetoes.account(decided, moved, threshold)["efficiency"])
+    return np.array(found)
+
+
 @cache
 def vetoed() -> dict[str, Any]:
     """What segments catch on held-out stretches of the hard set, at the threshold chosen before."""
@@ -304,7 +327,7 @@ def vetoed() -> dict[str, Any]:
     witnessed = vetoes.account(decided, seen, threshold)
     other = vetoes.account(decided, unseen, threshold)
     counts = {name: sum(map(len, each)) for name, each in (("seen", seen), ("unseen", unseen))}
-    chance = vetoes.by_chance(decided, seen, threshold)
+    chance = by_chance(decided, seen, threshold)
     return {
         "veto": veto, "threshold": threshold, "witnessed": witnessed, "other": other, "chance": chance,
         "roc": vetoes.roc(decided, seen), "inside": _energy_inside(decided, threshold), **counts,
@@ -334,7 +357,26 @@ def veto_deadtime() -> Figure:
     return Figure(found["witnessed"]["deadtime"], spread, "", VETO_DEADTIME, this_machine(), VETO_SEEDS)
 
 
-RECONSTRUCTION_SEEDS = tuple(range(621, 629))
+RECONSTRUCTION_SEEDS = tuple(range(641, 646))
+
+
+@cache
+def _wiener(channel: witnesses.Channel, snr: float = 30.0) -> NDArray[Any]:
+    """The simple baseline: a stationary Wiener filter from a whitened witness to the strain, by bin.
+
+    It has the mean spectra of drawn glitches, of one S/N in the witness.
+    """
+    rng, pairs = np.random.default_rng(0), []
+    for family in GLITCH_FAMILIES * 100:
+        shape = glitches.draw(family, 1.0, DETECTOR, SLOW_HZ, rng)
+        pair = [
+            reconstruction.whitened(shape, density, DETECTOR, SLOW_HZ)
+            for density in (partial(noise_asd, detector=DETECTOR), channel.asd)
+        ]
+        pairs.append(np.fft.rfft(pair))
+    strain, witness = np.swapaxes(pairs, 0, 1)
+    noise = 4 * SLOW_HZ / snr**2
+    return np.mean(witness.conj() * strain, axis=0) / (np.mean(np.abs(witness) ** 2, axis=0) + noise)
 
 
 @cache
@@ -342,7 +384,7 @@ def reconstructed() -> dict[str, list[float]]:
     """Mismatches of witnessed glitches with the truth, the Wiener filter's, and their families."""
     torch.set_num_threads(1)
     rate_hz, found = 1024, {"ours": [], "wiener": [], "family": [], "named": []}
-    known = {each.name: reconstruction.priors(each, DETECTOR, rate_hz) for each in witnesses.VIBRATION}
+    channels = {each.name: each for each in witnesses.VIBRATION}
     values: dict[str, Any] = virgo.EASY | {"duration_s": 256.0, "glitch_rate_hz": 0.05}
     asked = virgo.VirgoParameters(**values)
     for seed in RECONSTRUCTION_SEEDS:
@@ -350,7 +392,7 @@ def reconstructed() -> dict[str, list[float]]:
         frequency_hz = np.fft.rfftfreq(stretch.sizes["time"], 1 / rate_hz)
         over = (frequency_hz >= 8) / noise_asd(np.maximum(frequency_hz, 0.1), DETECTOR)
         truth = np.fft.irfft(np.fft.rfft(stretch["witnessed_glitches"].values) * over)
-        for name, families in known.items():
+        for name, channel in channels.items():
             witness = stretch["witness"].sel(channel=name).values.astype(float)
             white = virgo.whitened(torch.from_numpy(witness / witness.std()), rate_hz).numpy()
             heard = vetoes.triggers(witness, rate_hz, virgo.VetoParameters())["time"].values
@@ -362,8 +404,8 @@ def reconstructed() -> dict[str, list[float]]:
                     continue
                 middle = round(float(heard[np.abs(heard - time_s).argmin()]) * rate_hz)
                 window = slice(middle - 2 * rate_hz, middle + 2 * rate_hz)
-                ours = reconstruction.reconstruct(white[window], families, rate_hz)
-                simple = reconstruction.wiener(white[window], families, 30.0)
+                ours = reconstruction.reconstruct(white[window], channel.asd, DETECTOR, rate_hz)
+                simple = np.fft.irfft(_wiener(channel) * np.fft.rfft(white[window]))
                 found["ours"].append(reconstruction.mismatch(ours.strain, truth[window]))
                 found["wiener"].append(reconstruction.mismatch(simple, truth[window]))
                 found["family"].append(str(family))
@@ -379,20 +421,17 @@ def reconstruction_mismatch(which: str) -> Figure:
 
 
 GENERATOR_SEED, JUDGE_SEED = 1, 2
+JUDGED_SEEDS = (30, 40)  # of what the judge learns from, and of what it judges
+N_LEARNT = 2000
 SLOW_HZ = 1024
 SLOW_TILING = virgo.Tiling(4.0, SLOW_HZ, quality=6.0, low_hz=12.0, high_hz=300.0)
 
 
 @cache
-def generator() -> generation.GlitchFlow:
-    """The generator, trained on drawn glitches of the five families."""
-    torch.set_num_threads(1)
+def generator() -> generation.Generator:
+    """The generator, learnt from drawn glitches of the five families."""
     options = {"detector": DETECTOR, "sample_rate_hz": SLOW_HZ, "seed": GENERATOR_SEED}
-    families = {name: generation.drawn(name, 3000, **options) for name in GLITCH_FAMILIES}
-    flow = generation.train(families, seed=GENERATOR_SEED, progress=False).modules["flow"]
-    if not isinstance(flow, generation.GlitchFlow):
-        raise TypeError(f"the generator is a {type(flow).__name__}")
-    return flow
+    return generation.learn({n: generation.drawn(n, N_LEARNT, **options) for n in GLITCH_FAMILIES})
 
 
 def _heard(glitches_made: Series, rng: np.random.Generator) -> Tensor:
@@ -418,12 +457,12 @@ def judged(which: str) -> dict[str, tuple[float, float]]:
     torch.set_num_threads(1)
     rng = np.random.default_rng(JUDGE_SEED)
     parts: dict[str, list[Tensor]] = {"train": [], "test": []}
-    for part, n, seed in (("train", 600, 10), ("test", 400, 20)):
+    for part, n, seed in zip(("train", "test"), (600, 400), JUDGED_SEEDS, strict=True):
         for name in GLITCH_FAMILIES:
             options = {"detector": DETECTOR, "sample_rate_hz": SLOW_HZ}
             ours = generation.drawn(name, n, seed=seed, **options)
             if which == "generated":
-                other = generator().sample(name, n, seed=seed).numpy()
+                other = generator().sample(name, n, seed=seed)
             else:
                 other = generation.drawn(name, n, seed=seed + 5, **options)
                 other = _stretched(other, 0.1) if which == "stretched" else other
@@ -438,12 +477,31 @@ def judged(which: str) -> dict[str, tuple[float, float]]:
     return found
 
 
-def glitch_auc(which: str) -> Figure:
+def glitch_auc(which: str, family: str = "all") -> Figure:
     """How well a judge tells drawn glitches from others in the detector's noise: 0.5 is not at all."""
-    value, error = judged(which)["all"]
+    value, error = judged(which)[family]
     reference = {"generated": 0.65, "drawn": 0.5, "stretched": 1.0}[which]
-    seeds = (GENERATOR_SEED, JUDGE_SEED)
+    seeds = (GENERATOR_SEED, JUDGE_SEED, *JUDGED_SEEDS)
     return Figure(float(value), float(error), "", reference, this_machine(), seeds)
+
+
+@cache
+def nearest(which: str) -> Figure:
+    """Median overlap with the nearest learnt glitch, mean of families: copies would have 1.
+
+    Args:
+        which: `generated` glitches, or `drawn` anew, which are no copies.
+    """
+    found = []
+    for family in GLITCH_FAMILIES:
+        options = {"detector": DETECTOR, "sample_rate_hz": SLOW_HZ}
+        learnt = generation.drawn(family, N_LEARNT, seed=GENERATOR_SEED, **options)
+        if which == "generated":
+            some = generator().sample(family, 200, seed=JUDGED_SEEDS[0])
+        else:
+            some = generation.drawn(family, 200, seed=JUDGED_SEEDS[0], **options)
+        found.append(float(np.median((some @ learnt.T).max(axis=1))))
+    return Figure(float(np.mean(found)), None, "", None, this_machine(), JUDGED_SEEDS)
 
 
 BENCHMARKS = {
@@ -457,6 +515,9 @@ BENCHMARKS = {
     "real_glitches_held_out": lambda: real_glitches("L1"),
     "real_glitches_mismatch": real_mismatch,
     "glitch_auc": lambda: glitch_auc("generated"),
+    **{f"glitch_auc_{name}": partial(glitch_auc, "generated", family=name) for name in GLITCH_FAMILIES},
+    "glitch_nearest": lambda: nearest("generated"),
+    "glitch_nearest_drawn": lambda: nearest("drawn"),
     "glitch_auc_null": lambda: glitch_auc("drawn"),
     "glitch_auc_damaged": lambda: glitch_auc("stretched"),
     "gw150914_frequency": gw150914_frequency,

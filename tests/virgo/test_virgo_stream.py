@@ -84,7 +84,8 @@ def test_a_frame_without_a_channel_of_the_veto_is_refused_and_a_second_tells_wha
     stretch, wiener
 ):
     """A burst is put into an accelerometer that watches nothing else; every one in it is vetoed."""
-    veto = vetoes.Veto(("ENV_ACC_DET",), (9.0,), (1.0,), (3.0, 1.0, 0.9), VetoParameters())
+    learnt = {"significance": (9.0,), "use": (1.0,), "weights": (3.0, 1.0, 0.9)}
+    veto = vetoes.Veto(channels=("ENV_ACC_DET",), **learnt, settings=VetoParameters())
     heard = stretch.isel(time=slice(0, 24 * 1024)).copy(deep=True)
     time_s = heard["time"].values
     burst = 2 * np.exp(-(((time_s - 15.4) / 0.02) ** 2)) * np.sin(2 * np.pi * 100 * time_s)

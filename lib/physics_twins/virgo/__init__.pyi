@@ -8,13 +8,13 @@ from . import segments as segments
 from . import vetoes as vetoes
 from .accounting import frames_made_worse as frames_made_worse
 from .accounting import removed_by_band as removed_by_band
-from .accounting import veto_account as veto_account
 from .calibrate import calibrate as calibrate
 from .calibrate import identity as identity
 from .certificate import Certificate as Certificate
 from .cleaning import Wiener as Wiener
 from .cleaning import fit as fit
 from .cleaning import subtract as subtract
+from .cleaning import training_part as training_part
 from .couplings import COUPLINGS as COUPLINGS
 from .evaluate import evaluate as evaluate
 from .following import follow as follow

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from physics_twins.virgo.couplings import RESPONSE_S
 from physics_twins.virgo.sensitivity import noise_asd
@@ -57,8 +57,7 @@ def removed_by_band(
     edges = np.array(BANDS_HZ, dtype=float)
     low_hz, high_hz = edges[:-1][: values.shape[1]], edges[1:][: values.shape[1]]
     return xr.Dataset(
-        variables,
-        coords={"low": ("band", low_hz, _unit("Hz")), "high": ("band", high_hz, _unit("Hz"))},
+        variables, coords={"low": ("band", low_hz, _unit("Hz")), "high": ("band", high_hz, _unit("Hz"))}
     )
 
 
@@ -100,41 +99,10 @@ def frames_made_worse(
     rate_hz, detector = float(stretch.attrs["sample_rate_hz"]), str(stretch.attrs["detector"])
     inside = stretch["time"].values >= max(from_s, EDGE_S)
     strain = stretch["strain"].values
-    widths = np.diff(BANDS_HZ)
-    before, after = (
-        (band_power(each[inside], rate_hz, detector, part_s=1.0)[::2])
-        for each in (strain, strain - subtracted)
-    )
-    widths = widths[: before.shape[1]]
+    pair = (strain, strain - subtracted)
+    before, after = (band_power(each[inside], rate_hz, detector, part_s=1.0)[::2] for each in pair)
+    widths = np.diff(BANDS_HZ)[: before.shape[1]]
     return int(np.sum(after @ widths > (1 + by) * (before @ widths))), len(before)
-
-
-def veto_account(
-    start_s: ArrayLike, stop_s: ArrayLike, glitch_s: ArrayLike, duration_s: float
-) -> dict[str, float]:
-    """Return what vetoed segments caught and cost.
-
-    Args:
-        start_s: Starts of the segments, which do not overlap, shape (segment,).
-        stop_s: Their stops.
-        glitch_s: When glitches happened, shape (glitch,).
-        duration_s: Of the stretch.
-
-    Returns:
-        `efficiency`, the part of the glitches inside a segment; `deadtime`, the part of the time
-        inside, which is also the efficiency that segments thrown at random have on average; `used`, the
-        part of the segments that caught one. Not a number without glitches, or without segments.
-
-    >>> veto_account([1.0, 5.0], [2.0, 6.0], [1.5, 8.0], 10.0)
-    {'efficiency': 0.5, 'deadtime': 0.2, 'used': 0.5}
-    """
-    start_s, stop_s, glitch_s = (np.asarray(each, dtype=float) for each in (start_s, stop_s, glitch_s))
-    caught = (glitch_s >= start_s[:, None]) & (glitch_s < stop_s[:, None])  # (segment, glitch)
-    return {
-        "efficiency": float(caught.any(axis=0).mean()) if len(glitch_s) else float("nan"),
-        "deadtime": float(np.sum(stop_s - start_s) / duration_s),
-        "used": float(caught.any(axis=1).mean()) if len(start_s) else float("nan"),
-    }
 
 
 def _jackknife(power: Series, figures: Callable[[Series], Series]) -> tuple[Series, Series]:

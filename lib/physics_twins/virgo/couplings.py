@@ -118,9 +118,8 @@ def drawn_taps(band_hz: tuple[float, float], sample_rate_hz: float, rng: np.rand
     n_taps = int(RESPONSE_S * sample_rate_hz)
     frequency_hz = np.fft.rfftfreq(n_taps, 1 / sample_rate_hz)
     low_hz, high_hz = np.array(band_hz) * rng.uniform(0.95, 1.05, 2)
-    passes = (
-        1 / (1 + (low_hz / np.maximum(frequency_hz, 0.1)) ** 16) / (1 + (frequency_hz / high_hz) ** 8)
-    )
+    passes = 1 / (1 + (low_hz / np.maximum(frequency_hz, 0.1)) ** 16)
+    passes = passes / (1 + (frequency_hz / high_hz) ** 8)
     shape = np.ones(len(frequency_hz), complex)
     for f_hz, quality in zip(rng.uniform(low_hz, high_hz, 2), rng.uniform(4, 8, 2), strict=True):
         shape += 1 / (1 - (frequency_hz / f_hz) ** 2 + 1j * frequency_hz / f_hz / quality) / quality
@@ -148,9 +147,7 @@ def _scale(coupling: Coupling, taps: Series, parameters: VirgoParameters) -> flo
     return float(strength / over_noise[inside].max())
 
 
-def basis_asd(
-    coupling: Coupling, frequency_hz: NDArray[np.floating], calibration: float = 1.0
-) -> NDArray[np.floating]:
+def basis_asd(coupling: Coupling, frequency_hz: Series, calibration: float = 1.0) -> Series:
     """Return the amplitude spectral density of what a coupling filters, in its unit/sqrt(Hz).
 
     Lines are left out. The fringe's is that of a random phase that goes through many turns: Gaussian,
@@ -173,22 +170,16 @@ def basis_asd(
         one_side = witnesses.SOUND.asd(frequency_hz) ** 2 / 2
         both_sides = np.concatenate([one_side[:0:-1], one_side])
         twice = signal.fftconvolve(both_sides, both_sides, mode="same")[len(one_side) - 1 :]
-        return 2 * np.sqrt(
-            np.maximum(twice, 0) * step_hz
-        )  # of a square 2 (S * S), on one side twice that
+        return 2 * np.sqrt(twice.clip(0) * step_hz)  # a square has 2 (S * S), on one side twice that
     if coupling.name == "angular":
         return angle_asd(frequency_hz)
-    return _channel(coupling.channels[0]).asd(frequency_hz)
+    return witnesses.NAMED[coupling.channels[0]].asd(frequency_hz)
 
 
 def angle_asd(frequency_hz: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return the spectral density of the angular motion, with the ground's part, in urad/sqrt(Hz)."""
     ground = witnesses.GROUND_TO_ANGLE * witnesses.GROUND.asd(frequency_hz)
     return np.hypot(witnesses.ANGLE.asd(frequency_hz), ground)
-
-
-def _channel(name: str) -> witnesses.Channel:
-    return next(c for c in witnesses.COUPLED if c.name == name)
 
 
 def gain(

@@ -1,6 +1,7 @@
 """Compare subtractions with an oracle's: what they removed, and what harm they did."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -40,23 +41,15 @@ def evaluate(stretch: xr.Dataset, subtracted: Mapping[str, Series], *, from_s: f
     limit = oracle(stretch)
     everybody = {**subtracted, LIMIT: limit}
     accounts = [removed_by_band(stretch, each, limit, from_s=from_s) for each in everybody.values()]
-    rows = [
-        _numbers(stretch, account, each, from_s)
-        for account, each in zip(accounts, everybody.values(), strict=True)
-    ]
-    numbers = np.array(rows)  # (who, metric, value or error)
+    pairs = zip(accounts, everybody.values(), strict=True)
+    rows = [_numbers(stretch, account, each, from_s) for account, each in pairs]
     titles, units = zip(*_TITLES.values(), strict=True)
+    words: dict[str, Any] = {"title": ("metric", list(titles)), "unit": ("metric", list(units))}
     kept = ("of_limit", "removed", "strain_change")
     bands = xr.concat(accounts, "who")[[n for name in kept for n in (name, f"{name}_error")]]
-    return bands.assign(
-        value=(("who", "metric"), numbers[..., 0], {"units": "as in unit"}),
-        error=(("who", "metric"), numbers[..., 1], {"units": "as in unit"}),
-    ).assign_coords(
-        who=list(everybody),
-        metric=list(_TITLES),
-        title=("metric", list(titles)),
-        unit=("metric", list(units)),
-    )
+    for name, values in zip(("value", "error"), np.moveaxis(np.array(rows), -1, 0), strict=True):
+        bands[name] = (("who", "metric"), values, {"units": "as in unit"})
+    return bands.assign_coords(who=list(everybody), metric=list(_TITLES), **words)
 
 
 def binary_range(stretch: xr.Dataset, strain: Series, *, from_s: float) -> float:
@@ -83,13 +76,10 @@ def _numbers(
     """Return value and error of each metric."""
     removed, change = account["removed"].values, account["strain_change"].values
     worst, middle = int(removed.argmin()), int(np.argsort(removed)[len(removed) // 2])
-    loudest = int(change.argmax())
-    n_worse, n_frames = frames_made_worse(stretch, subtracted, from_s=from_s)
-    share = fraction(n_worse, n_frames)
+    chosen = (("removed", worst), ("removed", middle), ("strain_change", int(change.argmax())))
+    share = fraction(*frames_made_worse(stretch, subtracted, from_s=from_s))
     return [
-        (float(removed[worst]), float(account["removed_error"][worst])),
-        (float(removed[middle]), float(account["removed_error"][middle])),
-        (float(change[loudest]), float(account["strain_change_error"][loudest])),
+        *((float(account[name][n]), float(account[f"{name}_error"][n])) for name, n in chosen),
         (float(share[0]), float(share[1])),
         (binary_range(stretch, stretch["strain"].values - subtracted, from_s=from_s), 0.0),
     ]

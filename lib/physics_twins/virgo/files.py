@@ -85,9 +85,7 @@ def read(
     begin = 0 if start_s is None else first.index(start_s)
     end = first.index(last.stop_s if stop_s is None else stop_s)
     if not 0 < end - begin <= LONGEST_SAMPLES:
-        raise ValueError(
-            f"the range from start_s = {start_s} s to stop_s = {stop_s} s is empty or endless"
-        )
+        raise ValueError(f"start_s = {start_s} s to stop_s = {stop_s} s is empty or endless")
     pieces = []
     for path, header in found:
         offset = first.index(header.start_s) - begin  # of the file's first sample in what is returned
@@ -109,9 +107,8 @@ def read(
 def _header(path: Path, channel: str) -> Header:
     held = {header.name: header for header in channels(path)}
     if channel not in held:
-        raise StrainFileError(
-            f"{path}: there is no channel {channel}, but {', '.join(list(held)[:20])}"
-        )
+        some = ", ".join(list(held)[:20])
+        raise StrainFileError(f"{path}: there is no channel {channel}, but {some}")
     return held[channel]
 
 
@@ -157,12 +154,8 @@ def _series(
 ) -> xr.DataArray:
     missing = int(np.sum(~np.isfinite(values))) if values.dtype.kind == "f" else 0
     time_s = ("time", np.arange(len(values)) / sample_rate_hz, {"units": "s"})
-    facts = {
-        "units": unit or "1",
-        "sample_rate_hz": sample_rate_hz,
-        "gps_start_s": gps_start_s,
-        "missing": missing,
-    }
+    facts = {"sample_rate_hz": sample_rate_hz, "gps_start_s": gps_start_s, "missing": missing}
+    facts = {"units": unit or "1", **facts}
     return xr.DataArray(values, dims="time", coords={"time": time_s}, name=name, attrs=facts)
 
 
@@ -216,16 +209,13 @@ def stretch_of(strain: xr.DataArray, witnesses: Sequence[xr.DataArray], *, detec
         StrainFileError: A witness begins or ends at another time, or its rate has no simple ratio.
     """
     rows = [_resampled(each, strain) for each in witnesses]
+    records = np.array(rows, dtype=np.float32).reshape(len(rows), strain.sizes["time"])
     names = [str(each.name) for each in witnesses]
     rate_hz = float(strain.attrs["sample_rate_hz"])
     return xr.Dataset(
         {
             "strain": ("time", strain.values.astype(float), {"units": "1"}),
-            "witness": (
-                ("channel", "time"),
-                np.array(rows, dtype=np.float32).reshape(len(rows), strain.sizes["time"]),
-                {"units": "unit"},
-            ),
+            "witness": (("channel", "time"), records, {"units": "unit"}),
         },
         coords={
             "time": ("time", strain["time"].values, {"units": "s"}),
@@ -255,16 +245,18 @@ def recorded(source: SourceParameters, *, detector: str) -> xr.Dataset:
             unsafe, or any witness; or the strain has samples that are no numbers.
     """
     strain = read(source.strain_file, source.strain_channel)
+    duration_s, where = (
+        strain.sizes["time"] / float(strain.attrs["sample_rate_hz"]),
+        f"{source.strain_file}: {source.strain_channel}:",
+    )
     if strain.attrs["missing"]:
         raise StrainFileError(
-            f"{source.strain_file}: {source.strain_channel}: {strain.attrs['missing']} samples are not"
-            " numbers, expected none; cut the range that is whole into a file of its own"
+            f"{where} {strain.attrs['missing']} samples are not numbers, expected none; cut the range"
+            " that is whole into a file of its own"
         )
-    duration_s = strain.sizes["time"] / float(strain.attrs["sample_rate_hz"])
     if duration_s < _SHORTEST_S:
         raise StrainFileError(
-            f"{source.strain_file}: {source.strain_channel}: lasts {duration_s:g} s, expected at least"
-            f" {_SHORTEST_S:g} s to learn filters from"
+            f"{where} lasts {duration_s:g} s, expected at least {_SHORTEST_S:g} s to learn filters from"
         )
     path = source.witness_file or source.strain_file
     names = [header.name for header in channels(path) if header.name != source.strain_channel]
@@ -282,11 +274,8 @@ def recorded(source: SourceParameters, *, detector: str) -> xr.Dataset:
 def _resampled(witness: xr.DataArray, strain: xr.DataArray) -> np.ndarray:
     rate_hz, wanted_hz = (float(each.attrs["sample_rate_hz"]) for each in (witness, strain))
     ratio = Fraction(wanted_hz / rate_hz).limit_denominator(_LONGEST_RATIO)
-    if (
-        ratio <= 0
-        or ratio.numerator > _LONGEST_RATIO
-        or abs(float(ratio) * rate_hz / wanted_hz - 1) > 1e-12
-    ):
+    apart = abs(float(ratio) * rate_hz / wanted_hz - 1)
+    if ratio <= 0 or ratio.numerator > _LONGEST_RATIO or apart > 1e-12:
         raise StrainFileError(
             f"{witness.name}: {rate_hz:g} Hz has no simple ratio to the strain's {wanted_hz:g} Hz"
         )

@@ -33,14 +33,8 @@ def features(solved: NDArray[Any], error: NDArray[np.floating], known: Posterior
     rest = rest / np.where(heard, error, 1)
     spread = np.where(heard, error / known.scale, np.inf)
     turning = np.stack([_small(known.mean / known.error), _small(rest), known.mean / known.scale])
-    still = np.stack(
-        [
-            np.clip(np.log(spread), -6, 4),
-            np.clip(np.log(known.error / known.scale), -6, 4),
-            np.log(GRID_HZ / 60),
-            heard.astype(float),
-        ]
-    )
+    certain = [np.clip(np.log(each), -6, 4) for each in (spread, known.error / known.scale)]
+    still = np.stack([*certain, np.log(GRID_HZ / 60), heard.astype(float)])
     both = np.concatenate([turning.real, turning.imag, still])  # (feature, bin)
     return torch.from_numpy(both.reshape(len(both), -1, 2).mean(axis=2)).float()
 

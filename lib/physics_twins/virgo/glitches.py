@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from physics_twins.virgo.sensitivity import LOWEST_HZ, noise_asd
 
@@ -20,22 +21,22 @@ WINDOW_S = 8.0  # a glitch lies in the middle of a window of this length
 def blip(time_s: Series, rng: np.random.Generator) -> Series:
     """Return a blip: a few milliseconds, a peak with a dip on both sides, from 30 to 500 Hz."""
     sign, phase = rng.choice([-1, 1]), 0.5 * rng.standard_normal()
-    return sign * _burst(time_s, rng.uniform(100, 250), rng.uniform(0.9, 1.8), phase)
+    return sign * burst(time_s, rng.uniform(100, 250), rng.uniform(0.9, 1.8), phase)
 
 
 def tomte(time_s: Series, rng: np.random.Generator) -> Series:
     """Return a tomte: a triangle in the spectrogram, low and short, from 20 to 60 Hz."""
     frequency_hz, phase = rng.uniform(28, 50), rng.uniform(0, 2 * np.pi)
-    base = _burst(time_s, frequency_hz, rng.uniform(2.5, 5.0), phase)
-    tip = _burst(time_s, rng.uniform(1.6, 2.2) * frequency_hz, rng.uniform(1.5, 3.0), phase)
+    base = burst(time_s, frequency_hz, rng.uniform(2.5, 5.0), phase)
+    tip = burst(time_s, rng.uniform(1.6, 2.2) * frequency_hz, rng.uniform(1.5, 3.0), phase)
     return base + rng.uniform(0.05, 0.3) * tip
 
 
 def koi_fish(time_s: Series, rng: np.random.Generator) -> Series:
     """Return a koi fish: a broad head like a blip's, and fins that sound on at low frequencies."""
-    head = _burst(time_s, rng.uniform(90, 250), rng.uniform(1.0, 2.0), rng.uniform(0, 2 * np.pi))
-    body = _burst(time_s, rng.uniform(25, 40), rng.uniform(4, 7), rng.uniform(0, 2 * np.pi))
-    fins = _burst(time_s - rng.uniform(0.02, 0.06), rng.uniform(45, 70), rng.uniform(4, 8), 0.0)
+    head = burst(time_s, rng.uniform(90, 250), rng.uniform(1.0, 2.0), rng.uniform(0, 2 * np.pi))
+    body = burst(time_s, rng.uniform(25, 40), rng.uniform(4, 7), rng.uniform(0, 2 * np.pi))
+    fins = burst(time_s - rng.uniform(0.02, 0.06), rng.uniform(45, 70), rng.uniform(4, 8), 0.0)
     return head + rng.uniform(2, 5) * body + rng.uniform(0.5, 1.5) * fins
 
 
@@ -60,26 +61,40 @@ def scattered_light(time_s: Series, rng: np.random.Generator) -> Series:
     return inside * (np.sin(phase + start) + rng.uniform(0, 0.3) * np.sin(2 * phase + start))
 
 
-def light_modulation(time_s: Series, rng: np.random.Generator) -> Series:
-    """Return light modulation: a loud core from 20 to 45 Hz that rings on, often after another."""
-    core = _burst(time_s, rng.uniform(24, 42), rng.uniform(1.8, 3.5), rng.uniform(0, 2 * np.pi))
-    rest = _burst(time_s, rng.uniform(20, 34), rng.uniform(8, 20), rng.uniform(0, 2 * np.pi))
-    before_s = rng.uniform(0.4, 0.8)
-    first = _burst(
-        time_s + before_s, rng.uniform(40, 160), rng.uniform(2, 8), rng.uniform(0, 2 * np.pi)
-    )
-    return core + rng.uniform(0.05, 0.25) * rest + rng.choice([0, 1]) * rng.uniform(0.02, 0.2) * first
-
-
 FAMILIES: dict[str, Callable[[Series, np.random.Generator], Series]] = {
     "blip": blip,
     "tomte": tomte,
     "koi_fish": koi_fish,
     "whistle": whistle,
     "scattered_light": scattered_light,
-    # Of LIGO; `simulate` does not draw it.
-    "light_modulation": light_modulation,
 }
+
+
+class Given:
+    """Stands for random numbers where a shape's parameters are known.
+
+    Args:
+        uniform: Numbers from 0 to 1, shape (shape, number): the first is what a shape asks for first.
+    """
+
+    def __init__(self, uniform: Series) -> None:
+        self._numbers, self.n_used = uniform, 0
+
+    def _next(self) -> Series:
+        self.n_used += 1
+        return self._numbers[:, self.n_used - 1, None]
+
+    def uniform(self, low: float, high: float) -> Series:
+        """Return a number between two, (shape, 1)."""
+        return low + (high - low) * self._next()
+
+    def standard_normal(self) -> Series:
+        """Return a number with a Gaussian's quantiles, (shape, 1)."""
+        return special.ndtri(self._next().clip(1e-6, 1 - 1e-6))
+
+    def choice(self, what: list[int]) -> Series:
+        """Return one of several, (shape, 1)."""
+        return np.take(what, (self._next() * len(what)).astype(int), mode="clip")
 
 
 def draw(
@@ -97,9 +112,13 @@ def draw(
     n_samples = int(WINDOW_S * sample_rate_hz)
     shape = FAMILIES[family]((np.arange(n_samples) - n_samples // 2) / sample_rate_hz, rng)
     frequency_hz = np.fft.rfftfreq(n_samples, 1 / sample_rate_hz)
-    passes = 1 / (1 + (LOWEST_HZ[detector] / np.maximum(frequency_hz, 1e-3)) ** 8)
-    shape = np.fft.irfft(np.fft.rfft(shape) * passes, n_samples)
+    shape = np.fft.irfft(np.fft.rfft(shape) * passes(frequency_hz, detector), n_samples)
     return shape * snr / optimal_snr(shape, detector, sample_rate_hz)
+
+
+def passes(frequency_hz: Series, detector: str) -> Series:
+    """Return what is left of a shape's spectrum: little where the strain is filtered away."""
+    return 1 / (1 + (LOWEST_HZ[detector] / np.maximum(frequency_hz, 1e-3)) ** 8)
 
 
 def optimal_snr(strain: Series, detector: str, sample_rate_hz: float) -> float:
@@ -111,6 +130,7 @@ def optimal_snr(strain: Series, detector: str, sample_rate_hz: float) -> float:
     return float(np.sqrt(4 * density.sum() * frequency_hz[1]))
 
 
-def _burst(time_s: Series, frequency_hz: float, quality: float, phase: float) -> Series:
+def burst(time_s: Series, frequency_hz: float, quality: float, phase: float) -> Series:
+    """Return a wave under a Gaussian, `quality` radians of it in a standard deviation."""
     width_s = quality / (2 * np.pi * frequency_hz)
     return np.exp(-0.5 * (time_s / width_s) ** 2) * np.cos(2 * np.pi * frequency_hz * time_s + phase)

@@ -49,25 +49,17 @@ def known(stretch: xr.Dataset, names: Iterable[str] | None = None) -> Known:
         stretch: With `witness` (channel, time).
         names: Which channels; all by default.
     """
-    rate_hz = sample_rate(stretch)
-    records = {
-        n: stretch["witness"].sel(channel=n).values
-        for n in (channels(stretch) if names is None else names)
-    }
-    present = {n: has_data(record, rate_hz) for n, record in records.items()}
-    present = {
-        n: here
-        for n, here in present.items()
-        if here.mean() > 1 - _MOST_MISSING
-        and not counts(records[n][here])
-        and not _coarse(here, rate_hz)
-    }
-    means = {n: float(records[n][here].mean(dtype=float)) for n, here in present.items()}
-    series = {
-        n: filled(records[n].astype(float) - means[n], here, rate_hz) for n, here in present.items()
-    }
-    here = np.ones(stretch.sizes["time"], bool)
-    return Known(series, means, np.all(list(present.values()), axis=0) if present else here)
+    rate_hz, whole = sample_rate(stretch), np.ones(stretch.sizes["time"], bool)
+    series, means = {}, {}
+    for name in channels(stretch) if names is None else names:
+        record = stretch["witness"].sel(channel=name).values
+        here = has_data(record, rate_hz)
+        rare = here.mean() <= 1 - _MOST_MISSING or _coarse(here, rate_hz)
+        if not rare and not counts(record[here]):
+            means[name] = float(record[here].mean(dtype=float))
+            series[name] = filled(record.astype(float) - means[name], here, rate_hz)
+            whole &= here
+    return Known(series, means, whole)
 
 
 def counts(record: NDArray[np.floating]) -> bool:
@@ -131,10 +123,7 @@ def filled(record: Series, here: NDArray[np.bool_], sample_rate_hz: float) -> Se
 
 
 def basis(
-    known: Mapping[str, Series],
-    products: Iterable[Pair],
-    fringe: Fringe | None,
-    sample_rate_hz: float,
+    known: Mapping[str, Series], products: Iterable[Pair], fringe: Fringe | None, sample_rate_hz: float
 ) -> dict[str, Series]:
     """Return the inputs by name: the channels, products of two, the bench's fringe.
 

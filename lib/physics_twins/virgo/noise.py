@@ -29,17 +29,12 @@ def coloured(
         sample_rate_hz: Of the noise.
         rng: Random numbers.
     """
-    n_circle = _fast_length(n_samples + min(n_samples, int(8 * sample_rate_hz)))
+    wanted = n_samples + min(n_samples, int(8 * sample_rate_hz))
+    n_circle = fft.next_fast_len(wanted, real=True) or wanted
     frequency_hz = np.fft.rfftfreq(n_circle, 1 / sample_rate_hz)
     scale = asd(frequency_hz) * np.sqrt(n_circle * sample_rate_hz / 4)
     parts = rng.standard_normal((2, len(frequency_hz)))
     return np.fft.irfft(scale * (parts[0] + 1j * parts[1]), n_circle)[:n_samples]
-
-
-def _fast_length(n_samples: int) -> int:
-    """Return the next length of which a Fourier transform is fast."""
-    n_fast = fft.next_fast_len(n_samples, real=True)
-    return n_samples if n_fast is None else n_fast
 
 
 def slow(n_samples: int, correlation: float, rng: np.random.Generator) -> NDArray[np.floating]:

@@ -29,24 +29,18 @@ class DetectorParameters(Parameters):
 class CouplingParameters(Parameters):
     """How strongly each disturbance reaches the strain: its spectrum over the noise at its peak."""
 
-    seismic: float = field(
-        5.0, ge=0, le=1000, logarithmic=True, help="Ground motion, about 10 to 35 Hz"
-    )
+    seismic: float = field(5.0, ge=0, le=1000, logarithmic=True, help="Ground motion, 10 to 35 Hz")
     angular: float = field(5.0, ge=0, le=1000, folded=True, help="Angular control, about 15 to 60 Hz")
     length: float = field(3.0, ge=0, le=1000, folded=True, help="Length control, about 20 to 150 Hz")
     magnetic: float = field(2.0, ge=0, le=1000, folded=True, help="Magnetic fields, about 40 to 300 Hz")
-    mains: float = field(
-        20.0, ge=0, le=1e4, folded=True, help="Mains lines; root mean square over that of noise in 1 Hz"
-    )
+    mains: float = field(20.0, ge=0, le=1e4, folded=True, help="Mains lines, rms over noise in 1 Hz")
     line: float = field(20.0, ge=0, le=1e4, folded=True, help="A line at 37 Hz, in the same measure")
     sidebands: float = field(
-        5.0, ge=0, le=1000, logarithmic=True, help="Angle times mains, 1 Hz beside 50 Hz"
+        5.0, ge=0, le=1000, logarithmic=True, help="Angle times mains, beside 50 Hz"
     )
     fringe: float = field(5.0, ge=0, le=1000, logarithmic=True, help="Light scattered from a bench")
     jitter: float = field(3.0, ge=0, le=1000, logarithmic=True, help="Beam jitter times misalignment")
-    unknown: float = field(
-        0.0, ge=0, le=1000, folded=True, help="Sound squared: a coupling that no linear filter finds"
-    )
+    unknown: float = field(0.0, ge=0, le=1000, folded=True, help="Sound squared, which is not linear")
     fringe_calibration: float = field(
         1.013, ge=0.9, le=1.1, folded=True, help="True over recorded motion of the scattering bench"
     )
@@ -55,17 +49,10 @@ class CouplingParameters(Parameters):
 class FaultParameters(Parameters):
     """What breaks real systems, all off by default, and channels that are no witness."""
 
-    coupling_drift: float = field(
-        0.0, ge=0, le=1, folded=True, help="Slow change of the linear couplings, as part of them"
-    )
+    coupling_drift: float = field(0.0, ge=0, le=1, folded=True, help="Slow change of linear couplings")
     sign_flip: bool = field(False, folded=True, help="Whether the length coupling changes its sign")
     delay_jump_ms: float = field(
-        0.0,
-        ge=0,
-        le=100,
-        unit="ms",
-        folded=True,
-        help="Late by this, the magnetometer from some time on",
+        0.0, ge=0, le=100, unit="ms", folded=True, help="Late by this, the magnetometer at some time"
     )
     witness_gap_s: float = field(
         0.0, ge=0, le=600, unit="s", folded=True, help="Ground motion not recorded: zeros instead"
@@ -73,18 +60,12 @@ class FaultParameters(Parameters):
     loop_open_s: float = field(
         0.0, ge=0, le=600, unit="s", folded=True, help="Length control really off: zeros that are true"
     )
-    missing_s: float = field(
-        0.0, ge=0, le=600, unit="s", folded=True, help="Beam jitter not recorded: not a number"
-    )
-    line_stops: bool = field(
-        False, folded=True, help="Whether the line stops while its witness goes on"
-    )
+    missing_s: float = field(0.0, ge=0, le=600, unit="s", folded=True, help="Beam jitter missing: NaN")
+    line_stops: bool = field(False, folded=True, help="Whether the line stops, its witness goes on")
     witness_off: WitnessOff = field(
         "none", folded=True, help="A witness that is off: zeros, while what it watches goes on"
     )
-    faults_drawn: bool = field(
-        False, folded=True, help="Whether the seed draws when faults come, rather than set times"
-    )
+    faults_drawn: bool = field(False, folded=True, help="Whether the seed draws when faults come")
     n_idle: int = field(4, ge=0, le=200, folded=True, help="Channels that witness nothing")
     n_unsafe: int = field(0, ge=0, le=2, folded=True, help="Channels that contain strain")
     n_counters: int = field(0, ge=0, le=8, folded=True, help="Channels that count packets")
@@ -98,20 +79,12 @@ class TransientParameters(Parameters):
     glitch_family: Literal["all", "blip", "tomte", "koi_fish", "whistle", "scattered_light"] = field(
         "all", help="Which glitches occur"
     )
-    glitch_snr: float = field(
-        15.0, ge=0, le=1000, help="Median S/N of a glitch in the detector's noise"
-    )
-    witnessed_fraction: float = field(
-        0.5, ge=0, le=1, folded=True, help="Part of the glitches that a channel witnesses"
-    )
+    glitch_snr: float = field(15.0, ge=0, le=1000, help="Median S/N of glitches in detector noise")
+    witnessed_fraction: float = field(0.5, ge=0, le=1, folded=True, help="Part of glitches witnessed")
     n_signals: int = field(1, ge=0, le=1000, folded=True, help="Signals in the stretch, evenly spread")
     signal_snr: float = field(15.0, ge=0, le=1000, help="Ideal S/N of each signal")
-    mass_1_msun: float = field(
-        1.6, ge=0.5, le=100, unit="Msun", folded=True, help="In the detector's frame"
-    )
-    mass_2_msun: float = field(
-        1.3, ge=0.5, le=100, unit="Msun", folded=True, help="In the detector's frame"
-    )
+    mass_1_msun: float = field(1.6, ge=0.5, le=100, unit="Msun", folded=True, help="In detector frame")
+    mass_2_msun: float = field(1.3, ge=0.5, le=100, unit="Msun", folded=True, help="In detector frame")
 
 
 class VirgoParameters(DetectorParameters, CouplingParameters, FaultParameters, TransientParameters):
@@ -132,23 +105,12 @@ class CleaningParameters(Parameters):
     """The classical subtraction: what it learns from, and when it trusts a witness."""
 
     train_fraction: float = field(
-        0.75,
-        ge=0.1,
-        le=1,
-        folded=True,
-        help="Part of the stretch, from its start, that filters are fitted to",
+        0.75, ge=0.1, le=1, folded=True, help="Part of the stretch, its first, that filters learn from"
     )
     filter_s: float = field(
-        2.0,
-        ge=0.5,
-        le=32,
-        unit="s",
-        folded=True,
-        help="Length of the filters, and of the parts they come from",
+        2.0, ge=0.5, le=32, unit="s", folded=True, help="Length of filters, and of parts they come from"
     )
-    gate: float = field(
-        10.0, ge=0, le=1000, help="Coherence that lets a witness in, over that of chance; 0: all"
-    )
+    gate: float = field(10.0, ge=0, le=1000, help="Coherence, over chance, to let a witness in; 0: all")
     false_discovery_rate: float = field(
         0.05, ge=1e-6, le=0.5, folded=True, help="Part of the chosen channels that are false, at most"
     )
@@ -160,11 +122,10 @@ class SourceParameters(Parameters):
     strain_file: str = field(
         "", input_file=True, help="HDF5 in GWOSC's layout, or a frame; empty cleans a simulated stretch"
     )
-    witness_file: str = field(
-        "", input_file=True, help="With the witnesses; empty: they are in strain_file too"
-    )
+    witness_file: str = field("", input_file=True, help="With the witnesses; empty: in strain_file too")
     strain_channel: str = field("strain", help="Name of the strain in its file")
     unsafe_channels: str = field("", help="Channels of the files that carry strain, with commas")
+    veto_file: str = field("", input_file=True, help="A veto to take; empty: it is learnt")
 
     @property
     def unsafe(self) -> tuple[str, ...]:
@@ -183,9 +144,7 @@ class FilterParameters(Parameters):
     width: Literal[16, 32, 64] = field(32, folded=True, help="Numbers for each bin in each layer")
     batch_size: int = field(32, ge=2, le=10**5, folded=True, help="Couplings in a step")
     learning_rate: float = field(3e-3, ge=1e-6, le=1, logarithmic=True, folded=True, help="Highest one")
-    preset: Literal["own", "shipped"] = field(
-        "own", help="These parameters, or those of the network that ships"
-    )
+    preset: Literal["own", "shipped"] = field("own", help="These parameters, or the shipped network's")
 
     @property
     def chosen(self) -> Self:
@@ -217,55 +176,24 @@ class VetoParameters(Parameters):
 
     quality: float = field(8.0, ge=4, le=64, folded=True, help="Quality Q of tiles for what is short")
     long_quality: float = field(24.0, ge=4, le=64, folded=True, help="And of those for what is long")
-    low_hz: float = field(
-        12.0, ge=1, le=1000, unit="Hz", folded=True, help="Lowest frequency of the tiles"
-    )
+    low_hz: float = field(12.0, ge=1, le=1000, unit="Hz", folded=True, help="Lowest frequency of tiles")
     high_hz: float = field(
         400.0, ge=10, le=8000, unit="Hz", folded=True, help="Highest frequency, or what the rate allows"
     )
-    energy: float = field(
-        22.0, ge=8, le=1000, folded=True, help="Energy of a loud tile over the median of its row"
-    )
+    energy: float = field(22.0, ge=8, le=1000, folded=True, help="Loud tile's energy over row's median")
     coincidence_s: float = field(
-        0.03,
-        ge=0.001,
-        le=10,
-        unit="s",
-        folded=True,
-        help="How near a glitch of the strain, in learning",
+        0.03, ge=0.001, le=10, unit="s", folded=True, help="How near a glitch, when channels are chosen"
     )
-    significance: float = field(
-        5.0, ge=1, le=100, folded=True, help="-log10 of chance above which a channel is a witness"
-    )
-    half_width_s: float = field(
-        0.01, ge=0, le=10, unit="s", help="Least time vetoed on both sides of a trigger"
-    )
-    widening: float = field(
-        0.2, ge=0, le=10, help="Time vetoed besides, over the spread of the trigger's tiles"
-    )
+    significance: float = field(5.0, ge=1, le=100, folded=True, help="-log10 of chance for a witness")
+    half_width_s: float = field(0.01, ge=0, le=10, unit="s", help="Least time vetoed beside a trigger")
+    widening: float = field(0.2, ge=0, le=10, help="Time vetoed besides, over the spread of its tiles")
 
 
 # The two benchmark sets: `VirgoParameters(**HARD)`, one stretch for each seed.
-EASY: dict[str, Any] = {
-    "duration_s": 512.0,
-    "sample_rate_hz": 1024,
-    "glitch_rate_hz": 0.0,
-    "n_signals": 0,
-}
+_QUIET = {"glitch_rate_hz": 0.0, "n_signals": 0}
+EASY: dict[str, Any] = {"duration_s": 512.0, "sample_rate_hz": 1024, **_QUIET}
 HARD: dict[str, Any] = EASY | {
-    "faults_drawn": True,
-    "coupling_drift": 0.2,
-    "sign_flip": True,
-    "delay_jump_ms": 4.0,
-    "witness_gap_s": 40.0,
-    "loop_open_s": 40.0,
-    "missing_s": 40.0,
-    "line_stops": True,
-    "unknown": 2.0,
-    "n_idle": 12,
-    "n_unsafe": 2,
-    "n_counters": 1,
-    "n_dead": 1,
-    "glitch_rate_hz": 0.02,
-    "n_signals": 4,
-}
+    "faults_drawn": True, "coupling_drift": 0.2, "sign_flip": True, "delay_jump_ms": 4.0,
+    "witness_gap_s": 40.0, "loop_open_s": 40.0, "missing_s": 40.0, "line_stops": True, "unknown": 2.0,
+    "n_idle": 12, "n_unsafe": 2, "n_counters": 1, "n_dead": 1, "glitch_rate_hz": 0.02, "n_signals": 4,
+}  # fmt: skip

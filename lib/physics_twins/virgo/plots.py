@@ -8,6 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import signal
 
+from physics_twins import figures
 from physics_twins.figures.style import (
     BLUE,
     FRAME,
@@ -26,6 +27,8 @@ from physics_twins.virgo.certificate import Certificate
 from physics_twins.virgo.qtransform import picture
 from physics_twins.virgo.sensitivity import noise_asd
 
+Series = NDArray[np.floating]
+
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, VERMILLION, GREY)
 _FREQUENCY = hv.Dimension("frequency", label="Frequency", unit="Hz")
 _PART_S = 4.0
@@ -33,7 +36,7 @@ _SHOWN_HZ = (10.0, 450.0)
 
 
 def spectra(
-    stretch: xr.Dataset, shown: Mapping[str, NDArray[np.floating]], *, title: str, from_s: float = 0.0
+    stretch: xr.Dataset, shown: Mapping[str, Series], *, title: str, from_s: float = 0.0
 ) -> hv.Overlay:
     """Return amplitude spectral densities, the detector's noise dashed.
 
@@ -54,22 +57,12 @@ def spectra(
         curve = hv.Curve((frequency_hz[kept], np.sqrt(psd[kept])), _FREQUENCY, density, label=name)
         parts.append(styled(curve, color=colour, line_width=1.2, tools=["hover"]))
     grid = np.geomspace(*_SHOWN_HZ, 200)
-    model = hv.Curve(
-        (grid, noise_asd(grid, stretch.attrs["detector"])), _FREQUENCY, density, label="noise"
-    )
+    noise = noise_asd(grid, stretch.attrs["detector"])
+    model = hv.Curve((grid, noise), _FREQUENCY, density, label="noise")
     parts.append(styled(model, color="black", line_dash="dashed"))
-    lowest = float(noise_asd(grid, stretch.attrs["detector"]).min())
-    return styled(
-        hv.Overlay(parts),
-        title=title,
-        logx=True,
-        logy=True,
-        ylim=(0.3 * lowest, 3e3 * lowest),
-        width=WIDTH,
-        height=HEIGHT,
-        **legend(len(parts)),
-        **FRAME,
-    )
+    around = (0.3 * noise.min(), 3e3 * noise.min())
+    options = {"title": title, "logx": True, "logy": True, "ylim": around, "width": WIDTH}
+    return styled(hv.Overlay(parts), **options, height=HEIGHT, **legend(len(parts)), **FRAME)
 
 
 def bands(account: xr.Dataset, *, title: str) -> hv.Overlay:
@@ -106,56 +99,34 @@ def certificate(told: Certificate) -> hv.Overlay:
     removed = [(f, b.removed) for f, b in zip(middle_hz, told.bands, strict=True)]
     marks = hv.Scatter(removed, _FREQUENCY, share, label="removed")
     stopped = [each for each, band in zip(removed, told.bands, strict=True) if band.guarded]
+    guarded = hv.Scatter(stopped, _FREQUENCY, share, label="guarded")
     parts = [
         styled(allowed, color=VERMILLION, line_width=1.5),
         styled(marks, color=BLUE, size=8, tools=["hover"]),
-        styled(
-            hv.Scatter(stopped, _FREQUENCY, share, label="guarded"), color=ORANGE, size=13, marker="x"
-        ),
+        styled(guarded, color=ORANGE, size=13, marker="x"),
     ]
-    options = {
-        "title": f"Certificate of GPS {told.gps_start_s:.0f}",
-        "logx": True,
-        "ylim": (-0.3, 1.05),
-    }
+    title = f"Certificate of GPS {told.gps_start_s:.0f}"
+    options = {"title": title, "logx": True, "ylim": (-0.3, 1.05)}
     return styled(hv.Overlay(parts), **options, width=WIDTH, height=300, **legend(3), **FRAME)
 
 
-def roc(curve: xr.Dataset, *, title: str, deadtime: float = 1e-3) -> hv.Overlay:
+def roc(curve: xr.Dataset, *, title: str) -> hv.Overlay:
     """Return the efficiency of vetoes over their deadtime, beside that of segments thrown at random.
 
     Args:
         curve: From `vetoes.roc`.
         title: What is seen.
-        deadtime: Which one is marked.
     """
-    x = hv.Dimension("deadtime", label="Deadtime")
-    y = hv.Dimension("efficiency", label="Efficiency")
-    spent = np.maximum(curve["deadtime"].values, 1e-6)
-    caught, errors = curve["efficiency"].values, curve["efficiency_error"].values
-    grid = np.geomspace(1e-6, 0.01, 50)
-    parts = [
-        styled(
-            hv.Spread((spent, caught, errors), x, [y, "error"]),
-            color=BLUE,
-            fill_alpha=0.2,
-            line_alpha=0,
-        ),
-        styled(hv.Curve((spent, caught), x, y, label="vetoes"), color=BLUE, line_width=1.5),
-        styled(hv.Curve((grid, grid), x, y, label="chance"), color="black", line_dash="dashed"),
-        styled(hv.VLine(deadtime), color=GREY, line_width=1),
-    ]
-    options = {"title": title, "logx": True, "xlim": (1e-5, 0.01), "ylim": (0.0, 1.02)}
-    return styled(hv.Overlay(parts), **options, width=WIDTH, height=300, **legend(2), **FRAME)
+    spent, error = curve["deadtime"].values, curve["efficiency_error"].values
+    place = {"way": ["vetoes", "chance"], "deadtime": ("deadtime", spent, {"long_name": "Deadtime"})}
+    rows, errors = np.stack([curve["efficiency"].values, spent]), np.stack([error, 0 * spent])
+    caught = xr.DataArray(rows, place, attrs={"long_name": "Efficiency"})
+    figure = figures.curves(caught, caught.copy(data=errors), title=title, height=300)
+    return styled(figure, xlim=(0.0, 0.01), ylim=(0.0, 1.02))
 
 
 def tiles(
-    white: NDArray[np.floating],
-    sample_rate_hz: float,
-    *,
-    start_s: float,
-    title: str,
-    quality: float = 8.0,
+    white: Series, sample_rate_hz: float, *, start_s: float, title: str, quality: float = 8.0
 ) -> hv.QuadMesh:
     """Return the energies of tiles of a whitened series, over the median of each row.
 
@@ -185,16 +156,8 @@ def training_course(history: xr.Dataset) -> hv.Overlay:
     Args:
         history: From `train`.
     """
-    axes = (
-        hv.Dimension("step", label="Step"),
-        hv.Dimension("loss", label="ln of power left over the prior's"),
-    )
-    step, loss = history["validation"].values, history["validation_loss"].values
-    level = hv.Curve([(0, 0.0), (int(step[-1]), 0.0)], *axes, label="prior alone")
-    parts = [
-        styled(hv.Curve((step, loss), *axes, label="network"), color=BLUE),
-        styled(hv.Scatter((step, loss), *axes), color=BLUE, size=7, tools=["hover"]),
-        styled(level, color="black", line_dash="dashed"),
-    ]
-    options = {"title": "What the network leaves of filters' errors", "width": WIDTH, "height": 300}
-    return styled(hv.Overlay(parts), **options, **legend(2), **FRAME)
+    facts = {"long_name": "ln of power left over the prior's"}
+    place = {"step": ("step", history["validation"].values, {"long_name": "Step"})}
+    loss = xr.DataArray(history["validation_loss"].values, place, attrs=facts)
+    title = "What the network leaves of filters' errors"
+    return figures.series(loss, title=title, references={"prior alone": 0.0})

@@ -140,13 +140,10 @@ def _rows(tables: dict[str, ligolw.Table], table: str, columns: Sequence[str]) -
         raise StrainFileError(f"there is no table {table}, but {', '.join(tables) or 'none'}")
     if missing := [name for name in columns if name not in tables[table]]:
         raise StrainFileError(f"{table}: there is no column {', '.join(missing)}")
-    rows = list(zip(*(tables[table][name] for name in columns), strict=True))
-    for row in rows:
-        if any(
-            v is None for n, v in zip(columns, row, strict=True) if n.endswith(("_id", "_time", "name"))
-        ):
-            raise StrainFileError(f"{table}: an entry of {', '.join(columns)} is empty")
-    return rows
+    needed = [name for name in columns if name.endswith(("_id", "_time", "name"))]
+    if any(None in tables[table][name] for name in needed):
+        raise StrainFileError(f"{table}: an entry of {', '.join(columns)} is empty")
+    return list(zip(*(tables[table][name] for name in columns), strict=True))
 
 
 def write_flags(flags: Sequence[Flag], path: str | Path) -> Path:
@@ -170,7 +167,7 @@ def write_flags(flags: Sequence[Flag], path: str | Path) -> Path:
         ligolw.write(path, _tables(flags))
         return path
     raise StrainFileError(
-        f"{path}: {len(flags)} flags: expected one for .json, or any for .xml, .xml.gz"
+        f"{path}: {len(flags)} flags: expected one for .json, some for .xml or .xml.gz"
     )
 
 
@@ -206,11 +203,8 @@ def _tables(flags: Sequence[Flag]) -> dict[str, dict[str, tuple[str, list[Any]]]
 
 
 def _process(ifo: str) -> dict[str, tuple[str, list[Any]]]:
-    return {
-        "process_id": ("int_8s", [0]),
-        "program": ("lstring", ["physics-twins"]),
-        "ifos": ("lstring", [ifo]),
-    }
+    program = ("lstring", ["physics-twins"])
+    return {"process_id": ("int_8s", [0]), "program": program, "ifos": ("lstring", [ifo])}
 
 
 def _gps(time_s: float) -> tuple[int, int]:

@@ -29,11 +29,8 @@ Series = NDArray[np.floating]
 Complex = NDArray[Any]
 
 _PART_S = 2.0
-_LOWEST_HZ, _GROUP, _GROUP_HZ = (
-    9.0,
-    0.1,
-    3.0,
-)  # groups are a tenth of their frequency wide, 3 Hz at least
+# Groups are a tenth of their frequency wide, 3 Hz at least.
+_LOWEST_HZ, _GROUP, _GROUP_HZ = 9.0, 0.1, 3.0
 _LAGS = (2, 4, 6, 8)  # parts that share nothing, over which a line remembers its phase
 _MOST = 16  # inputs that are taken in at a second look
 _TRIED = 32  # of the candidates, those that are looked at again beside each other
@@ -87,25 +84,15 @@ def select(
         left = strain - following.follow(wiener, train)
     candidates = _Candidates.of(known, left, rate_hz)
     p_values = p_values_of(candidates, left, known.whole, rate_hz)
-    p_values |= {
-        n: min(1.0, p * candidates.trials) for n, p in p_values.items() if n in candidates.tried
-    }
+    p_values |= {n: min(1.0, p_values[n] * candidates.trials) for n in candidates.tried}
     second = chosen(p_values, rate)
     second = _beside_each_other(candidates, second, left, known.whole, rate_hz, rate / len(p_values))
     products = tuple(candidates.pairs[name] for name in second if name in candidates.pairs)
     bench = (witnesses.BENCH.name,) if candidates.tried & set(second) else ()
-    found = {
-        *first,
-        *bench,
-        *(n for n in second if n in known.series),
-        *(n for p in products for n in p),
-    }
-    return Selection(
-        tuple(n for n in known.series if n in found),
-        products,
-        p_values | {n: min(p, p_values[n]) for n, p in linear.items()},
-        unsafe,
-    )
+    found = {*first, *bench, *second, *(n for p in products for n in p)}
+    channels = tuple(n for n in known.series if n in found)
+    p_values |= {n: min(p, p_values[n]) for n, p in linear.items()}
+    return Selection(channels, products, p_values, unsafe)
 
 
 def unsafe_channels(stretch: xr.Dataset, injected: Series, *, rate: float = 0.01) -> tuple[str, ...]:
@@ -271,9 +258,8 @@ def _chance(x: Complex, y: Complex, sample_rate_hz: float, *, n_lost: int = 0) -
         n_bins = np.sum(~lines[:, low:high], axis=1)
         alike = _bins_alike(n_bins)
         total = strength[:, low:high].sum(axis=1)
-        p_values[:, g] = np.where(
-            n_bins > 0, gammaincc(np.maximum(n_bins, 1) / alike, total / alike), 1
-        )
+        by_chance = gammaincc(np.maximum(n_bins, 1) / alike, total / alike)
+        p_values[:, g] = np.where(n_bins > 0, by_chance, 1)
         p_values[(lines & (coherence > 0.5))[:, low:high].any(axis=1), g] = 0
     return np.minimum(1, p_values.min(axis=1) * p_values.shape[1])
 

@@ -78,22 +78,12 @@ def _total_and_ratio(mass_1_msun: float, mass_2_msun: float) -> tuple[float, flo
 
 def _phase_series(v: NDArray[np.floating], ratio: float) -> NDArray[np.floating]:
     """Return the post-Newtonian series of the phase in the velocity, 1 to leading order."""
-    pi, log_v = np.pi, np.log(v)
-    last = np.log(6**-0.5)
-    return (
-        1
-        + (3715 / 756 + 55 / 9 * ratio) * v**2
-        - 16 * pi * v**3
-        + (15293365 / 508032 + 27145 / 504 * ratio + 3085 / 72 * ratio**2) * v**4
-        + pi * (38645 / 756 - 65 / 9 * ratio) * (1 + 3 * (log_v - last)) * v**5
-        + (
-            11583231236531 / 4694215680
-            - 640 / 3 * pi**2
-            - 6848 / 21 * (np.euler_gamma + np.log(4) + log_v)
-            + (-15737765635 / 3048192 + 2255 / 12 * pi**2) * ratio
-            + 76055 / 1728 * ratio**2
-            - 127825 / 1296 * ratio**3
-        )
-        * v**6
-        + pi * (77096675 / 254016 + 378515 / 1512 * ratio - 74045 / 756 * ratio**2) * v**7
-    )
+    pi, log_v, last = np.pi, np.log(v), np.log(6**-0.5)
+    fourth = 15293365 / 508032 + 27145 / 504 * ratio + 3085 / 72 * ratio**2
+    fifth = pi * (38645 / 756 - 65 / 9 * ratio) * (1 + 3 * (log_v - last))
+    sixth = 11583231236531 / 4694215680 - 640 / 3 * pi**2 + 76055 / 1728 * ratio**2
+    sixth += (-15737765635 / 3048192 + 2255 / 12 * pi**2) * ratio - 127825 / 1296 * ratio**3
+    sixth = sixth - 6848 / 21 * (np.euler_gamma + np.log(4) + log_v)
+    seventh = pi * (77096675 / 254016 + 378515 / 1512 * ratio - 74045 / 756 * ratio**2)
+    low = 1 + (3715 / 756 + 55 / 9 * ratio) * v**2 - 16 * pi * v**3 + fourth * v**4
+    return low + fifth * v**5 + sixth * v**6 + seventh * v**7

@@ -23,13 +23,9 @@ _PAD_S = RESPONSE_S  # simulated before and after the stretch, so that filters h
 _WITNESS_GAIN = 2.0  # S/N of a glitch in its witness over that in the strain
 # When faults begin unless the seed draws it, as parts of the stretch; those of LASTING_FAULTS end.
 _FAULT_AT = {
-    "witness_gap_s": 0.3,
-    "loop_open_s": 0.15,
-    "missing_s": 0.7,
-    "delay_jump_ms": 0.5,
-    "sign_flip": 0.6,
+    "witness_gap_s": 0.3, "loop_open_s": 0.15, "missing_s": 0.7, "delay_jump_ms": 0.5, "sign_flip": 0.6,
     "line_stops": 0.55,
-}
+}  # fmt: skip
 _DRAWN_AT = (0.05, 0.95)  # what lasts begins no later than it fits in
 
 
@@ -62,6 +58,7 @@ def simulate(parameters: VirgoParameters, *, seed: int) -> xr.Dataset:
     faults = stretch.faults()
     names = list(stretch.recorded)
     lag_s = (np.arange(stretch.responses.shape[1]) - stretch.responses.shape[1] // 2) * stretch.step_s
+    more = {"sensitivity": SOURCES[parameters.detector], "fringe_phase": stretch.fringe_phase}
     return xr.Dataset(
         {"strain": ("time", strain, _unit("1"))}
         | {name: ("time", parts[name], _unit("1")) for name in COMPONENTS}
@@ -80,13 +77,7 @@ def simulate(parameters: VirgoParameters, *, seed: int) -> xr.Dataset:
             "coupling": ("coupling", [c.name for c in COUPLINGS]),
             "lag": ("lag", lag_s, _unit("s")),
         },
-        attrs=attributes(
-            parameters,
-            seed=seed,
-            gps_start_s=GPS_START_S,
-            sensitivity=SOURCES[parameters.detector],
-            fringe_phase=stretch.fringe_phase,
-        ),
+        attrs=attributes(parameters, seed=seed, gps_start_s=GPS_START_S, **more),
     )
 
 
@@ -108,15 +99,11 @@ class _Stretch:
         self.inside = slice(self.n_pad, self.n_pad + self.n_samples)
         rng = noise.generator(self.seed, "temperature")
         self.temperature = noise.slow(self.n_samples, 0.3 * self.n_samples, rng)
-        self.responses = np.array(
-            [couplings.response(c, self.parameters, seed=self.seed) for c in COUPLINGS]
-        )
+        responses = [couplings.response(c, self.parameters, seed=self.seed) for c in COUPLINGS]
         self.fault_s = _fault_times(self.parameters, self.seed)
-        gains = [
-            couplings.gain(c, self.parameters, self.time_s, self.temperature, self.fault_s)
-            for c in COUPLINGS
-        ]
-        self.gains = np.array(gains)
+        course = self.parameters, self.time_s, self.temperature, self.fault_s
+        self.responses = np.array(responses)
+        self.gains = np.array([couplings.gain(c, *course) for c in COUPLINGS])
         self.fringe_phase = float(noise.generator(self.seed, "fringe").uniform(0, 2 * np.pi))
 
     def detector_noise(self) -> Series:
@@ -191,9 +178,8 @@ class _Stretch:
         """Return the strain of glitches, witnessed and other, and their table; record the witnessed."""
         asked, rng = self.parameters, noise.generator(self.seed, "glitches")
         families = GLITCH_FAMILIES if asked.glitch_family == "all" else (asked.glitch_family,)
-        parts: dict[str, Series] = {
-            name: np.zeros(self.n_samples) for name in ("witnessed_glitches", "other_glitches")
-        }
+        names = ("witnessed_glitches", "other_glitches")
+        parts: dict[str, Series] = {name: np.zeros(self.n_samples) for name in names}
         rows = []
         n_glitches = rng.poisson(asked.glitch_rate_hz * asked.duration_s)
         for time_s in np.sort(rng.uniform(0, asked.duration_s, n_glitches)):
@@ -201,11 +187,8 @@ class _Stretch:
             snr = asked.glitch_snr * np.exp(0.5 * rng.standard_normal())
             middle = round(time_s * self.rate_hz)
             shape = glitches.draw(family, snr, asked.detector, self.rate_hz, rng)
-            by = (
-                witnesses.VIBRATION[rng.integers(2)]
-                if rng.uniform() < asked.witnessed_fraction
-                else None
-            )
+            seen = rng.uniform() < asked.witnessed_fraction
+            by = witnesses.VIBRATION[rng.integers(2)] if seen else None
             self._add(parts["witnessed_glitches" if by else "other_glitches"], shape, middle)
             if by:
                 self._add(self.recorded[by.name], self._seen(by, shape, snr), middle)
@@ -270,24 +253,15 @@ class _Stretch:
         asked, whole_s, at = self.parameters, self.parameters.duration_s, self.fault_s
         rest_s = {name: whole_s - at_s for name, at_s in at.items()}
         late_s = rest_s["delay_jump_ms"] * (asked.delay_jump_ms > 0)
+        flipped_s, stopped_s = (rest_s[n] * getattr(asked, n) for n in ("sign_flip", "line_stops"))
         rows = [
             ("missing, zeros", witnesses.GROUND.name, at["witness_gap_s"], asked.witness_gap_s),
             ("off, true zeros", witnesses.LENGTH.name, at["loop_open_s"], asked.loop_open_s),
             ("missing, not a number", witnesses.BEAM.name, at["missing_s"], asked.missing_s),
             ("late", witnesses.MAGNET.name, at["delay_jump_ms"], late_s),
-            (
-                "sign flipped",
-                witnesses.LENGTH.name,
-                at["sign_flip"],
-                rest_s["sign_flip"] * asked.sign_flip,
-            ),
+            ("sign flipped", witnesses.LENGTH.name, at["sign_flip"], flipped_s),
             ("off, zeros", asked.witness_off, 0.0, whole_s * (asked.witness_off != "none")),
-            (
-                "line stopped",
-                witnesses.LINE.name,
-                at["line_stops"],
-                rest_s["line_stops"] * asked.line_stops,
-            ),
+            ("line stopped", witnesses.LINE.name, at["line_stops"], stopped_s),
         ]
         real = [row for row in rows if row[3] > 0]
         starts = np.array([self._sample(row[2]) for row in real], dtype=float)

@@ -84,7 +84,7 @@ class Stream:
             "filters": fingerprint(wiener),
         }
         self._psd = _per_bin(wiener, self._n)
-        self._watcher = Watcher(*veto, self._rate_hz) if veto else None
+        self._watcher = Watcher(*veto, self._rate_hz) if veto and veto[0].channels else None
         self._n_heard = 0
 
     @property

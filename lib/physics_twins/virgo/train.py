@@ -19,12 +19,7 @@ from physics_twins.virgo import cleaning, couplings, filters, noise, witnesses
 from physics_twins.virgo.couplings import COUPLINGS, Coupling
 from physics_twins.virgo.filter_network import FilterNetwork, features, turned
 from physics_twins.virgo.filters import Prior
-from physics_twins.virgo.parameters import (
-    HARD,
-    CleaningParameters,
-    FilterParameters,
-    VirgoParameters,
-)
+from physics_twins.virgo.parameters import HARD, CleaningParameters, FilterParameters, VirgoParameters
 from physics_twins.virgo.simulate import simulate
 
 if TYPE_CHECKING:

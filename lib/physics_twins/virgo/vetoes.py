@@ -6,22 +6,25 @@ hveto asks, Smith et al. 2011, Class. Quantum Grav. 28, 235005), and how surely.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Self
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy import optimize, special, stats
 
-from physics_twins.data import fraction
-from physics_twins.virgo.accounting import veto_account
+from physics_twins.data import fraction, note_path, write_text
+from physics_twins.virgo.formats.strain_file import StrainFileError
 from physics_twins.virgo.inputs import has_data
 from physics_twins.virgo.parameters import VetoParameters
 from physics_twins.virgo.qtransform import Tiling, tile_energies, whitened
 from physics_twins.virgo.segments import Flag
 
 Series = NDArray[np.floating]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 WINDOW_S = 64.0  # of one transform
 EDGE_S = 2.0  # of a window, not used
@@ -29,6 +32,7 @@ HEARD_S, LEAST_S = 16.0, 8.0  # what a stream hears at once, and from when on it
 _GAP_S = 0.1  # between two triggers of one channel
 _PAUSE_S = 1.0  # beside what was not recorded
 _ENERGIES = (20.0, 30.0, 50.0, 100.0)  # above each of which coincidences are counted
+_MAX_BYTES = 1 << 20  # of a veto's file
 _STRAIN_ENERGY = 40.0  # of a tile of strain that is called a glitch while channels are chosen
 
 
@@ -146,8 +150,7 @@ def channel_triggers(
     return _as_triggers(np.concatenate(rows)).assign(channel=("trigger", np.array(names, dtype=str)))
 
 
-@dataclass(frozen=True)
-class Veto:
+class Veto(BaseModel):
     """What has been learnt of channels: which tell of glitches, and how surely.
 
     Attributes:
@@ -160,11 +163,38 @@ class Veto:
         settings: With which it was learnt.
     """
 
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
     channels: tuple[str, ...]
-    significance: tuple[float, ...]
-    use: tuple[float, ...]
-    weights: tuple[float, float, float]
+    significance: tuple[_Finite, ...]
+    use: tuple[_Finite, ...]
+    weights: tuple[_Finite, _Finite, _Finite]
     settings: VetoParameters
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Return the veto in a file that `write` has written.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            StrainFileError: It is damaged; the message names file and field.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file of a veto {path}")
+        note_path(path)
+        try:
+            with path.open("rb") as file:
+                return cls.model_validate_json(file.read(_MAX_BYTES))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "file"
+            raise StrainFileError(f"{path}: {field}: {first['msg']}") from None
+
+    def write(self, path: str | Path) -> Path:
+        """Write it as JSON in one step; return the path."""
+        write_text(Path(path), self.model_dump_json(indent=2) + "\n")
+        return Path(path)
 
     def probability(self, energy: Series) -> Series:
         """Return the probability that a trigger of this energy in these channels is a glitch's."""
@@ -181,59 +211,43 @@ def learn(stretches: Sequence[xr.Dataset], settings: VetoParameters | None = Non
         stretches: With `witness`, and `strain`, best cleaned: what couplings hide teaches nothing.
         settings: Of tiles and choice.
 
-    Raises:
-        ValueError: No channel coincides with the strain's glitches more often than by chance.
+    Returns:
+        A veto without channels, which vetoes nothing, where none coincides with the strain's glitches
+        more often than by chance.
     """
     settings = settings or VetoParameters()
     rows, coincident, expected = [], [], []
+    louder = {"energy": _STRAIN_ENERGY, "long_quality": settings.quality}  # lines would join all
+    loud = settings.model_copy(update=louder)
     for stretch in stretches:
         found = channel_triggers(stretch, settings)
-        loud = settings.model_copy(
-            update={"energy": _STRAIN_ENERGY, "long_quality": settings.quality}  # lines would join all
-        )
-        strain = triggers(stretch["strain"].values, float(stretch.attrs["sample_rate_hz"]), loud)
+        rate_hz = float(stretch.attrs["sample_rate_hz"])
+        strain = triggers(stretch["strain"].values, rate_hz, loud)
         within_s = settings.coincidence_s + settings.widening * found["spread"].values
-        near = _near(found["time"].values, strain["time"].values, within_s)
-        covered = 2 * within_s * strain.sizes["trigger"] / float(stretch.attrs["duration_s"])
+        apart = np.abs(found["time"].values[:, None] - strain["time"].values)
+        near = apart.min(axis=1, initial=np.inf) <= within_s
+        covered = 2 * within_s * strain.sizes["trigger"] * rate_hz / stretch.sizes["time"]
         rows.append(found)
         coincident.append(near)
         expected.append(np.minimum(covered, 0.5))
     channel = np.concatenate([each["channel"].values for each in rows])
     energy = np.concatenate([each["energy"].values for each in rows])
     hits, chance = np.concatenate(coincident), np.concatenate(expected)
-    chosen = {}
-    for name in sorted(set(channel)):
+    names, chosen = sorted(set(channel.tolist())), {}
+    for name in names:
         tried = []
         for lowest in _ENERGIES:
             own = (channel == name) & (energy >= lowest)
             surprise = -stats.poisson.logsf(hits[own].sum() - 1, chance[own].sum()) / np.log(10)
-            tried.append(
-                (
-                    float(surprise - np.log10(len(_ENERGIES))),
-                    float(hits[own].mean() if own.any() else 0),
-                )
-            )
+            share = float(hits[own].mean() if own.any() else 0)
+            tried.append((float(surprise - np.log10(len(_ENERGIES))), share))
         if max(tried)[0] > settings.significance:
             chosen[name] = max(tried)
-    if not chosen:
-        raise ValueError(
-            f"no channel of {len(set(channel))} coincides with glitches of the strain with a"
-            f" significance above {settings.significance:g}"
-        )
     used = np.isin(channel, list(chosen))
     weights = _logistic(np.log(energy[used] / _REFERENCE_ENERGY), hits[used], chance[used])
-    significance, use = zip(*chosen.values(), strict=True)
-    return Veto(tuple(map(str, chosen)), significance, use, weights, settings)
-
-
-def _near(time_s: Series, others_s: Series, within_s: Series) -> NDArray[np.bool_]:
-    if not len(others_s):
-        return np.zeros(len(time_s), dtype=bool)
-    others_s = np.sort(others_s)
-    place = np.searchsorted(others_s, time_s)
-    before = np.abs(time_s - others_s[np.maximum(place - 1, 0)])
-    after = np.abs(others_s[np.minimum(place, len(others_s) - 1)] - time_s)
-    return np.minimum(before, after) <= within_s
+    significance, use = (tuple(each[n] for each in chosen.values()) for n in (0, 1))
+    facts = {"significance": significance, "use": use, "weights": weights, "settings": settings}
+    return Veto(channels=tuple(chosen), **facts)
 
 
 def _logistic(x: Series, hits: NDArray[np.bool_], chance: Series) -> tuple[float, float, float]:
@@ -263,7 +277,12 @@ def decide(veto: Veto, stretch: xr.Dataset) -> xr.Dataset:
     Returns:
         For each (segment): `start` and `stop` in s since the start of the stretch, `probability`, and
         `channel`; segments may overlap.
+
+    Raises:
+        ValueError: The stretch lacks a channel of the veto.
     """
+    if missing := set(veto.channels) - {str(name) for name in stretch["channel"].values}:
+        raise ValueError(f"the veto's channel {min(missing)} is not in the stretch")
     found = channel_triggers(stretch, veto.settings, channels=veto.channels)
     half_s = veto.settings.half_width_s + veto.settings.widening * found["spread"].values
     second = {"units": "s"}
@@ -290,42 +309,29 @@ def flag(decided: xr.Dataset, threshold: float, *, ifo: str = "V1") -> Flag:
 def account(
     decided: Sequence[xr.Dataset], glitch_s: Sequence[Series], threshold: float
 ) -> dict[str, float]:
-    """Return `veto_account` of several stretches together, at one threshold of probability.
+    """Return what vetoed segments of several stretches caught and cost, at one threshold.
 
     Args:
         decided: From `decide`, one for each stretch.
         glitch_s: When glitches happened, s since the start of each stretch.
         threshold: Least probability.
+
+    Returns:
+        `efficiency`, the part of the glitches inside a segment; `deadtime`, the part of the time
+        inside, which is also the efficiency that segments thrown at random have on average; `used`, the
+        part of the segments that caught one. Not a number without glitches, or without segments.
     """
-    spans, times, offset_s = [], [], 0.0
-    for each, glitches_s in zip(decided, glitch_s, strict=True):
-        begin_s = float(each.attrs["gps_start_s"])
-        spans.append(flag(each, threshold).active - begin_s + offset_s)
-        times.append(np.asarray(glitches_s) + offset_s)
-        offset_s += float(each.attrs["duration_s"])
-    joined = np.concatenate(spans)
-    return veto_account(joined[:, 0], joined[:, 1], np.concatenate(times), offset_s)
-
-
-def by_chance(
-    decided: Sequence[xr.Dataset], glitch_s: Sequence[Series], threshold: float, *, n_slides: int = 100
-) -> Series:
-    """Return the efficiency that the same segments have when they are moved in time, shape (slide,).
-
-    Args:
-        decided: From `decide`, one for each stretch.
-        glitch_s: When glitches happened, s since the start of each stretch.
-        threshold: Least probability.
-        n_slides: How many times all are moved, evenly, around each stretch.
-    """
-    found = []
-    for slide in range(1, n_slides + 1):
-        moved = [
-            (np.asarray(g) + slide / (n_slides + 1) * d.attrs["duration_s"]) % d.attrs["duration_s"]
-            for d, g in zip(decided, glitch_s, strict=True)
-        ]
-        found.append(account(decided, moved, threshold)["efficiency"])
-    return np.array(found)
+    caught, used, vetoed_s, whole_s = [], [], 0.0, 0.0
+    for each, times_s in zip(decided, glitch_s, strict=True):
+        spans = flag(each, threshold).active - float(each.attrs["gps_start_s"])
+        inside = (times_s >= spans[:, :1]) & (times_s < spans[:, 1:])  # (segment, glitch)
+        caught.append(inside.any(axis=0))
+        used.append(inside.any(axis=1))
+        vetoed_s += float(np.sum(spans[:, 1] - spans[:, 0]))
+        whole_s += float(each.attrs["duration_s"])
+    shares = (np.concatenate(each) for each in (caught, used))
+    efficiency, use = (float(each.mean()) if len(each) else float("nan") for each in shares)
+    return {"efficiency": efficiency, "deadtime": vetoed_s / whole_s, "used": use}
 
 
 def roc(decided: Sequence[xr.Dataset], glitch_s: Sequence[Series]) -> xr.Dataset:

@@ -69,8 +69,8 @@ def flags(path: Path) -> tuple[str, dict[str, NDArray[np.floating]], NDArray[np.
             edges = np.flatnonzero(np.diff(on)).reshape(-1, 2)
             found[_text(name)] = start_s + edges * step_s
         named = re.match(r"[A-Z]-([A-Z]\d)_", path.name)  # as GWOSC names its files
-        detector = named[1] if named else ""
-        return detector, found, start_s + np.array([[0, len(words) * step_s]])
+        known = start_s + np.array([[0, len(words) * step_s]])
+        return named[1] if named else "", found, known
 
 
 def write(path: Path, channels: list[tuple[Header, NDArray[Any]]], *, detector: str) -> None:
@@ -94,9 +94,8 @@ def write(path: Path, channels: list[tuple[Header, NDArray[Any]]], *, detector: 
         for name, value in meta.items():
             file[f"meta/{name}"] = value
         for header, values in channels:
-            data = file.create_dataset(
-                _key(header.name), data=values, chunks=True, compression="gzip", shuffle=True
-            )
+            packed = {"chunks": True, "compression": "gzip", "shuffle": True}
+            data = file.create_dataset(_key(header.name), data=values, **packed)
             start = header.start_s
             data.attrs.update(
                 Npoints=len(values), Xlabel="GPS time", Xunits="second",
