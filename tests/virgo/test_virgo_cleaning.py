@@ -157,11 +157,3 @@ def test_errors_of_the_account_cover_what_other_seeds_give():
         errors.append(float(account["removed_error"]))
     # The couplings of the seeds differ too, a little; eight values know their spread to a quarter.
     assert 0.4 < np.std(values, ddof=1) / np.mean(errors) < 2.5
-
-
-def test_random_segments_catch_as_many_glitches_as_their_deadtime():
-    rng = np.random.default_rng(6)
-    starts = np.arange(0, 1000, 10.0)
-    found = accounting.veto_account(starts, starts + 1, rng.uniform(0, 1000, 4000), 1000.0)
-    assert found["deadtime"] == pytest.approx(0.1)
-    assert found["efficiency"] == pytest.approx(0.1, abs=5 * np.sqrt(0.1 * 0.9 / 4000))
