@@ -17,8 +17,7 @@ from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.label_parameters import sought_in_band
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.physics.ism import dispersion_delay
-from physics_twins.pulsar.searching.search import Band
+from physics_twins.pulsar.physics.ism import Band, dispersion_delay
 
 SEED, N_FILES = 37_000, 100
 N_SPECTRA, N_CHANNELS, SAMPLING_S = 15_616, 128, 256e-6

@@ -17,8 +17,7 @@ from physics_twins.pulsar.fitting.pulse_model import (
 )
 from physics_twins.pulsar.fitting.pulse_windows import cut, off_pulse_noise
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM, pulse_cumulative, smeared_cumulative
-from physics_twins.pulsar.searching.search import Band
+from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM, Band, pulse_cumulative, smeared_cumulative
 from physics_twins.pulsar.simulate import simulate
 
 REAL_FILE = find_data_file("pulsar/askap_frb_28.fil")

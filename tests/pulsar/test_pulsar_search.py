@@ -13,9 +13,9 @@ from physics_twins.pulsar.evaluate import evaluate
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, write_dataset
 from physics_twins.pulsar.infer import candidate_table, infer, split_blocks
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
-from physics_twins.pulsar.physics.ism import dispersion_delay
+from physics_twins.pulsar.physics.ism import Band, dispersion_delay
 from physics_twins.pulsar.searching.cleaning import clean
-from physics_twins.pulsar.searching.search import Band, strongest_first
+from physics_twins.pulsar.searching.search import strongest_first
 from physics_twins.pulsar.simulate import simulate
 
 OBSERVATION = ObservationParameters(n_channels=64, duration_s=2.0)
@@ -171,7 +171,7 @@ def test_an_observation_shorter_than_the_sweep_gives_no_candidate_and_no_error()
 
 @pytest.mark.parametrize(
     ("n_channels", "n_spectra", "message"),
-    [(16, 0, r"a\.fil: data: holds no spectra"), (1, 100, r"a\.fil: nchans = 1")],
+    [(16, 0, r"a\.fil: data: holds no spectra"), (1, 100, r"a\.fil: n_channels = 1")],
 )
 def test_a_file_that_cannot_be_searched_is_refused_by_name(tmp_path, n_channels, n_spectra, message):
     header = FilterbankHeader(n_channels, 8, 1500.0, -1.0, 1e-3)

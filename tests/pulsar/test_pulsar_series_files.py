@@ -234,7 +234,7 @@ def test_the_search_finds_the_same_in_every_format(tmp_path):
 
 
 def test_a_time_series_is_not_searched_for_dispersed_pulses(tmp_path):
-    with pytest.raises(ValueError, match=r"a\.inf: nchans = 1"):
+    with pytest.raises(ValueError, match=r"a\.inf: n_channels = 1"):
         infer(SearchParameters(), presto(tmp_path / "a.inf", SERIES))
 
 

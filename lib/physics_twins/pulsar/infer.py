@@ -1,9 +1,7 @@
 """Search an observation, simulated or recorded, block by block, and label its frames."""
 
 import logging
-import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,13 +13,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from physics_twins.clusters import results
-from physics_twins.pulsar.files import open_observation
-from physics_twins.pulsar.formats.observation_file import ObservationReader
+from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
 from physics_twins.pulsar.parameters import SearchParameters
+from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.searching.cells import BASELINE_WIDTHS, CELL
 from physics_twins.pulsar.searching.cleaning import prepare
 from physics_twins.pulsar.searching.dedispersion import longest_delays
-from physics_twins.pulsar.searching.search import FRAME, Band, Candidate, detect, strongest_first
+from physics_twins.pulsar.searching.search import FRAME, Candidate, detect, strongest_first
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +48,7 @@ class Block:
     n_before: int
 
 
-def infer(
-    search: SearchParameters, data: xr.Dataset | str | os.PathLike[str], *, client: Any = None
-) -> xr.Dataset:
+def infer(search: SearchParameters, data: Observation, *, client: Any = None) -> xr.Dataset:
     """Search an observation for dispersed pulses.
 
     Args:
@@ -74,11 +70,10 @@ def infer(
         ValueError: There is nothing to search: no spectra, or one channel, which has no dispersion.
         ObservationFileError: The file is damaged or of no known format.
     """
-    with _opened(data) as source:
-        band = _band(source)
-        _check_searchable(source, band)
-        blocks = list(split_blocks(_n_spectra(source), band, search))
-        results = _search_all(source, blocks, search, client)
+    with open_spectra(data, whole=True) as spectra:
+        band = spectra.band
+        blocks = list(split_blocks(spectra.n_spectra, band, search))
+        results = _search_all(spectra, blocks, search, client)
         options: dict[str, Any] = {"desc": "search", "unit": "block", "leave": False}
         short = len(blocks) == 1
         parts = list(tqdm(results, total=len(blocks), disable=short, **options))
@@ -92,7 +87,7 @@ def candidate_table(result: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame({name: result[name].values for name in names})
 
 
-def excerpt(data: xr.Dataset | str | os.PathLike[str], start_s: float, duration_s: float) -> xr.Dataset:
+def excerpt(data: Observation, start_s: float, duration_s: float) -> xr.Dataset:
     """Return part of an observation, cut at its ends, the highest frequency first.
 
     Args:
@@ -100,15 +95,13 @@ def excerpt(data: xr.Dataset | str | os.PathLike[str], start_s: float, duration_
         start_s: From the start of the observation.
         duration_s: Length.
     """
-    with _opened(data) as source:
-        sampling_s, n_spectra = _band(source).sampling_s, _n_spectra(source)
+    with open_spectra(data, whole=True) as spectra:
+        sampling_s, n_spectra = spectra.header.sampling_time_s, spectra.n_spectra
         start = min(max(0, round(start_s / sampling_s)), n_spectra)
         stop = min(n_spectra, start + max(1, round(duration_s / sampling_s)))
-        if isinstance(source, xr.Dataset):
-            part = source.isel(time=slice(start, stop))
-        else:
-            part = source.dataset(start, stop - start)
-    return part.sortby("frequency", ascending=False)
+        if not isinstance(data, xr.Dataset):
+            return spectra.part(start, stop - start)
+    return data.isel(time=slice(start, stop)).sortby("frequency", ascending=False)
 
 
 def split_blocks(n_spectra: int, band: Band, search: SearchParameters) -> Iterator[Block]:
@@ -173,8 +166,8 @@ def search_block(
 
 def search_file_block(path: str, block: Block, search: SearchParameters) -> BlockResult:
     """Search one block of a file; a Dask worker calls this."""
-    with open_observation(path) as file:
-        return search_block(_read(file, block), _band(file), block, search)
+    with open_spectra(path, whole=True) as spectra:
+        return search_block(_read(spectra, block), spectra.band, block, search)
 
 
 def merge(candidates: list[Candidate], band: Band) -> list[Candidate]:
@@ -191,57 +184,22 @@ def merge(candidates: list[Candidate], band: Band) -> list[Candidate]:
 _NUMBERS = {"dm_pc_cm3": "pc cm-3", "time_s": "s", "snr": "1", "width_s": "s"}
 
 
-def _opened(
-    data: xr.Dataset | str | os.PathLike[str],
-) -> AbstractContextManager[ObservationReader | xr.Dataset]:
-    """Return an observation to read from: a file is closed afterwards, a dataset stays as it is."""
-    return nullcontext(data) if isinstance(data, xr.Dataset) else open_observation(data)
-
-
 def _search_all(
-    source: ObservationReader | xr.Dataset, blocks: list[Block], search: SearchParameters, client: Any
+    spectra: Spectra, blocks: list[Block], search: SearchParameters, client: Any
 ) -> Iterator[BlockResult]:
     """Yield the result of each block in order."""
-    if client is not None and isinstance(source, ObservationReader):
-        path = str(source.path.resolve())
+    if client is not None and spectra.path is not None:
+        path = str(spectra.path.resolve())
         calls = (partial(search_file_block, path, block, search) for block in blocks)
     else:
-        band = _band(source)
-        calls = (partial(search_block, _read(source, b), band, b, search) for b in blocks)
+        band = spectra.band
+        calls = (partial(search_block, _read(spectra, b), band, b, search) for b in blocks)
     return results(client, calls)
 
 
-def _check_searchable(source: ObservationReader | xr.Dataset, band: Band) -> None:
-    name = f"{source.path}" if isinstance(source, ObservationReader) else "the observation"
-    if _n_spectra(source) == 0:
-        raise ValueError(f"{name}: data: holds no spectra")
-    if len(band.frequency_mhz) < 2:
-        raise ValueError(f"{name}: nchans = 1: a search for dispersed pulses needs 2 channels or more")
-
-
-def _band(source: ObservationReader | xr.Dataset) -> Band:
-    if isinstance(source, ObservationReader):
-        frequency_mhz, sampling_s = source.header.frequency_mhz, source.header.sampling_time_s
-    else:
-        frequency_mhz = source["frequency"].values.astype(float)
-        sampling_s = float(source.attrs["sampling_time_s"])
-    return Band(np.sort(frequency_mhz)[::-1], sampling_s)
-
-
-def _n_spectra(source: ObservationReader | xr.Dataset) -> int:
-    return source.sizes["time"] if isinstance(source, xr.Dataset) else source.n_spectra
-
-
-def _read(source: ObservationReader | xr.Dataset, block: Block) -> NDArray[Any]:
+def _read(spectra: Spectra, block: Block) -> NDArray[Any]:
     """Return a block's spectra, shape (time, channel), the highest frequency first."""
-    first = block.start - block.n_before
-    if isinstance(source, ObservationReader):
-        frequency_mhz = source.header.frequency_mhz
-        spectra = source.read(first, block.n_before + block.n_read)
-    else:
-        frequency_mhz = source["frequency"].values
-        spectra = source["data"].values[first : block.start + block.n_read]
-    return spectra if frequency_mhz[0] >= frequency_mhz[-1] else spectra[:, ::-1]
+    return spectra.read(block.start - block.n_before, block.n_before + block.n_read)
 
 
 def _frames(values: NDArray[Any], frame_spectra: int) -> NDArray[np.float64]:

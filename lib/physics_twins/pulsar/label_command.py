@@ -67,7 +67,7 @@ def lines(
 
 
 def _sought(known: Mapping[str, Any], header: FilterbankHeader) -> LabelParameters:
-    from physics_twins.pulsar.searching.search import Band
+    from physics_twins.pulsar.physics.ism import Band
 
     band = Band(np.sort(header.frequency_mhz)[::-1], header.sampling_time_s)
     return sought_in_band(known, sampling_s=band.sampling_s, delay_s_per_dm=band.delay_s_per_dm)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from physics_twins import __version__
 from physics_twins.pulsar.files import open_writer
+from physics_twins.pulsar.formats.observation_file import as_dataset
 from physics_twins.pulsar.physics.digitiser import highest_count
 from physics_twins.pulsar.telescope import Telescope
 
@@ -91,25 +92,9 @@ def lookalike(telescope: Telescope, n_spectra: int, *, seed: int) -> xr.Dataset:
     _check_length(n_spectra)
     header = telescope.header
     values, drawn = LookalikeStream(telescope, seed=seed).read(n_spectra)
-    time_s = np.arange(n_spectra) * header.sampling_time_s
-    return xr.Dataset(
-        {
-            "data": (("time", "frequency"), values, {"units": "counts"}),
-            "drawn": ("time", drawn, {"units": "1"}),
-        },
-        coords={
-            "time": ("time", time_s, {"units": "s"}),
-            "frequency": ("frequency", header.frequency_mhz, {"units": "MHz"}),
-        },
-        attrs={
-            "n_bits": header.n_bits,
-            "sampling_time_s": header.sampling_time_s,
-            "source_name": "look-alike",
-            "looks_like": telescope.source,
-            "seed": seed,
-            "physics_twins_version": __version__,
-        },
-    )
+    made = as_dataset(replace(header, source_name="look-alike"), values)
+    told = {"looks_like": telescope.source, "seed": seed, "physics_twins_version": __version__}
+    return made.assign(drawn=("time", drawn, {"units": "1"})).assign_attrs(told)
 
 
 def write_lookalike(

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from physics_twins.data import Estimate
 from physics_twins.pulsar.fitting.pieces import Piece
+from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.searching.cleaning import Cleaned
-from physics_twins.pulsar.searching.search import Band
 
 # Parts of an observation among which the scatter of the occupancy is seen: bursts last many frames.
 MAX_PARTS = 16

@@ -19,10 +19,9 @@ from physics_twins.pulsar.fitting.pulse_model import (
 )
 from physics_twins.pulsar.fitting.pulse_windows import cut
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM
+from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM, Band
 from physics_twins.pulsar.searching.cleaning import Cleaned, clean
 from physics_twins.pulsar.searching.dedispersion import dedisperse, delay_samples, longest_delays
-from physics_twins.pulsar.searching.search import Band
 
 SHAPE = {"dm_pc_cm3": DM, "width_ms": SQUARED_WIDTH, "scattering_ms": SCATTERING}
 # Added to an occupancy before its logarithm is taken.

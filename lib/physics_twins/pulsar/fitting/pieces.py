@@ -14,7 +14,7 @@ from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.infer import split_blocks
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.searching.search import Band
+from physics_twins.pulsar.physics.ism import Band
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from physics_twins.pulsar.fitting.pulse_model import ChannelLaws, samples, squar
 from physics_twins.pulsar.fitting.pulse_windows import PulseWindows, cut, off_pulse_noise
 from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
-from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM
+from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM, Band
 from physics_twins.pulsar.searching.cleaning import Cleaned, clean
 from physics_twins.pulsar.searching.dedispersion import longest_delays
-from physics_twins.pulsar.searching.search import Band, detect
+from physics_twins.pulsar.searching.search import detect
 from physics_twins.pulsar.twin_parameters import CalibrationParameters
 
 DM_LOSS = 0.05  # the fit finds the DM: trials only have to find the pulse

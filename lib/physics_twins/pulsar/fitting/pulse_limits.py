@@ -20,8 +20,8 @@ from physics_twins.pulsar.fitting.pulse_model import (
     squared_sigma,
 )
 from physics_twins.pulsar.parameters import ObservationParameters
+from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.physics.receiver import sample_noise_jy, transmission
-from physics_twins.pulsar.searching.search import Band
 
 # The window reaches so many boxcars behind the pulse: all of it that matters.
 LENGTHS_BEFORE, LENGTHS_BEHIND = 3.0, 9.0

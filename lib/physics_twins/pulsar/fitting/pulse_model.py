@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.physics.ism import (
     MIN_TAIL_SIGMA,
     SIGMA_PER_FWHM,
+    Band,
     channel_smearing,
     dispersion_delay,
     scattering_time,
 )
-from physics_twins.pulsar.searching.search import Band
 
 # Columns of the normal equations: the fluence, which is linear, and what gives the pulse its shape.
 FLUENCE, TIME, DM, SQUARED_WIDTH, SCATTERING, INDEX = range(6)

@@ -1,7 +1,7 @@
 """Windows cut out of an observation along a dispersion track: what a pulse is fitted to."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numba
 import numpy as np
@@ -9,9 +9,10 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from physics_twins.pulsar.fitting.pulse_model import THIN_SCREEN, ChannelLaws
+from physics_twins.pulsar.formats.spectra import open_spectra
+from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.searching.cleaning import clean
 from physics_twins.pulsar.searching.dedispersion import delay_samples, longest_delays
-from physics_twins.pulsar.searching.search import Band
 
 # A window reaches so many lengths of the search's boxcar before and behind the pulse; scattering's tail
 # lies behind it.
@@ -200,11 +201,7 @@ def cleaned_spectra(observation: xr.Dataset, dm_pc_cm3: float) -> tuple[NDArray[
     Raises:
         ValueError: It has fewer than two channels, which cannot show dispersion.
     """
-    ordered = observation["data"].sortby("frequency", ascending=False)
-    frequency_mhz = ordered["frequency"].values.astype(float)
-    if len(frequency_mhz) < 2:
-        raise ValueError("the observation has 1 channel: 2 or more are needed to fit a dispersed pulse")
-    sampling_s = float(observation.attrs["sampling_time_s"])
-    spectra: NDArray[Any] = ordered.transpose("time", "frequency").values
-    delays = longest_delays(frequency_mhz, dm_pc_cm3, sampling_s)
-    return clean(spectra, delays=delays).data, Band(frequency_mhz, sampling_s)
+    with open_spectra(observation) as source:
+        spectra, band = source.read(0, source.n_spectra), source.band
+    delays = longest_delays(band.frequency_mhz, dm_pc_cm3, band.sampling_s)
+    return clean(spectra, delays=delays).data, band

@@ -12,10 +12,9 @@ from physics_twins.pulsar.fitting.pulse_finding import expected_boxcar_s
 from physics_twins.pulsar.fitting.pulse_model import ChannelLaws
 from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
-from physics_twins.pulsar.physics.ism import scattering_time
+from physics_twins.pulsar.physics.ism import Band, scattering_time
 from physics_twins.pulsar.searching.cleaning import clean
 from physics_twins.pulsar.searching.dedispersion import dedisperse, delay_samples, longest_delays
-from physics_twins.pulsar.searching.search import Band
 
 
 def frames(

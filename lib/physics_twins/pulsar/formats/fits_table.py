@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 
 from astropy.io.fits import Header, VerifyError
 
+from physics_twins.pulsar.formats.keywords import Keywords
+
 BLOCK_BYTES = 2880
 MAX_HEADER_BYTES = 1 << 20
 MAX_TABLES = 1000
@@ -34,55 +36,23 @@ class Column:
     n_bytes: int
 
 
-@dataclass(frozen=True)
-class Cards:
-    """The cards of one header, read with checks.
-
-    Attributes:
-        name: The header's name, for messages.
-        header: The cards.
-    """
-
-    name: str
-    header: Header
+class Cards(Keywords):
+    """The cards of one header: None in the file, `*` or no card at all are the default."""
 
     def value(self, keyword: str, default: Any = None) -> Any:
-        """Return a card's value; None in the file, `*` or no card at all are `default`.
+        """Return a card's value.
 
         Raises:
             FitsError: The card is damaged, or missing where there is no default.
         """
         try:
             with warnings.catch_warnings(action="ignore"):
-                value = self.header.get(keyword)
+                value = self.values.get(keyword)
         except (VerifyError, ValueError, TypeError, IndexError) as error:
-            raise FitsError(f"{self.name}: {keyword}: damaged: {error}") from None
-        missing = value is None or not isinstance(value, bool | int | float | str) or value == "*"
-        if missing and default is None:
-            raise FitsError(f"{self.name}: {keyword}: missing from the header")
-        return default if missing else value
-
-    def text(self, keyword: str, default: str | None = None) -> str:
-        """Return text without the blanks around it."""
-        return str(self.value(keyword, default)).strip()
-
-    def number(self, keyword: str, default: float | None = None) -> float:
-        """Return a number; text that is one counts."""
-        value = self.value(keyword, default)
-        try:
-            if isinstance(value, bool):
-                raise ValueError
-            return float(value)
-        except (ValueError, OverflowError):
-            raise FitsError(f"{self.name}: {keyword} = {value!r}: expected a number") from None
-
-    def integer(self, keyword: str, default: int | None = None, *, low: int, high: int) -> int:
-        """Return a whole number from `low` to `high`."""
-        value = self.number(keyword, default)
-        if not (low <= value <= high and value == int(value)):
-            expected = f"expected a whole number from {low} to {high}"
-            raise FitsError(f"{self.name}: {keyword} = {value:g}: {expected}")
-        return int(value)
+            raise FitsError(f"{self.where}: {keyword}: damaged: {error}") from None
+        if isinstance(value, bool | int | float | str) and value != "*":
+            return value
+        return Keywords(self.where, {}, FitsError).value(keyword, default)
 
 
 @dataclass(frozen=True)
@@ -121,7 +91,7 @@ def find_table(file: BinaryIO, name: str) -> tuple[Cards, Table]:
         file.seek(end)
         cards = _read_cards(file, f"header {number}")
         if cards.text("EXTNAME", "").upper() == name:
-            return primary, _table(Cards(name, cards.header), file.tell())
+            return primary, _table(Cards(name, cards.values, FitsError), file.tell())
     raise FitsError(f"{name}: the file has no such table")
 
 
@@ -136,7 +106,7 @@ def _read_cards(file: BinaryIO, name: str) -> Cards:
             raise FitsError(f"{name} at byte {start}: no END in its first {MAX_HEADER_BYTES} bytes")
     try:
         with warnings.catch_warnings(action="ignore"):
-            return Cards(name, Header.fromstring(raw.decode("ascii")))
+            return Cards(name, Header.fromstring(raw.decode("ascii")), FitsError)
     except (VerifyError, ValueError, IndexError) as error:
         raise FitsError(f"{name} at byte {start}: damaged: {error}") from None
 
@@ -152,13 +122,13 @@ def _data_bytes(cards: Cards) -> int:
     size *= cards.integer("GCOUNT", 1, low=0, high=most)
     n_bytes = size * abs(cards.integer("BITPIX", low=-64, high=64)) // 8
     if n_bytes > most:
-        raise FitsError(f"{cards.name}: NAXIS: {n_bytes} bytes of data cannot be")
+        raise FitsError(f"{cards.where}: NAXIS: {n_bytes} bytes of data cannot be")
     return -(-n_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def _table(cards: Cards, start: int) -> Table:
     if cards.text("XTENSION") != "BINTABLE":
-        raise FitsError(f"{cards.name}: XTENSION = {cards.text('XTENSION')!r}: expected 'BINTABLE'")
+        raise FitsError(f"{cards.where}: XTENSION = {cards.text('XTENSION')!r}: expected 'BINTABLE'")
     row_bytes = cards.integer("NAXIS1", low=1, high=1 << 48)
     offset, columns = 0, {}
     for number in range(1, cards.integer("TFIELDS", low=1, high=999) + 1):
@@ -166,7 +136,7 @@ def _table(cards: Cards, start: int) -> Table:
         columns[cards.text(f"TTYPE{number}", f"column {number}").upper()] = column
         offset += column.n_bytes
     if offset != row_bytes:
-        raise FitsError(f"{cards.name}: NAXIS1 = {row_bytes}: the columns have {offset} bytes")
+        raise FitsError(f"{cards.where}: NAXIS1 = {row_bytes}: the columns have {offset} bytes")
     return Table(cards, start, row_bytes, cards.integer("NAXIS2", low=0, high=1 << 48), columns)
 
 
@@ -174,6 +144,6 @@ def _column(cards: Cards, keyword: str, offset: int) -> Column:
     form = cards.text(keyword)
     match = re.fullmatch(r"(\d{0,15})([A-Z])(?:\(.*\))?", form)
     if not match or match[2] not in _ITEM_BITS:
-        raise FitsError(f"{cards.name}: {keyword} = {form!r}: no format of a column")
+        raise FitsError(f"{cards.where}: {keyword} = {form!r}: no format of a column")
     count = int(match[1] or 1)
     return Column(match[2], count, offset, -(-count * _ITEM_BITS[match[2]] // 8))

@@ -161,25 +161,8 @@ class ObservationReader(ABC):
         Its `n_bits` are those that its values need: 32 where the format's scales made them
         floating-point numbers.
         """
-        import xarray as xr  # late: a writer needs none, and it takes 50 MB
-
         count = self.n_spectra - start if count is None else count
-        header, data = self.header, self.read(start, count)
-        time_s = (start + np.arange(count)) * header.sampling_time_s
-        return xr.Dataset(
-            {"data": (("time", "frequency"), data, {"units": "counts"})},
-            coords={
-                "time": ("time", time_s, {"units": "s"}),
-                "frequency": ("frequency", header.frequency_mhz, {"units": "MHz"}),
-            },
-            attrs={
-                "n_bits": 32 if data.dtype.kind == "f" else header.n_bits,
-                "sampling_time_s": header.sampling_time_s,
-                "start_mjd": header.start_mjd,
-                "source_name": header.source_name,
-            }
-            | self.attributes,
-        )
+        return as_dataset(self.header, self.read(start, count), start, self.attributes)
 
     def _assume(self, what: str) -> None:
         """Tell what is assumed of the file."""
@@ -295,6 +278,32 @@ class ObservationWriter(ABC):
         os.fsync(self._file.fileno())
         self._file.close()
         self._part.replace(self.path)
+
+
+def as_dataset(
+    header: FilterbankHeader,
+    data: NDArray[Any],
+    start: int = 0,
+    attributes: Mapping[str, Any] | None = None,
+) -> "xr.Dataset":
+    """Return spectra, the first being number `start`, as a dataset (time, frequency)."""
+    import xarray as xr  # late: a writer needs none, and it takes 50 MB
+
+    time_s = (start + np.arange(len(data))) * header.sampling_time_s
+    return xr.Dataset(
+        {"data": (("time", "frequency"), data, {"units": "counts"})},
+        coords={
+            "time": ("time", time_s, {"units": "s"}),
+            "frequency": ("frequency", header.frequency_mhz, {"units": "MHz"}),
+        },
+        attrs={
+            "n_bits": 32 if data.dtype.kind == "f" else header.n_bits,
+            "sampling_time_s": header.sampling_time_s,
+            "start_mjd": header.start_mjd,
+            "source_name": header.source_name,
+        }
+        | (attributes or {}),
+    )
 
 
 def check_header(

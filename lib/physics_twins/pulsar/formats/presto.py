@@ -4,7 +4,6 @@ The `.dat` holds 32-bit floating-point numbers, little endian, and nothing else.
 `makeinf.h` and `ioinf.c`.
 """
 
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins.pulsar.formats.keywords import Keywords
 from physics_twins.pulsar.formats.observation_file import (
     FilterbankHeader,
     ObservationFileError,
@@ -50,7 +50,7 @@ class PrestoReader(ObservationReader):
 
     def _open(self, drop_partial: bool) -> None:
         self._inf = self.path.with_suffix(".inf")
-        fields = _Fields(self._inf)
+        fields = _fields(self._inf)
         self.header = _header(fields)
         check_header(self.header, self._inf, PrestoError, names=_NAMES, depths=(32,))
         self.attributes = _attributes(fields)
@@ -76,49 +76,22 @@ class PrestoReader(ObservationReader):
         return series
 
 
-class _Fields:
-    """The lines `label = value` of an `.inf`, read with checks."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with path.open("rb") as file:
-            raw = file.read(MAX_INF_BYTES + 1)
-        if len(raw) > MAX_INF_BYTES:
-            raise PrestoError(f"{path}: longer than {MAX_INF_BYTES} bytes")
-        pairs = re.findall(r"^ (\S.*?) *=[ \t]*(.*)$", raw.decode("latin-1"), re.MULTILINE)
-        # What stands in brackets behind a label is its unit or how to answer.
-        self.values = {
-            re.sub(r"\s*\(.*", "", label).rstrip("?"): value.strip() for label, value in pairs
-        }
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self.values.get(name, default)
-        if value is None:
-            raise PrestoError(f"{self.path}: {name}: missing")
-        return value
-
-    def number(self, name: str) -> float:
-        value = self.text(name)
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise PrestoError(f"{self.path}: {name} = {value!r}: expected a number")
-        return number
-
-    def integer(self, name: str, *, low: int = 0, high: int) -> int:
-        number = self.number(name)
-        if not (low <= number <= high and number == int(number)):
-            expected = f"expected a whole number from {low} to {high}"
-            raise PrestoError(f"{self.path}: {name} = {number:g}: {expected}")
-        return int(number)
+def _fields(path: Path) -> Keywords:
+    """Return the lines `label = value` of an `.inf`."""
+    with path.open("rb") as file:
+        raw = file.read(MAX_INF_BYTES + 1)
+    if len(raw) > MAX_INF_BYTES:
+        raise PrestoError(f"{path}: longer than {MAX_INF_BYTES} bytes")
+    pairs = re.findall(r"^ (\S.*?) *=[ \t]*(.*)$", raw.decode("latin-1"), re.MULTILINE)
+    # What stands in brackets behind a label is its unit or how to answer.
+    values = {re.sub(r"\s*\(.*", "", label).rstrip("?"): value for label, value in pairs}
+    return Keywords(path, values, PrestoError)
 
 
-def _header(fields: _Fields) -> FilterbankHeader:
+def _header(fields: Keywords) -> FilterbankHeader:
     band = fields.text("Type of observation")
     if band != "Radio":
-        raise PrestoError(f"{fields.path}: Type of observation = {band!r}: expected Radio")
+        raise PrestoError(f"{fields.where}: Type of observation = {band!r}: expected Radio")
     lowest_mhz = fields.number("Central freq of low channel")
     bandwidth_mhz = fields.number("Total bandwidth")
     half_channel_mhz = fields.number("Channel bandwidth") / 2
@@ -133,7 +106,7 @@ def _header(fields: _Fields) -> FilterbankHeader:
     )
 
 
-def _attributes(fields: _Fields) -> dict[str, Any]:
+def _attributes(fields: Keywords) -> dict[str, Any]:
     return {
         "dm_pc_cm3": fields.number("Dispersion measure"),
         "barycentred": fields.integer("Barycentered", high=1),
@@ -143,7 +116,7 @@ def _attributes(fields: _Fields) -> dict[str, Any]:
     }
 
 
-def _on_bins(fields: _Fields, n_bins: int) -> list[int]:
+def _on_bins(fields: Keywords, n_bins: int) -> list[int]:
     """Return first and last samples of the observation's parts, one after the other."""
     if not fields.integer("Any breaks in the data", high=1):
         return []
@@ -159,6 +132,6 @@ def _on_bins(fields: _Fields, n_bins: int) -> list[int]:
         or not 0 <= bins[0] <= bins[-1] < n_bins
     ):
         raise PrestoError(
-            f"{fields.path}: On/Off bin pair: expected pairs of rising bins below {n_bins}"
+            f"{fields.where}: On/Off bin pair: expected pairs of rising bins below {n_bins}"
         )
     return bins

@@ -5,7 +5,6 @@ by spectrum, unsigned, little endian. Source: PSRDADA software specification, ap
 DSPSR documents them (FREQ and BW in MHz, TSAMP in microseconds).
 """
 
-import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from physics_twins.pulsar.formats.keywords import Keywords
 from physics_twins.pulsar.formats.observation_file import (
     MAX_CHANNELS,
     FilterbankHeader,
@@ -58,9 +58,9 @@ class DadaReader(ObservationReader):
     error = DadaError
 
     def _open(self, drop_partial: bool) -> None:
-        keywords = _Keywords(self.path, self._read_text())
-        self._data_start = keywords.integer("HDR_SIZE", high=MAX_HEADER_BYTES)
-        self._n_polarisations = keywords.integer("NPOL", "1", high=4)
+        keywords = _keywords(self.path, self._read_text())
+        self._data_start = keywords.integer("HDR_SIZE", low=1, high=MAX_HEADER_BYTES)
+        self._n_polarisations = keywords.integer("NPOL", 1, low=1, high=4)
         self._taken, words = _intensity(keywords, self._n_polarisations)
         self._channel_last = _channel_last(keywords, self._n_polarisations)
         self.header = self._understood(_header(keywords, self._n_polarisations))
@@ -71,7 +71,7 @@ class DadaReader(ObservationReader):
 
     def _read_text(self) -> str:
         start = self._file.read(4096)
-        size = _Keywords(self.path, _text(start)).integer("HDR_SIZE", high=MAX_HEADER_BYTES)
+        size = _keywords(self.path, _text(start)).integer("HDR_SIZE", low=1, high=MAX_HEADER_BYTES)
         if size <= len(start):
             return _text(start[:size])
         return _text(start + self._file.read(size - len(start)))
@@ -90,69 +90,42 @@ class DadaReader(ObservationReader):
         return samples[:, [*self._taken]].sum(axis=1, dtype=np.float32)
 
 
-class _Keywords:
-    """The keywords of one file, read with checks."""
-
-    def __init__(self, path: Path, text: str) -> None:
-        self.path = path
-        lines = (line.partition("#")[0].split(None, 1) for line in text.splitlines())
-        self.values = {line[0]: line[1].strip() for line in lines if len(line) == 2}
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self.values.get(name, default)
-        if value is None:
-            raise DadaError(f"{self.path}: {name}: missing from the header")
-        return value
-
-    def number(self, name: str, default: str | None = None) -> float:
-        value = self.text(name, default)
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise DadaError(f"{self.path}: {name} = {value!r}: expected a number")
-        return number
-
-    def integer(self, name: str, default: str | None = None, *, low: int = 1, high: int) -> int:
-        number = self.number(name, default)
-        if not (low <= number <= high and number == int(number)):
-            expected = f"expected a whole number from {low} to {high}"
-            raise DadaError(f"{self.path}: {name} = {number:g}: {expected}")
-        return int(number)
+def _keywords(path: Path, text: str) -> Keywords:
+    lines = (line.partition("#")[0].split(None, 1) for line in text.splitlines())
+    return Keywords(path, {line[0]: line[1] for line in lines if len(line) == 2}, DadaError)
 
 
 def _text(raw: bytes) -> str:
     return raw.partition(b"\0")[0].decode("latin-1")
 
 
-def _intensity(keywords: _Keywords, n_polarisations: int) -> tuple[tuple[int, ...], str]:
-    n_dimensions = keywords.integer("NDIM", "1", high=2)
+def _intensity(keywords: Keywords, n_polarisations: int) -> tuple[tuple[int, ...], str]:
+    n_dimensions = keywords.integer("NDIM", 1, low=1, high=2)
     state = keywords.text("STATE", "")
     found = _INTENSITY.get((state.upper(), n_polarisations))
     if n_dimensions != 1 or found is None:
         raise DadaError(
-            f"{keywords.path}: NDIM = {n_dimensions}, STATE = {state!r}, NPOL = {n_polarisations}: only"
-            " detected power can be read: NDIM 1, STATE Intensity, PPQQ, Coherence, Stokes or none"
+            f"{keywords.where}: NDIM = {n_dimensions}, STATE = {state!r}, NPOL = {n_polarisations}:"
+            " only detected power can be read: NDIM 1, STATE Intensity, PPQQ, Coherence, Stokes or none"
         )
     return found
 
 
-def _channel_last(keywords: _Keywords, n_polarisations: int) -> bool:
+def _channel_last(keywords: Keywords, n_polarisations: int) -> bool:
     """Return whether channels follow each other, and not the polarisations of one channel."""
     order = keywords.text("ORDER", "TFP").upper()
     if order not in ("TF", "TFP", "TPF"):
-        raise DadaError(f"{keywords.path}: ORDER = {order!r}: expected TF, TFP or TPF")
+        raise DadaError(f"{keywords.where}: ORDER = {order!r}: expected TF, TFP or TPF")
     return n_polarisations == 1 or order == "TPF"
 
 
-def _header(keywords: _Keywords, n_polarisations: int) -> FilterbankHeader:
-    n_channels = keywords.integer("NCHAN", high=MAX_CHANNELS)
-    n_bits = keywords.integer("NBIT", high=64)
+def _header(keywords: Keywords, n_polarisations: int) -> FilterbankHeader:
+    n_channels = keywords.integer("NCHAN", low=1, high=MAX_CHANNELS)
+    n_bits = keywords.integer("NBIT", low=1, high=64)
     width_mhz = keywords.number("BW") / n_channels
     sampling_s = 1e-6 * keywords.number("TSAMP")
     # Bytes from the start of the observation to this file's first.
-    offset_spectra = keywords.number("OBS_OFFSET", "0") / (n_channels * n_polarisations * n_bits / 8)
+    offset_spectra = keywords.number("OBS_OFFSET", 0) / (n_channels * n_polarisations * n_bits / 8)
     return FilterbankHeader(
         n_channels=n_channels,
         n_bits=n_bits,
@@ -166,17 +139,17 @@ def _header(keywords: _Keywords, n_polarisations: int) -> FilterbankHeader:
     )
 
 
-def _start_mjd(keywords: _Keywords) -> float:
+def _start_mjd(keywords: Keywords) -> float:
     utc = keywords.text("UTC_START", "unknown")
     if utc.lower() in ("unknown", "unset"):
-        return keywords.number("MJD_START", "0")
+        return keywords.number("MJD_START", 0)
     whole, _, fraction = utc.partition(".")
     try:
         start = datetime.strptime(whole, "%Y-%m-%d-%H:%M:%S").replace(tzinfo=UTC)
         second = float(f"0.{fraction}") if fraction else 0.0
     except ValueError:
         expected = "expected yyyy-mm-dd-hh:mm:ss"
-        raise DadaError(f"{keywords.path}: UTC_START = {utc!r}: {expected}") from None
-    second += 1e-12 * keywords.number("PICOSECONDS", "0")
+        raise DadaError(f"{keywords.where}: UTC_START = {utc!r}: {expected}") from None
+    second += 1e-12 * keywords.number("PICOSECONDS", 0)
     since = start - _MJD_0
     return since.days + (since.seconds + second) / 86400

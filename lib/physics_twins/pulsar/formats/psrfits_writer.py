@@ -21,12 +21,20 @@ from physics_twins.pulsar.formats.observation_file import (
     check_header,
 )
 from physics_twins.pulsar.formats.psrfits import NAMES, PsrfitsError, Scaling
-from physics_twins.pulsar.formats.psrfits_cards import PRIMARY_CARDS, ROW_COLUMNS, SUBINT_CARDS
 from physics_twins.pulsar.formats.samples import pack
 
 DEPTHS = (1, 2, 4, 8, 32)
 ROW_BYTES = 1 << 20
 ROW_SPECTRA = 4096
+# Keywords of the PSRFITS definition 6.1 in its order, with values for what is not known: 0 where
+# the definition has `*` for a number, because readers expect numbers.
+CARDS = Path(__file__).parent
+# Columns with one number a row: FITS type, unit, names.
+ROW_COLUMNS = (
+    ("D", "s", "TSUBINT OFFS_SUB LST_SUB"),
+    ("D", "deg", "RA_SUB DEC_SUB GLON_SUB GLAT_SUB"),
+    ("E", "deg", "FD_ANG POS_ANG PAR_ANG TEL_AZ TEL_ZEN"),
+)
 _MJD_0 = datetime(1858, 11, 17, tzinfo=UTC)
 
 
@@ -129,35 +137,27 @@ class PsrfitsWriter(ObservationWriter):
         letter, n_items = ("E", n_samples) if n_bits == 32 else ("B", n_samples * n_bits // 8)
         per_channel = [("DAT_FREQ", "D", "MHz"), ("DAT_WTS", "E", ""), ("DAT_OFFS", "E", "")]
         per_channel += [("DAT_SCL", "E", "")]
-        columns = [(name, kind, 1, unit) for name, kind, unit in ROW_COLUMNS]
+        columns = [(name, kind, 1, unit) for kind, unit, names in ROW_COLUMNS for name in names.split()]
         columns += [(name, kind, n_channels, unit) for name, kind, unit in per_channel]
         return [*columns, ("DATA", letter, n_items, "Jy")]
 
     def _table_header(self) -> Header:
         header, columns = self.header, self._columns()
-        row_bytes = self._row_type().itemsize
-        cards: list[tuple[str, Any, str]] = [
-            ("XTENSION", "BINTABLE", "binary table extension"),
-            ("BITPIX", 8, "bits of an element"),
-            ("NAXIS", 2, "dimensions of the table"),
-            ("NAXIS1", row_bytes, "bytes of a row"),
-            ("NAXIS2", self._rows, "rows"),
-            ("PCOUNT", 0, "no variable-length data"),
-            ("GCOUNT", 1, "one table"),
-            ("TFIELDS", len(columns), "columns"),
-            ("EXTNAME", "SUBINT", "name of this table"),
-            *SUBINT_CARDS,
-        ]
         known = {
             "TBIN": header.sampling_time_s,
             "NBITS": header.n_bits,
             "NCHAN": header.n_channels,
             "CHAN_BW": header.channel_width_mhz,
             "REFFREQ": _centre_mhz(header),
+            "NAXIS1": self._row_type().itemsize,
+            "NAXIS2": self._rows,
+            "TFIELDS": len(columns),
             "NSBLK": self._row_spectra,
             "NSTOT": self._n_spectra,
         }
-        result = Header([(name, known.get(name, value), comment) for name, value, comment in cards])
+        result = Header.fromtextfile(CARDS / "psrfits_subint.txt")
+        for name, value in known.items():
+            result[name] = value
         for number, (name, letter, count, unit) in enumerate(columns, 1):
             result[f"TTYPE{number}"] = name
             result[f"TFORM{number}"] = f"{count}{letter}"
@@ -181,14 +181,15 @@ def _primary(header: FilterbankHeader, path: Path, cards: Mapping[str, Any]) -> 
         "STT_SMJD": int(seconds),
         "STT_OFFS": seconds - int(seconds),
     }
-    unknown = cards.keys() - {name for name, _, _ in PRIMARY_CARDS}
-    if unknown:
+    result = Header.fromtextfile(CARDS / "psrfits_primary.txt")
+    if unknown := cards.keys() - result.keys():
         raise ValueError(f"{path}: {', '.join(sorted(unknown))}: no keywords of the primary header")
-    known |= cards
     try:
-        return Header([(name, known.get(name, value), about) for name, value, about in PRIMARY_CARDS])
+        for name, value in (known | cards).items():
+            result[name] = value
     except ValueError as error:
         raise PsrfitsError(f"{path}: primary header: {error}") from None
+    return result
 
 
 def _start(mjd: float) -> tuple[float, datetime]:

@@ -13,8 +13,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.files import open_observation
-from physics_twins.pulsar.formats.observation_file import FilterbankHeader, ObservationReader
+from physics_twins.pulsar.formats.observation_file import (
+    FilterbankHeader,
+    ObservationReader,
+    as_dataset,
+)
 from physics_twins.pulsar.formats.samples import N_EQUAL
+from physics_twins.pulsar.physics.ism import Band
 
 LOOKED_AT = 256  # spectra at a time
 
@@ -50,6 +55,11 @@ class Spectra:
         return _highest_first(self.source_header) if self.reversed else self.source_header
 
     @property
+    def band(self) -> Band:
+        """Channels, the highest first, and sampling time."""
+        return Band(self.header.frequency_mhz, self.header.sampling_time_s)
+
+    @property
     def path(self) -> Path | None:
         """The file, None of a dataset."""
         return self.source.path if isinstance(self.source, ObservationReader) else None
@@ -80,21 +90,8 @@ class Spectra:
 
     def part(self, start: int, count: int) -> xr.Dataset:
         """Return some spectra as a dataset whose times count from the observation's start."""
-        header = self.header
-        time_s = (start + np.arange(count)) * header.sampling_time_s
-        return xr.Dataset(
-            {"data": (("time", "frequency"), self.read(start, count), {"units": "counts"})},
-            coords={
-                "time": ("time", time_s, {"units": "s"}),
-                "frequency": ("frequency", header.frequency_mhz, {"units": "MHz"}),
-            },
-            attrs={
-                "n_bits": self.n_bits,
-                "sampling_time_s": header.sampling_time_s,
-                "start_mjd": header.start_mjd,
-                "source_name": header.source_name,
-            },
-        )
+        told = self.source.attributes if isinstance(self.source, ObservationReader) else {}
+        return as_dataset(self.header, self.read(start, count), start, told)
 
     def header_from(self, start: int) -> FilterbankHeader:
         """Return the source's header for a piece that begins at a spectrum."""
@@ -109,13 +106,16 @@ class Spectra:
 
 
 @contextmanager
-def open_spectra(data: Observation, *, drop_partial: bool = False) -> Iterator[Spectra]:
+def open_spectra(
+    data: Observation, *, drop_partial: bool = False, whole: bool = False
+) -> Iterator[Spectra]:
     """Open an observation for a `with` block.
 
     Args:
         data: A dataset with `data` (time, frequency), or the path of a file that
             `files.open_observation` knows, which is streamed.
         drop_partial: Accept a file that is still being written, empty though it may be.
+        whole: Whether equal spectra at a file's end, that a recorder filled it up with, count too.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -127,7 +127,7 @@ def open_spectra(data: Observation, *, drop_partial: bool = False) -> Iterator[S
         yield _checked(Spectra(values, _dataset_header(data), len(values), "the observation"))
         return
     with open_observation(data, drop_partial=drop_partial) as file:
-        filled_up = 0 if drop_partial else _filled_up(file)
+        filled_up = 0 if drop_partial or whole else _filled_up(file)
         n_spectra = file.n_spectra - filled_up
         spectra = Spectra(file, file.header, n_spectra, str(file.path), filled_up)
         yield _checked(spectra, may_be_empty=drop_partial)

@@ -1,5 +1,7 @@
 """What the ionised interstellar medium does to a pulse: dispersion, smearing, scattering."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf, erfcx, ndtr
@@ -35,6 +37,25 @@ def dispersion_delay(
         raise ValueError(f"frequency_mhz must be positive, lowest is {frequency_mhz.min()} MHz")
     slope = DISPERSION_MHZ2_CM3_S_PER_PC * (frequency_mhz**-2.0 - float(reference_mhz) ** -2.0)
     return slope * np.asarray(dm_pc_cm3, dtype=float)
+
+
+@dataclass(frozen=True)
+class Band:
+    """What a search needs to know of the receiver.
+
+    Attributes:
+        frequency_mhz: Channel centres, the highest first, shape (channel,).
+        sampling_s: Time from one spectrum to the next.
+    """
+
+    frequency_mhz: NDArray[np.float64]
+    sampling_s: float
+
+    @property
+    def delay_s_per_dm(self) -> float:
+        """Delay across the band for a DM of 1 pc cm-3."""
+        low, high = self.frequency_mhz[-1], self.frequency_mhz[0]
+        return float(dispersion_delay(low, 1.0, reference_mhz=high))
 
 
 def channel_smearing(

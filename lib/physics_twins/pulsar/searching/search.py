@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.physics.ism import dispersion_delay
+from physics_twins.pulsar.physics.ism import Band, dispersion_delay
 from physics_twins.pulsar.searching.cleaning import Prepared
 from physics_twins.pulsar.searching.dedispersion import delay_samples, dm_trials, middle_smearing
 from physics_twins.pulsar.searching.dm_plane import Peaks, Plan, frame_peaks, make_plan
@@ -26,25 +26,6 @@ ALIGNED_WIDTH = 8
 N_SUBBANDS = 8
 # Relative scatter of a pulse's flux density between subbands (scintillation, spectral structure).
 MODULATION = 0.5
-
-
-@dataclass(frozen=True)
-class Band:
-    """What a search needs to know of the receiver.
-
-    Attributes:
-        frequency_mhz: Channel centres, the highest first, shape (channel,).
-        sampling_s: Time from one spectrum to the next.
-    """
-
-    frequency_mhz: NDArray[np.float64]
-    sampling_s: float
-
-    @property
-    def delay_s_per_dm(self) -> float:
-        """Delay across the band for a DM of 1 pc cm-3."""
-        low, high = self.frequency_mhz[-1], self.frequency_mhz[0]
-        return float(dispersion_delay(low, 1.0, reference_mhz=high))
 
 
 @dataclass(frozen=True)
