@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from _table import Figure, share_error, this_machine
 from physics_twins.pulsar.infer import infer
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.parameters import SearchParameters
+from physics_twins.pulsar.verb_parameters import LabelParameters
 
 # Highest channel, channel width, channels, sampling: about ASKAP, Parkes, UTMOST, FAST, Effelsberg and
 # the lower half of CHIME.

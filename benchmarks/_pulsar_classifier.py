@@ -18,15 +18,15 @@ from physics_twins.pulsar.classifying.examples import examples
 from physics_twins.pulsar.classifying.ideal_filter import threshold_at
 from physics_twins.pulsar.classifying.labels import CLASSES
 from physics_twins.pulsar.model import load_classifier, predict
-from physics_twins.pulsar.window_parameters import (
+from physics_twins.pulsar.verb_parameters import (
     EFFELSBERG_MIX,
     EIGHT_CLASSES,
-    HARSH_MIX,
     W_CLS,
     WindowParameters,
 )
 
 # Not used while the classifier was made; each stands for a million seeds of streams.
+HARSH_MIX = dict.fromkeys(EFFELSBERG_MIX, 0.3)
 WHITE_SEED, MIX_SEED, HARSH_SEED, CLASSES_SEED = 901, 902, 903, 904
 # Streams of 32 pulses for each S/N, and of 128 frames without a pulse.
 AMOUNT = {"snr": (5.0, 6.0, 7.0), "n_streams": 100, "n_noise_streams": 160}

@@ -4,12 +4,12 @@ from functools import cache
 
 import pandas as pd
 
+from _pulsar_barycentre import doppler_factor
 from _table import Figure, Skipped, this_machine
 from physics_twins.data import find_data_file
 from physics_twins.pulsar.formats.presto import PrestoReader
 from physics_twins.pulsar.infer import candidate_table, infer
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.physics.barycentre import doppler_factor
 from physics_twins.pulsar.searching.periods import find_period
 
 # ATNF catalogue, Hobbs et al. (2004), MNRAS 353, 1311: J1807-0847 at the barycentre, epoch MJD 48244.

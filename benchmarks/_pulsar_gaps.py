@@ -14,10 +14,10 @@ from physics_twins.data import find_data_file
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
 from physics_twins.pulsar.infer import infer
-from physics_twins.pulsar.label_parameters import sought_in_band
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.physics.ism import Band, dispersion_delay
+from physics_twins.pulsar.verb_parameters import sought_in_band
 
 SEED, N_FILES = 37_000, 100
 N_SPECTRA, N_CHANNELS, SAMPLING_S = 15_616, 128, 256e-6

@@ -20,11 +20,11 @@ from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClass
 from physics_twins.pulsar.classifying.trained_classifier import find_classifier
 from physics_twins.pulsar.classifying.window_canvas import FRAME_SPECTRA, SAMPLING_S, band_mhz
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.model import NAME
 from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.streams.label_files import read_lines
+from physics_twins.pulsar.verb_parameters import LabelParameters
 
 # Thresholds were chosen on streams with seeds 900 to 999.
 HELD_OUT_SEEDS = (8100, 8101)
@@ -119,7 +119,7 @@ def label_memory_mb() -> Figure:
         path = write_stream(Path(folder, "long.fil"), 8, repeats=4)
         code = (
             "import sys;from physics_twins.pulsar.labelling import label;"
-            "from physics_twins.pulsar.label_parameters import LabelParameters;"
+            "from physics_twins.pulsar.verb_parameters import LabelParameters;"
             "label(sys.argv[1], LabelParameters(), out_folder=sys.argv[2], progress=False);"
             # Not getrusage: its peak includes that of the process that started this one.
             "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"

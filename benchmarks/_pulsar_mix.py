@@ -22,7 +22,7 @@ from physics_twins.pulsar.classifying.window_canvas import (
     band_mhz,
 )
 from physics_twins.pulsar.physics.receiver import bandpass
-from physics_twins.pulsar.window_parameters import EFFELSBERG_MIX, WindowParameters
+from physics_twins.pulsar.verb_parameters import EFFELSBERG_MIX, WindowParameters
 
 PULSE_FRACTION = 0.002
 DM_PC_CM3 = 56.77

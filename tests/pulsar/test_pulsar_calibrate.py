@@ -11,7 +11,7 @@ from physics_twins.pulsar.fitting.pieces import identity
 from physics_twins.pulsar.fitting.pulse_limits import cramer_rao, ideal_snr
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.simulate import simulate
-from physics_twins.pulsar.twin_parameters import CalibrationParameters
+from physics_twins.pulsar.verb_parameters import CalibrationParameters
 from physics_twins.twin import TwinState
 
 TRUTH = ObservationParameters(

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from physics_twins import models
-from physics_twins.pulsar.classifier_parameters import ClassifierParameters
 from physics_twins.pulsar.classifying.calibration import fit_scaling, reliability
 from physics_twins.pulsar.classifying.confusion import macro_f1
 from physics_twins.pulsar.classifying.example_tensors import ExampleTensors
@@ -13,10 +12,14 @@ from physics_twins.pulsar.classifying.examples import examples, examples_of_stre
 from physics_twins.pulsar.classifying.frequencies import at_frequencies
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.classifying.network import SHEARS, FrameNetwork, Shear
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.model import Classifier, load_classifier, pulse_score
 from physics_twins.pulsar.train import train
-from physics_twins.pulsar.window_parameters import EIGHT_CLASSES, W_CLS
+from physics_twins.pulsar.verb_parameters import (
+    EIGHT_CLASSES,
+    W_CLS,
+    ClassifierParameters,
+    LabelParameters,
+)
 
 BRIGHT = W_CLS.replace(n_windows=16, pulse_fraction=0.5, snr_min=20.0, snr_max=30.0)
 

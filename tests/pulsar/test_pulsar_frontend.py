@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching import dm_plane
 from physics_twins.pulsar.searching.cells import measure_cells
@@ -16,6 +15,7 @@ from physics_twins.pulsar.searching.normalisation import (
     normalised,
     normalised_shape,
 )
+from physics_twins.pulsar.verb_parameters import LabelParameters
 
 SAMPLING_S = 102.4e-6
 FREQUENCY_MHZ = np.linspace(1529.375, 1210.625, 256)

@@ -5,10 +5,10 @@ import pytest
 from test_pulsar_missing import SAMPLING_S, SEARCH, recording
 
 from physics_twins.pulsar.infer import infer
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.searching.cells import measure_cells
 from physics_twins.pulsar.searching.gain_steps import measured, steps
+from physics_twins.pulsar.verb_parameters import LabelParameters
 
 SOUGHT = LabelParameters(dm_min_pc_cm3=20.0, dm_max_pc_cm3=120.0)
 NEAR = (7950, 8100)  # while the pulse crosses the band: a part of it is lost

@@ -20,8 +20,6 @@ from physics_twins.pulsar.formats.observation_file import ObservationWarning
 from physics_twins.pulsar.formats.psrfits import Scaling
 from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
 from physics_twins.pulsar.formats.spectra import open_spectra
-from physics_twins.pulsar.keep_parameters import KeepParameters
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching.frontend import Frames
@@ -29,6 +27,7 @@ from physics_twins.pulsar.streams.keeping import Decision
 from physics_twins.pulsar.streams.label_files import read_labels, read_lines
 from physics_twins.pulsar.streams.label_progress import Labelling
 from physics_twins.pulsar.streams.pulse_measure import measure_pulse
+from physics_twins.pulsar.verb_parameters import KeepParameters, LabelParameters
 
 SAMPLING_S = 256e-6
 SIGMA_FWHM = np.sqrt(8 * np.log(2))

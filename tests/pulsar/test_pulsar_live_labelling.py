@@ -12,10 +12,9 @@ from real_files import real_file
 
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
-from physics_twins.pulsar.keep_parameters import KeepParameters
-from physics_twins.pulsar.label_parameters import LabelParameters, sought_in_band
 from physics_twins.pulsar.live_labelling import label_folder
 from physics_twins.pulsar.streams.label_files import read_labels, read_lines
+from physics_twins.pulsar.verb_parameters import KeepParameters, LabelParameters, sought_in_band
 
 HEADER = FilterbankHeader(32, 8, 1525.0, -10.0, 256e-6, 59000.0, "B0531+21")
 SOUGHT = LabelParameters(dm_min_pc_cm3=45.0, dm_max_pc_cm3=65.0, block_frames=8)

@@ -7,11 +7,11 @@ import xarray as xr
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
 from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
 from physics_twins.pulsar.infer import infer
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.searching.missing import filled
 from physics_twins.pulsar.streams.label_files import read_labels
+from physics_twins.pulsar.verb_parameters import LabelParameters
 
 SEARCH = SearchParameters(dm_min_pc_cm3=20.0, dm_max_pc_cm3=120.0)
 SAMPLING_S = 256e-6

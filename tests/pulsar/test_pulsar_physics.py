@@ -7,7 +7,6 @@ import xarray as xr
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.fitting.pulse_limits import ideal_snr
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters, SourceParameters
-from physics_twins.pulsar.physics.digitiser import digitise
 from physics_twins.pulsar.physics.ism import (
     SIGMA_PER_FWHM,
     channel_smearing,
@@ -160,27 +159,6 @@ def test_the_components_add_up_to_the_data():
     received_jy = observation["gain"] * (flux_jy + system_jy) - system_jy + observation["baseline"]
     expected = received_jy / observation.attrs["noise_sigma_jy"] * observation["bandpass"]
     np.testing.assert_allclose(observation["data"], expected, rtol=1e-4, atol=1e-3)
-
-
-@pytest.mark.parametrize("n_bits", [2, 4, 8, 16])
-def test_digitising_keeps_level_and_scale(n_bits):
-    rng = np.random.default_rng(0)
-    flux_jy = rng.normal(size=(20000, 4)).astype(np.float32)
-    counts = digitise(flux_jy, np.ones(4), 1.0, n_bits)
-    assert counts.max() < 2**n_bits
-    # Efficiency: correlation of counts and flux, 1 without quantising (Max 1960: 0.94 with 2 bits).
-    correlation = np.corrcoef(counts.ravel(), flux_jy.ravel())[0, 1]
-    assert correlation > {2: 0.93, 4: 0.99, 8: 0.999, 16: 0.9999}[n_bits]
-
-
-def test_one_bit_tells_the_sign():
-    flux_jy = np.array([[-1.0, 2.0], [0.5, -3.0]], dtype=np.float32)
-    assert digitise(flux_jy, np.ones(2), 1.0, 1).tolist() == [[0, 1], [1, 0]]
-
-
-def test_a_bright_signal_saturates_instead_of_wrapping():
-    counts = digitise(np.array([[1e6, -1e6]], dtype=np.float32), np.ones(2), 1.0, 8)
-    assert counts.tolist() == [[255, 0]]
 
 
 def test_pulses_carry_their_fluence_in_every_channel():

@@ -11,9 +11,9 @@ from physics_twins.pulsar import injection
 from physics_twins.pulsar.figures import telescope_plots
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.telescope import open_telescope
-from physics_twins.pulsar.telescope_parameters import TelescopeParameters
 from physics_twins.pulsar.telescopes.recorded_pulse import Pulse
 from physics_twins.pulsar.telescopes.telescope_portrait import portrait
+from physics_twins.pulsar.verb_parameters import TelescopeParameters
 
 DAMAGED = b"HEADER_START and no filterbank"
 

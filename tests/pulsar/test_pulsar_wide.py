@@ -5,9 +5,9 @@ import pytest
 import xarray as xr
 
 from physics_twins.pulsar.infer import infer
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.parameters import SearchParameters
+from physics_twins.pulsar.verb_parameters import LabelParameters
 
 SAMPLING_S, ARRIVAL_S = 2e-3, 20.0
 RANGE = {"dm_min_pc_cm3": 1000.0, "dm_max_pc_cm3": 3000.0, "width_max_ms": 1000.0}

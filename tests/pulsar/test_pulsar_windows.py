@@ -17,7 +17,7 @@ from physics_twins.pulsar.classifying.injected_pulse import Pulse, paint_pulse
 from physics_twins.pulsar.classifying.labels import CLASSES, LABELS
 from physics_twins.pulsar.classifying.window_canvas import FRAME_SPECTRA, SAMPLING_S, band_mhz
 from physics_twins.pulsar.classifying.windows import labelled_stream, normalised_windows
-from physics_twins.pulsar.window_parameters import EIGHT_CLASSES, W_CLS, WindowParameters
+from physics_twins.pulsar.verb_parameters import EIGHT_CLASSES, W_CLS, WindowParameters
 
 QUIET = W_CLS.replace(n_windows=4, pulse_fraction=0.0)
 

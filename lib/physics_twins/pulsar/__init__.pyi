@@ -2,8 +2,6 @@
 
 from . import injection as injection
 from .calibrate import calibrate as calibrate
-from .classifier_parameters import CLASSES_EQUAL as CLASSES_EQUAL
-from .classifier_parameters import ClassifierParameters as ClassifierParameters
 from .classifying import recall_curves as recall_curves
 from .classifying.calibration import reliability as reliability
 from .classifying.confusion import confusion as confusion
@@ -12,7 +10,6 @@ from .classifying.examples import examples as examples
 from .classifying.labels import LABELS as LABELS
 from .classifying.windows import labelled_stream as labelled_stream
 from .evaluate import evaluate as evaluate
-from .evaluation_parameters import EvaluationParameters as EvaluationParameters
 from .figures import classifier_plots as classifier_plots
 from .figures import label_plots as label_plots
 from .figures import search_plots as search_plots
@@ -25,8 +22,6 @@ from .fitting import stream_frames as stream_frames
 from .infer import candidate_table as candidate_table
 from .infer import excerpt as excerpt
 from .infer import infer as infer
-from .label_parameters import LabelParameters as LabelParameters
-from .label_parameters import sought_by as sought_by
 from .labelling import label as label
 from .lookalike import lookalike as lookalike
 from .lookalike import write_lookalike as write_lookalike
@@ -49,15 +44,20 @@ from .simulate import simulate_pulse as simulate_pulse
 from .stream import write_stream as write_stream
 from .telescope import match_telescope as match_telescope
 from .telescope import save_telescope as save_telescope
-from .telescope_parameters import TelescopeParameters as TelescopeParameters
 from .telescopes.recorded_pulse import Pulse as Pulse
 from .telescopes.telescope_portrait import portrait as portrait
 from .train import train as train
 from .train import training_examples as training_examples
 from .train import validation_examples as validation_examples
+from .verb_parameters import CLASSES_EQUAL as CLASSES_EQUAL
+from .verb_parameters import EFFELSBERG_MIX as EFFELSBERG_MIX
+from .verb_parameters import EIGHT_CLASSES as EIGHT_CLASSES
+from .verb_parameters import ClassifierParameters as ClassifierParameters
+from .verb_parameters import EvaluationParameters as EvaluationParameters
+from .verb_parameters import LabelParameters as LabelParameters
+from .verb_parameters import TelescopeParameters as TelescopeParameters
+from .verb_parameters import sought_by as sought_by
 from .whatif import another_distance as another_distance
 from .whatif import changed as changed
 from .whatif import more_interference as more_interference
 from .whatif import what_if as what_if
-from .window_parameters import EFFELSBERG_MIX as EFFELSBERG_MIX
-from .window_parameters import EIGHT_CLASSES as EIGHT_CLASSES

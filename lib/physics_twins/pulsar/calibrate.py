@@ -18,7 +18,7 @@ from physics_twins.pulsar.fitting.pulse_limits import cramer_rao
 from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics.receiver import sample_noise_jy, transmission
-from physics_twins.pulsar.twin_parameters import CalibrationParameters
+from physics_twins.pulsar.verb_parameters import CalibrationParameters
 from physics_twins.twin import correlated
 
 # A pulse that the common shape explains so much worse than its own boxcar is something else.

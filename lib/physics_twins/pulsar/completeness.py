@@ -3,7 +3,7 @@
 from typing import Any
 
 from physics_twins.parameters import Parameters, field
-from physics_twins.pulsar.window_parameters import WindowParameters
+from physics_twins.pulsar.verb_parameters import WindowParameters
 
 
 class CompletenessParameters(Parameters):

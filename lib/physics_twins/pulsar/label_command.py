@@ -11,10 +11,10 @@ import numpy as np
 from physics_twins import clusters
 from physics_twins.parameters import check
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader
-from physics_twins.pulsar.keep_parameters import KeepParameters
-from physics_twins.pulsar.label_parameters import (
+from physics_twins.pulsar.verb_parameters import (
     DM_RANGE,
     HIGHEST_DM_PC_CM3,
+    KeepParameters,
     LabelParameters,
     sought_in_band,
 )

@@ -9,13 +9,12 @@ from physics_twins.pulsar.classifying.frame_labels import Classifier
 from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
-from physics_twins.pulsar.keep_parameters import KeepParameters
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.streams.label_files import LabelFolder
 from physics_twins.pulsar.streams.label_progress import Labelling
 from physics_twins.pulsar.streams.label_run import Alert, LabelRun, Measure
 from physics_twins.pulsar.streams.pulse_measure import measure_pulse
+from physics_twins.pulsar.verb_parameters import KeepParameters, LabelParameters
 
 # What is sought, or what tells it from an observation's header.
 Sought = LabelParameters | Callable[[FilterbankHeader], LabelParameters]

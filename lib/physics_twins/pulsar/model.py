@@ -16,9 +16,9 @@ from physics_twins.pulsar.classifying.example_tensors import ExampleTensors
 from physics_twins.pulsar.classifying.frequencies import counted
 from physics_twins.pulsar.classifying.labels import CLASSES, LABELS
 from physics_twins.pulsar.classifying.network import FrameNetwork
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.searching.frontend import SCALARS, Frames
 from physics_twins.pulsar.searching.stack import N_BINS, N_SUBBANDS
+from physics_twins.pulsar.verb_parameters import LabelParameters
 
 NAME = "pulsar-classifier"
 CARD = models.Card(

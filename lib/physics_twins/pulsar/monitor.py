@@ -18,7 +18,7 @@ from physics_twins.pulsar.fitting.frame_evidence import (
 )
 from physics_twins.pulsar.fitting.pieces import receiver
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.twin_parameters import MonitorParameters
+from physics_twins.pulsar.verb_parameters import MonitorParameters
 from physics_twins.twin import Evidence, Number, TwinState, Watch
 
 # Quiet frames that are needed to know what is normal.

@@ -1,12 +1,26 @@
 """Parameters of the pulsar twin: the observation that is simulated, and the search."""
 
 from collections.abc import Mapping
+from functools import partial
 from math import tau
 from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
 from physics_twins.parameters import Parameters, field
+
+# A parameter that panels fold away at first.
+folded = partial(field, folded=True)
+
+
+def check_order(parameters: Parameters, low: str, high: str, *, equal: bool = True) -> None:
+    """Raise ValueError where the lower end of a range is above the higher one, or equals it."""
+    ends = [getattr(parameters, name) for name in (low, high)]
+    if ends[0] > ends[1] or (ends[0] == ends[1] and not equal):
+        unit = parameters.describe()[low].unit
+        first, last = (f"{end:g} {unit}".strip() for end in ends)
+        must = "not be above" if equal else "be below"
+        raise ValueError(f"{low} = {first} must {must} {high} = {last}")
 
 
 class MediumParameters(Parameters):
@@ -16,30 +30,28 @@ class MediumParameters(Parameters):
     scattering_ms: float = field(
         0.0, ge=0, le=500, unit="ms", help="Scattering time at 1 GHz; falls with the frequency"
     )
-    scattering_index: float = field(
-        4.0, ge=3, le=5, folded=True, help="Its power of the frequency: 4 thin screen, 4.4 Kolmogorov"
+    scattering_index: float = folded(
+        4.0, ge=3, le=5, help="Its power of the frequency: 4 thin screen, 4.4 Kolmogorov"
     )
-    scintillation_mhz: float = field(
+    scintillation_mhz: float = folded(
         0.0,
         ge=0,
         le=1e4,
         unit="MHz",
-        folded=True,
         help="Decorrelation bandwidth of scintillation at the band's centre; 0 for none",
     )
-    scintillation_s: float = field(
-        300.0, ge=0.1, le=1e6, unit="s", folded=True, help="Decorrelation time of scintillation"
+    scintillation_s: float = folded(
+        300.0, ge=0.1, le=1e6, unit="s", help="Decorrelation time of scintillation"
     )
-    dm_drift_pc_cm3_per_h: float = field(
-        0.0, ge=-10, le=10, unit="pc cm-3 h-1", folded=True, help="Change of the dispersion measure"
+    dm_drift_pc_cm3_per_h: float = folded(
+        0.0, ge=-10, le=10, unit="pc cm-3 h-1", help="Change of the dispersion measure"
     )
-    electron_density_cm3: float = field(
+    electron_density_cm3: float = folded(
         0.03,
         ge=1e-4,
         le=10,
         unit="cm-3",
         logarithmic=True,
-        folded=True,
         help="Mean density of electrons on the way: with the dispersion measure it tells the distance",
     )
 
@@ -58,67 +70,55 @@ class SourceParameters(Parameters):
     width_ms: float = field(
         0.8, ge=0.05, le=200, unit="ms", logarithmic=True, help="Intrinsic full width at half maximum"
     )
-    period_s: float = field(
-        0.25, ge=0.001, le=30, unit="s", folded=True, help="Rotation period of the pulsar"
+    period_s: float = folded(0.25, ge=0.001, le=30, unit="s", help="Rotation period of the pulsar")
+    period_derivative: float = folded(0.0, ge=-1e-6, le=1e-6, unit="s s-1", help="Change of the period")
+    energy_scatter: float = folded(
+        0.5, ge=0, le=3, help="Standard deviation of the logarithm of pulse energies"
     )
-    period_derivative: float = field(
-        0.0, ge=-1e-6, le=1e-6, unit="s s-1", folded=True, help="Change of the period"
+    spectral_index: float = folded(
+        0.0, ge=-6, le=6, help="Power of the frequency that the fluence follows"
     )
-    energy_scatter: float = field(
-        0.5, ge=0, le=3, folded=True, help="Standard deviation of the logarithm of pulse energies"
+    cone_fraction: float = folded(
+        0.0, ge=0, le=1, help="Part of the beam's power in its hollow cone, not its core"
     )
-    spectral_index: float = field(
-        0.0, ge=-6, le=6, folded=True, help="Power of the frequency that the fluence follows"
+    cone_radius_deg: float = folded(
+        2.0, ge=0.1, le=60, unit="deg", help="Opening angle of the cone around its axis"
     )
-    cone_fraction: float = field(
-        0.0, ge=0, le=1, folded=True, help="Part of the beam's power in its hollow cone, not its core"
+    inclination_deg: float = folded(
+        60.0, ge=1, le=179, unit="deg", help="Magnetic axis against the rotation axis"
     )
-    cone_radius_deg: float = field(
-        2.0, ge=0.1, le=60, unit="deg", folded=True, help="Opening angle of the cone around its axis"
+    impact_deg: float = folded(
+        0.5, ge=-45, le=45, unit="deg", help="Closest line of sight to the magnetic axis"
     )
-    inclination_deg: float = field(
-        60.0, ge=1, le=179, unit="deg", folded=True, help="Magnetic axis against the rotation axis"
+    beam_index: float = folded(
+        0.0, ge=0, le=1, help="How fast the beam narrows: as frequency to minus this"
     )
-    impact_deg: float = field(
-        0.5, ge=-45, le=45, unit="deg", folded=True, help="Closest line of sight to the magnetic axis"
+    jitter: float = folded(0.05, ge=0, le=5, help="Scatter of a pulse's place, in widths of the pulse")
+    giant_fraction: float = folded(0.0, ge=0, le=1, help="Part of the pulses that are giant")
+    giant_index: float = folded(
+        2.0, ge=0.5, le=6, help="Number of giants above an energy: energy to minus this"
     )
-    beam_index: float = field(
-        0.0, ge=0, le=1, folded=True, help="How fast the beam narrows: as frequency to minus this"
+    giant_least: float = folded(10.0, ge=1, le=1e4, help="Least energy of a giant, in median energies")
+    nulling_fraction: float = folded(0.0, ge=0, le=0.95, help="Part of the rotations without a pulse")
+    nulling_periods: float = folded(
+        10.0, ge=1, le=1e5, help="Mean number of rotations that a null lasts"
     )
-    jitter: float = field(
-        0.05, ge=0, le=5, folded=True, help="Scatter of a pulse's place, in widths of the pulse"
+    mode_fraction: float = folded(
+        0.0, ge=0, le=0.95, help="Part of the time in the other mode: core and cone swap"
     )
-    giant_fraction: float = field(
-        0.0, ge=0, le=1, folded=True, help="Part of the pulses that are giant"
+    mode_periods: float = folded(
+        100.0, ge=1, le=1e6, help="Mean number of rotations that the other mode lasts"
     )
-    giant_index: float = field(
-        2.0, ge=0.5, le=6, folded=True, help="Number of giants above an energy: energy to minus this"
+    mode_ratio: float = folded(
+        0.5, ge=0.01, le=100, help="Energy in the other mode over that in the first"
     )
-    giant_least: float = field(
-        10.0, ge=1, le=1e4, folded=True, help="Least energy of a giant, in median energies"
+    orbit_axis_ls: float = folded(
+        0.0, ge=0, le=1000, unit="ls", help="Projected semi-major axis; 0 for no companion"
     )
-    nulling_fraction: float = field(
-        0.0, ge=0, le=0.95, folded=True, help="Part of the rotations without a pulse"
-    )
-    nulling_periods: float = field(
-        10.0, ge=1, le=1e5, folded=True, help="Mean number of rotations that a null lasts"
-    )
-    mode_fraction: float = field(
-        0.0, ge=0, le=0.95, folded=True, help="Part of the time in the other mode: core and cone swap"
-    )
-    mode_periods: float = field(
-        100.0, ge=1, le=1e6, folded=True, help="Mean number of rotations that the other mode lasts"
-    )
-    mode_ratio: float = field(
-        0.5, ge=0.01, le=100, folded=True, help="Energy in the other mode over that in the first"
-    )
-    orbit_axis_ls: float = field(
-        0.0, ge=0, le=1000, unit="ls", folded=True, help="Projected semi-major axis; 0 for no companion"
-    )
-    orbit_period_h: float = field(8.0, ge=0.1, le=1e5, unit="h", folded=True, help="Orbital period")
-    orbit_eccentricity: float = field(0.0, ge=0, le=0.95, folded=True, help="Of the orbit")
-    periastron_deg: float = field(
-        0.0, ge=0, le=360, unit="deg", folded=True, help="Longitude of periastron; there at the start"
+    orbit_period_h: float = folded(8.0, ge=0.1, le=1e5, unit="h", help="Orbital period")
+    orbit_eccentricity: float = folded(0.0, ge=0, le=0.95, help="Of the orbit")
+    periastron_deg: float = folded(
+        0.0, ge=0, le=360, unit="deg", help="Longitude of periastron; there at the start"
     )
 
     @model_validator(mode="after")
@@ -146,62 +146,46 @@ class SourceParameters(Parameters):
 class ReceiverParameters(Parameters):
     """The telescope: its noise, its band and its recorder."""
 
-    system_temperature_k: float = field(
-        21.0, ge=1, le=1000, unit="K", folded=True, help="System temperature"
-    )
-    gain_k_per_jy: float = field(
-        1.5, ge=0.01, le=100, unit="K Jy-1", folded=True, help="Gain of the telescope"
-    )
-    background_jy: float = field(
+    system_temperature_k: float = folded(21.0, ge=1, le=1000, unit="K", help="System temperature")
+    gain_k_per_jy: float = folded(1.5, ge=0.01, le=100, unit="K Jy-1", help="Gain of the telescope")
+    background_jy: float = folded(
         0.0,
         ge=0,
         le=1e5,
         unit="Jy",
-        folded=True,
         help="Steady sources in the beam beside the pulsar, such as the nebula around it",
     )
-    zenith_opacity: float = field(
-        0.0, ge=0, le=3, folded=True, help="Optical depth of the atmosphere towards the zenith"
+    zenith_opacity: float = folded(
+        0.0, ge=0, le=3, help="Optical depth of the atmosphere towards the zenith"
     )
-    elevation_deg: float = field(
-        45.0, ge=5, le=90, unit="deg", folded=True, help="Height of the source over the horizon"
+    elevation_deg: float = folded(
+        45.0, ge=5, le=90, unit="deg", help="Height of the source over the horizon"
     )
-    bandpass_ripple: float = field(
-        0.1, ge=0, le=0.9, folded=True, help="Relative depth of the bandpass ripple"
+    bandpass_ripple: float = folded(0.1, ge=0, le=0.9, help="Relative depth of the bandpass ripple")
+    n_notches: int = folded(
+        0, ge=0, le=20, help="Filters against known transmitters, 2 % of the band each"
     )
-    n_notches: int = field(
-        0, ge=0, le=20, folded=True, help="Filters against known transmitters, 2 % of the band each"
+    gain_drift: float = folded(
+        0.001, ge=0, le=0.2, logarithmic=True, help="Relative standard deviation of the gain's drift"
     )
-    gain_drift: float = field(
-        0.001,
-        ge=0,
-        le=0.2,
-        logarithmic=True,
-        folded=True,
-        help="Relative standard deviation of the gain's drift",
+    gain_drift_s: float = folded(
+        60.0, ge=0.01, le=1e5, unit="s", help="Time over which the gain drifts"
     )
-    gain_drift_s: float = field(
-        60.0, ge=0.01, le=1e5, unit="s", folded=True, help="Time over which the gain drifts"
+    baseline_jy: float = folded(
+        0.003, ge=0, le=100, unit="Jy", help="Standard deviation of the 1/f baseline"
     )
-    baseline_jy: float = field(
-        0.003, ge=0, le=100, unit="Jy", folded=True, help="Standard deviation of the 1/f baseline"
+    channel_correlation: float = folded(
+        0.0, ge=0, le=0.5, help="Correlation of the noise in neighbouring channels"
     )
-    channel_correlation: float = field(
-        0.0, ge=0, le=0.5, folded=True, help="Correlation of the noise in neighbouring channels"
+    centre_frequency_mhz: float = folded(1370.0, ge=50, le=30000, unit="MHz", help="Centre of the band")
+    bandwidth_mhz: float = folded(320.0, ge=1, le=10000, unit="MHz", help="Width of the band")
+    n_channels: int = folded(256, ge=8, le=8192, help="Frequency channels")
+    sampling_time_us: float = folded(
+        102.4, ge=1, le=1e5, unit="us", help="Time from one spectrum to the next"
     )
-    centre_frequency_mhz: float = field(
-        1370.0, ge=50, le=30000, unit="MHz", folded=True, help="Centre of the band"
-    )
-    bandwidth_mhz: float = field(
-        320.0, ge=1, le=10000, unit="MHz", folded=True, help="Width of the band"
-    )
-    n_channels: int = field(256, ge=8, le=8192, folded=True, help="Frequency channels")
-    sampling_time_us: float = field(
-        102.4, ge=1, le=1e5, unit="us", folded=True, help="Time from one spectrum to the next"
-    )
-    duration_s: float = field(4.0, ge=0.05, le=600, unit="s", folded=True, help="Length")
-    n_bits: Literal[1, 2, 4, 8, 16, 32] = field(
-        8, folded=True, help="Bits per sample; 32 stores floating-point numbers"
+    duration_s: float = folded(4.0, ge=0.05, le=600, unit="s", help="Length")
+    n_bits: Literal[1, 2, 4, 8, 16, 32] = folded(
+        8, help="Bits per sample; 32 stores floating-point numbers"
     )
 
     @model_validator(mode="after")
@@ -216,7 +200,7 @@ class ReceiverParameters(Parameters):
 
 def _rate(default: float, what: str) -> float:
     """Declare how often a kind of interference begins."""
-    return field(default, ge=0, le=100, unit="Hz", folded=True, help=f"{what} per second")
+    return folded(default, ge=0, le=100, unit="Hz", help=f"{what} per second")
 
 
 class InterferenceParameters(Parameters):
@@ -227,9 +211,7 @@ class InterferenceParameters(Parameters):
     )
     impulse_jy: float = field(2.0, ge=0, le=1e3, unit="Jy", help="Flux density of broad-band impulses")
     carrier_rate_hz: float = _rate(2.0, "Narrow-band bursts that begin")
-    persistent_carriers: int = field(
-        0, ge=0, le=1000, folded=True, help="Narrow-band transmitters that never stop"
-    )
+    persistent_carriers: int = folded(0, ge=0, le=1000, help="Narrow-band transmitters that never stop")
     hopping_rate_hz: float = _rate(0.0, "Mobile devices that begin to send, hopping in frequency,")
     satellite_rate_hz: float = _rate(0.0, "Satellites that enter the beam")
     radar_rate_hz: float = _rate(0.0, "Sweeps of a radar's antenna over the telescope")
@@ -295,21 +277,13 @@ class SearchParameters(Parameters):
     width_max_ms: float = field(
         30.0, ge=0.1, le=1000, unit="ms", help="Full width at half maximum of the widest pulse searched"
     )
-    dm_loss: float = field(
-        0.03, ge=0.001, le=0.5, folded=True, help="Largest loss of S/N between two DM trials"
-    )
-    frame_spectra: int = field(
-        256, ge=64, le=65536, folded=True, help="Spectra in a frame that gets a label"
-    )
-    block_s: float = field(
-        4.0, ge=0.1, le=600, unit="s", folded=True, help="Longest part cleaned and searched at once"
+    dm_loss: float = folded(0.03, ge=0.001, le=0.5, help="Largest loss of S/N between two DM trials")
+    frame_spectra: int = folded(256, ge=64, le=65536, help="Spectra in a frame that gets a label")
+    block_s: float = folded(
+        4.0, ge=0.1, le=600, unit="s", help="Longest part cleaned and searched at once"
     )
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> Self:
-        if self.dm_min_pc_cm3 >= self.dm_max_pc_cm3:
-            raise ValueError(
-                f"dm_min_pc_cm3 = {self.dm_min_pc_cm3:g} pc cm-3 must be below"
-                f" dm_max_pc_cm3 = {self.dm_max_pc_cm3:g} pc cm-3"
-            )
+        check_order(self, "dm_min_pc_cm3", "dm_max_pc_cm3", equal=False)
         return self

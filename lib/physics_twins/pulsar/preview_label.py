@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.classifying.labels import LABELS
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.model import WITH_PULSE, Classifier, load_classifier
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.simulate import PREVIEW_EVENTS, simulate_recorded_pulse
+from physics_twins.pulsar.verb_parameters import LabelParameters
 
 N_FRAMES = 24  # enough for the level of the noise, 0.6 s at the sampling that it was trained at
 BEFORE = 8  # of them, before that of the pulse

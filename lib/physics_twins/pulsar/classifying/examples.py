@@ -10,9 +10,8 @@ from physics_twins.data import attributes
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.classifying.window_canvas import SAMPLING_S, band_mhz
 from physics_twins.pulsar.classifying.windows import labelled_stream
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.searching.frontend import SCALARS, Frames, FrontEnd
-from physics_twins.pulsar.window_parameters import WindowParameters
+from physics_twins.pulsar.verb_parameters import LabelParameters, WindowParameters
 
 if TYPE_CHECKING:
     from distributed import Client

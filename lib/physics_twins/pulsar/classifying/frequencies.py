@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.classifying.labels import CLASSES, LABELS, OTHER, components
-from physics_twins.pulsar.window_parameters import EFFELSBERG_MIX
+from physics_twins.pulsar.verb_parameters import EFFELSBERG_MIX
 
 
 def counted(label: NDArray[np.integer]) -> dict[str, float]:

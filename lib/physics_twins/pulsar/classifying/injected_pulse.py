@@ -11,7 +11,7 @@ from physics_twins.pulsar.physics.ism import (
     pulse_profile,
     scattering_time,
 )
-from physics_twins.pulsar.window_parameters import WindowParameters
+from physics_twins.pulsar.verb_parameters import WindowParameters
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,9 @@ from physics_twins.pulsar.classifying.ideal_filter import (
 )
 from physics_twins.pulsar.classifying.window_canvas import SAMPLING_S, band_mhz
 from physics_twins.pulsar.classifying.windows import labelled_stream, normalised_windows
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.model import Classifier, pulse_score
 from physics_twins.pulsar.searching.frontend import FrontEnd
-from physics_twins.pulsar.window_parameters import W_CLS, WindowParameters
+from physics_twins.pulsar.verb_parameters import W_CLS, LabelParameters, WindowParameters
 
 # Gives each labelled frame of a stream a number that is higher the more it looks like a pulse.
 Detector = Callable[[xr.Dataset], NDArray[np.floating]]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.classifying.injected_pulse import draw_pulse, paint_pulse
 from physics_twins.pulsar.physics.interference import KINDS as EVENTS
 from physics_twins.pulsar.physics.interference import Event, draw
-from physics_twins.pulsar.window_parameters import WindowParameters
+from physics_twins.pulsar.verb_parameters import WindowParameters
 
 FRAME_SPECTRA = 256
 N_CHANNELS = 256

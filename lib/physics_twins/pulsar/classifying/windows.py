@@ -24,7 +24,7 @@ from physics_twins.pulsar.classifying.window_canvas import (
     band_mhz,
 )
 from physics_twins.pulsar.physics.receiver import bandpass
-from physics_twins.pulsar.window_parameters import WindowParameters
+from physics_twins.pulsar.verb_parameters import WindowParameters
 
 WINDOW_SPECTRA = 1024  # holds the sweep of every pulse up to DM 72 that arrives in its first frame
 # From the 8-bit digitiser: counts of one standard deviation, and of the system's level.

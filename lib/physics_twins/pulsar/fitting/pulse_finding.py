@@ -17,7 +17,7 @@ from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM, Band
 from physics_twins.pulsar.searching.cleaning import Cleaned, clean
 from physics_twins.pulsar.searching.dedispersion import longest_delays
 from physics_twins.pulsar.searching.search import detect
-from physics_twins.pulsar.twin_parameters import CalibrationParameters
+from physics_twins.pulsar.verb_parameters import CalibrationParameters
 
 DM_LOSS = 0.05  # the fit finds the DM: trials only have to find the pulse
 # Boxcars are tried up to so many times the length that is expected.

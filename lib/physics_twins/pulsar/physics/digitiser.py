@@ -1,9 +1,6 @@
 """The digitiser: how many counts the noise is given at 1 to 32 bits, and where it saturates."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 # Step of a uniform quantiser, in standard deviations of the noise. 1 bit: only the sign is kept, so any
 # step will do. 2 and 4 bits: the least distortion of Gaussian noise (J. Max 1960, IRE Trans. Inf.
@@ -43,26 +40,3 @@ def keeps_bandpass(n_bits: int) -> bool:
     since otherwise weak channels would fall between two steps.
     """
     return n_bits >= 8
-
-
-def digitise(
-    flux_jy: NDArray[np.float32], gain: NDArray[np.float64], sigma_jy: float, n_bits: int
-) -> NDArray[Any]:
-    """Return what a recorder stores for a flux density around the system's level.
-
-    Args:
-        flux_jy: Noise, pulses and interference, shape (time, frequency), in Jy around zero.
-        gain: Bandpass, shape (frequency,).
-        sigma_jy: Standard deviation of the noise.
-        n_bits: 1, 2, 4, 8, 16 (unsigned integers, saturating) or 32 (floating point, not quantised).
-
-    Returns:
-        Counts, shape (time, frequency).
-    """
-    level = flux_jy / np.float32(sigma_jy * STEP_SIGMA[n_bits])
-    if keeps_bandpass(n_bits):
-        level *= gain.astype(np.float32)
-    if n_bits == 32:
-        return level
-    counts = np.rint(level + np.float32(mean_count(n_bits)))
-    return np.clip(counts, 0, highest_count(n_bits)).astype(sample_type(n_bits))

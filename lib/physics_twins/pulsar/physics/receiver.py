@@ -31,7 +31,6 @@ class Receiver:
         power: Counts that the system's own noise is worth, on which the gain acts, shape (channel,).
         baseline: Standard deviation of the 1/f baseline, shape (channel,).
         correlation: Of the noise with that in the channel before, at most 0.5, shape (channel,).
-        memory: Of the noise with that in the spectrum before, below 1, shape (channel,).
         gain_drift: Standard deviation of the gain.
         gain_drift_s: Time over which the gain drifts.
         baseline_s: Shortest and longest timescale of the baseline.
@@ -45,27 +44,11 @@ class Receiver:
     power: NDArray[np.float32]
     baseline: NDArray[np.float32]
     correlation: NDArray[np.float32]
-    memory: NDArray[np.float32]
     gain_drift: float
     gain_drift_s: float
     baseline_s: tuple[float, float]
     sampling_s: float
     n_bits: int
-
-    def __post_init__(self) -> None:
-        for name in ("level", "sigma", "counts_per_jy", "power", "baseline", "correlation", "memory"):
-            values = getattr(self, name)
-            if values.shape != self.level.shape or values.ndim != 1 or values.dtype != np.float32:
-                shape = f"({self.n_channels},) of float32"
-                raise ValueError(
-                    f"{name} must have shape {shape}, not {values.shape} of {values.dtype}"
-                )
-            if not np.isfinite(values).all():
-                raise ValueError(f"{name} must be finite in all channels")
-        if not (np.abs(self.correlation) <= 0.5).all():
-            raise ValueError(f"correlation must be -0.5 to 0.5, found {np.abs(self.correlation).max()}")
-        if not (np.abs(self.memory) < 1).all():
-            raise ValueError(f"memory must be above -1 and below 1, found {np.abs(self.memory).max()}")
 
     @property
     def n_channels(self) -> int:
@@ -92,7 +75,6 @@ def receiver_of(parameters: ReceiverParameters, gain: NDArray[np.float64], sigma
         power=per_jy * np.float32(system_jy(parameters)),
         baseline=per_jy * np.float32(parameters.baseline_jy),
         correlation=np.full_like(sigma, parameters.channel_correlation),
-        memory=np.zeros_like(sigma),
         gain_drift=parameters.gain_drift,
         gain_drift_s=parameters.gain_drift_s,
         baseline_s=BASELINE_S,

@@ -78,7 +78,7 @@ def _limits(n_bits: int) -> NDArray[np.float32]:
 
 
 def _coefficients(receiver: Receiver) -> NDArray[np.float32]:
-    """Return what the kernel needs of each channel, shape (8, channel)."""
+    """Return what the kernel needs of each channel, shape (6, channel)."""
     # Each channel gets a part of its neighbour's noise: cos and sin of an angle keep the variance.
     angle = np.arcsin(2 * receiver.correlation) / 2
     rows = [
@@ -88,8 +88,6 @@ def _coefficients(receiver: Receiver) -> NDArray[np.float32]:
         receiver.sigma * np.cos(angle),
         receiver.sigma * np.sin(angle),
         receiver.counts_per_jy,
-        receiver.memory,
-        np.sqrt(1 - receiver.memory**2),
     ]
     return np.ascontiguousarray(np.stack(rows), dtype=np.float32)
 
@@ -111,18 +109,9 @@ def _record(
     # Rows taken one by one: unpacked together, the compiler would not know that they are contiguous.
     level, power, slow = channels[0], channels[1], channels[2]
     own, before, per_jy = channels[3], channels[4], channels[5]
-    keep, fresh = channels[6], channels[7]
-    drawn = np.empty(n_channels + 1, np.float32)
-    remembers = keep.any()
     one, lowest, highest, rounding = np.float32(1), limits[0], limits[1], limits[2]
     for t in range(len(signal_jy)):
-        if remembers:
-            fill_normal(drawn, state, table)
-            noise[0] = keep[0] * noise[0] + fresh[0] * drawn[0]
-            for c in range(n_channels):
-                noise[c + 1] = keep[c] * noise[c + 1] + fresh[c] * drawn[c + 1]
-        else:
-            fill_normal(noise, state, table)
+        fill_normal(noise, state, table)
         g, b = gain[t], baseline[t]
         for c in range(n_channels):
             varying = own[c] * noise[c + 1] + before[c] * noise[c] + per_jy[c] * signal_jy[t, c]

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.label_parameters import FRAME_STEP
+from physics_twins.pulsar.verb_parameters import FRAME_STEP
 
 CELL = FRAME_STEP  # spectra: a frame is a whole number of cells
 MIN_CELLS = 4

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.searching import frame_statistics
 from physics_twins.pulsar.searching.cells import CELL, BlockMemory, Cells
 from physics_twins.pulsar.searching.cleaning import prepare
@@ -20,6 +19,7 @@ from physics_twins.pulsar.searching.dm_plane import Peaks, Plan, frame_peaks, ma
 from physics_twins.pulsar.searching.impulses import WIDTHS as IMPULSE_WIDTHS
 from physics_twins.pulsar.searching.impulses import Impulses
 from physics_twins.pulsar.searching.stack import N_BINS, N_SUBBANDS, cut_stack, track
+from physics_twins.pulsar.verb_parameters import LabelParameters
 
 # Above any of these a frame is looked at closely; white noise is below in 19 of 20 frames.
 GATE_PULSE_SNR = 4.3

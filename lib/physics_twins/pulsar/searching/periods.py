@@ -49,7 +49,7 @@ def find_period(
         What `fold` gives, and `period_error_s`; `h_statistic`, the evidence in the whitened series;
         `n_trials`, the frequencies and harmonic sums searched; and `log10_false_alarm`, the logarithm
         of the probability that noise gives such an `h_statistic` in any of them, as if all were
-        independent. The period is the telescope's: `barycentre.doppler_factor` leads to the pulsar's.
+        independent. The period is the telescope's, not that at the barycentre.
 
     Raises:
         ValueError: The series is too short or not finite, or the range of periods is empty.

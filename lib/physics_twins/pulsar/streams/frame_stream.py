@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from physics_twins.pulsar.classifying.frame_labels import Classifier, FrameLabels
 from physics_twins.pulsar.formats.spectra import Spectra, open_spectra
-from physics_twins.pulsar.label_parameters import LabelParameters
 from physics_twins.pulsar.searching.cells import BASELINE_WIDTHS
 from physics_twins.pulsar.searching.frontend import SCALARS, FrontEnd
+from physics_twins.pulsar.verb_parameters import LabelParameters
 
 # What a block holds at most, so that memory does not grow with the number of channels.
 MAX_BLOCK_SAMPLES = 16_000_000

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from physics_twins.pulsar.classifying.frame_labels import HAS_IMPULSE, HAS_INTERFERENCE, IS_OTHER
 from physics_twins.pulsar.classifying.labels import LABELS
-from physics_twins.pulsar.keep_parameters import KeepParameters
-from physics_twins.pulsar.label_parameters import LEAST_SWEEP_WIDTHS
 from physics_twins.pulsar.streams.frame_stream import LabelledBlock
+from physics_twins.pulsar.verb_parameters import LEAST_SWEEP_WIDTHS, KeepParameters
 
 PULSE, OTHER, UNCLEAR = "pulse", "other", "unclear"
 # A filter of this many of its full widths on each side holds a pulse.

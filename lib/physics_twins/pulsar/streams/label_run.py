@@ -15,7 +15,6 @@ from physics_twins.clusters import results
 from physics_twins.pulsar.classifying.frame_labels import Classifier
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.formats.spectra import Spectra
-from physics_twins.pulsar.keep_parameters import KeepParameters
 from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.streams.frame_stream import (
     BESIDE_FRAMES,
@@ -30,6 +29,7 @@ from physics_twins.pulsar.streams.label_files import PIECES, LabelFolder
 from physics_twins.pulsar.streams.label_progress import Labelling, Progress
 from physics_twins.pulsar.streams.piece_files import write_piece
 from physics_twins.pulsar.streams.pulse_measure import BEFORE_S
+from physics_twins.pulsar.verb_parameters import KeepParameters
 from physics_twins.runs import Interruption
 
 # What was done is made safe so often; a killed process loses no more than that.

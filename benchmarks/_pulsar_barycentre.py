@@ -1,4 +1,4 @@
-"""From the period that a telescope sees to the period at the solar system's barycentre."""
+"""From the period at a telescope to that at the solar system's barycentre; part of `pulsar.py`."""
 
 # Geocentric positions (ITRF) in m, from TEMPO2's list of observatories; 100 m change a period by 1e-11.
 TELESCOPES_ITRF_M = {
