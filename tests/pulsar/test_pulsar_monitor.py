@@ -16,7 +16,6 @@ from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.simulate import simulate
 from physics_twins.pulsar.whatif import (
     another_distance,
-    another_telescope,
     changed,
     more_interference,
     what_if,
@@ -152,7 +151,7 @@ def test_signal_to_noise_follows_the_radiometer_equation_and_the_distance():
     found = what_if(
         calibrated_state(),
         {
-            "double noise": another_telescope(system_temperature_k=42.0, gain_k_per_jy=1.5),
+            "double noise": changed(system_temperature_k=42.0, gain_k_per_jy=1.5),
             "same distance": another_distance(1.0),
         },
         receiver=TRUTH.replace(duration_s=0.3),

@@ -6,11 +6,11 @@ import pytest
 from test_pulsar_telescope import observation, white
 
 from physics_twins import runs
+from physics_twins.data import open_dataset
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar import injection
 from physics_twins.pulsar.figures import telescope_plots
 from physics_twins.pulsar.files import open_observation
-from physics_twins.pulsar.telescope import open_telescope
 from physics_twins.pulsar.telescopes.recorded_pulse import Pulse
 from physics_twins.pulsar.telescopes.telescope_portrait import portrait
 from physics_twins.pulsar.verb_parameters import TelescopeParameters
@@ -28,9 +28,9 @@ def test_a_simulated_telescope_is_matched_and_its_lookalike_kept(tmp_path):
     values = {"n_channels": 48, "duration_s": 4.4, "lookalike_s": 1.5, "lookalike_name": "a.sf"}
     run = runs.run("pulsar/6_match_telescope", values, out=tmp_path / "run")
     assert run.status == "complete"
-    telescope = open_telescope(run.folder / "telescope.nc")
-    assert telescope.header.n_channels == 48
-    assert run.metrics["n_pulses_taken_out"] == telescope.n_pulses == 0
+    telescope = open_dataset(run.folder / "telescope.nc")
+    assert telescope.sizes["frequency"] == 48
+    assert run.metrics["n_pulses_taken_out"] == telescope.attrs["n_pulses"] == 0
     assert run.metrics["noise_differs_by"] < 0.05
     with (
         open_observation(run.folder / "a.sf") as made,

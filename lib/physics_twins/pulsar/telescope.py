@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import __version__
-from physics_twins.data import open_dataset, save
+from physics_twins.data import save
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
 from physics_twins.pulsar.infer import infer
@@ -27,7 +27,7 @@ N_BLOCKS = 8
 # A pulse is taken out from so many of its widths before its middle to so many after it.
 BEFORE_FWHM, AFTER_FWHM = 1.5, 4.0
 N_SEARCHES = 2  # a bright pulse hides a faint one beside it
-_ATTRIBUTES = ("n_bits", "channel_width_mhz", "sampling_time_s", "source_name", "source")
+_ATTRIBUTES = ("n_bits", "channel_width_mhz", "sampling_time_s", "source_name")
 _COUNTS = ("n_spectra", "block_spectra", "n_pulses")
 
 
@@ -152,7 +152,7 @@ def _without_pulses(segment: xr.Dataset, search: SearchParameters) -> tuple[NDAr
 def save_telescope(telescope: Telescope, path: str | os.PathLike[str]) -> Path:
     """Write a telescope as netCDF-4 in one step; return its path."""
     header = telescope.header
-    about = {name: getattr(header, name) for name in _ATTRIBUTES[:-1]}
+    about = {name: getattr(header, name) for name in _ATTRIBUTES}
     counts = {name: getattr(telescope, name) for name in _COUNTS}
     units = {"units": "counts"}
     dataset = xr.Dataset(
@@ -170,41 +170,3 @@ def save_telescope(telescope: Telescope, path: str | os.PathLike[str]) -> Path:
         | counts,
     )
     return save(dataset, Path(path))
-
-
-def open_telescope(path: str | os.PathLike[str]) -> Telescope:
-    """Return a telescope that `save_telescope` wrote.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is damaged, or holds no telescope; the message names file and field.
-    """
-    dataset = open_dataset(Path(path))
-    attributes = dataset.attrs
-    if missing := [name for name in (*_ATTRIBUTES, *_COUNTS) if name not in attributes]:
-        raise ValueError(f"{path}: attribute {missing[0]}: missing, so that this is no telescope")
-    for name, along in (("counts", "time"), ("level", "half")):
-        wanted = ("segment", along, "frequency")
-        if name not in dataset or dataset[name].dims != wanted or dataset[name].dtype.kind not in "iuf":
-            raise ValueError(f"{path}: {name}: expected numbers of dimensions {wanted}")
-        if not np.isfinite(dataset[name].values).all():
-            raise ValueError(f"{path}: {name}: not all values are finite numbers")
-    block = int(attributes["block_spectra"])
-    if block < 1 or 2 * dataset.sizes["time"] != block * dataset.sizes["half"]:
-        raise ValueError(f"{path}: block_spectra = {block}: does not divide the segments")
-    frequency_mhz = dataset["frequency"].values
-    header = FilterbankHeader(
-        n_channels=len(frequency_mhz),
-        n_bits=int(attributes["n_bits"]),
-        first_frequency_mhz=float(frequency_mhz[0]),
-        channel_width_mhz=float(attributes["channel_width_mhz"]),
-        sampling_time_s=float(attributes["sampling_time_s"]),
-        source_name=str(attributes["source_name"]),
-    )
-    return Telescope(
-        header,
-        dataset["counts"].values,
-        dataset["level"].values,
-        str(attributes["source"]),
-        **{name: int(attributes[name]) for name in _COUNTS},
-    )

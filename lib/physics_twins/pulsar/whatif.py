@@ -1,7 +1,6 @@
 """What would be if: the calibrated twin with something changed, and what that does to its pulses."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,7 +14,7 @@ from physics_twins.pulsar.fitting.pulse_limits import ideal_snr
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.simulate import simulate
-from physics_twins.twin import Answer, TwinState, changed
+from physics_twins.twin import Answer, TwinState
 
 # A blind search reaches so far around the scenario's DM.
 SEARCH_REACH_PC_CM3 = 8.0
@@ -47,7 +46,7 @@ def what_if(
     Args:
         state: The calibrated state.
         scenarios: What turns the calibrated observation into another, by the scenario's name:
-            `another_telescope`, `more_interference`, `another_distance`, `changed` return such.
+            `more_interference`, `another_distance`, `changed` return such.
         receiver: What the state does not know: the telescope, the interference, the duration.
         seed: Seed of the simulations.
         classifier: Called with an observation, returns candidates as `infer` does; by default the
@@ -60,13 +59,6 @@ def what_if(
         ParameterError: A scenario has an unknown parameter or one outside its range.
     """
     return twin.what_if(_Pulses(receiver, classifier, seed), state, scenarios, seed=seed)
-
-
-def another_telescope(
-    *, system_temperature_k: float, gain_k_per_jy: float, **receiver: Any
-) -> Scenario:
-    """Return the scenario of another telescope; its band and sampling time may be given too."""
-    return changed(system_temperature_k=system_temperature_k, gain_k_per_jy=gain_k_per_jy, **receiver)
 
 
 def more_interference(factor: float) -> Scenario:

@@ -29,13 +29,3 @@ def components(label: str) -> tuple[bool, ...]:
     if label not in CLASSES:
         raise ValueError(f"label = {label!r} must be one of {', '.join(CLASSES)}")
     return tuple(name in label.split("+") for name in COMPONENTS)
-
-
-def label_of(pulse: bool, nbrfi: bool, bbrfi: bool) -> str:
-    """Return the class that holds these components.
-
-    >>> label_of(True, False, True)
-    'pulse+bbrfi'
-    """
-    held = zip(COMPONENTS, (pulse, nbrfi, bbrfi), strict=True)
-    return "+".join(name for name, there in held if there) or "none"

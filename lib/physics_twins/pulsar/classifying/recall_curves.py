@@ -4,7 +4,7 @@ The workload is W-CLS: pulses of one S/N, DM and width that the detectors do not
 with interference. Thresholds come from streams of their own, which no test uses.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -21,7 +21,7 @@ from physics_twins.pulsar.classifying.ideal_filter import (
 from physics_twins.pulsar.classifying.window_canvas import SAMPLING_S, band_mhz
 from physics_twins.pulsar.classifying.windows import labelled_stream, normalised_windows
 from physics_twins.pulsar.model import Classifier, pulse_score
-from physics_twins.pulsar.searching.frontend import FrontEnd
+from physics_twins.pulsar.searching.frontend import Frames, FrontEnd
 from physics_twins.pulsar.verb_parameters import W_CLS, LabelParameters, WindowParameters
 
 # Gives each labelled frame of a stream a number that is higher the more it looks like a pulse.
@@ -31,41 +31,24 @@ W_CLS_SIGMA = 2.0
 FINE_DM = np.arange(40, 72.01, 0.25)
 
 
-def network_detector(classifier: Classifier, sought: LabelParameters | None = None) -> Detector:
+def front_end_detector(score: Callable[[Frames], NDArray[np.floating]]) -> Detector:
+    """Return what scores the front end's frames; it knows neither DM nor width."""
+    front_end = FrontEnd(band_mhz(), SAMPLING_S, LabelParameters())
+
+    def detect(stream: xr.Dataset) -> NDArray[np.floating]:
+        frames = front_end(stream["data"].values, n_before=0, n_frames=stream.sizes["frame"])
+        return score(frames)[stream["labelled"].values]
+
+    return detect
+
+
+def network_detector(classifier: Classifier) -> Detector:
     """Return the classifier behind its front end."""
-    front_end = FrontEnd(band_mhz(), SAMPLING_S, sought or LabelParameters())
-
-    def detect(stream: xr.Dataset) -> NDArray[np.floating]:
-        frames = front_end(stream["data"].values, n_before=0, n_frames=stream.sizes["frame"])
-        return pulse_score(classifier.probabilities(frames))[stream["labelled"].values]
-
-    return detect
+    return front_end_detector(lambda frames: pulse_score(classifier.probabilities(frames)))
 
 
-def front_end_detector(sought: LabelParameters | None = None) -> Detector:
-    """Return the S/N of the front end's best candidate, which knows neither DM nor width."""
-    front_end = FrontEnd(band_mhz(), SAMPLING_S, sought or LabelParameters())
-
-    def detect(stream: xr.Dataset) -> NDArray[np.floating]:
-        frames = front_end(stream["data"].values, n_before=0, n_frames=stream.sizes["frame"])
-        return frames.snr[stream["labelled"].values]
-
-    return detect
-
-
-def ideal_detector(dm_pc_cm3: Sequence[float] | NDArray[np.float64] = FINE_DM) -> Detector:
-    """Return the filter matched to the pulse's profile, level and gain known: the limit."""
-    templates = gaussian_template(W_CLS_SIGMA)
-
-    def detect(stream: xr.Dataset) -> NDArray[np.floating]:
-        return best_snr(normalised_windows(stream), dm_pc_cm3, templates, sampling_s=SAMPLING_S)
-
-    return detect
-
-
-def boxcar_detector() -> Detector:
-    """Return the simple search: a boxcar of 5 samples, at the ideal filter's steps of DM."""
-    templates = boxcar_template(5)
+def filter_detector(templates: NDArray[np.float32]) -> Detector:
+    """Return the best of a filter at fine steps of DM, level and gain known."""
 
     def detect(stream: xr.Dataset) -> NDArray[np.floating]:
         return best_snr(normalised_windows(stream), FINE_DM, templates, sampling_s=SAMPLING_S)
@@ -74,12 +57,15 @@ def boxcar_detector() -> Detector:
 
 
 def side_by_side(classifier: Classifier) -> dict[str, Detector]:
-    """Return the detectors that figures show, by name, the limit first."""
+    """Return the detectors that figures show, by name, the limit first.
+
+    The simple search is a boxcar of 5 samples, at the ideal filter's steps of DM.
+    """
     return {
-        "ideal filter": ideal_detector(),
+        "ideal filter": filter_detector(gaussian_template(W_CLS_SIGMA)),
         "classifier": network_detector(classifier),
-        "front end": front_end_detector(),
-        "boxcar search": boxcar_detector(),
+        "front end": front_end_detector(lambda frames: frames.snr),
+        "boxcar search": filter_detector(boxcar_template(5)),
     }
 
 
@@ -93,68 +79,34 @@ def compared(
     n_noise_streams: int,
     seed: int,
 ) -> xr.Dataset:
-    """Return `recall_curves` with thresholds from other seeds; to each `seed` belong a million."""
-    first = 1_000_000 * seed
-    without = noise_scores(detectors, mix, n_streams=n_noise_streams, seed=first + 500_000)
-    return recall_curves(
-        detectors,
-        without,
-        mix,
-        snr=snr,
-        false_alarms=false_alarms,
-        n_streams=n_streams,
-        seed=first,
-    )
-
-
-def noise_scores(
-    detectors: Mapping[str, Detector],
-    mix: Mapping[str, float],
-    *,
-    n_streams: int,
-    seed: int,
-) -> dict[str, NDArray[np.floating]]:
-    """Return each detector's scores of frames without a pulse, 128 frames a stream."""
-    parameters = W_CLS.replace(n_windows=128, window_frames=1, pulse_fraction=0.0, **mix)
-    return scores(detectors, parameters, range(seed, seed + n_streams))
-
-
-def recall_curves(
-    detectors: Mapping[str, Detector],
-    thresholds: Mapping[str, NDArray[np.floating]],
-    mix: Mapping[str, float],
-    *,
-    snr: Iterable[float],
-    false_alarms: float,
-    n_streams: int,
-    seed: int,
-) -> xr.Dataset:
     """Return the part of pulses that each detector finds, by their S/N.
 
     Args:
         detectors: By name.
-        thresholds: By name the scores of frames without a pulse that set the threshold, from
-            `noise_scores` with other seeds.
         mix: Fractions of interference, as `EFFELSBERG_MIX`; empty is white noise.
         snr: S/N of the whole sweep.
         false_alarms: Part of frames without a pulse that may be above the threshold.
         n_streams: Streams of 32 pulses for each S/N.
-        seed: Seed of the first; the others follow.
+        n_noise_streams: Streams of 128 frames without a pulse, of other seeds, that set the threshold.
+        seed: To each belong a million seeds of streams.
 
     Returns:
         `recall` and `recall_error` (detector, snr): the binomial error and that of the threshold, which
         a finite number of frames sets, in quadrature; `threshold` (detector).
     """
-    snr = [float(value) for value in snr]
+    first, snr = 1_000_000 * seed, [float(value) for value in snr]
+    noise = W_CLS.replace(n_windows=128, window_frames=1, pulse_fraction=0.0, **mix)
+    others = range(first + 500_000, first + 500_000 + n_noise_streams)
+    without = scores(detectors, noise, others)
     parameters = [W_CLS.replace(n_windows=32, snr_min=value, snr_max=value, **mix) for value in snr]
     recall, error = np.empty((2, len(detectors), len(snr)))
     for n, each in enumerate(parameters):
-        first = seed + n * n_streams
-        found = scores(detectors, each, range(first, first + n_streams))
+        begin = first + n * n_streams
+        found = scores(detectors, each, range(begin, begin + n_streams))
         for k, name in enumerate(detectors):
-            recall[k, n], error[k, n] = recall_with_error(found[name], thresholds[name], false_alarms)
+            recall[k, n], error[k, n] = recall_with_error(found[name], without[name], false_alarms)
     one = {"units": "1"}
-    level = [threshold_at(thresholds[name], false_alarms) for name in detectors]
+    level = [threshold_at(without[name], false_alarms) for name in detectors]
     return xr.Dataset(
         {
             "recall": (("detector", "snr"), recall, one),
@@ -162,7 +114,7 @@ def recall_curves(
             "threshold": ("detector", level, one),
         },
         coords={"detector": ("detector", list(detectors), one), "snr": ("snr", snr, one)},
-        attrs=attributes(parameters[0], seed=seed, title="Recall of W-CLS", false_alarms=false_alarms),
+        attrs=attributes(parameters[0], seed=first, title="Recall of W-CLS", false_alarms=false_alarms),
     )
 
 

@@ -3,10 +3,9 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from physics_twins.models import ModelError
 from physics_twins.pulsar.classifying.frame_labels import Classifier, FrameLabels
@@ -14,23 +13,13 @@ from physics_twins.pulsar.classifying.frequencies import EFFELSBERG, at_frequenc
 from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
 from physics_twins.pulsar.searching.frontend import Frames
 
+if TYPE_CHECKING:
+    from physics_twins.pulsar import model
+
 THRESHOLDS = "thresholds"
 _log = logging.getLogger(__name__)
 # On validation streams in the Effelsberg mix 0.05 % of the frames without a pulse are above it.
 KEEP_THRESHOLD = 0.1
-
-
-class Network(Protocol):
-    """What gives frames their probabilities."""
-
-    @property
-    def frequencies(self) -> Mapping[str, float]:
-        """How frequent each label was where the probabilities were calibrated."""
-        ...
-
-    def probabilities(self, frames: Frames) -> NDArray[np.float32]:
-        """Return the probability of each of `labels.LABELS`, shape (frame, label)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +36,7 @@ class TrainedClassifier:
         keep_threshold: P(pulse) from which a frame is kept, chosen on validation data.
     """
 
-    network: Network
+    network: "model.Classifier"
     name: str
     frequencies: Mapping[str, float] = field(default_factory=lambda: EFFELSBERG)
     keep_threshold: float = KEEP_THRESHOLD

@@ -20,14 +20,12 @@ class Rotation:
         first_s: Arrival of the first pulse by that period.
         correlation: Of the errors of both.
         turn: Number of each pulse, counted from the first, shape (pulse,).
-        scatter_s: Standard deviation of the arrivals around it: noise, and the pulsar's own jitter.
     """
 
     period_s: Estimate
     first_s: Estimate
     correlation: float
     turn: NDArray[np.int64]
-    scatter_s: float
 
 
 def rotation(
@@ -52,32 +50,20 @@ def rotation(
     for n in range(1, len(time)):
         turn[n] = round((time[n] - offset) / slope)
         if n >= 2 and turn[n] > turn[0]:
-            slope, offset = _line(turn[: n + 1], time[: n + 1], weight[: n + 1])
+            slope, offset = np.polyfit(turn[: n + 1], time[: n + 1], 1, w=np.sqrt(weight[: n + 1]))
     residual_s = time - offset - slope * turn
     scatter_s = float(np.sqrt(np.average(residual_s**2, weights=weight) * len(time) / (len(time) - 2)))
     if np.ptp(turn) < 2 or scatter_s > MAX_SCATTER_PERIODS * slope:
         return None
     inflation = max(1.0, float((residual_s**2 * weight).sum() / (len(time) - 2)))
-    design = np.stack([turn, np.ones(len(turn))]) * np.sqrt(weight)
-    covariance = np.linalg.inv(design @ design.T) * inflation
+    _, covariance = np.polyfit(turn, time, 1, w=np.sqrt(weight), cov="unscaled")
+    covariance *= inflation
     sigma = np.sqrt(np.diag(covariance))
     numbered = np.empty_like(turn)
     numbered[order] = turn
     return Rotation(
-        Estimate.of(slope, float(sigma[0]), "s"),
-        Estimate.of(float(time_s[order[0]]) + offset, float(sigma[1]), "s"),
+        Estimate.of(float(slope), float(sigma[0]), "s"),
+        Estimate.of(float(time_s[order[0]] + offset), float(sigma[1]), "s"),
         float(covariance[0, 1] / sigma.prod()),
         numbered,
-        scatter_s,
     )
-
-
-def _line(
-    turn: NDArray[np.int64], time_s: NDArray[np.float64], weight: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Return slope and offset of the weighted straight line."""
-    middle = np.average(turn, weights=weight)
-    mean_s = np.average(time_s, weights=weight)
-    away = turn - middle
-    slope = float((weight * away * (time_s - mean_s)).sum() / (weight * away**2).sum())
-    return slope, float(mean_s - slope * middle)

@@ -106,7 +106,8 @@ def _read_cards(file: BinaryIO, name: str) -> Cards:
             raise FitsError(f"{name} at byte {start}: no END in its first {MAX_HEADER_BYTES} bytes")
     try:
         with warnings.catch_warnings(action="ignore"):
-            return Cards(name, Header.fromstring(raw.decode("ascii")), FitsError)
+            header: Any = Header.fromstring(raw.decode("ascii"))
+            return Cards(name, header, FitsError)
     except (VerifyError, ValueError, IndexError) as error:
         raise FitsError(f"{name} at byte {start}: damaged: {error}") from None
 

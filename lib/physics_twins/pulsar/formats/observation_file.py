@@ -284,7 +284,7 @@ def as_dataset(
     header: FilterbankHeader,
     data: NDArray[Any],
     start: int = 0,
-    attributes: Mapping[str, Any] | None = None,
+    attributes: dict[str, Any] | None = None,
 ) -> "xr.Dataset":
     """Return spectra, the first being number `start`, as a dataset (time, frequency)."""
     import xarray as xr  # late: a writer needs none, and it takes 50 MB

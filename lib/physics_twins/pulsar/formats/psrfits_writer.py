@@ -185,7 +185,7 @@ def _primary(header: FilterbankHeader, path: Path, cards: Mapping[str, Any]) -> 
     if unknown := cards.keys() - result.keys():
         raise ValueError(f"{path}: {', '.join(sorted(unknown))}: no keywords of the primary header")
     try:
-        for name, value in (known | cards).items():
+        for name, value in (known | dict(cards)).items():
             result[name] = value
     except ValueError as error:
         raise PsrfitsError(f"{path}: primary header: {error}") from None

@@ -67,10 +67,6 @@ class Event:
         """Return the same event, `factor` times as bright."""
         return replace(self, patch=self.patch * np.float32(factor))
 
-    def shifted(self, n_spectra: int) -> "Event":
-        """Return the same event, `n_spectra` later."""
-        return replace(self, start=self.start + n_spectra)
-
     def within(self, first: int, stop: int) -> tuple[slice, NDArray[np.float32]]:
         """Return which rows of spectra `first` to `stop` it reaches, and its flux density there."""
         low, high = max(self.start, first), min(self.stop, stop)
