@@ -2,10 +2,9 @@
 
 import csv
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +18,15 @@ from physics_twins.pulsar.physics.recorder import Recorder
 from physics_twins.pulsar.physics.sky import Sky
 
 
-@dataclass(frozen=True, eq=False)
-class Block:
+class Block(NamedTuple):
     """A piece of an observation.
 
     Attributes:
-        first: Number of its first spectrum.
-        counts: As the recorder stores them, shape (time, channel), the highest frequency first; they
-            are only good until the next block is asked for.
-        gain: Relative gain of the receiver, shape (time,).
-        baseline_jy: Its baseline, shape (time,).
-        truth: Pulses that end in this block, and interference and gaps that begin in it.
+        counts: What is stored, shape (time, channel); the next block overwrites it.
+        truth: The pulses that end in it, and the events that begin in it.
     """
 
-    first: int
     counts: NDArray[Any]
-    gain: NDArray[np.float32]
-    baseline_jy: NDArray[np.float32]
     truth: list[truth.Truth]
 
 
@@ -66,8 +57,7 @@ def stream(
         segment.lose_dropped(recorded.counts)
         rows = truth.of_pulses(segment.ended(), sky, before_s=n_spectra * sky.sampling_s)
         rows += [truth.of_event(event, sky) for event in segment.begun]
-        baseline_jy = recorded.baseline * np.float32(parameters.baseline_jy)
-        yield Block(segment.first, recorded.counts, recorded.gain, baseline_jy, rows)
+        yield Block(recorded.counts, rows)
 
 
 def write_stream(
@@ -76,8 +66,6 @@ def write_stream(
     *,
     seed: int,
     duration_s: float | None = None,
-    progress: Callable[[float], object] | None = None,
-    cancelled: Callable[[], bool] | None = None,
 ) -> Path:
     """Write an observation as a telescope file, and its truth as a table beside it.
 
@@ -85,10 +73,8 @@ def write_stream(
         parameters: The pulsar, the medium, the telescope and the interference.
         path: The file; PSRFITS where its name ends in `.sf`, `.fits` or `.psrfits`, else SIGPROC.
         seed: Of all random numbers.
-        duration_s: Length; `parameters.duration_s` by default.
-        progress: Is told, after each block, the seconds written so far.
-        cancelled: Is asked before each block whether to stop; what has been written by then becomes
-            a shorter file with its truth. After an error or an interruption no file stays.
+        duration_s: Length; `parameters.duration_s` by default. After an error or an interruption no
+            file stays.
 
     Returns:
         The table's path, that of the file with `.truth.csv` behind it: a row for each `Truth`.
@@ -110,13 +96,8 @@ def write_stream(
             lines = csv.writer(rows)
             lines.writerow(truth.Truth._fields)
             for block in stream(parameters, seed=seed, duration_s=duration_s):
-                if cancelled is not None and cancelled():
-                    break
                 file.write(block.counts)
                 lines.writerows(block.truth)
-                if progress is not None:
-                    n_written = block.first + len(block.counts)
-                    progress(n_written * parameters.sampling_time_us * 1e-6)
         parts[1].replace(table)
     except BaseException:
         for part in parts:

@@ -3,20 +3,10 @@
 from typing import Any
 
 import holoviews as hv
-import numpy as np
 import xarray as xr
 
-from physics_twins.data import in_print
-from physics_twins.figures import image
-from physics_twins.figures.style import (
-    BLUE,
-    FRAME,
-    GREY,
-    VERMILLION,
-    WIDTH,
-    legend,
-    styled,
-)
+from physics_twins.figures import curves, image
+from physics_twins.figures.style import WIDTH, styled
 
 COLUMN = WIDTH // 2  # of two figures side by side
 LEAST_DENSITY = 1e-7
@@ -51,26 +41,11 @@ def bandpass(recording: xr.Dataset, made: xr.Dataset) -> hv.Layout:
         recording: From `telescope_portrait.portrait`.
         made: The look-alike's, with segments of the same length.
     """
-    titles = {
-        "level": "Level of the noise (counts)",
-        "sigma": "Width of the noise (counts)",
-        "occupancy": "Part of the time disturbed",
-    }
-    figures = [
-        styled(
-            _curves(recording, made, "frequency", name, label),
-            title=title,
-            width=WIDTH,
-            height=220,
-            padding=(0, 0.1),
-            **(legend(2) if name == "level" else {"show_legend": False, "show_grid": True}),
-            **FRAME,
-        )
-        for (name, label), title in zip(
-            titles.items(), ("The bandpass", "Its noise", "Interference by channel"), strict=True
-        )
+    titles = {"level": "The bandpass", "sigma": "Its noise", "occupancy": "Interference by channel"}
+    rows = [
+        curves(_both(recording, made, name), title=title, height=220) for name, title in titles.items()
     ]
-    return hv.Layout(figures).cols(1)
+    return hv.Layout(rows).cols(1)
 
 
 def distributions(recording: xr.Dataset, made: xr.Dataset) -> hv.Layout:
@@ -80,62 +55,25 @@ def distributions(recording: xr.Dataset, made: xr.Dataset) -> hv.Layout:
         recording: From `telescope_portrait.portrait`.
         made: The look-alike's, with segments of the same length.
     """
-    sigma = in_print("sigma")
-    samples = _curves(recording, made, "deviation", "density", "Density")
-    power = _curves(recording, made, "rate", "zero_dm_power", "Power over white noise")
-    white = recording["gaussian"].where(recording["gaussian"] > LEAST_DENSITY, drop=True)
-    named: dict[str, Any] = {"label": "white noise"}
-    gauss = hv.Curve((white["deviation"].values, white.values), *_axes("deviation", "density"), **named)
-    rate = recording["rate"].values
-    flat = hv.Curve([(rate[0], 1.0), (rate[-1], 1.0)], *_axes("rate", "zero_dm_power"), **named)
-    options = {"width": COLUMN, "height": 340, "logy": True, "fontsize": {"legend": 8, "title": 9}}
-    left = samples * styled(gauss, color=GREY, line_dash="dashed")
-    right = power * styled(flat, color=GREY, line_dash="dashed")
-    densities = np.concatenate([each["density"].values for each in (recording, made)])
-    seen = [each["deviation"].values[each["density"].values > 0] for each in (recording, made)]
-    ends = np.concatenate(seen).min() - 0.5, np.concatenate(seen).max() + 0.5
-    floor = max(LEAST_DENSITY, densities[densities > 0].min() / 2)
-    return hv.Layout(
-        [
-            styled(
-                left,
-                title="All samples of all channels",
-                xlabel=f"Sample ({sigma} of the quiet noise)",
-                ylabel="Density",
-                ylim=(floor, 1.0),
-                xlim=ends,
-                **options,
-                **legend(3),
-                **FRAME,
-            ),
-            styled(
-                right,
-                title="The sum over all channels",
-                xlabel="Frequency (Hz)",
-                ylabel="Power over white noise",
-                logx=True,
-                **options,
-                **legend(3),
-                **FRAME,
-            ),
-        ]
-    ).cols(2)
+    density = _both(recording, made, "density", white=recording["gaussian"])
+    density = density.where(density > LEAST_DENSITY).dropna("deviation", how="all")
+    power = _both(recording, made, "zero_dm_power")
+    power = power.assign_coords(rate=power["rate"].assign_attrs(long_name="Frequency"))
+    size: dict[str, Any] = {"width": COLUMN, "height": 340}
+    left = curves(density, title="All samples of all channels", **size)
+    limits = {"white noise": 1.0}
+    right = curves(power, title="The sum over all channels", limits=limits, **size)
+    logarithmic = {"logy": True, "fontsize": {"legend": 8, "title": 9}}
+    styled(left, ylim=(LEAST_DENSITY, 1.0), **logarithmic)
+    styled(right, logx=True, **logarithmic)
+    return hv.Layout([left, right]).cols(2)
 
 
-def _axes(across: str, up: str, label: str = "") -> tuple[hv.Dimension, hv.Dimension]:
-    words = {"frequency": "Frequency", "rate": "Frequency", "deviation": "Sample"}[across]
-    unit = {"frequency": "MHz", "rate": "Hz"}.get(across)
-    return hv.Dimension(across, label=words, unit=unit), hv.Dimension(up, label=label or up)
-
-
-def _curves(recording: xr.Dataset, made: xr.Dataset, across: str, name: str, label: str) -> hv.Overlay:
-    axes = _axes(across, name, label)
-    parts = []
-    for words, each, colour, style in (
-        ("recording", recording, BLUE, "solid"),
-        ("look-alike", made, VERMILLION, "dashed"),
-    ):
-        values = each[name].where(each[name] > 0) if name == "density" else each[name]
-        curve = hv.Curve((each[across].values, values.values), *axes, label=words)
-        parts.append(styled(curve, color=colour, line_dash=style, line_width=1.5, tools=["hover"]))
-    return hv.Overlay(parts)
+def _both(
+    recording: xr.Dataset, made: xr.Dataset, name: str, *, white: xr.DataArray | None = None
+) -> xr.DataArray:
+    """Return a portrait's numbers of both, and of white noise where it is given, (of, place)."""
+    rows = {"recording": recording[name], "look-alike": made[name]}
+    rows |= {"white noise": white} if white is not None else {}
+    joined = xr.concat(list(rows.values()), "of", join="override", combine_attrs="override")
+    return joined.assign_coords(of=list(rows))

@@ -57,20 +57,24 @@ def portrait(data: Observation, *, segment_spectra: int) -> xr.Dataset:
     low = np.concatenate([[0.5 / (segment_spectra // 2 * 2)], edge[:-1]])
     return xr.Dataset(
         {
-            "level": ("frequency", level, {"units": "counts"}),
-            "sigma": ("frequency", sigma, {"units": "counts"}),
-            "occupancy": ("frequency", occupancy, {"units": "1"}),
-            "density": ("deviation", density, {"units": "1"}),
+            "level": ("frequency", level, _told("counts", "Level of the noise")),
+            "sigma": ("frequency", sigma, _told("counts", "Width of the noise")),
+            "occupancy": ("frequency", occupancy, _told("1", "Part of the time disturbed")),
+            "density": ("deviation", density, _told("1", "Density")),
             "gaussian": ("deviation", gaussian, {"units": "1"}),
-            "zero_dm_power": ("rate", power, {"units": "1"}),
+            "zero_dm_power": ("rate", power, _told("1", "Power over white noise")),
         },
         coords={
             "frequency": ("frequency", header.frequency_mhz, {"units": "MHz"}),
-            "deviation": ("deviation", middle, {"units": "1"}),
+            "deviation": ("deviation", middle, _told("1", "Sample over sigma of the quiet noise")),
             "rate": ("rate", np.sqrt(low * edge) / header.sampling_time_s, {"units": "Hz"}),
         },
         attrs={"n_segments": n_segments, "segment_spectra": segment_spectra},
     )
+
+
+def _told(units: str, long_name: str) -> dict[str, str]:
+    return {"units": units, "long_name": long_name}
 
 
 def _zero_dm_power(counts: np.ndarray) -> np.ndarray:
