@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from physics_twins.pulsar.files import open_writer
 from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
+from physics_twins.pulsar.physics.tracks import Track
 from physics_twins.pulsar.telescopes.flux_scale import Calibration, calibrate_spectra
-from physics_twins.pulsar.telescopes.recorded_pulse import Pulse, Track, track
+from physics_twins.pulsar.telescopes.recorded_pulse import Pulse, track
 from physics_twins.pulsar.telescopes.redigitise import redigitise
 
 BLOCK_SAMPLES = 1 << 21
@@ -166,8 +167,8 @@ class _Injection:
             own = self._track(number)
             _check_fits(number, own, spectra)
             self._start[number], self._stop[number] = own.start, own.stop
-            self._snr_ideal[number] = np.sqrt(np.sum(own.counts**2 * self._weight))
-            self._given[number] = own.counts.sum()
+            self._snr_ideal[number] = np.sqrt(np.sum(own.values**2 * self._weight))
+            self._given[number] = own.values.sum()
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Yield the recording with the pulses, in the order of its channels, block by block."""

@@ -1,16 +1,11 @@
 """One pulse of a stated signal-to-noise ratio, put into spectra whose noise is 1."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.physics.ism import (
-    channel_smearing,
-    dispersion_delay,
-    pulse_profile,
-    scattering_time,
-)
+from physics_twins.pulsar.physics.tracks import pulse_track
 from physics_twins.pulsar.verb_parameters import WindowParameters
 
 
@@ -69,23 +64,20 @@ def paint_pulse(
         sampling_s: Time from one spectrum to the next.
         channel_width_mhz: Width of a channel.
     """
-    delay_s = dispersion_delay(frequency_mhz, pulse.dm_pc_cm3, reference_mhz=float(frequency_mhz[0]))
-    width_s = np.full(len(frequency_mhz), pulse.width_ms * 1e-3)
-    if pulse.smeared:
-        smear_s = channel_smearing(frequency_mhz, pulse.dm_pc_cm3, channel_width_mhz=channel_width_mhz)
-        # Smearing acts as a box; its variance adds to the Gaussian's.
-        width_s = np.hypot(width_s, smear_s * np.sqrt(8 * np.log(2) / 12))
-    tau_s = scattering_time(frequency_mhz, pulse.scattering_ms * 1e-3)
-    before = int(1.8 * width_s.max() / sampling_s) + 1
-    after = int((1.8 * width_s.max() + 6 * tau_s.max()) / sampling_s) + 1
-    peak = arrival + delay_s / sampling_s  # (frequency,)
-    row = np.rint(peak).astype(int) + np.arange(-before, after + 1)[:, None]  # (window, frequency)
-    profile = pulse_profile((row - peak) * sampling_s, width_s, tau_s)
+    part = pulse_track(
+        frequency_mhz,
+        sampling_s,
+        channel_width_mhz=channel_width_mhz if pulse.smeared else 0.0,
+        time_s=arrival * sampling_s,
+        dm_pc_cm3=pulse.dm_pc_cm3,
+        width_ms=pulse.width_ms,
+        scattering_ms=pulse.scattering_ms,
+    )
+    profile = part.values
     signal = profile if pulse.spectrum is None else profile * pulse.spectrum
     signal = signal * (pulse.snr * np.sqrt(np.sum(profile**2)) / np.sum(profile * signal))
-    inside = (row >= 0) & (row < len(spectra))
-    column = np.broadcast_to(np.arange(len(frequency_mhz)), row.shape)
-    spectra[row[inside], column[inside]] += signal[inside].astype(np.float32)
+    row, channel, values = replace(part, values=signal).within(0, len(spectra))
+    spectra[row, channel] += values.astype(np.float32)
 
 
 def _scintillation(n_channels: int, rng: np.random.Generator) -> NDArray[np.float64]:
