@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from _table import Figure, this_machine
 from physics_twins.pulsar.classifying import recall_curves
-from physics_twins.pulsar.classifying.calibration import reliability
-from physics_twins.pulsar.classifying.confusion import macro_f1
+from physics_twins.pulsar.classifying.calibration import macro_f1, reliability
 from physics_twins.pulsar.classifying.examples import examples
-from physics_twins.pulsar.classifying.ideal_filter import threshold_at
 from physics_twins.pulsar.classifying.labels import CLASSES
+from physics_twins.pulsar.classifying.recall_curves import threshold_at
 from physics_twins.pulsar.model import load_classifier, predict
 from physics_twins.pulsar.verb_parameters import (
     EFFELSBERG_MIX,

@@ -15,9 +15,11 @@ from scipy.stats import beta
 
 from _pulsar_mix import DM_PC_CM3, SEGMENT_FRAMES, Segment, segments
 from _table import Figure, Skipped, median_and_spread, this_machine
-from physics_twins.pulsar.classifying.frame_labels import Classifier
-from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
-from physics_twins.pulsar.classifying.trained_classifier import find_classifier
+from physics_twins.pulsar.classifying.classifiers import (
+    Classifier,
+    ThresholdClassifier,
+    find_classifier,
+)
 from physics_twins.pulsar.classifying.window_canvas import FRAME_SPECTRA, SAMPLING_S, band_mhz
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
 from physics_twins.pulsar.labelling import label

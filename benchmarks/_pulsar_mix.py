@@ -11,15 +11,16 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.classifying.injected_pulse import Pulse, paint_pulse
 from physics_twins.pulsar.classifying.window_canvas import (
     CHANNEL_WIDTH_MHZ,
     FRAME_SPECTRA,
     N_CHANNELS,
     SAMPLING_S,
     Canvas,
+    Pulse,
     add_interference,
     band_mhz,
+    paint_pulse,
 )
 from physics_twins.pulsar.physics.receiver import bandpass
 from physics_twins.pulsar.verb_parameters import EFFELSBERG_MIX, WindowParameters

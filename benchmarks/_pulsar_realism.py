@@ -17,9 +17,8 @@ from _pulsar_statistics import compare, realism
 from _table import Figure, Skipped, this_machine
 from physics_twins.data import find_data_file
 from physics_twins.pulsar.files import open_observation
-from physics_twins.pulsar.lookalike import lookalike
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.telescope import Telescope, match_telescope
+from physics_twins.pulsar.telescope import Telescope, lookalike, match_telescope
 
 FILES = {"ASKAP": "pulsar/askap_frb_28.fil", "Parkes": "pulsar/parkes_8bit_1.fil"}
 # One look-alike for each; none was used while it was developed, but the recordings were.

@@ -5,14 +5,11 @@ import pytest
 import torch
 
 from physics_twins import models
-from physics_twins.pulsar.classifying.calibration import fit_scaling, reliability
-from physics_twins.pulsar.classifying.confusion import macro_f1
-from physics_twins.pulsar.classifying.example_tensors import ExampleTensors
+from physics_twins.pulsar.classifying.calibration import fit_scaling, macro_f1, reliability
 from physics_twins.pulsar.classifying.examples import examples, examples_of_stream
-from physics_twins.pulsar.classifying.frequencies import at_frequencies
-from physics_twins.pulsar.classifying.labels import LABELS
+from physics_twins.pulsar.classifying.labels import LABELS, at_frequencies
 from physics_twins.pulsar.classifying.network import SHEARS, FrameNetwork, Shear
-from physics_twins.pulsar.model import Classifier, load_classifier, pulse_score
+from physics_twins.pulsar.model import Classifier, ExampleTensors, load_classifier, pulse_score
 from physics_twins.pulsar.train import train
 from physics_twins.pulsar.verb_parameters import (
     EIGHT_CLASSES,

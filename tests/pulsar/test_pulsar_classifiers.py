@@ -7,11 +7,13 @@ import xarray as xr
 
 from physics_twins.figures import load_extension
 from physics_twins.models import ModelError
-from physics_twins.pulsar.classifying.frame_labels import FrameLabels
-from physics_twins.pulsar.classifying.frequencies import of_components
-from physics_twins.pulsar.classifying.labels import LABELS
-from physics_twins.pulsar.classifying.threshold_classifier import labels_from
-from physics_twins.pulsar.classifying.trained_classifier import TrainedClassifier, find_classifier
+from physics_twins.pulsar.classifying.classifiers import (
+    FrameLabels,
+    TrainedClassifier,
+    find_classifier,
+    labels_from,
+)
+from physics_twins.pulsar.classifying.labels import LABELS, of_components
 from physics_twins.pulsar.figures import label_plots
 from physics_twins.pulsar.searching.frontend import Frames
 from physics_twins.pulsar.streams.label_files import COLUMNS

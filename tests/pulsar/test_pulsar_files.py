@@ -19,8 +19,7 @@ from physics_twins.pulsar.files import (
     FilterbankWriter,
     write_dataset,
 )
-from physics_twins.pulsar.formats.observation_file import ObservationWarning
-from physics_twins.pulsar.formats.samples import SAMPLE_TYPES
+from physics_twins.pulsar.formats.observation_file import SAMPLE_TYPES, ObservationWarning
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.simulate import simulate
 

@@ -10,9 +10,14 @@ from scipy import stats
 from physics_twins.pulsar.files import write_dataset
 from physics_twins.pulsar.formats.presto import PrestoReader
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.searching.folding import fold, h_log10_probability, h_test
-from physics_twins.pulsar.searching.periods import find_period, whiten
-from physics_twins.pulsar.searching.timeseries import dedispersed_series
+from physics_twins.pulsar.searching.dedispersion import dedispersed_series
+from physics_twins.pulsar.searching.periods import (
+    find_period,
+    fold,
+    h_log10_probability,
+    h_test,
+    whiten,
+)
 from physics_twins.pulsar.simulate import simulate
 
 _barycentre = judge("_pulsar_barycentre")
@@ -178,7 +183,7 @@ def test_the_period_of_an_observation_is_found_through_a_file_of_several_blocks(
     )
     observation = simulate(parameters, seed=5)
     write_dataset(observation, tmp_path / "a.sf")
-    monkeypatch.setattr("physics_twins.pulsar.searching.timeseries.BLOCK_SPECTRA", 10000)
+    monkeypatch.setattr("physics_twins.pulsar.searching.dedispersion.BLOCK_SPECTRA", 10000)
     series = dedispersed_series(tmp_path / "a.sf", parameters.dm_pc_cm3)
     xr.testing.assert_equal(series, dedispersed_series(observation, parameters.dm_pc_cm3))
     assert series.attrs["units"] == "sigma"

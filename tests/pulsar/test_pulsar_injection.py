@@ -14,8 +14,7 @@ from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.infer import candidate_table, infer
 from physics_twins.pulsar.injection import inject, inject_file
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.telescopes.flux_scale import Calibration, calibrate_spectra
-from physics_twins.pulsar.telescopes.quiet_noise import quiet_noise
+from physics_twins.pulsar.telescopes.quiet_noise import Calibration, calibrate_spectra, quiet_noise
 from physics_twins.pulsar.telescopes.recorded_pulse import Pulse, track
 from physics_twins.pulsar.telescopes.redigitise import redigitise
 

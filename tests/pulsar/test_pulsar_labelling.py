@@ -12,9 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import clusters
-from physics_twins.pulsar.classifying.frame_labels import FrameLabels
+from physics_twins.pulsar.classifying.classifiers import FrameLabels, ThresholdClassifier
 from physics_twins.pulsar.classifying.labels import LABELS
-from physics_twins.pulsar.classifying.threshold_classifier import ThresholdClassifier
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter, open_observation
 from physics_twins.pulsar.formats.observation_file import ObservationWarning
 from physics_twins.pulsar.formats.psrfits import Scaling
@@ -24,9 +23,8 @@ from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.searching.frontend import Frames
 from physics_twins.pulsar.streams.keeping import Decision
-from physics_twins.pulsar.streams.label_files import read_labels, read_lines
-from physics_twins.pulsar.streams.label_progress import Labelling
-from physics_twins.pulsar.streams.pulse_measure import measure_pulse
+from physics_twins.pulsar.streams.label_files import Labelling, read_labels, read_lines
+from physics_twins.pulsar.streams.piece_files import measure_pulse
 from physics_twins.pulsar.verb_parameters import KeepParameters, LabelParameters
 
 SAMPLING_S = 256e-6

@@ -12,7 +12,7 @@ from real_files import real_file
 
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
-from physics_twins.pulsar.live_labelling import label_folder
+from physics_twins.pulsar.labelling import label_folder
 from physics_twins.pulsar.streams.label_files import read_labels, read_lines
 from physics_twins.pulsar.verb_parameters import KeepParameters, LabelParameters, sought_in_band
 

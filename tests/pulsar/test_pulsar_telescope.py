@@ -14,12 +14,14 @@ from physics_twins.data import find_data_file, open_dataset
 from physics_twins.pulsar import injection
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.infer import infer
-from physics_twins.pulsar.lookalike import LookalikeStream, lookalike, write_lookalike
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.telescope import (
+    LookalikeStream,
     Telescope,
+    lookalike,
     match_telescope,
     save_telescope,
+    write_lookalike,
 )
 from physics_twins.pulsar.telescopes.recorded_pulse import Pulse
 

@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 
 from physics_twins.parameters import ParameterError
-from physics_twins.pulsar.classifying.ideal_filter import (
+from physics_twins.pulsar.classifying.labels import CLASSES, LABELS
+from physics_twins.pulsar.classifying.recall_curves import (
     best_snr,
     boxcar_template,
     fraction_above,
     gaussian_template,
     threshold_at,
 )
-from physics_twins.pulsar.classifying.injected_pulse import Pulse, paint_pulse
-from physics_twins.pulsar.classifying.labels import CLASSES, LABELS
-from physics_twins.pulsar.classifying.window_canvas import FRAME_SPECTRA, SAMPLING_S, band_mhz
+from physics_twins.pulsar.classifying.window_canvas import (
+    FRAME_SPECTRA,
+    SAMPLING_S,
+    Pulse,
+    band_mhz,
+    paint_pulse,
+)
 from physics_twins.pulsar.classifying.windows import labelled_stream, normalised_windows
 from physics_twins.pulsar.verb_parameters import EIGHT_CLASSES, W_CLS, WindowParameters
 

@@ -3,9 +3,9 @@
 from . import injection as injection
 from .calibrate import calibrate as calibrate
 from .classifying import recall_curves as recall_curves
+from .classifying.calibration import confusion as confusion
+from .classifying.calibration import macro_f1 as macro_f1
 from .classifying.calibration import reliability as reliability
-from .classifying.confusion import confusion as confusion
-from .classifying.confusion import macro_f1 as macro_f1
 from .classifying.examples import examples as examples
 from .classifying.labels import LABELS as LABELS
 from .classifying.windows import labelled_stream as labelled_stream
@@ -23,8 +23,6 @@ from .infer import candidate_table as candidate_table
 from .infer import excerpt as excerpt
 from .infer import infer as infer
 from .labelling import label as label
-from .lookalike import lookalike as lookalike
-from .lookalike import write_lookalike as write_lookalike
 from .model import CARD as CARD
 from .model import Classifier as Classifier
 from .model import load_classifier as load_classifier
@@ -37,13 +35,15 @@ from .parameters import SearchParameters as SearchParameters
 from .physics.stability import integrated_noise as integrated_noise
 from .real_files import PUBLIC_FILES as PUBLIC_FILES
 from .searching.dedispersion import dedispersed as dedispersed
+from .searching.dedispersion import dedispersed_series as dedispersed_series
 from .searching.periods import find_period as find_period
-from .searching.timeseries import dedispersed_series as dedispersed_series
 from .simulate import simulate as simulate
 from .simulate import simulate_pulse as simulate_pulse
 from .stream import write_stream as write_stream
+from .telescope import lookalike as lookalike
 from .telescope import match_telescope as match_telescope
 from .telescope import save_telescope as save_telescope
+from .telescope import write_lookalike as write_lookalike
 from .telescopes.recorded_pulse import Pulse as Pulse
 from .telescopes.telescope_portrait import portrait as portrait
 from .train import train as train

@@ -31,8 +31,7 @@ def completeness(parameters: CompletenessParameters, *, seed: int = 1) -> dict[s
     Returns:
         `n_pulses`, and `recall` with its binomial error.
     """
-    from physics_twins.pulsar.classifying.ideal_filter import fraction_above
-    from physics_twins.pulsar.classifying.recall_curves import network_detector, scores
+    from physics_twins.pulsar.classifying.recall_curves import fraction_above, network_detector, scores
     from physics_twins.pulsar.model import load_classifier
 
     p = parameters

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from physics_twins.pulsar.files import open_writer
 from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
 from physics_twins.pulsar.physics.tracks import Track
-from physics_twins.pulsar.telescopes.flux_scale import Calibration, calibrate_spectra
+from physics_twins.pulsar.telescopes.quiet_noise import Calibration, calibrate_spectra
 from physics_twins.pulsar.telescopes.recorded_pulse import Pulse, track
 from physics_twins.pulsar.telescopes.redigitise import redigitise
 

@@ -53,7 +53,7 @@ def lines(
     known = {name: checked[name] for name in LabelParameters.model_fields if name not in left_open}
     sought = partial(_sought, known)
     # Numba is imported only now, so that a refusal comes at once.
-    from physics_twins.pulsar.classifying.trained_classifier import find_classifier
+    from physics_twins.pulsar.classifying.classifiers import find_classifier
 
     options: dict[str, Any] = {"keep": keep, "classifier": find_classifier(classifier)}
     if source.is_dir():
@@ -104,7 +104,7 @@ def _file(
 def _folder(
     source: Path, target: Path, sought: Sought, options: dict[str, Any], once: bool
 ) -> Iterator[str]:
-    from physics_twins.pulsar.live_labelling import label_folder
+    from physics_twins.pulsar.labelling import label_folder
 
     if once:
         options |= {"stop": lambda: True, "settled_s": 0.0}

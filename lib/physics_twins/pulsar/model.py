@@ -9,16 +9,60 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from physics_twins import models
-from physics_twins.pulsar.classifying.example_tensors import ExampleTensors
-from physics_twins.pulsar.classifying.frequencies import counted
-from physics_twins.pulsar.classifying.labels import CLASSES, LABELS
+from physics_twins.pulsar.classifying.examples import PICTURES
+from physics_twins.pulsar.classifying.labels import CLASSES, LABELS, counted
 from physics_twins.pulsar.classifying.network import FrameNetwork
-from physics_twins.pulsar.searching.frontend import SCALARS, Frames
-from physics_twins.pulsar.searching.stack import N_BINS, N_SUBBANDS
+from physics_twins.pulsar.searching.frontend import N_BINS, N_SUBBANDS, SCALARS, Frames
 from physics_twins.pulsar.verb_parameters import LabelParameters
+
+_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class ExampleTensors:
+    """Examples as tensors.
+
+    Attributes:
+        scalars: Numbers of each frame, shape (frame, scalar).
+        label: Number among `LABELS`, shape (frame,).
+        is_gated: Whether it has pictures, shape (frame,).
+        row: Which pictures are its own, where it has any, shape (frame,).
+        pictures: In the order of `PICTURES`, half precision, shape (gated, ...).
+    """
+
+    scalars: Tensor
+    label: Tensor
+    is_gated: Tensor
+    row: Tensor
+    pictures: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, data: xr.Dataset) -> "ExampleTensors":
+        """Take the tensors from examples."""
+        is_gated = torch.from_numpy(data["is_gated"].values)
+        return cls(
+            torch.from_numpy(data["scalars"].values),
+            torch.from_numpy(data["label"].values),
+            is_gated,
+            is_gated.cumsum(0) - 1,
+            tuple(torch.from_numpy(data[name].values) for name in PICTURES),
+        )
+
+    def inputs(self, numbers: Tensor) -> tuple[Tensor, ...]:
+        """Return what the network takes for some frames."""
+        is_gated = self.is_gated[numbers]
+        rows = self.row[numbers][is_gated]
+        return self.scalars[numbers], is_gated, *(picture[rows].float() for picture in self.pictures)
+
+    def logits(self, network: nn.Module) -> Tensor:
+        """Return the network's logits of all frames, shape (frame, label)."""
+        numbers = torch.arange(len(self.label)).split(_AT_ONCE)
+        with torch.inference_mode():
+            return torch.cat([network(*self.inputs(part)) for part in numbers])
+
 
 NAME = "pulsar-classifier"
 CARD = models.Card(
@@ -30,7 +74,7 @@ CARD = models.Card(
     " of interference of S/N 8 to 300. Calibrated on other streams of the same kind.",
     limits="Not for other bands, sampling times, DMs or front ends without a new training. Its"
     " probabilities hold for the frequencies of labels in its validation; for others use"
-    " `frequencies.at_frequencies`. In white noise it can at best equal the ideal filter.",
+    " `labels.at_frequencies`. In white noise it can at best equal the ideal filter.",
     held_against="Limit and baseline stand in the benchmark of the pulsar: the ideal filter, the"
     " front end alone, and a boxcar search.",
     reproduce="Run the notebook pulsar/2_train without its numbers of streams and steps, so that the"
@@ -60,7 +104,7 @@ class Classifier:
         """Return the probability of each of `LABELS`, shape (frame, label).
 
         They hold where the labels are as frequent as in the calibration's frames; elsewhere see
-        `frequencies.at_frequencies`. What the front end passed over is judged by its numbers alone.
+        `labels.at_frequencies`. What the front end passed over is judged by its numbers alone.
         """
         is_gated = np.zeros(len(frames.scalars), bool)
         is_gated[frames.gated] = True

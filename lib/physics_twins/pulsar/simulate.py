@@ -12,12 +12,12 @@ from physics_twins.data import attributes, round_up
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics import truth
 from physics_twins.pulsar.physics.digitiser import sample_type
-from physics_twins.pulsar.physics.energies import Rotations
 from physics_twins.pulsar.physics.interference import KINDS, Event
 from physics_twins.pulsar.physics.ism import dispersion_delay, scattering_time
 from physics_twins.pulsar.physics.receiver import Receiver, system_jy, transmission
 from physics_twins.pulsar.physics.recorder import Recorder
 from physics_twins.pulsar.physics.sky import Segment, Sky, channel_frequencies
+from physics_twins.pulsar.physics.source import Rotations
 
 PREVIEW_EVENTS = 2.0  # of each kind of interference, on average, in the window of a preview
 COMPONENTS = {"nbrfi": "narrowband", "bbrfi": "broadband", "other": "other"}

@@ -15,9 +15,9 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from physics_twins import training
 from physics_twins.pulsar.classifying.calibration import fit_scaling
-from physics_twins.pulsar.classifying.example_tensors import ExampleTensors
 from physics_twins.pulsar.classifying.examples import examples
 from physics_twins.pulsar.classifying.network import FrameNetwork
+from physics_twins.pulsar.model import ExampleTensors
 from physics_twins.pulsar.verb_parameters import PARTS, ClassifierParameters
 from physics_twins.training import Objective, Task, Trained, TrainingSettings
 

@@ -15,6 +15,7 @@ from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.simulate import simulate
 from physics_twins.twin import Answer, TwinState
+from physics_twins.twin import changed as changed
 
 # A blind search reaches so far around the scenario's DM.
 SEARCH_REACH_PC_CM3 = 8.0

@@ -56,7 +56,7 @@ def confusion(frames: xr.DataArray, *, title: str = "") -> hv.Overlay:
     """Return how the frames of each true label were labelled, as parts of all such frames.
 
     Args:
-        frames: From `confusion.confusion`.
+        frames: From `calibration.confusion`.
         title: What is seen.
     """
     counts = frames.where(frames.sum("given") > 0, drop=True)

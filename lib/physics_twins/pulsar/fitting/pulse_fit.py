@@ -9,8 +9,14 @@ from numpy.typing import NDArray
 from scipy import special
 
 from physics_twins.data import Estimate
-from physics_twins.pulsar.fitting.least_squares import BOUNDED, Solution, solve
-from physics_twins.pulsar.fitting.profile_likelihood import interval, parabola, within_bounds
+from physics_twins.pulsar.fitting.least_squares import (
+    BOUNDED,
+    Solution,
+    interval,
+    parabola,
+    solve,
+    within_bounds,
+)
 from physics_twins.pulsar.fitting.pulse_model import (
     DM,
     FLUENCE,

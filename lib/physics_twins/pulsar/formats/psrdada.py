@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.formats.keywords import Keywords
 from physics_twins.pulsar.formats.observation_file import (
     MAX_CHANNELS,
+    SAMPLE_TYPES,
     FilterbankHeader,
     ObservationFileError,
     ObservationReader,
     check_header,
 )
-from physics_twins.pulsar.formats.samples import SAMPLE_TYPES
 
 MAX_HEADER_BYTES = 1 << 20
 # Below 8 bits there is no order of samples in a byte that all instruments agree on.

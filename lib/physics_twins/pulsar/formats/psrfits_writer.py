@@ -19,9 +19,9 @@ from physics_twins.pulsar.formats.observation_file import (
     FilterbankHeader,
     ObservationWriter,
     check_header,
+    pack,
 )
 from physics_twins.pulsar.formats.psrfits import NAMES, PsrfitsError, Scaling
-from physics_twins.pulsar.formats.samples import pack
 
 DEPTHS = (1, 2, 4, 8, 32)
 ROW_BYTES = 1 << 20

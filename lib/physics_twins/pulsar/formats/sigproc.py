@@ -18,13 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.formats.observation_file import (
+    SAMPLE_TYPES,
     FilterbankHeader,
     ObservationFileError,
     ObservationReader,
     ObservationWriter,
     check_header,
+    pack,
+    unpack,
 )
-from physics_twins.pulsar.formats.samples import SAMPLE_TYPES, pack, unpack
 
 MAX_HEADER_BYTES = 1 << 20
 _NAMES = {

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.formats.observation_file import (
+    N_EQUAL,
     FilterbankHeader,
     ObservationReader,
     as_dataset,
 )
-from physics_twins.pulsar.formats.samples import N_EQUAL
 from physics_twins.pulsar.physics.ism import Band
 
 LOOKED_AT = 256  # spectra at a time

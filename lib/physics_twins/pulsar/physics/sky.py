@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.physics.energies import Rotations, rotations
 from physics_twins.pulsar.physics.interference import Event, events_begun
 from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.physics.pulse_shapes import PulseShapes, add_pulses, pulse_shapes
@@ -25,7 +24,7 @@ from physics_twins.pulsar.physics.receiver import (
     transmission,
 )
 from physics_twins.pulsar.physics.scintillation import Screen
-from physics_twins.pulsar.physics.source import arrival_s
+from physics_twins.pulsar.physics.source import Rotations, arrival_s, rotations
 
 SEGMENT_SAMPLES = 1 << 20
 PULSAR_KEY, BAND_KEY = 0, 3

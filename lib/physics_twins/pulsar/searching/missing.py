@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.formats.samples import N_EQUAL
+from physics_twins.pulsar.formats.observation_file import N_EQUAL
 
 # Spectra from which a channel's level and noise are taken.
 N_LEVEL = 1024

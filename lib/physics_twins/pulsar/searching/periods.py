@@ -5,22 +5,232 @@ interference are periodic too, and found. Source of the method: Lorimer and Kram
 Pulsar Astronomy, chapter 6.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy import special, stats
 from scipy.fft import next_fast_len
 from scipy.special import gammaln
 
-from physics_twins.pulsar.searching.folding import (
-    FINE_BINS,
-    N_BINS,
-    checked,
-    fold,
-    fold_parts,
-    h_log10_probability,
-    h_test,
-    refine,
-)
+N_BINS = 64
+# A period is refined with so many harmonics at most, from a fold with more bins than that needs: a bin
+# must be narrow against the pulse.
+MAX_HARMONICS = 64
+FINE_BINS = 512
+# Parts of the series among which the scatter of a profile is seen; each holds a turn or more.
+MAX_PARTS = 128
+CHUNK_SAMPLES = 1 << 20
+# De Jager and Buesching (2010), A&A 517, L9: a chance value above H has probability exp(-0.398405 H).
+H_TEST_SLOPE = 0.398405
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A series folded part by part.
+
+    Attributes:
+        period_s: Period.
+        sums: Sums of the samples, shape (part, phase).
+        counts: Numbers of the samples, shape (part, phase).
+        time_s: Middle of each part, from the middle of the series, shape (part,).
+    """
+
+    period_s: float
+    sums: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    time_s: NDArray[np.float64]
+
+    @property
+    def harmonics(self) -> NDArray[np.complex128]:
+        """Fourier sums of each part at the harmonics 1, 2, ..., shape (part, harmonic).
+
+        That of two bins of phase is left out: it has no imaginary part, and another distribution.
+        """
+        return np.fft.rfft(self.sums, axis=1)[:, 1 : (self.sums.shape[1] + 1) // 2]
+
+
+def fold(series: xr.DataArray, period_s: float, *, n_bins: int = N_BINS) -> xr.Dataset:
+    """Return the mean profile of a series folded with a period.
+
+    Args:
+        series: Dedispersed signal, dimension time, equally spaced.
+        period_s: Period; phase 0 is the time 0 of the series.
+        n_bins: Bins of phase; a bin must not be shorter than a sample.
+
+    Returns:
+        `profile`, its mean subtracted, and `profile_error` (phase), the standard error from the scatter
+        between parts of the series, which also sees pulses that vary. `chi_squared` of the profile
+        against none, with the variance of the whole series, `degrees_of_freedom`, and the logarithm of
+        the chance probability, `log10_probability`, for this one period.
+
+    Raises:
+        ValueError: The series is too short, a sample is not finite, or the period is shorter than
+            `n_bins` samples or longer than half of the series.
+    """
+    values, sampling_s = checked(series)
+    folded = fold_parts(values - values.mean(), sampling_s, period_s, n_bins=n_bins)
+    counts = folded.counts.sum(axis=0)
+    profile = folded.sums.sum(axis=0) / counts
+    chi_squared = float((counts * profile**2).sum() / values.var())
+    parts = folded.sums / np.maximum(folded.counts, 1)
+    used = folded.counts > 0
+    n_used = used.sum(axis=0)
+    scatter = np.where(used, parts - profile, 0.0)
+    error = np.sqrt((scatter**2).sum(axis=0) / (n_used * (n_used - 1)))
+    units = series.attrs.get("units", "1")
+    numbers = {
+        "period_s": (period_s, "s"),
+        "chi_squared": (chi_squared, "1"),
+        "degrees_of_freedom": (n_bins - 1, "1"),
+        "log10_probability": (_chi_squared_log10_chance(chi_squared, n_bins - 1), "1"),
+    }
+    return xr.Dataset(
+        {
+            "profile": ("phase", profile, {"units": units}),
+            "profile_error": ("phase", error, {"units": units}),
+        }
+        | {name: ((), value, {"units": unit}) for name, (value, unit) in numbers.items()},
+        coords={"phase": ("phase", (np.arange(n_bins) + 0.5) / n_bins, {"units": "1"})},
+    )
+
+
+def checked(series: xr.DataArray) -> tuple[NDArray[np.float64], float]:
+    """Return the samples of a series, and the time from one to the next.
+
+    Raises:
+        ValueError: There are fewer than 16 samples, or not all are finite.
+    """
+    values = np.asarray(series.values, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 16:
+        raise ValueError(
+            f"series: of the shape {values.shape}: 16 samples along time or more are needed"
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(f"series: {np.sum(~np.isfinite(values))} of its samples are not finite")
+    time_s = series["time"].values
+    return values, float(time_s[-1] - time_s[0]) / (len(values) - 1)
+
+
+def fold_parts(
+    values: NDArray[np.float64], sampling_s: float, period_s: float, *, n_bins: int
+) -> Folded:
+    """Fold samples in up to `MAX_PARTS` parts of equal length.
+
+    Raises:
+        ValueError: The period is shorter than `n_bins` samples or longer than half of the series.
+    """
+    duration_s = len(values) * sampling_s
+    shortest_s, longest_s = n_bins * sampling_s, duration_s / 2
+    if not shortest_s <= period_s <= longest_s:
+        allowed = f"{shortest_s:g} s ({n_bins} samples) to {longest_s:g} s (half of the series)"
+        raise ValueError(f"period_s = {period_s:g} s is outside {allowed}")
+    n_parts = min(MAX_PARTS, int(duration_s / period_s))
+    sums = np.zeros(n_parts * n_bins)
+    counts = np.zeros(n_parts * n_bins, dtype=np.int64)
+    for start in range(0, len(values), CHUNK_SAMPLES):
+        chunk = values[start : start + CHUNK_SAMPLES]
+        sample = np.arange(start, start + len(chunk))
+        turns = (sample + 0.5) * (sampling_s / period_s)
+        part = sample * n_parts // len(values)
+        # A phase of almost 1 rounds up to the number of bins.
+        place = part * n_bins + np.minimum((turns % 1.0 * n_bins).astype(np.int64), n_bins - 1)
+        sums += np.bincount(place, chunk, minlength=len(sums))
+        counts += np.bincount(place, minlength=len(sums))
+    time_s = ((np.arange(n_parts) + 0.5) / n_parts - 0.5) * duration_s
+    shape = n_parts, n_bins
+    return Folded(period_s, sums.reshape(shape), counts.reshape(shape), time_s)
+
+
+def _chi_squared_log10_chance(chi_squared: float, degrees_of_freedom: int) -> float:
+    """Return the logarithm of the probability of a higher value, also where it is below 1e-308."""
+    logarithm = float(stats.chi2.logsf(chi_squared, degrees_of_freedom))
+    if not np.isfinite(logarithm):  # the first terms of the asymptotic series
+        shape, half = degrees_of_freedom / 2, chi_squared / 2
+        logarithm = (shape - 1) * np.log(half) - half - special.gammaln(shape)
+        logarithm -= np.log1p(-(shape - 1) / half)
+    return float(logarithm / np.log(10))
+
+
+def h_test(
+    harmonics: NDArray[np.complex128], n_samples: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the H statistic and the number of harmonics at which it is reached.
+
+    Args:
+        harmonics: Fourier sums of a series of unit variance at a frequency's harmonics, the last
+            dimension.
+        n_samples: Samples in that series.
+    """
+    power = np.cumsum(2 * np.abs(harmonics) ** 2 / n_samples, axis=-1)  # Z^2 of 1, 2, ... harmonics
+    scores = power - 4 * np.arange(power.shape[-1])
+    return scores.max(axis=-1), scores.argmax(axis=-1) + 1
+
+
+def h_log10_probability(h: float, n_trials: float = 1.0) -> float:
+    """Return the logarithm of the probability of a chance value above `h` in any of some trials.
+
+    >>> round(h_log10_probability(50.0, n_trials=1000.0), 2)
+    -5.65
+    """
+    return min(0.0, float(np.log10(n_trials) - H_TEST_SLOPE * h / np.log(10)))
+
+
+def refine(folded: Folded, n_samples: int) -> tuple[float, float, float]:
+    """Return the frequency of highest H within one resolution of a fold, its error, and H.
+
+    The error comes from the scatter between parts of the series (the "sandwich" of likelihood theory),
+    so that pulses which jitter or vary count as what they are. It does not know of systematic trends.
+
+    Args:
+        folded: A series of unit variance, folded near the right period.
+        n_samples: Samples in it.
+    """
+    step_hz = 1 / (folded.time_s[-1] - folded.time_s[0])
+    harmonics = folded.harmonics[:, :MAX_HARMONICS]
+    shifts_hz = np.arange(-1, 1, 1 / (4 * harmonics.shape[1])) * step_hz
+    turned = np.stack([_turned(harmonics, folded.time_s, s).sum(axis=0) for s in shifts_hz])
+    scores, used = h_test(turned, n_samples)
+    best = int(scores.argmax())
+    shift_hz, n_used = float(shifts_hz[best]), int(used[best])
+    shift_hz, error_hz = _climb(harmonics[:, :n_used], folded.time_s, shift_hz, step_hz / 16)
+    score, _ = h_test(_turned(harmonics, folded.time_s, shift_hz).sum(axis=0), n_samples)
+    return 1 / folded.period_s + shift_hz, error_hz, float(score)
+
+
+def _climb(
+    harmonics: NDArray[np.complex128], time_s: NDArray[np.float64], shift_hz: float, most_hz: float
+) -> tuple[float, float]:
+    """Return where sum |C_k|^2 is highest by Newton's steps of at most `most_hz`, and the error."""
+    slopes, curvature = np.zeros(1), 0.0
+    for _ in range(5):
+        slopes, curvature = _slopes(_turned(harmonics, time_s, shift_hz), time_s)
+        if curvature <= 0:
+            return shift_hz, np.inf
+        shift_hz += float(np.clip(slopes.sum() / curvature, -most_hz, most_hz))
+    return shift_hz, float(np.sqrt(np.square(slopes - slopes.mean()).sum()) / curvature)
+
+
+def _turned(
+    harmonics: NDArray[np.complex128], time_s: NDArray[np.float64], shift_hz: float
+) -> NDArray[np.complex128]:
+    """Return Fourier sums as they would be at a frequency higher by `shift_hz`."""
+    order = np.arange(1, harmonics.shape[1] + 1)
+    return harmonics * np.exp(-2j * np.pi * shift_hz * time_s[:, None] * order)
+
+
+def _slopes(
+    harmonics: NDArray[np.complex128], time_s: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Return each part's share in the slope of sum |C_k|^2 with frequency, and minus the curvature."""
+    total = harmonics.sum(axis=0)
+    turn = -2j * np.pi * np.arange(1, harmonics.shape[1] + 1) * time_s[:, None]
+    slopes = 2 * (total.conj() * turn * harmonics).real.sum(axis=1)
+    first = (turn * harmonics).sum(axis=0)
+    second = (turn**2 * harmonics).sum(axis=0)
+    return slopes, float(-2 * ((total.conj() * second).real + np.abs(first) ** 2).sum())
+
 
 HARMONIC_SUMS = (1, 2, 4, 8, 16, 32)
 # Frequencies over which the level of the noise is taken: this part of the frequency, within bounds.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.classifying.frame_labels import Classifier, FrameLabels
+from physics_twins.pulsar.classifying.classifiers import Classifier, FrameLabels
 from physics_twins.pulsar.formats.spectra import Spectra, open_spectra
 from physics_twins.pulsar.searching.cells import BASELINE_WIDTHS
 from physics_twins.pulsar.searching.frontend import SCALARS, FrontEnd

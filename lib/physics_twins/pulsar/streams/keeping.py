@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.classifying.frame_labels import HAS_IMPULSE, HAS_INTERFERENCE, IS_OTHER
+from physics_twins.pulsar.classifying.classifiers import HAS_IMPULSE, HAS_INTERFERENCE, IS_OTHER
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.streams.frame_stream import LabelledBlock
 from physics_twins.pulsar.verb_parameters import LEAST_SWEEP_WIDTHS, KeepParameters

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from physics_twins import __version__
 from physics_twins.clusters import results
-from physics_twins.pulsar.classifying.frame_labels import Classifier
+from physics_twins.pulsar.classifying.classifiers import Classifier
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.formats.spectra import Spectra
 from physics_twins.pulsar.searching.frontend import FrontEnd
@@ -25,10 +25,8 @@ from physics_twins.pulsar.streams.frame_stream import (
     split_stream,
 )
 from physics_twins.pulsar.streams.keeping import OTHER, PULSE, Decision, KeepRule, Piece, Pieces
-from physics_twins.pulsar.streams.label_files import PIECES, LabelFolder
-from physics_twins.pulsar.streams.label_progress import Labelling, Progress
-from physics_twins.pulsar.streams.piece_files import write_piece
-from physics_twins.pulsar.streams.pulse_measure import BEFORE_S
+from physics_twins.pulsar.streams.label_files import PIECES, LabelFolder, Labelling, Progress
+from physics_twins.pulsar.streams.piece_files import BEFORE_S, write_piece
 from physics_twins.pulsar.verb_parameters import KeepParameters
 from physics_twins.runs import Interruption
 

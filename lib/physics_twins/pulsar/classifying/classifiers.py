@@ -1,13 +1,68 @@
-"""The simple classifier that a trained one must beat: a threshold on one number for each component."""
+"""Classifiers of streams: what one must offer, thresholds as the simple one, the trained network."""
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.classifying.frame_labels import FrameLabels
-from physics_twins.pulsar.classifying.labels import CLASSES, components
+from physics_twins.models import ModelError
+from physics_twins.pulsar.classifying.labels import (
+    CLASSES,
+    EFFELSBERG,
+    LABELS,
+    OTHER,
+    at_frequencies,
+    components,
+)
 from physics_twins.pulsar.searching.frontend import SCALARS, Frames
+
+if TYPE_CHECKING:
+    from physics_twins.pulsar import model
+
+HAS_PULSE = np.array([*(components(name)[0] for name in CLASSES), False])
+HAS_INTERFERENCE = np.array([*(any(components(name)[1:]) for name in CLASSES), False])
+HAS_IMPULSE = np.array([*(components(name)[2] for name in CLASSES), False])
+IS_OTHER = np.array([name == OTHER for name in LABELS])
+
+
+@dataclass(frozen=True)
+class FrameLabels:
+    """The labels of frames.
+
+    Attributes:
+        label: Numbers of `labels.LABELS`, shape (frame,).
+        probability: Of each of `labels.LABELS`, shape (frame, label); a row adds up to 1.
+    """
+
+    label: NDArray[np.int64]
+    probability: NDArray[np.float32]
+
+    @property
+    def p_pulse(self) -> NDArray[np.float32]:
+        """Probability that a pulse arrives in the frame, whatever else is in it, shape (frame,)."""
+        return self.probability[:, HAS_PULSE].sum(axis=1)
+
+
+class Classifier(Protocol):
+    """What labels frames; one that is sent to workers must be a plain object."""
+
+    @property
+    def name(self) -> str:
+        """What the decision log calls it, with its version."""
+        ...
+
+    @property
+    def keep_threshold(self) -> float:
+        """P(pulse) from which a frame is kept, chosen on validation data."""
+        ...
+
+    def classify(self, frames: Frames) -> FrameLabels:
+        """Return the labels of consecutive frames."""
+        ...
+
 
 _BOXES = [n for n, name in enumerate(SCALARS) if name.startswith("box_")]
 _IMPULSES = [
@@ -98,3 +153,57 @@ def labels_from(
 
 def _logistic(x: NDArray[np.floating]) -> NDArray[np.floating]:
     return 1 / (1 + np.exp(-np.clip(x, -50, 50)))
+
+
+THRESHOLDS = "thresholds"
+_log = logging.getLogger(__name__)
+# On validation streams in the Effelsberg mix 0.05 % of the frames without a pulse are above it.
+KEEP_THRESHOLD = 0.1
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A trained network, asked about a stream.
+
+    Nearly all frames of a stream hold nothing, other than in the training: what the network says is
+    brought from the frequencies of labels there to those of the stream.
+
+    Attributes:
+        network: From `model.load_classifier`.
+        name: What the decision log calls it, with its version.
+        frequencies: How frequent each label is in the stream.
+        keep_threshold: P(pulse) from which a frame is kept, chosen on validation data.
+    """
+
+    network: "model.Classifier"
+    name: str
+    frequencies: Mapping[str, float] = field(default_factory=lambda: EFFELSBERG)
+    keep_threshold: float = KEEP_THRESHOLD
+
+    def classify(self, frames: Frames) -> FrameLabels:
+        """Return the labels of consecutive frames."""
+        seen = self.network.probabilities(frames)
+        probability = at_frequencies(seen, self.network.frequencies, self.frequencies)
+        return FrameLabels(probability.argmax(axis=1), probability.astype(np.float32))
+
+
+def find_classifier(address: str = "") -> Classifier:
+    """Return a classifier by its name: `thresholds`, or a saved model as `NAME` or `NAME/VERSION`.
+
+    Without a name it is the trained one of this installation, or thresholds where there is none.
+
+    Raises:
+        ModelError: There is no such model, or it was trained for another front end.
+    """
+    if address == THRESHOLDS:
+        return ThresholdClassifier()
+    from physics_twins.pulsar import model
+
+    try:
+        found = model.load_classifier(address or model.NAME)
+    except ModelError as error:
+        if address:
+            raise
+        _log.info("frames are labelled by thresholds: %s", error)
+        return ThresholdClassifier()
+    return TrainedClassifier(found, found.address)
