@@ -38,7 +38,7 @@ def lines(
         source: A file, or a folder that is watched.
         target: Where to write.
         values: Parameters of what is sought and kept, as text.
-        classifier: As for `trained_classifier.find_classifier`.
+        classifier: As for `classifiers.find_classifier`.
         on: Workers that share a file's blocks, as for `clusters.connect`.
         once: Label a folder's files and end.
         quiet: Whether to show no progress.

@@ -15,7 +15,7 @@ from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics import truth
 from physics_twins.pulsar.physics.digitiser import sample_type
 from physics_twins.pulsar.physics.recorder import Recorder
-from physics_twins.pulsar.physics.sky import Sky
+from physics_twins.pulsar.physics.sky import Sky, channel_frequencies
 
 
 class Block(NamedTuple):
@@ -123,8 +123,7 @@ def _header(parameters: ObservationParameters) -> FilterbankHeader:
     return FilterbankHeader(
         n_channels=parameters.n_channels,
         n_bits=parameters.n_bits,
-        first_frequency_mhz=parameters.centre_frequency_mhz
-        + (parameters.bandwidth_mhz - width_mhz) / 2,
+        first_frequency_mhz=float(channel_frequencies(parameters)[0]),
         channel_width_mhz=-width_mhz,
         sampling_time_s=parameters.sampling_time_us * 1e-6,
         source_name="simulated",

@@ -226,11 +226,14 @@ def compared(
     level = [threshold_at(without[name], false_alarms) for name in detectors]
     return xr.Dataset(
         {
-            "recall": (("detector", "snr"), recall, one),
+            "recall": (("detector", "snr"), recall, one | {"long_name": "Recall"}),
             "recall_error": (("detector", "snr"), error, one),
             "threshold": ("detector", level, one),
         },
-        coords={"detector": ("detector", list(detectors), one), "snr": ("snr", snr, one)},
+        coords={
+            "detector": ("detector", list(detectors), one),
+            "snr": ("snr", snr, one | {"long_name": "S/N of the whole sweep"}),
+        },
         attrs=attributes(parameters[0], seed=first, title="Recall of W-CLS", false_alarms=false_alarms),
     )
 

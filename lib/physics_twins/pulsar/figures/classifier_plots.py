@@ -6,50 +6,32 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
+from physics_twins import figures
 from physics_twins.figures.style import (
     BLUE,
     FRAME,
-    GREEN,
     GREY,
     HEIGHT,
-    ORANGE,
-    PURPLE,
     WIDTH,
     colour_bar,
     legend,
     styled,
 )
-
-STYLES = {  # by detector: colour, dash, marker
-    "ideal filter": ("black", "solid", "circle"),
-    "classifier": (BLUE, "solid", "square"),
-    "front end": (GREEN, "dashed", "triangle"),
-    "boxcar search": (ORANGE, "dashed", "diamond"),
-}
+from physics_twins.pulsar.classifying.labels import LABELS
 
 
 def recall(curves: xr.Dataset, *, title: str = "") -> hv.Overlay:
-    """Return the part of pulses found against their S/N, a curve with error bars for each detector.
+    """Return the part of pulses found against their S/N, a curve with its band for each detector.
 
     Args:
         curves: From `recall_curves`.
         title: What is seen; the rate of false alarms by default.
     """
-    axes = hv.Dimension("snr", label="S/N of the whole sweep"), hv.Dimension("recall", label="Recall")
-    parts: list[Any] = []
-    for name in curves["detector"].values:
-        colour, dash, marker = STYLES.get(str(name), (PURPLE, "dotted", "star"))
-        one = curves.sel(detector=name)
-        columns = one["snr"].values, one["recall"].values
-        bars = hv.ErrorBars((*columns, one["recall_error"].values), axes[0], [axes[1], "error"])
-        line = hv.Curve(columns, *axes, label=str(name))
-        parts += [
-            styled(line, color=colour, line_dash=dash, tools=["hover"]),
-            styled(bars, color=colour),
-        ]
-        parts.append(styled(hv.Scatter(columns, *axes), color=colour, marker=marker, size=7))
     rate = 100 * float(curves.attrs["false_alarms"])
-    return _placed(parts, title or f"Pulses found at {rate:g} % false alarms", ylim=(-0.02, 1.02))
+    told = title or f"Pulses found at {rate:g} % false alarms"
+    return styled(
+        figures.curves(curves["recall"], curves["recall_error"], title=told), ylim=(-0.02, 1.02)
+    )
 
 
 def confusion(frames: xr.DataArray, *, title: str = "") -> hv.Overlay:
@@ -120,21 +102,10 @@ def history(trained: xr.Dataset, *, title: str = "") -> hv.Overlay:
         title: What is seen.
     """
     (name,) = [n for n in trained.data_vars if str(n).endswith("_loss") and n != "validation_loss"]
-    axes = hv.Dimension("step", label="Step"), hv.Dimension("loss", label="Cross-entropy")
-    each = hv.Curve((trained["step"].values, trained[name].values), *axes, label="training")
-    n_labels = 9
-    guess = float(np.log(n_labels))
-    validated = trained["validation"].values, trained["validation_loss"].values
-    parts: list[Any] = [
-        styled(each, color=GREY, line_width=1),
-        styled(hv.Curve(validated, *axes, label="validation"), color=BLUE, tools=["hover"]),
-        styled(
-            hv.Curve([(1, guess), (int(trained["step"][-1]), guess)], *axes, label="guessing"),
-            color="black",
-            line_dash="dashed",
-        ),
-    ]
-    return _placed(parts, title or "Course of the training")
+    named = {"long_name": "Cross-entropy in training", "units": "1"}
+    references = {"validation": trained["validation_loss"], "guessing": float(np.log(len(LABELS)))}
+    course = trained[name].assign_attrs(named)
+    return figures.series(course, title=title or "Course of the training", references=references)
 
 
 def _placed(parts: list[Any], title: str, **options: Any) -> hv.Overlay:

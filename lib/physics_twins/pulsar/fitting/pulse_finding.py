@@ -1,6 +1,6 @@
 """The pulses of a known source in an observation, cut out as windows."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,22 +75,12 @@ class FoundPulses:
 
     def chosen(self, which: NDArray[np.int64]) -> "FoundPulses":
         """Return some of the pulses."""
-        return FoundPulses(
-            self.windows.chosen(which),
-            self.time_s[which],
-            self.found[which],
-            self.boxcar_s,
-            self.noise_factor,
-            self.background,
+        return replace(
+            self,
+            windows=self.windows.chosen(which),
+            time_s=self.time_s[which],
+            found=self.found[which],
         )
-
-
-@dataclass
-class _Tally:
-    windows: list[PulseWindows] = field(default_factory=list)
-    time_s: list[float] = field(default_factory=list)
-    found: list[NDArray[np.float64]] = field(default_factory=list)
-    noise_factor: list[float] = field(default_factory=list)
 
 
 def find_pulses(
@@ -111,30 +101,26 @@ def find_pulses(
     laws = ChannelLaws.of(band, start.scattering_index)
     expected_s = expected_boxcar_s(start, laws)
     search = _search(start, settings, LONGEST_BOXCAR * expected_s)
-    tally, boxcar_s = _Tally(), expected_s
+    parts, noise_factor, boxcar_s = [], [], expected_s
     for piece in pieces(data, band, search):
         delays = longest_delays(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
         cleaned = clean(piece.spectra, delays=delays)
         background.add(piece, cleaned)
         found = _in_piece(piece, cleaned, band, search)
-        if len(found) and not tally.windows:
+        if len(found) and not parts:
             boxcar_s = max(float(np.median(found[:, 2])), expected_s)
-        _cut_all(tally, found, piece, cleaned, band, start, boxcar_s)
-        if len(tally.noise_factor) < MAX_NOISE_PIECES:
-            tally.noise_factor.append(_noise(cleaned, laws, start, boxcar_s))
-    if not tally.time_s:
+        if len(found):
+            parts.append((*_cut_all(found, piece, cleaned, band, start, boxcar_s), found))
+        if len(noise_factor) < MAX_NOISE_PIECES:
+            noise_factor.append(_noise(cleaned, laws, start, boxcar_s))
+    if not parts:
         raise ValueError(
             f"no pulse of S/N {settings.pulse_snr_min:g} or more within"
             f" {settings.dm_reach_pc_cm3:g} of dm_pc_cm3 = {start.dm_pc_cm3:g} pc cm-3"
         )
-    return FoundPulses(
-        PulseWindows.joined(tally.windows),
-        np.array(tally.time_s),
-        np.concatenate(tally.found),
-        boxcar_s,
-        float(np.mean(tally.noise_factor)),
-        background,
-    )
+    windows, time_s, rows = (list(each) for each in zip(*parts, strict=True))
+    joined = PulseWindows.joined(windows), np.concatenate(time_s), np.concatenate(rows)
+    return FoundPulses(*joined, boxcar_s, float(np.mean(noise_factor)), background)
 
 
 def expected_boxcar_s(start: ObservationParameters, laws: ChannelLaws) -> float:
@@ -182,33 +168,27 @@ def _apart(found: NDArray[np.float64], band: Band) -> NDArray[np.float64]:
 
 
 def _cut_all(
-    tally: _Tally,
     found: NDArray[np.float64],
     piece: Piece,
     cleaned: Cleaned,
     band: Band,
     start: ObservationParameters,
     boxcar_s: float,
-) -> None:
-    """Cut the pulses of a piece, all with the start's DM, so that their windows are alike."""
-    if not len(found):
-        return
+) -> tuple[PulseWindows, NDArray[np.float64]]:
+    """Cut the pulses of a piece, all with the start's DM, so that windows are alike; tell arrivals."""
     # A search at a wrong DM gets the arrival right in the middle of the band, not at its top.
     off = (found[:, 0] - start.dm_pc_cm3) * band.delay_s_per_dm / 2
     time_s = found[:, 1] + off
-    tally.windows.append(
-        cut(
-            cleaned.data,
-            band,
-            start.dm_pc_cm3,
-            time_s,
-            boxcar_s,
-            start_s=piece.start_s,
-            scattering_index=start.scattering_index,
-        )
+    windows = cut(
+        cleaned.data,
+        band,
+        start.dm_pc_cm3,
+        time_s,
+        boxcar_s,
+        start_s=piece.start_s,
+        scattering_index=start.scattering_index,
     )
-    tally.time_s += time_s.tolist()
-    tally.found.append(found)
+    return windows, time_s
 
 
 def _noise(cleaned: Cleaned, laws: ChannelLaws, start: ObservationParameters, boxcar_s: float) -> float:

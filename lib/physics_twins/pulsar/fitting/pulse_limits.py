@@ -22,6 +22,7 @@ from physics_twins.pulsar.fitting.pulse_model import (
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.physics.receiver import sample_noise_jy, transmission
+from physics_twins.pulsar.physics.sky import channel_frequencies
 
 # The window reaches so many boxcars behind the pulse: all of it that matters.
 LENGTHS_BEFORE, LENGTHS_BEHIND = 3.0, 9.0
@@ -29,10 +30,7 @@ LENGTHS_BEFORE, LENGTHS_BEHIND = 3.0, 9.0
 
 def receiver_band(parameters: ObservationParameters) -> Band:
     """Return the channels and the sampling time of an observation."""
-    width_mhz = parameters.bandwidth_mhz / parameters.n_channels
-    highest_mhz = parameters.centre_frequency_mhz + (parameters.bandwidth_mhz - width_mhz) / 2
-    channels = np.arange(parameters.n_channels, dtype=np.float64)
-    return Band(highest_mhz - width_mhz * channels, 1e-6 * parameters.sampling_time_us)
+    return Band(channel_frequencies(parameters), 1e-6 * parameters.sampling_time_us)
 
 
 def ideal_snr(parameters: ObservationParameters) -> float:

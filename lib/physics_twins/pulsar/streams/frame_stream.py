@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.classifying.classifiers import Classifier, FrameLabels
 from physics_twins.pulsar.formats.spectra import Spectra, open_spectra
 from physics_twins.pulsar.searching.cells import BASELINE_WIDTHS
-from physics_twins.pulsar.searching.frontend import SCALARS, FrontEnd
+from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.verb_parameters import LabelParameters
 
 # What a block holds at most, so that memory does not grow with the number of channels.
@@ -52,7 +52,6 @@ class LabelledBlock:
         dm_pc_cm3: Its DM.
         sample: Its arrival at the highest channel in samples from the start of the observation.
         width: Full width of its filter in samples.
-        shadow_snr: S/N of the pulse in another frame whose wing it is, else 0.
         missing_fraction: Share of samples that carry no data, shape (frame,).
         impulse_width: Length in samples of the longest impulse of the whole band, shape (frame,).
     """
@@ -63,7 +62,6 @@ class LabelledBlock:
     dm_pc_cm3: NDArray[np.float64]
     sample: NDArray[np.int64]
     width: NDArray[np.float32]
-    shadow_snr: NDArray[np.float32]
     missing_fraction: NDArray[np.float64]
     impulse_width: NDArray[np.int64]
 
@@ -135,7 +133,6 @@ def label_block(
         frames.dm_pc_cm3[own],
         frames.sample[own] + looked_from,
         frames.width[own],
-        frames.scalars[own, SCALARS.index("shadow_snr")],
         frames.missing_fraction[own],
         frames.impulse_width[own],
     )

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -265,13 +266,4 @@ class LabelRun:
 
 def _told(decision: Decision) -> dict[str, Any]:
     """Return what the log says of a frame."""
-    return {
-        "frame": decision.frame,
-        "why": decision.why,
-        "label": decision.label,
-        "p_pulse": decision.p_pulse,
-        "snr": decision.snr,
-        "dm_pc_cm3": decision.dm_pc_cm3,
-        "time_s": decision.time_s,
-        "width_ms": decision.width_ms,
-    }
+    return {name: v for name, v in asdict(decision).items() if name not in ("start", "stop")}
