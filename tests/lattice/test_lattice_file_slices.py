@@ -62,6 +62,20 @@ def test_two_rows_of_a_real_file_are_completed_in_every_slice():
     np.testing.assert_array_equal(files.read(path, times=range(1, 3))["field"], whole[1:3])
 
 
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_file_without_last_rows_is_the_same_field(tmp_path, n):
+    whole = links_of(SU3.replace(theory=f"su{n}"))
+    raw = files.write(whole, tmp_path / "whole", "nersc").read_bytes()
+    head, data = raw.split(b"END_HEADER\n", 1)
+    values = np.frombuffer(data, ">f8").reshape(-1, n, n, 2)[:, :-1]
+    checksum = int(np.ascontiguousarray(values).view(">u4").sum(dtype=np.uint64)) & 0xFFFFFFFF
+    lines = [line for line in head.split(b"\n") if not line.startswith((b"CHECKSUM", b"DATATYPE"))]
+    lines[-1:] = [b"CHECKSUM = %x" % checksum, b"DATATYPE = 4D_SU%d_GAUGE" % n, b"END_HEADER\n"]
+    (tmp_path / "short").write_bytes(b"\n".join(lines) + values.tobytes())
+    read = files.read(tmp_path / "short", times=range(1, 4))
+    np.testing.assert_allclose(read["field"], whole[1:4], atol=1e-14)
+
+
 def test_slices_that_a_file_does_not_have_are_refused(field, tmp_path):
     path = files.write(field, tmp_path / "links", "nersc")
     with pytest.raises(ConfigurationError, match=r"times range\(4, 7\) must be within 6 slices"):

@@ -58,11 +58,11 @@ def gradient_flow(
     return xr.Dataset(
         {
             "energy": ("flow_time", energy, pure | {"long_name": "Energy density"}),
-            "t2_energy": ("flow_time", t2_energy, pure | {"long_name": "Energy density times t^2"}),
+            "t2_energy": ("flow_time", t2_energy, pure | {"long_name": "Energy density times t²"}),
             "charge": ("flow_time", charge, pure | {"long_name": "Topological charge"}),
             "t0": ((), _crossing(flown, t2_energy), pure | {"long_name": "Scale t0"}),
         },
-        {"flow_time": ("flow_time", flown, pure | {"long_name": "Time of the flow"})},
+        {"flow_time": ("flow_time", flown, pure | {"long_name": "Time of the flow, t / a²"})},
     )
 
 
