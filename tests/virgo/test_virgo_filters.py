@@ -89,23 +89,23 @@ def stretch():
 @pytest.mark.slow
 def test_least_squares_have_honest_errors_and_the_network_that_ships_leaves_least(stretch):
     made, settings, wiener = stretch
-    told = filters.told(wiener, made, settings)
+    names, solved, errors = filters.told(wiener)
     model = virgo.load_filters()
     ways = {
         "Wiener": wiener,
-        "prior": model.refined(wiener, made, settings, prior_only=True),
-        "network": model.refined(wiener, made, settings),
+        "prior": model.refined(wiener, prior_only=True),
+        "network": model.refined(wiener),
     }
     left: dict[str, list[float]] = {name: [] for name in ways}
-    for n, (name, number) in enumerate(zip(told.inputs, wiener.used, strict=True)):
-        true, error = true_filter(made, wiener, name, settings), told.error[n]
+    for n, (name, number) in enumerate(zip(names, wiener.used, strict=True)):
+        true, error = true_filter(made, wiener, name, settings), errors[n]
         certain = np.divide(1, error**2, out=np.zeros(len(error)), where=error > 0)
         if name in ("ENV_MAINS", "LSC_LINE", "ENV_MAINS*ASC_DIFF_TX"):
             continue  # at strong lines windows leak
         # Bins overlap, so that 944 of them are about 500; drift adds to the noise.
-        assert np.sum(certain * np.abs(told.solved[n] - true) ** 2) / np.sum(error > 0) < 2
+        assert np.sum(certain * np.abs(solved[n] - true) ** 2) / np.sum(error > 0) < 2
         if true.any():  # a wrong truth would be noticed
-            assert np.sum(certain * np.abs(told.solved[n] + true) ** 2) > 2 * np.sum(error > 0)
+            assert np.sum(certain * np.abs(solved[n] + true) ** 2) > 2 * np.sum(error > 0)
         for way, each in ways.items():
             away = each.response[number, filters.BINS] - true
             left[way].append(float(np.sum(certain * np.abs(away) ** 2)))
@@ -120,7 +120,7 @@ def test_filters_of_another_length_are_refused(stretch):
     with pytest.raises(
         ValueError, match=r"filter_s = 2 s and reach 480 Hz, these have bins of 0.25 Hz"
     ):
-        filters.told(wiener, made, settings)
+        filters.told(wiener)
 
 
 def test_a_model_of_something_else_is_refused(tmp_path):

@@ -51,6 +51,17 @@ def test_what_comes_out_adds_up_to_what_went_in(stretch, seconds):
     assert [second.gps_start_s for second in seconds] == [GPS_START_S + n for n in range(96)]
 
 
+def test_seconds_that_are_held_say_so_and_are_those_of_the_whole_stretch(stretch, wiener):
+    short = stretch.isel(time=slice(0, 40 * 1024))
+    seconds = list(Stream(wiener).replay(short, held_s=[(20.0, 24.0)]))
+    assert [n for n, second in enumerate(seconds) if second.certificate.held] == [20, 21, 22, 23]
+    assert "Held: nothing was learnt" in seconds[21].certificate.in_words()
+    streamed = np.concatenate([second.subtracted for second in seconds])
+    whole = follow(wiener, short, held_s=[(20.0, 24.0)])
+    inside = slice(8 * 1024, -8 * 1024)
+    np.testing.assert_allclose(streamed[inside], whole[inside], rtol=0, atol=1e-6 * whole.std())
+
+
 def test_frames_have_no_edges_in_what_is_subtracted(wiener, seconds):
     """Damage: a gain that changes by 10 % at each edge would stand out as a step between frames."""
     streamed = np.concatenate([second.subtracted for second in seconds[10:40]])

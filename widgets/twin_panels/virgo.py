@@ -68,6 +68,7 @@ class VirgoPanel(Panel[virgo.VirgoParameters]):
         *,
         client: Any = None,
         seed: int = SEED,
+        model: str = "virgo-filters",
     ) -> None:
         """Show the first frame.
 
@@ -75,8 +76,9 @@ class VirgoPanel(Panel[virgo.VirgoParameters]):
             start: Parameters to begin with; `duration_s` and `sample_rate_hz` are those of a preview.
             client: A Dask client whose workers fit the subtraction; without one a thread does.
             seed: Of noise, couplings and glitches.
+            model: What tells the filters better than they are fitted; "" for nothing.
         """
-        self._client, self._seed = client, seed
+        self._client, self._seed, self._model = client, seed, model
         self._background = Background(self._show_cleaned)
         start = start or virgo.VirgoParameters()
         names = [name for name in start.describe() if name not in (*FIRST, *OF_A_PREVIEW)]
@@ -96,8 +98,8 @@ class VirgoPanel(Panel[virgo.VirgoParameters]):
     def compute(self, parameters: virgo.VirgoParameters) -> xr.Dataset:
         """Return the stretch's spectra, those that the oracle leaves, and tiles around a glitch."""
         stretch = preview(parameters, self._seed)
-        client = self._client
-        self._background.ask(lambda: _cleaned(stretch, client))
+        client, model = self._client, self._model
+        self._background.ask(lambda: _cleaned(stretch, client, model))
         strain, known = stretch["strain"].values, stretch["known"].values
         frequency_hz, before = _spectrum(strain)
         noise = virgo.noise_asd(frequency_hz, parameters.detector)
@@ -224,15 +226,15 @@ def _simulated(parameters: str, seed: int) -> xr.Dataset:
     return stretch.assign(known=(("coupling", "time"), known))
 
 
-def _cleaned(stretch: xr.Dataset, client: Any) -> Iterator[Cleaned | None]:
-    """Yield what the classical subtraction makes of a stretch."""
-    call = partial(_clean, stretch)
+def _cleaned(stretch: xr.Dataset, client: Any, model: str) -> Iterator[Cleaned | None]:
+    """Yield what the subtraction makes of a stretch."""
+    call = partial(_clean, stretch, model)
     yield from farmed(client, [call]) if client else [call()]
 
 
-def _clean(stretch: xr.Dataset) -> Cleaned:
+def _clean(stretch: xr.Dataset, model: str) -> Cleaned:
     filters = virgo.fit(stretch, virgo.CleaningParameters(train_fraction=FITTED))
-    stream = virgo.Stream(filters)
+    stream = virgo.Stream(virgo.refined(filters, model))
     came = [cleaned for each in virgo.frames(stretch) if (cleaned := stream.push(each))]
     came += stream.finish()
     at_gps_s = stretch.attrs["gps_start_s"] + np.floor(_shown_s(stretch))

@@ -22,9 +22,11 @@ from .model import CARD as CARD
 from .model import FilterModel as FilterModel
 from .model import load_filters as load_filters
 from .model import model_of as model_of
+from .model import refined as refined
 from .model import save_filters as save_filters
 from .monitor import Monitor as Monitor
 from .oracle import oracle as oracle
+from .parameters import CAMPAIGN as CAMPAIGN
 from .parameters import EASY as EASY
 from .parameters import HARD as HARD
 from .parameters import CleaningParameters as CleaningParameters

@@ -102,10 +102,8 @@ def strength(wiener: Wiener, coupling: Coupling, detector: str) -> Estimate | No
         at = int(np.argmin(np.abs(frequency_hz - _LINES_HZ[coupling.name])))
         if not wiener.taken[numbers, at].any():  # others have the line too, and explain it
             return None
-        values = np.abs(wiener.solved[numbers, at]) / noise[at]
-        errors = wiener.solved_error[numbers, at] / noise[at] / np.sqrt(2)
-        return Estimate.of(float(values[0]), float(errors[0]))
-    error = wiener.response_error[numbers] / np.sqrt(2)  # real and imaginary part: a modulus has one
+        error = short_error(wiener, coupling)[at] / noise[at]
+        return Estimate.of(float(short_response(wiener, coupling)[at] / noise[at]), float(error))
     unit = basis_asd(wiener, coupling) / noise
     over = unit * short_response(wiener, coupling)
     if coupling.name == "sidebands":
@@ -113,7 +111,7 @@ def strength(wiener: Wiener, coupling: Coupling, detector: str) -> Estimate | No
     else:
         used = (frequency_hz >= _LOWEST_HZ) & (frequency_hz < 0.45 * wiener.sample_rate_hz)
         at = int(np.argmax(np.where(used, over, 0)))
-    return Estimate.of(float(over[at]), float(unit[at] * error[:, at].max()))
+    return Estimate.of(float(over[at]), float(unit[at] * short_error(wiener, coupling)[at]))
 
 
 def short_response(wiener: Wiener, coupling: Coupling) -> Series:
@@ -123,9 +121,34 @@ def short_response(wiener: Wiener, coupling: Coupling) -> Series:
         wiener: From `cleaning.fit`, with a filter that belongs to it.
         coupling: Which.
     """
-    numbers = [n for n in wiener.used if wiener.inputs[n] in _inputs_of(coupling)]
     response = wiener.solved if coupling.name in _LINES_HZ else wiener.response
-    return np.sqrt(np.sum(np.abs(response[numbers]) ** 2, axis=0))
+    return np.abs(sum(share * response[n] for n, share in _shares(wiener, coupling)))
+
+
+def short_error(wiener: Wiener, coupling: Coupling) -> Series:
+    """Return the standard deviation of `short_response`."""
+    error = wiener.solved_error if coupling.name in _LINES_HZ else wiener.response_error
+    parts = [share * error[n] for n, share in _shares(wiener, coupling)]
+    variance = np.sum(np.square(parts), axis=0) / 2  # a modulus has one part of a complex error
+    if coupling.basis is couplings.product:  # its power at the line leaks into the bins beside it
+        leaks = [np.gradient(wiener.response[n]) for n, _ in _shares(wiener, coupling)]
+        variance += np.abs(np.sum(leaks, axis=0)) ** 2
+    return np.sqrt(variance)
+
+
+def _shares(wiener: Wiener, coupling: Coupling) -> list[tuple[int, float]]:
+    """Return the inputs of a coupling by their number, and what their filters are multiplied with.
+
+    A product is one of channels about their means: with the mean angle, the product of mains and angle
+    would be mains. So what a channel does where the others that it is multiplied with are at their zero
+    is its filter less their means times the products'.
+    """
+    numbers = [n for n in wiener.used if wiener.inputs[n] in _inputs_of(coupling)][:1]
+    name = wiener.inputs[numbers[0]] if numbers else ""
+    products = [(n, wiener.inputs[n].split("*")) for n in wiener.used if "*" in wiener.inputs[n]]
+    others = [(n, pair, pair[1 - pair.index(name)]) for n, pair in products if name in pair]
+    more = [(n, -pair.count(name) * wiener.means[other]) for n, pair, other in others]
+    return [(n, 1.0) for n in numbers] + more
 
 
 def _inputs_of(coupling: Coupling) -> set[str]:

@@ -84,8 +84,10 @@ class Certificate(_Record):
             that was so; None where nobody has measured it.
         unsafe_channels: Channels that carry strain, and were not used.
         vetoed: Parts that may hold a witnessed glitch; None where nobody decides, as at the start.
+        held: Whether nothing was learnt or decided from this second, as is wanted of a signal's.
         actions: What the guard and the search for jumps did in this second, in words.
         filters: SHA-256 of the filters.
+        model: Name and version of what told the filters; "" for least squares.
         code: Version of the program.
     """
 
@@ -98,8 +100,10 @@ class Certificate(_Record):
     signal_loss: tuple[float, float] | None
     unsafe_channels: tuple[str, ...]
     vetoed: tuple[Vetoed, ...] | None = None
+    held: bool = False
     actions: tuple[str, ...]
     filters: str
+    model: str = ""
     code: str = f"physics-twins {__version__}"
 
     @property
@@ -136,11 +140,14 @@ class Certificate(_Record):
             f" (probability {v.probability:.2f})."
             for v in self.vetoed or ()
         ]
+        said += [f"Filters by {self.model}."] if self.model else []
+        said += ["Held: nothing was learnt from it, nor decided."] if self.held else []
         return " ".join([*said, *self.actions])
 
 
 def fingerprint(wiener: Wiener) -> str:
     """Return the SHA-256 of filters, the same for the same filters."""
     digest = hashlib.sha256(repr((wiener.inputs, wiener.fringe, sorted(wiener.means.items()))).encode())
-    digest.update(np.ascontiguousarray(wiener.response).tobytes())
+    for values in (wiener.response, *(wiener.modes[name] for name in sorted(wiener.modes))):
+        digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

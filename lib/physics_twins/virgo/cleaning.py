@@ -5,7 +5,7 @@ its calibration fitted; `regression` tells which of them enter which bin of freq
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,12 +41,17 @@ class Wiener:
         taken: Whether an input was let into a bin, shape (input, frequency).
         solved: As `response`, of each bin alone; what is calibrated rests on it.
         solved_error: Standard deviation of `solved`.
+        heard: As `solved`, of all bins in which the inputs that are used are heard at all.
+        heard_error: Standard deviation of `heard`; 0 where nothing was heard.
         noise_psd: One-sided, of what the filters left of the strain that they were fitted to, in 1/Hz,
             shape (frequency,).
         allowed: Which part of the strain's power the inputs explained there, shape (frequency,).
         products: Which channels are multiplied.
         fringe: Of the bench, as fitted; None without a bench.
         means: Of the channels in what the filters were fitted to: a fringe knows where its zero is.
+        modes: What is not known of filters, by the input: each may be its response plus these, shape
+            (frequency, mode), times complex numbers of variance 1; see `relearning`.
+        model: Name and version of what told the filters; "" as they were fitted.
     """
 
     inputs: tuple[str, ...]
@@ -56,11 +61,15 @@ class Wiener:
     taken: NDArray[np.bool_]
     solved: Complex
     solved_error: Series
+    heard: Complex
+    heard_error: Series
     noise_psd: Series
     allowed: Series
     products: tuple[Pair, ...]
     fringe: Fringe | None
     means: dict[str, float]
+    modes: Mapping[str, Complex] = field(default_factory=dict)
+    model: str = ""
 
     @property
     def taps(self) -> Series:
@@ -132,7 +141,7 @@ def _of_one_era(wiener: Wiener, split: eras.Split) -> Wiener:
         rows[name] = rows[before] if then > now else rows[name]
         del rows[before]
     kept = list(rows.values())
-    names = ("response", "response_error", "solved", "solved_error", "taken")
+    names = ("response", "response_error", "solved", "solved_error", "heard", "heard_error", "taken")
     return replace(wiener, inputs=tuple(rows), **{n: getattr(wiener, n)[kept] for n in names})
 
 
@@ -208,7 +217,7 @@ def _fit(
     n_part = 2 * round(0.5 * settings.filter_s * sample_rate_hz)
     spectra = Spectra.of(list(basis.values()), strain, known.whole, n_part)
     taken = spectra.let_in(settings.gate)
-    left = spectra.left(taken)
+    left, heard = spectra.left(taken), spectra.let_in(0) & taken.any(axis=0)
     # Of a Hann window, whose squares sum up to three eighths of its length.
     density = 2 * spectra.yy / (spectra.n * OVERLAP) / (sample_rate_hz * 0.375 * n_part)
     solved = spectra.solve(taken)
@@ -222,6 +231,8 @@ def _fit(
         frequency_hz=frequency_hz,
         taken=taken.T,
         solved_error=spectra.error(taken).T,
+        heard=spectra.solve(heard).T,
+        heard_error=spectra.error(heard).T,
         noise_psd=density * left,
         allowed=1 - left,
         products=(),

@@ -24,7 +24,7 @@ def features(solved: NDArray[Any], error: NDArray[np.floating], known: Posterior
     First real and imaginary parts of what turns with the coupling's phase, then what does not.
 
     Args:
-        solved: Of `filters.Told`, shape (bin,).
+        solved: Of `filters.told`, shape (bin,).
         error: Of it.
         known: What the prior makes of them.
     """

@@ -11,13 +11,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from physics_twins.virgo import cleaning, couplings, eras, inputs, noise
+from physics_twins.virgo import couplings, noise
 from physics_twins.virgo.cleaning import Wiener
-from physics_twins.virgo.parameters import CleaningParameters
-from physics_twins.virgo.regression import Spectra
 
 Series = NDArray[np.floating]
 Complex = NDArray[Any]
@@ -30,22 +27,8 @@ _LOWEST_HZ, _WIDEST = (8.0, 110.0), (1.4, 10.0)  # lower ends of drawn bands, up
 _SMALL = 1e-7  # a component of less than this part of the largest one's power is left out
 _LATE_S, _FINE = 0.03, 8  # delays that are sought, and in how many parts of a sample's inverse
 _SCALES = np.exp(np.arange(-4, 3.1, 0.5))  # of the prior's power, about what is seen
+_LINE_BINS = 12
 EVIDENCE = 20.0  # twice the logarithm of the odds below which an input has no coupling
-
-
-@dataclass(frozen=True)
-class Told:
-    """What the part of a stretch that filters are fitted to tells of them, bin by bin.
-
-    Attributes:
-        inputs: Names of those that `cleaning.fit` let into any bin.
-        solved: Their transfer functions by least squares, shape (input, bin of `GRID_HZ`).
-        error: Standard deviation of each; 0 where nothing was heard.
-    """
-
-    inputs: tuple[str, ...]
-    solved: Complex
-    error: Series
 
 
 @dataclass(frozen=True)
@@ -55,23 +38,27 @@ class Posterior:
     Attributes:
         mean: Transfer function, shape (bin,).
         error: Its standard deviation, shape (bin,).
+        modes: Shape (bin, mode): the filter is the mean plus these times numbers of variance 1.
         scale: Root mean square of a coupling that the stretch makes likely; 0 for no coupling.
         late_s: Delay.
     """
 
     mean: Complex
     error: Series
+    modes: Complex
     scale: float
     late_s: float
 
 
-def told(wiener: Wiener, stretch: xr.Dataset, settings: CleaningParameters) -> Told:
+def told(wiener: Wiener) -> tuple[list[str], Complex, Series]:
     """Return what a stretch tells of the inputs of filters, in all bins in which they are heard.
 
     Args:
-        wiener: From `cleaning.fit` of the stretch with these settings.
-        stretch: With `strain` and `witness`.
-        settings: Of the fit.
+        wiener: From `cleaning.fit`.
+
+    Returns:
+        Names of the inputs that are used; their transfer functions by least squares, and the standard
+        deviation of each, 0 where nothing was heard, both of shape (input, bin of `GRID_HZ`).
 
     Raises:
         ValueError: Filters are not of 2 s, or the rate is too low.
@@ -81,27 +68,18 @@ def told(wiener: Wiener, stretch: xr.Dataset, settings: CleaningParameters) -> T
             f"filters must have filter_s = 2 s and reach {HIGH_HZ:g} Hz, these have bins of"
             f" {wiener.frequency_hz[1]:g} Hz up to {wiener.frequency_hz[-1]:g} Hz"
         )
-    train = cleaning.training_part(stretch, settings)
-    known = inputs.known(train, list(wiener.means))
-    rate_hz, strain = wiener.sample_rate_hz, train["strain"].values.astype(float)
-    plain = inputs.basis(known.series, wiener.products, None, rate_hz)
-    split = eras.Split.of(plain, strain, known.whole, rate_hz)
-    basis = split.inputs(inputs.basis(known.series, wiener.products, wiener.fringe, rate_hz))
-    used = {wiener.inputs[n]: n for n in wiener.used}
-    basis = {name: each for name, each in basis.items() if name.removesuffix(eras.BEFORE) in used}
-    n_part = 2 * (len(wiener.frequency_hz) - 1)
-    spectra = Spectra.of(list(basis.values()), strain, split.whole, n_part)
-    heard = spectra.let_in(0)
-    solved, error = spectra.solve(heard)[BINS].T, spectra.error(heard)[BINS].T
+    used = wiener.used
+    names = [wiener.inputs[n] for n in used]
+    return names, wiener.heard[used, BINS], wiener.heard_error[used, BINS]
 
-    def of_its_era(name: str) -> int:
-        """Return the row of an input in the era that its filter was taken from."""
-        rows = [n for n, each in enumerate(basis) if each.removesuffix(eras.BEFORE) == name]
-        fitted = wiener.solved[used[name], BINS]
-        return min(rows, key=lambda n: np.sum(np.abs(solved[n] - fitted)[fitted != 0] ** 2))
 
-    chosen = [of_its_era(name) for name in used]
-    return Told(tuple(used), solved[chosen], error[chosen])
+def is_line(wiener: Wiener, number: int) -> bool:
+    """Return whether an input is heard in so few bins that neighbours have nothing to tell of it.
+
+    Windows leak beside lines, and two lines at one frequency are told apart by the gate alone.
+    """
+    heard = certainty(wiener.solved_error[number]) * np.abs(wiener.solved[number]) ** 2
+    return bool(heard.sum() ** 2 < _LINE_BINS * np.sum(heard**2))
 
 
 def drawn(n: int, *, seed: int) -> Complex:
@@ -165,12 +143,14 @@ class Prior:
         best = int(evidence.argmax())
         if evidence[best] < EVIDENCE:
             none = np.zeros(len(solved))
-            return Posterior(none.astype(complex), none, 0.0, 0.0)
+            return Posterior(none.astype(complex), none, none[:, None] + 0j, 0.0, 0.0)
         turned = u @ vectors
-        variance = np.sum(np.abs(turned) ** 2 * part[best], axis=1)
+        modes = turned * np.sqrt(part[best])
+        variance = np.sum(np.abs(modes) ** 2, axis=1)
         return Posterior(
             turned @ (part[best] * told_by),
             np.sqrt(np.maximum(variance, 1e-12 * powers[best, 0] * self._power)),
+            modes,
             float(np.sqrt(powers[best, 0])),
             late_s,
         )
@@ -182,7 +162,7 @@ def certainty(error: Series) -> Series:
 
 
 def undelayed(transfer: Complex, late_s: float) -> Complex:
-    """Return a transfer function, (bin,), less a delay."""
+    """Return a transfer function, (..., bin), less a delay."""
     return transfer * np.exp(2j * np.pi * GRID_HZ * late_s)
 
 

@@ -1,14 +1,18 @@
 """A subtraction that follows its couplings, and stops where they go away.
 
-Couplings that jump are found by `jumps`, gains that drift are followed by `gains`. Beyond that, in
-narrow bands, each input of a Wiener filter gets a complex factor that is learnt from the seconds
-before: 1 while the filters stay right, less where a coupling fades, a turned phase where it changes.
-Four guesses compete in every band: the filters as they are, a slow and a quick memory, and no
-subtraction at all. What would have left least in the last seconds is used next. A guard looks at what
-comes out: where a subtraction adds power to a band beyond what chance does, it is left out there, for
-this second.
+Couplings that jump are found by `jumps`, gains that drift are followed by `gains`, and what filters did
+not know is learnt by `relearning`. Beyond that, in narrow bands, each input of a Wiener filter gets a
+complex factor that is learnt from the seconds before: 1 while the filters stay right, less where a
+coupling fades, a turned phase where it changes. Four guesses compete in every band: the filters as
+they are, a slow and a quick memory, and no subtraction at all. What would have left least in the last
+seconds is used next. A guard looks at what comes out: where a subtraction adds power to a band beyond
+what chance does, it is left out there, for this second.
+
+Seconds that are held, as those around a trigger, teach and decide nothing: gains go on as they went
+before, and what is subtracted does not depend on the strain in them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,8 +23,10 @@ from numpy.typing import NDArray
 from physics_twins.virgo.cleaning import Wiener, parts_of
 from physics_twins.virgo.gains import Gains
 from physics_twins.virgo.jumps import SETTLED, Jumps
+from physics_twins.virgo.relearning import Relearner
 
 Series = NDArray[np.floating]
+Spans = Sequence[tuple[float, float]]
 
 FRAME_S, PART_S = 1.0, 2.0  # parts are cleaned at once, under a window that overlaps by half
 MEMORIES_S = (64.0, 16.0)
@@ -51,7 +57,7 @@ class Followed:
     gain_error: Series
 
 
-def follow(wiener: Wiener, stretch: xr.Dataset) -> Series:
+def follow(wiener: Wiener, stretch: xr.Dataset, *, held_s: Spans = ()) -> Series:
     """Return what to subtract from a strain, shape (time,), second by second.
 
     It is what `stream.Stream` subtracts, but for the seconds at both ends.
@@ -60,6 +66,7 @@ def follow(wiener: Wiener, stretch: xr.Dataset) -> Series:
         wiener: From `fit`: its filters are the first guess.
         stretch: With `strain` and the channels that it was fitted to; what is left of its last second
             is not cleaned.
+        held_s: From when to when it goes on as it was before, in s since the first sample.
     """
     n = round(FRAME_S * wiener.sample_rate_hz)
     parts = list(parts_of(wiener, stretch).values())
@@ -68,10 +75,16 @@ def follow(wiener: Wiener, stretch: xr.Dataset) -> Series:
     follower, found = Follower(wiener), []
     for first in range(0, len(strain) - n + 1, n):
         inside = slice(first, first + n)
-        found.append(follower.push(inputs[:, inside], strain[inside]))
+        held = is_held(first / wiener.sample_rate_hz, held_s)
+        found.append(follower.push(inputs[:, inside], strain[inside], held=held))
     found.append(follower.finish())
     whole = np.concatenate([each.subtracted for each in found[1:]])
     return np.pad(whole, (0, len(strain) - len(whole)))
+
+
+def is_held(start_s: float, held_s: Spans) -> bool:
+    """Return whether any of a second, from its start, lies in one of some spans."""
+    return any(start_s < stop and start_s + FRAME_S > start for start, stop in held_s)
 
 
 class Follower:
@@ -92,6 +105,7 @@ class Follower:
         self._strain, self._begun = np.zeros(3 * self._n), np.zeros(self._n)
         self._n_pushed = 0
         self._stopped: set[tuple[float, float]] = set()
+        self._held = False, False
         self._psd = np.interp(
             np.fft.rfftfreq(self._n, 1 / rate_hz), wiener.frequency_hz, wiener.noise_psd
         )
@@ -101,36 +115,48 @@ class Follower:
         )
         noise = 0.5 * rate_hz * np.sum(self._window**2) * np.maximum(part_psd, 1e-300)
         self._gains = Gains(len(wiener.used), noise)
+        self._relearner = Relearner(wiener, self._gains.weight)
 
-    def push(self, parts: Series, strain: Series) -> Followed:
+    def push(self, parts: Series, strain: Series, *, held: bool = False) -> Followed:
         """Take in a frame; return the one before it.
 
         Args:
             parts: Each used input behind its filter, shape (input, time), 1 s.
             strain: Shape (time,).
+            held: Whether it teaches and decides nothing.
         """
+        free, self._held = not (held or any(self._held)), (self._held[1], held)
         self._strain = np.concatenate([self._strain[self._n :], strain])
-        now = self.jumps.push(parts, strain)
         gains = self._gains.now[:, None].copy()
+        now = self.jumps.push(parts, strain, gains[:, 0], judged=free)
         known = np.vstack([gains * now, self._strain])
         spectra = np.fft.rfft(known[:, self._n :] * self._window)
-        spectra, target = spectra[:-1], spectra[-1]
+        spectra, target = self._relearner.corrected(spectra[:-1]), spectra[-1]
         chosen = self._experts.chosen()  # (band, input)
-        stopped = self._experts.refused(chosen, spectra, target, self._edges)
+        stopped = np.zeros(len(chosen), bool)
+        if free:
+            stopped = self._experts.refused(chosen, spectra, target, self._edges)
         factors = np.ones(spectra.shape, complex)
         inside = slice(self._edges[0], self._edges[-1])
         used = np.where(stopped[:, None], 0, chosen)
         factors[:, inside] = np.repeat(used, np.diff(self._edges), axis=0).T
         part = np.fft.irfft(np.sum(factors * spectra, axis=0), len(self._window))
-        if self._n_pushed > SETTLED + 1:  # from what the next part shares nothing with
-            before = np.fft.rfft(known[:, : -self._n] * self._window)
-            self._experts.learn(before[:-1], before[-1], self._edges)
-            self._gains.learn(before[:-1] / gains, before[-1], self._edges)
+        if free and self._n_pushed > SETTLED + 1:  # from what the next part shares nothing with
+            before, heard = (
+                np.fft.rfft(each[..., : -self._n] * self._window) for each in (now, self._strain)
+            )
+            better = self._relearner.corrected(before)
+            self._experts.learn(gains * better, heard, self._edges)
+            self._gains.learn(better, heard, self._edges)
+            self._relearner.learn(gains * before, heard)
+        self._gains.wait()
         self._n_pushed += 1
         edges_hz = self._edges / PART_S
         bands = {(float(edges_hz[b]), float(edges_hz[b + 1])) for b in np.flatnonzero(stopped)}
         gain, error = self._experts.mean(used)
-        done = self._guarded(self._begun + part[: self._n], self._strain[self._n : -self._n])
+        done = self._begun + part[: self._n], False
+        if free:
+            done = self._guarded(done[0], self._strain[self._n : -self._n])
         followed = Followed(done[0], tuple(sorted(bands | self._stopped)), done[1], gain, error)
         self._begun, self._stopped = part[self._n :], bands
         return followed

@@ -81,15 +81,17 @@ class Jumps:
         """Gain and delay in s of each input as they are now."""
         return [(self._states[s][0], self._states[s][1] / self._rate_hz) for s in self._now]
 
-    def push(self, parts: Series, strain: Series) -> Series:
+    def push(self, parts: Series, strain: Series, gains: Series, *, judged: bool = True) -> Series:
         """Take in a frame of 1 s; return the parts of it and of the two before it as they are now.
 
         Args:
             parts: Each used input behind its filter, shape (input, time).
             strain: Shape (time,).
+            gains: To which the couplings have drifted, shape (input,): drift is no jump.
+            judged: Whether to look for jumps in it.
 
         Returns:
-            Shape (input, 3 s).
+            Shape (input, 3 s), less these gains.
         """
         n = self._n
         self._series = np.concatenate([self._series[:, n:], np.vstack([parts, strain])], axis=1)
@@ -99,14 +101,17 @@ class Jumps:
                 2 * n - self._margin :
             ]
         self._n_pushed += 1
-        if len(self._names) and self._n_pushed > SETTLED:
-            self._judge()
+        if len(self._names) and self._n_pushed > SETTLED and judged:
+            self._judge(gains)
+        elif self._n_pushed > SETTLED:
+            self._step += _STEPS
         return self._made
 
-    def _judge(self) -> None:
+    def _judge(self, gains: Series) -> None:
         """Look for jumps up to a margin before the end of what is known."""
         n, high = self._n, 3 * self._n - self._margin
         white = signal.oaconvolve(self._series, self._whitener[None], mode="same", axes=1)
+        white[:-1] *= gains[:, None]
         now = np.stack([self._shifted(white[i], s) for i, s in enumerate(self._now)])
         size = n // _STEPS
         delayed = _broad(white[:-1, high - n : high], self._rate_hz)[:, None] | (self._late == 0)

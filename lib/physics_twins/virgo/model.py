@@ -5,14 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-import xarray as xr
 
 from physics_twins import models
 from physics_twins.virgo import filters
 from physics_twins.virgo.cleaning import Wiener
 from physics_twins.virgo.filter_network import FilterNetwork, features
-from physics_twins.virgo.parameters import CleaningParameters
 
 NAME = "virgo-filters"
 CARD = models.Card(
@@ -46,28 +45,23 @@ class FilterModel:
     address: str = ""
 
     @torch.no_grad()
-    def refined(
-        self,
-        wiener: Wiener,
-        stretch: xr.Dataset,
-        settings: CleaningParameters | None = None,
-        *,
-        prior_only: bool = False,
-    ) -> Wiener:
-        """Return the filters with better transfer functions from 8 to 480 Hz; all else is kept.
+    def refined(self, wiener: Wiener, *, prior_only: bool = False) -> Wiener:
+        """Return the filters with better transfer functions from 8 to 480 Hz, and what is not known.
+
+        Those of lines stay as they were fitted.
 
         Args:
             wiener: From `cleaning.fit`.
-            stretch: That they were fitted to.
-            settings: Of the fit.
             prior_only: Whether to leave out the network's correction.
 
         Raises:
             ValueError: Filters are not of 2 s, or the rate is below 1024 Hz.
         """
-        told = filters.told(wiener, stretch, settings or CleaningParameters())
-        response, response_error = wiener.response.copy(), wiener.response_error.copy()
-        for number, solved, error in zip(wiener.used, told.solved, told.error, strict=True):
+        told = zip(wiener.used, *filters.told(wiener), strict=True)
+        response, response_error, modes = wiener.response.copy(), wiener.response_error.copy(), {}
+        for number, name, solved, error in told:
+            if filters.is_line(wiener, number):
+                continue
             known = self.prior.posterior(solved, error)
             better = known.mean
             if known.scale and not prior_only:
@@ -75,7 +69,17 @@ class FilterModel:
                 better = better + known.error * (real + 1j * imag)
             response[number, filters.BINS] = filters.undelayed(better, -known.late_s)
             response_error[number, filters.BINS] = known.error
-        return replace(wiener, response=response, response_error=response_error)
+            if known.scale:
+                modes[name] = np.zeros((len(wiener.frequency_hz), known.modes.shape[1]), complex)
+                modes[name][filters.BINS] = filters.undelayed(known.modes.T, -known.late_s).T
+        by = ("the prior of " if prior_only else "") + (self.address or "a network that is not saved")
+        better = {"response": response, "response_error": response_error, "modes": modes}
+        return replace(wiener, **better, model=by)
+
+
+def refined(wiener: Wiener, address: str = NAME) -> Wiener:
+    """Return filters as the model of an address tells them, or, where it is empty, as they are."""
+    return load_filters(address).refined(wiener) if address else wiener
 
 
 def model_of(network: Any, *, address: str = "") -> FilterModel:

@@ -102,7 +102,7 @@ class VirgoParameters(DetectorParameters, CouplingParameters, FaultParameters, T
 
 
 class CleaningParameters(Parameters):
-    """The classical subtraction: what it learns from, and when it trusts a witness."""
+    """The subtraction: what it learns from, when it trusts a witness, and what its stream does."""
 
     train_fraction: float = field(
         0.75, ge=0.1, le=1, folded=True, help="Part of the stretch, its first, that filters learn from"
@@ -114,6 +114,25 @@ class CleaningParameters(Parameters):
     false_discovery_rate: float = field(
         0.05, ge=1e-6, le=0.5, folded=True, help="Part of the chosen channels that are false, at most"
     )
+    model: str = field(
+        "virgo-filters", folded=True, help="What tells a stream's filters; empty: as they were fitted"
+    )
+    held_start_s: float = field(
+        0.0,
+        ge=0,
+        le=1e6,
+        unit="s",
+        folded=True,
+        help="From here on a stream learns nothing",
+    )
+    held_stop_s: float = field(
+        0.0, ge=0, le=1e6, unit="s", folded=True, help="Until here; both 0: it learns from all seconds"
+    )
+
+    @property
+    def held_s(self) -> list[tuple[float, float]]:
+        """What a stream holds, for `Stream.replay`."""
+        return [(self.held_start_s, self.held_stop_s)] if self.held_stop_s else []
 
 
 class SourceParameters(Parameters):
@@ -188,6 +207,14 @@ class VetoParameters(Parameters):
     half_width_s: float = field(0.01, ge=0, le=10, unit="s", help="Least time vetoed beside a trigger")
     widening: float = field(0.2, ge=0, le=10, help="Time vetoed besides, over the spread of its tiles")
 
+
+# Signals injected on purpose, `parameters.replace(**CAMPAIGN)`; see `selection.unsafe_channels`.
+CAMPAIGN: dict[str, Any] = {
+    "n_signals": 8,
+    "signal_snr": 60.0,
+    "mass_1_msun": 20.0,
+    "mass_2_msun": 20.0,
+}
 
 # The two benchmark sets: `VirgoParameters(**HARD)`, one stretch for each seed.
 _QUIET = {"glitch_rate_hz": 0.0, "n_signals": 0}

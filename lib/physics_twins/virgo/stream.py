@@ -16,7 +16,7 @@ from physics_twins.virgo import inputs
 from physics_twins.virgo.accounting import BANDS_HZ
 from physics_twins.virgo.certificate import Band, Cause, Certificate, Vetoed, fingerprint
 from physics_twins.virgo.cleaning import Wiener, inputs_of
-from physics_twins.virgo.following import FRAME_S, Followed, Follower
+from physics_twins.virgo.following import FRAME_S, Followed, Follower, Spans, is_held
 from physics_twins.virgo.vetoes import Veto, Watcher
 
 Series = NDArray[np.floating]
@@ -82,22 +82,24 @@ class Stream:
             "signal_loss": signal_loss,
             "unsafe_channels": tuple(unsafe),
             "filters": fingerprint(wiener),
+            "model": wiener.model,
         }
         self._psd = _per_bin(wiener, self._n)
         self._watcher = Watcher(*veto, self._rate_hz) if veto and veto[0].channels else None
-        self._n_heard = 0
+        self._n_heard, self._held_frames = 0, [False] * (self._ahead + 2)
 
     @property
     def behind_s(self) -> float:
         """By how much what comes out is older than what goes in."""
         return (self._ahead + 1) * FRAME_S
 
-    def push(self, frame: xr.Dataset) -> Cleaned | None:
+    def push(self, frame: xr.Dataset, *, held: bool = False) -> Cleaned | None:
         """Take in a second; return the one `behind_s` before it, None while there is none.
 
         Args:
             frame: With `strain` (time) and `witness` (channel, time); its attribute `gps_start_s` is
                 the time 0 of the coordinate `time`.
+            held: Whether it teaches and decides nothing, as the seconds around a trigger.
 
         Raises:
             FrameError: It lacks a channel, has another rate or length, does not follow the frame before
@@ -107,16 +109,17 @@ class Stream:
         if self._watcher:
             self._watcher.push(np.stack([records[name] for name in self._watcher.veto.channels]))
         self._n_heard += 1
-        return self._take(strain, records)
+        return self._take(strain, records, held)
 
-    def replay(self, stretch: xr.Dataset) -> Iterator[Cleaned]:
+    def replay(self, stretch: xr.Dataset, *, held_s: Spans = ()) -> Iterator[Cleaned]:
         """Yield all cleaned seconds of a stretch, as fast as they are asked for.
 
         Args:
             stretch: Whose frames follow what came before.
+            held_s: From when to when frames are held, in the stretch's times.
         """
         for frame in frames(stretch):
-            cleaned = self.push(frame)
+            cleaned = self.push(frame, held=is_held(float(frame["time"].values[0]), held_s))
             if cleaned is not None:
                 yield cleaned
         yield from self.finish()
@@ -157,9 +160,10 @@ class Stream:
         witness, names = frame["witness"].values, {name: i for i, name in enumerate(channels)}
         return strain, {name: witness[names[name]] for name in needed}
 
-    def _take(self, strain: Series, records: dict[str, Series]) -> Cleaned | None:
-        for name, held in self._held.items():
-            held[: -self._n], held[-self._n :] = held[self._n :].copy(), records[name]
+    def _take(self, strain: Series, records: dict[str, Series], held: bool = False) -> Cleaned | None:
+        for name, heard in self._held.items():
+            heard[: -self._n], heard[-self._n :] = heard[self._n :].copy(), records[name]
+        self._held_frames = [*self._held_frames[1:], held]
         self._strain = np.concatenate([self._strain[self._n :], strain])
         self._n_frames += 1
         if self._n_frames <= self._ahead:
@@ -170,7 +174,9 @@ class Stream:
         used = np.reshape(used, (len(used), (2 * self._ahead + 1) * self._n))
         parts = np.fft.irfft(np.fft.rfft(used) * self._taps, used.shape[1])[:, middle]
         here = used[:, middle] != 0
-        followed = self._follower.push(parts, self._strain[self._n : 2 * self._n])
+        followed = self._follower.push(
+            parts, self._strain[self._n : 2 * self._n], held=self._held_frames[1]
+        )
         before, self._last = self._last, (parts, here.mean(axis=1) > _PRESENT)
         if self._n_frames <= self._ahead + 1 or self._gps_s is None:
             return None
@@ -215,6 +221,7 @@ class Stream:
             else tuple(
                 Vetoed(start_s=a, stop_s=b, probability=p, channel=name) for a, b, p, name in spans
             ),
+            held=self._held_frames[0],
             actions=tuple(self._actions(followed)),
             **self._fixed,
         )

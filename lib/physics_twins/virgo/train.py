@@ -58,18 +58,18 @@ def _stretch(seed: int) -> xr.Dataset:
     settings = CleaningParameters(train_fraction=0.5)
     names = [channel.name for channel in witnesses.COUPLED]
     wiener = cleaning.fit(made, settings, channels=names, products=PRODUCTS)
-    told = filters.told(wiener, made, settings)
-    truth = np.array([true_filter(made, wiener, name, settings) for name in told.inputs])
+    names, solved, error = filters.told(wiener)
+    truth = np.array([true_filter(made, wiener, name, settings) for name in names])
     unit = {"units": "strain / (unit of input)"}
     return xr.Dataset(
         {
-            "solved": (("filter", "part", "bin"), _parts(told.solved), unit),
+            "solved": (("filter", "part", "bin"), _parts(solved), unit),
             "truth": (("filter", "part", "bin"), _parts(truth), unit),
-            "error": (("filter", "bin"), told.error, unit),
+            "error": (("filter", "bin"), error, unit),
         },
         coords={
             "bin": ("bin", filters.GRID_HZ, {"units": "Hz"}),
-            "input": ("filter", list(told.inputs)),
+            "input": ("filter", names),
             "seed": ("filter", [seed] * len(truth)),
         },
     )
