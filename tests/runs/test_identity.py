@@ -249,3 +249,13 @@ def test_a_damaged_run_is_told_and_hides_no_other(root, name, content):
     assert told.exit_code == 0
     assert sound.folder.name in told.output
     assert "damaged" in told.output
+
+
+def test_a_text_that_the_library_reads_is_its_code_too(tmp_path, monkeypatch):
+    (tmp_path / "pulsar").mkdir()
+    (tmp_path / "pulsar" / "cards.txt").write_text("NCHAN")
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    before = provenance.part_sha256s.__wrapped__()
+    (tmp_path / "pulsar" / "cards.txt").write_text("NBIN")
+    after = provenance.part_sha256s.__wrapped__()
+    assert before["pulsar"] != after["pulsar"]

@@ -106,7 +106,7 @@ def named_twins(text: str) -> tuple[str, ...] | None:
 def part_sha256s() -> dict[str, str]:
     """Return the hash of each twin's files by its name, and by "" of what all of them stand on."""
     parts: dict[str, dict[str, str]] = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted(path for kind in ("*.py", "*.txt") for path in PACKAGE.rglob(kind)):
         place = path.relative_to(PACKAGE)
         part = "" if len(place.parts) == 1 or place.parts[0] in _SHARED else place.parts[0]
         parts.setdefault(part, {})[place.as_posix()] = file_sha256(path)
