@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from judges import judge
 from scipy.stats import norm
 
-from physics_twins.calorimeter.evaluating import kernels, neighbours, response
-from physics_twins.calorimeter.evaluating.classifying import tell_apart
+from physics_twins.calorimeter.evaluating import copies, response
 from physics_twins.calorimeter.evaluating.separation import separation
 from physics_twins.data import auc, bootstrap
 
+distances = judge("_calorimeter_distances")
+tell_apart = judge("_calorimeter_network").tell_apart
 N = 2000
 
 
@@ -71,7 +73,7 @@ def test_frechet_distance_of_two_gaussians_is_the_formula_of_the_truth():
     a, b = gaussian(1, 6000, d=4, shift=0.5, width=1.3), gaussian(2, 6000, d=4)
     scale = np.abs(b).max(axis=0)
     truth = (0.5 / scale[0]) ** 2 + (0.3**2 / scale**2).sum()
-    value, error = kernels.frechet_distance(a, b, seed=0)
+    value, error = distances.frechet_distance(a, b, seed=0)
     assert five_errors(value, error, truth)
     assert value > 10 * error
 
@@ -80,10 +82,10 @@ def test_extrapolated_frechet_distance_of_one_distribution_is_zero_where_the_pla
     d, values, plain = 20, [], []
     for n in range(8):
         a, b = gaussian(n, d=d), gaussian(50 + n, d=d)
-        values.append(kernels.frechet_distance(a, b, seed=0)[0])
-        scaled = kernels.scaled(a, b)
+        values.append(distances.frechet_distance(a, b, seed=0)[0])
+        scaled = distances.scaled(a, b)
         moments = [m for each in scaled for m in (each.mean(axis=0), np.cov(each.T))]
-        plain.append(kernels.gaussian_distance(*moments))
+        plain.append(distances.gaussian_distance(*moments))
     error = np.std(values, ddof=1) / np.sqrt(8)
     assert abs(np.mean(values)) < 5 * error
     assert min(plain) > 5 * np.std(values, ddof=1)
@@ -91,13 +93,13 @@ def test_extrapolated_frechet_distance_of_one_distribution_is_zero_where_the_pla
 
 def test_frechet_distance_says_nothing_where_showers_are_too_few_for_the_features():
     assert np.isnan(
-        kernels.frechet_distance(gaussian(1, 100, d=30), gaussian(2, 100, d=30), seed=0)
+        distances.frechet_distance(gaussian(1, 100, d=30), gaussian(2, 100, d=30), seed=0)
     ).all()
 
 
 def test_kernel_distance_of_one_distribution_is_zero_within_its_error():
     values = [
-        kernels.kernel_distance(gaussian(n, d=5), gaussian(50 + n, d=5), seed=0) for n in range(10)
+        distances.kernel_distance(gaussian(n, d=5), gaussian(50 + n, d=5), seed=0) for n in range(10)
     ]
     value, error = np.array(values).T
     assert abs(value.mean()) < 5 * np.sqrt((error**2).sum()) / 10
@@ -105,14 +107,14 @@ def test_kernel_distance_of_one_distribution_is_zero_within_its_error():
 
 def test_kernel_distance_sees_a_shift_and_a_width():
     for changed in ({"shift": 0.5}, {"width": 1.3}):
-        value, error = kernels.kernel_distance(gaussian(1, d=3, **changed), gaussian(2, d=3), seed=0)
+        value, error = distances.kernel_distance(gaussian(1, d=3, **changed), gaussian(2, d=3), seed=0)
         assert value > 5 * error
 
 
 def test_kernel_distance_does_not_depend_on_the_units_of_a_feature():
     a, b = gaussian(1, d=3, shift=0.3), gaussian(2, d=3)
     units = np.array([1.0, 1e3, 1e-3])
-    one, other = (kernels.kernel_distance(a * u, b * u, seed=0)[0] for u in (np.ones(3), units))
+    one, other = (distances.kernel_distance(a * u, b * u, seed=0)[0] for u in (np.ones(3), units))
     assert one == pytest.approx(other)
 
 
@@ -121,7 +123,7 @@ def test_kernel_distance_does_not_depend_on_the_units_of_a_feature():
 
 def test_coverage_and_density_of_one_distribution_are_as_published():
     a, b = gaussian(1, 3000, d=6), gaussian(2, 3000, d=6)
-    scores = neighbours.manifold_scores(a, b)
+    scores = distances.manifold_scores(a, b)
     # Naeem et al. 2020, lemmas 1 and 2: density 1, coverage 1 - 1/2^5 for as many of each.
     assert five_errors(*scores["density"], 1.0)
     assert five_errors(*scores["coverage"], 1 - 0.5**5)
@@ -131,21 +133,21 @@ def test_a_sample_that_lost_a_mode_keeps_its_precision_and_loses_recall_and_cove
     generator = np.random.default_rng(3)
     both = gaussian(1, d=4)
     both[:, 0] += 20 * generator.integers(0, 2, N)
-    scores = neighbours.manifold_scores(gaussian(2, d=4), both)
+    scores = distances.manifold_scores(gaussian(2, d=4), both)
     assert scores["precision"][0] > 0.9
     assert scores["recall"][0] < 0.55
     assert scores["coverage"][0] < 0.55
 
 
 def test_a_sample_far_away_has_neither_precision_nor_recall():
-    scores = neighbours.manifold_scores(gaussian(1, d=3, shift=100), gaussian(2, d=3))
+    scores = distances.manifold_scores(gaussian(1, d=3, shift=100), gaussian(2, d=3))
     assert {name: value for name, (value, _) in scores.items()} == dict.fromkeys(scores, 0.0)
 
 
 def rate(sample: np.ndarray, training: np.ndarray, energy: np.ndarray) -> tuple[float, float]:
     held_out = gaussian(9, 1000, d=8)
     others = np.random.default_rng(9).uniform(1, 100, 1000)
-    return neighbours.copying_rate(sample, held_out, training, energy_gev=energy, held_out_gev=others)
+    return copies.copying_rate(sample, held_out, training, energy_gev=energy, held_out_gev=others)
 
 
 def test_a_copied_training_set_is_caught_and_an_independent_one_is_not():
@@ -155,7 +157,7 @@ def test_a_copied_training_set_is_caught_and_an_independent_one_is_not():
     nudged = training[:1000] + 0.05 * gaussian(2, 1000, d=8)
     assert rate(nudged, training, energy)[0] > 0.9
     value, error = rate(gaussian(3, 1000, d=8), training, energy)
-    assert five_errors(value, error, neighbours.COPY_QUANTILE)
+    assert five_errors(value, error, copies.COPY_QUANTILE)
 
 
 def test_a_part_of_copies_shows_as_that_part():
@@ -164,7 +166,7 @@ def test_a_part_of_copies_shows_as_that_part():
     sample = gaussian(3, 1000, d=8)
     sample[:300] = training[:300]
     value, error = rate(sample, training, energy)
-    assert five_errors(value, error, 0.3 + 0.7 * neighbours.COPY_QUANTILE)
+    assert five_errors(value, error, 0.3 + 0.7 * copies.COPY_QUANTILE)
 
 
 # Classifier
@@ -172,44 +174,26 @@ def test_a_part_of_copies_shows_as_that_part():
 
 def test_auc_of_two_gaussians_is_the_one_of_the_best_test():
     a, b = gaussian(1, 500, d=3, shift=1.0), gaussian(2, 500, d=3)
-    told = tell_apart(a, b, seed=0)
+    told, error = tell_apart(a, b, seed=0)
     # No test is better than the likelihood ratio; a network comes close.
     best = norm.cdf(1 / np.sqrt(2))
-    assert best - 0.02 - 5 * told.error < told.auc < best + 5 * told.error
+    assert best - 0.02 - 5 * error < told < best + 5 * error
 
 
 def test_auc_of_one_distribution_is_one_half():
-    told = tell_apart(gaussian(1, 600, d=5), gaussian(2, 600, d=5), seed=0)
-    assert five_errors(told.auc, told.error, 0.5)
+    assert five_errors(*tell_apart(gaussian(1, 600, d=5), gaussian(2, 600, d=5), seed=0), 0.5)
 
 
 def test_a_classifier_sees_what_no_single_number_shows():
     generator = np.random.default_rng(4)
     correlated = generator.multivariate_normal([0, 0], [[1, 0.9], [0.9, 1]], 600)
-    told = tell_apart(correlated, gaussian(2, 600, d=2), seed=0)
-    assert told.auc - 5 * told.error > 0.6
-
-
-def test_a_classifier_leaves_the_callers_random_numbers_as_they_were():
-    import torch
-
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-    tell_apart(gaussian(1, 40), gaussian(2, 40), seed=0)
-    assert torch.equal(torch.rand(1), expected)
+    told, error = tell_apart(correlated, gaussian(2, 600, d=2), seed=0)
+    assert told - 5 * error > 0.6
 
 
 def test_a_classifier_gives_the_same_for_the_same_seed():
     a, b = gaussian(1, 100, d=2, shift=0.5), gaussian(2, 100, d=2)
-    assert tell_apart(a, b, seed=1).auc == tell_apart(a, b, seed=1).auc
-
-
-def test_roc_curve_rises_from_none_to_all_and_holds_the_area():
-    told = tell_apart(gaussian(1, 600, shift=1.5), gaussian(2, 600), seed=0)
-    assert (np.diff(told.true_positive) >= 0).all()
-    area = np.trapezoid(told.true_positive, told.false_positive)
-    assert area == pytest.approx(told.auc, abs=0.02)
+    assert tell_apart(a, b, seed=1) == tell_apart(a, b, seed=1)
 
 
 def test_auc_counts_a_tie_as_one_half():
@@ -248,11 +232,11 @@ def test_auc_and_its_error_are_those_of_gaussians():
 
 def test_too_few_showers_are_refused():
     few, many = gaussian(1, 5), gaussian(2, 100)
-    for function in (kernels.frechet_distance, kernels.kernel_distance, tell_apart):
+    for function in (distances.frechet_distance, distances.kernel_distance, tell_apart):
         with pytest.raises(ValueError, match="too few"):
             function(few, many, seed=0)
     with pytest.raises(ValueError, match="too few"):
-        neighbours.manifold_scores(few, many)
+        distances.manifold_scores(few, many)
 
 
 # Tails, profiles and correlations

@@ -7,7 +7,6 @@ import xarray as xr
 
 from physics_twins.calorimeter.audit import Audit
 from physics_twins.calorimeter.evaluate import evaluate
-from physics_twins.calorimeter.evaluating.shapes import HISTOGRAMS
 from physics_twins.calorimeter.figures import evaluation_plots
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.simulate import simulate
@@ -21,7 +20,7 @@ def metrics() -> xr.Dataset:
     showers = simulate(parameters, seed=3)
     made, real = (showers.isel(shower=slice(n, n + 90)) for n in (0, 90))
     made = made.assign(showers=1.1 * made["showers"])
-    return evaluate(made, real, voxels=False)
+    return evaluate(made, real)
 
 
 def drawn(figure: hv.Layout | hv.Overlay) -> None:
@@ -46,19 +45,6 @@ def test_ratio_panel_shows_by_how_much_the_model_is_too_bright(metrics):
 
 def test_resolution_can_be_drawn(metrics):
     drawn(evaluation_plots.response(metrics, "resolution"))
-
-
-def test_every_histogram_holds_all_showers_of_each_set(metrics):
-    for name in HISTOGRAMS:
-        np.testing.assert_allclose(metrics[f"{name}_share"].sum(f"{name}_bin"), 1.0)
-    drawn(evaluation_plots.histogram(metrics, "empty"))
-
-
-def test_roc_names_the_area_with_its_error(metrics):
-    figure = evaluation_plots.roc(metrics)
-    drawn(figure)
-    area = float(metrics["value"].sel(sample="model", metric="auc_features"))
-    assert any(f"model: {area:.3f} ±" in each.label for each in figure.Overlay.I)
 
 
 def test_course_of_an_audit_shows_the_line_of_rejection():

@@ -31,16 +31,19 @@ def test_train_saves_a_flow_that_can_be_loaded(tmp_path, monkeypatch):
     flow = load_flow("calorimeter-flow/2")  # the name alone is the shipped one
     assert len(flow.members) == 2
     assert run.metrics["n_showers"] == 74
-    assert 0.5 <= run.metrics["auc_features"]["value"] <= 1
+    # After four steps most cells are empty, and `evaluate` says so.
+    pairs = run.metrics["pairs"]
+    assert abs(pairs["value"]) > max(5 * pairs["error"], 0.1)
 
 
 @pytest.mark.slow
 def test_evaluate_finds_no_gross_difference(tmp_path):
-    run = runs.run("calorimeter/3_evaluate", {}, out=tmp_path / "run")
+    run = runs.run("calorimeter/3_evaluate", {"n_audited": 20}, out=tmp_path / "run")
     metrics = run.metrics
-    # With 80 showers on each side, chance alone reaches this far.
-    assert metrics["auc_features"]["value"] < 0.75
-    assert abs(metrics["response"]["value"]) < 0.01
+    # 80 showers tell the mean response to 0.12 %, cells with energy to 1.5 %: a flow that is 1 % too
+    # bright, or loses a tenth of its cells, is seen; other tests of `evaluate` show it.
+    assert abs(metrics["response"]["value"]) < 5 * metrics["response"]["error"] < 0.008
+    assert abs(metrics["hits"]["value"]) < 5 * metrics["hits"]["error"] < 0.11
     assert metrics["speed_up_10gev"] > 10
 
 

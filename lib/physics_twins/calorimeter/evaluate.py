@@ -1,4 +1,6 @@
-"""Evaluate a model of showers: everything that is asked of it, beside what Geant4 itself would get.
+"""Evaluate a model of showers: what it gets, beside what Geant4 itself would get.
+
+Whether showers can be told apart is asked by `benchmarks/_calorimeter_judge.py`, of thousands.
 
 Each number stands beside two others. The floor: Geant4 against Geant4, the same number of showers of
 the same energies. The copy: showers of the training set, given out again for the most similar energy
@@ -6,29 +8,18 @@ and angle, which is what a model must do better than, and is caught by the copyi
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
-from physics_twins.calorimeter.evaluating import kernels, neighbours, response, shapes
-from physics_twins.calorimeter.evaluating.classifying import Told, tell_apart, voxel_matrix
+from physics_twins.calorimeter.evaluating import copies, response, shapes
 from physics_twins.calorimeter.evaluating.features import features, matrix
 from physics_twins.calorimeter.evaluating.matching import matched, nearest_in_conditions
 
 # What each metric is, and its value for showers that are distributed as the reference.
 METRICS: Mapping[str, tuple[str, float]] = {
-    "auc_features": ("Classifier on features, AUC", 0.5),
-    "auc_voxels": ("Classifier on cells, AUC", 0.5),
-    "fpd": ("Frechet physics distance", 0.0),
-    "kpd": ("Kernel physics distance", 0.0),
-    "precision": ("Precision", np.nan),
-    "recall": ("Recall", np.nan),
-    "density": ("Density", 1.0),
-    "coverage": ("Coverage", np.nan),
-    "copying_rate": ("Copies of training showers", neighbours.COPY_QUANTILE),
+    "copying_rate": ("Copies of training showers", copies.COPY_QUANTILE),
     "separation_total": ("Separation power, visible energy", 0.0),
     "separation_layers": ("Separation power, layer energies, mean", 0.0),
     "separation_rings": ("Separation power, ring energies, mean", 0.0),
@@ -41,6 +32,9 @@ METRICS: Mapping[str, tuple[str, float]] = {
     "longitudinal": ("Energy in other layers, mean profile", 0.0),
     "lateral": ("Energy in other rings, mean profile", 0.0),
     "cell_spectrum": ("Cells of other energy, mean spectrum", 0.0),
+    "cells_by_energy": ("Cells by energy, relative difference, worst half decade", 0.0),
+    "hits": ("Cells with energy, relative difference", 0.0),
+    "pairs": ("Neighbours that both have energy, relative difference", 0.0),
     "response": ("Response, relative difference, mean over energies", 0.0),
     "response_worst": ("Response, relative difference, worst energy", 0.0),
     "resolution": ("Resolution, relative difference, mean over energies", 0.0),
@@ -62,7 +56,6 @@ def evaluate(
     training: xr.Dataset | None = None,
     floor: xr.Dataset | None = None,
     seed: int = 0,
-    voxels: bool = True,
 ) -> xr.Dataset:
     """Return all metrics of a model with errors, of Geant4 itself, and of copies of the training set.
 
@@ -76,39 +69,24 @@ def evaluate(
         training: What the model learnt from; without it there is no copying rate.
         floor: A second set of Geant4's showers. Without it the reference is halved: one half is the
             reference, the other the floor.
-        seed: Of folds, networks and bootstraps.
-        voxels: Whether a classifier is trained on cells as well, which takes longest.
+        seed: Of bootstraps.
 
     Returns:
         `value` and `error` (sample, metric), with `title` and `perfect` of each metric; and what the
-        figures show, see `evaluating.shapes.shapes`: profiles, response, histograms and ROC curves.
+        figures show, see `evaluating.shapes.shapes`: profiles, counts of cells, and the response.
 
     Raises:
         ValueError: A set has another form or other energies, or too few showers.
     """
-    numbers, used, trained = _matched_sets(model_showers, reference, training, floor)
-    known, names = numbers["reference"], [name for name in SAMPLES if name in numbers]
-    cells = {name: voxel_matrix(each) for name, each in used.items()} if voxels else {}
-    values: dict[str, dict[str, tuple[float, float]]] = {}
-    curves: dict[tuple[str, str], Told] = {}
-    for name in names:
-        found = _distances(numbers[name], known, seed=seed)
-        seen: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
-            "features": (matrix(numbers[name])[1], matrix(known)[1])
-        }
-        if voxels:
-            seen["voxels"] = cells[name], cells["reference"]
-        for kind, (sample, real) in seen.items():
-            told = tell_apart(sample, real, seed=seed)
-            curves[name, kind] = told
-            found[f"auc_{kind}"] = told.auc, told.error
+    numbers, trained = _matched_sets(model_showers, reference, training, floor)
+    known, values = numbers["reference"], {}
+    for name in (name for name in SAMPLES if name in numbers):
+        values[name] = _distances(numbers[name], known, seed=seed)
         if trained is not None:
-            found["copying_rate"] = _copies(numbers[name], known, trained)
-        values[name] = found
-    result = shapes.shapes(numbers)
+            values[name]["copying_rate"] = _copies(numbers[name], known, trained)
     return (
-        result.merge(_metrics(values))
-        .merge(shapes.roc(curves))
+        shapes.shapes(numbers)
+        .merge(_metrics(values))
         .assign_attrs(
             n_showers=known.sizes["shower"],
             seed=seed,
@@ -163,8 +141,8 @@ def _matched_sets(
     reference: xr.Dataset,
     training: xr.Dataset | None,
     floor: xr.Dataset | None,
-) -> tuple[dict[str, xr.Dataset], dict[str, xr.Dataset], xr.Dataset | None]:
-    """Return numbers and showers of each set, of the same energies, and the training set's numbers."""
+) -> tuple[dict[str, xr.Dataset], xr.Dataset | None]:
+    """Return numbers of each set, of the same energies, and the training set's numbers."""
     if floor is None:
         reference, floor = (reference.isel(shower=slice(n, None, 2)) for n in (0, 1))
     sets = {"model": model_showers, "reference": reference, "floor": floor}
@@ -173,17 +151,12 @@ def _matched_sets(
         trained = features(training)
         sets["copy"] = training.isel(shower=nearest_in_conditions(reference, training)[:, 0])
     chosen = matched(sets, "reference")
-    used = {name: sets[name].isel(shower=rows) for name, rows in chosen.items()}
-    return {name: features(each) for name, each in used.items()}, used, trained
+    return {name: features(sets[name].isel(shower=rows)) for name, rows in chosen.items()}, trained
 
 
 def _distances(numbers: xr.Dataset, known: xr.Dataset, *, seed: int) -> dict[str, tuple[float, float]]:
-    """Return all metrics but the classifiers' and the copying rate, with errors."""
-    sample, real = matrix(numbers)[1], matrix(known)[1]
+    """Return all metrics but the copying rate, with errors."""
     found = {
-        "fpd": kernels.frechet_distance(sample, real, seed=seed),
-        "kpd": kernels.kernel_distance(sample, real, seed=seed),
-        **neighbours.manifold_scores(sample, real),
         **shapes.separations(numbers, known, seed=seed),
         **shapes.profile_differences(numbers, known, seed=seed),
     }
@@ -200,7 +173,7 @@ def _distances(numbers: xr.Dataset, known: xr.Dataset, *, seed: int) -> dict[str
 
 def _copies(numbers: xr.Dataset, known: xr.Dataset, trained: xr.Dataset) -> tuple[float, float]:
     sample, unseen, training = (matrix(each)[1] for each in (numbers, known, trained))
-    return neighbours.copying_rate(
+    return copies.copying_rate(
         sample,
         unseen,
         training,

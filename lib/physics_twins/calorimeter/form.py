@@ -1,6 +1,6 @@
 """The one form of showers in memory, whoever made them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from physics_twins.calorimeter.geant4 import voxels
 from physics_twins.calorimeter.geant4.beam import Beam
-from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.calorimeter.parameters import CalorimeterParameters, DetectorParameters
+
+# What a model of showers was made for, and no other.
+FIXED = (*DetectorParameters.model_fields, "particle", "layout", "cell_mm", "scored")
 
 # What may be known of a shower besides its cells: dimensions, and what it is. All in MeV.
 _SUMS: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -51,6 +54,55 @@ def shower_dataset(
     coordinates: dict[str, Any] = {a.name: (a.name, a.centres, {"units": a.unit}) for a in axes}
     coordinates["shower"] = ("shower", np.arange(first, first + len(beam)), {"units": "1"})
     return xr.Dataset(variables, coordinates, dict(attributes))
+
+
+def check_fields(
+    asked: CalorimeterParameters,
+    known: CalorimeterParameters,
+    made_for: str,
+    *,
+    names: Sequence[str] = FIXED,
+) -> None:
+    """Check that a model was made for the calorimeter, particle and cells that are asked for.
+
+    Args:
+        asked: What showers are asked for.
+        known: What the model was made for.
+        made_for: Says so.
+        names: The fields that must agree.
+
+    Raises:
+        ValueError: It was not; the message names the field.
+    """
+    for name in names:
+        if getattr(asked, name) != getattr(known, name):
+            raise ValueError(f"{name} = {getattr(asked, name)!r}: {made_for} {getattr(known, name)!r}")
+
+
+def ranges_of(parameters: CalorimeterParameters) -> dict[str, tuple[float, float]]:
+    """Return the lowest and the highest energy, angle and thickness of absorbers."""
+    p = parameters
+    return {
+        "energy_gev": (p.energy_gev, max(p.energy_gev, p.energy_max_gev)),
+        "theta_deg": (p.theta_deg, max(p.theta_deg, p.theta_max_deg)),
+        "absorber_mm": (p.absorber_mm, p.absorber_mm),
+    }
+
+
+def check_ranges(
+    asked: CalorimeterParameters, ranges: Mapping[str, tuple[float, float]], made_for: str
+) -> None:
+    """Check that energies, angles and thickness lie in the ranges that a model was made for.
+
+    Raises:
+        ValueError: One does not; the message names the field.
+    """
+    for name, ends in ranges_of(asked).items():
+        (low, high), unit = ranges[name], name.rsplit("_", 1)[1].replace("gev", "GeV")
+        for value in ends:
+            if not low <= value <= high:
+                told = f"{name} = {value:g} {unit} is outside {low:g} to {high:g} {unit}"
+                raise ValueError(f"{told}, which {made_for}")
 
 
 def _particles(beam: Beam) -> dict[str, Any]:

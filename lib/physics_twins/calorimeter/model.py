@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from physics_twins import models
+from physics_twins.calorimeter import form
 from physics_twins.calorimeter.flow import onnx_file
 from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes
 from physics_twins.calorimeter.flow.weights import Weights, pack
-from physics_twins.calorimeter.parameters import CalorimeterParameters, DetectorParameters
+from physics_twins.calorimeter.parameters import CalorimeterParameters
 
 NAME = "calorimeter-flow"
 CARD = models.Card(
@@ -23,9 +24,10 @@ CARD = models.Card(
     data="Electrons of 1 to 100 GeV (log-uniform), 0 to 30 degrees, from Geant4 11.4 with the small"
     " tables that the project writes, most of them with absorbers of 1.4 mm: `training_showers`. Each"
     " network leaves out a fifth of them.",
-    limits="Refuses other energies, angles and thicknesses unless told to extrapolate. Not for other"
-    " particles, calorimeters, cells or thresholds without a new training. It is as good as the Geant4"
-    " that it learnt from: small tables, electromagnetic physics only.",
+    limits="Its cells can be told from Geant4's easily: see the book's page of the calorimeter. Refuses"
+    " other energies, angles and thicknesses unless told to extrapolate. Not for other particles,"
+    " calorimeters, cells or thresholds without a new training. It is as good as the Geant4 that it"
+    " learnt from: small tables, electromagnetic physics only.",
     held_against="Limit: Geant4 against Geant4; baseline: the parametrised shower. See the benchmark of"
     " the calorimeter.",
     reproduce="Run the notebook calorimeter/2_train without its numbers of showers and steps, so that"
@@ -33,6 +35,7 @@ CARD = models.Card(
     data_name="geant4",
     tags=("calorimeter", "geant4", "normalizing-flow"),
 )
+_ADVICE = "train it for a new range, or set extrapolate=True and check the result with `audit`"
 # Ranges that a flow was trained in, and the fields of a simulation that must lie in them.
 RANGES = {"energy_gev": "GeV", "theta_deg": "deg", "absorber_mm": "mm"}
 
@@ -62,10 +65,7 @@ class ShowerFlow:
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Lowest and highest trained value of each of `RANGES`."""
-        p = self.parameters
-        energies = (p.energy_gev, max(p.energy_gev, p.energy_max_gev))
-        angles = (p.theta_deg, max(p.theta_deg, p.theta_max_deg))
-        return {"energy_gev": energies, "theta_deg": angles, "absorber_mm": self.absorber_mm}
+        return form.ranges_of(self.parameters) | {"absorber_mm": self.absorber_mm}
 
     def check(self, parameters: CalorimeterParameters, *, extrapolate: bool = False) -> None:
         """Check that showers can be drawn as they are asked for.
@@ -77,32 +77,11 @@ class ShowerFlow:
         Raises:
             ValueError: It is another calorimeter, particle or kind of cells, or outside the range.
         """
-        fixed = (*DetectorParameters.model_fields, "particle", "layout", "cell_mm", "scored")
-        for name in (*fixed, "threshold_kev"):
-            asked, known = getattr(parameters, name), getattr(self.parameters, name)
-            if name != "absorber_mm" and asked != known:
-                raise ValueError(f"{name} = {asked!r}: this flow was trained for {known!r}")
-        if extrapolate:
-            return
-        for name, asked in asked_for(parameters).items():
-            low, high = self.ranges[name]
-            for value in asked:
-                if not low <= value <= high:
-                    raise ValueError(
-                        f"{name} = {value:g} {RANGES[name]} is outside {low:g} to {high:g}"
-                        f" {RANGES[name]}, in which this flow was trained; train it for a new range, or"
-                        " set extrapolate=True and check the result with `audit`"
-                    )
-
-
-def asked_for(parameters: CalorimeterParameters) -> dict[str, tuple[float, float]]:
-    """Return lowest and highest value of each of `RANGES` that parameters ask for."""
-    p = parameters
-    return {
-        "energy_gev": (p.energy_gev, max(p.energy_gev, p.energy_max_gev)),
-        "theta_deg": (p.theta_deg, max(p.theta_deg, p.theta_max_deg)),
-        "absorber_mm": (p.absorber_mm, p.absorber_mm),
-    }
+        made_for, names = "this flow was trained for", (*form.FIXED, "threshold_kev")
+        other = tuple(name for name in names if name != "absorber_mm")
+        form.check_fields(parameters, self.parameters, made_for, names=other)
+        if not extrapolate:
+            form.check_ranges(parameters, self.ranges, f"{made_for}; {_ADVICE}")
 
 
 def flow_of(

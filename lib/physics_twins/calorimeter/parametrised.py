@@ -5,7 +5,6 @@ A learned model that is no better than this is of no use.
 """
 
 from physics_twins.calorimeter.baseline.fit import fit_parametrised
-from physics_twins.calorimeter.baseline.generate import generate
-from physics_twins.calorimeter.baseline.model import ParametrisedShower
+from physics_twins.calorimeter.baseline.generate import ParametrisedShower, generate
 
 __all__ = ["ParametrisedShower", "fit_parametrised", "generate"]

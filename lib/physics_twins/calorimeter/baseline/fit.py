@@ -1,19 +1,29 @@
 """Fit a parametrised shower to showers of Geant4."""
 
+from dataclasses import replace
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
-from physics_twins.calorimeter.baseline import longitudinal, radial, sums
-from physics_twins.calorimeter.baseline.fluctuations import fit_response, fit_shapes_on_energy
-from physics_twins.calorimeter.baseline.generate import generate
-from physics_twins.calorimeter.baseline.model import Numbers, ParametrisedShower
+from physics_twins.calorimeter.baseline import profiles
+from physics_twins.calorimeter.baseline.generate import (
+    REFERENCE_GEV,
+    ParametrisedShower,
+    depth_edges,
+    generate,
+)
+from physics_twins.calorimeter.geant4.voxels import ANGLES, RINGS
 from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.calorimeter.projections import BAND
 
-_FEWEST = 100
+_FEWEST, _BLOCK = 100, 500
 _N_SHAPE = 2
+# Showers are put together by energy, and slices by depth in units of the mean depth.
+_N_ENERGIES, _TAU_EDGES = 6, np.arange(0.0, 3.25, 0.125)
 # How the faintest part is found: between which energies, with how many showers, how exactly.
-_FAINTEST_KEV, _N_TRIALS, _HALVINGS, _SEED = (0.1, 1000.0), 200, 7, 1
+_FAINTEST_MEV, _N_TRIALS, _HALVINGS, _SEED = (1e-4, 1.0), 200, 7, 1
 
 
 def fit_parametrised(showers: xr.Dataset) -> ParametrisedShower:
@@ -26,46 +36,25 @@ def fit_parametrised(showers: xr.Dataset) -> ParametrisedShower:
         ValueError: The cells are not cylindrical, the showers too few, or all of one energy.
     """
     parameters = _checked(showers)
-    found = sums.slices(showers, parameters)
-    edges, energy = _profiles(showers, parameters, found)
-    shapes = longitudinal.fit_shapes(energy, edges)
-    ring_edges = parameters.cell_mm * np.arange(found.rings_mev.shape[2] + 1)
-    cell_grain = _cell_grain(found)
-    groups = sums.ring_sums(found, shapes.values[:, 0], parameters)
-    rings, ring_errors = radial.fit_rings(groups, ring_edges, float(np.mean(cell_grain.values)))
-    if parameters.scored == "everything":
-        # What passes the outermost ring belongs to the profile.
-        whole = energy / _within(found, shapes, ring_edges[-1], rings)
-        shapes = longitudinal.fit_shapes(whole, edges)
-    outside = _outside(showers, parameters, found, shapes, ring_edges[-1], rings)
-    contained = longitudinal.shares(shapes.values, edges).sum(axis=1)
-    deposited = _response(showers["deposited_mev"].values, contained, showers, found.x)
-    seen = _response(
-        showers["layer_energy_mev"].sum("layer_number").values, contained, showers, found.x
-    )
-    grain = _slice_grain(energy, edges, shapes)
-    shape_numbers = fit_shapes_on_energy(shapes, found.x, grain.values[0], energy.sum(axis=1))
-    core, tail, share = (Numbers.of(rings[s], ring_errors[s]) for s in _RING_PARTS)
+    rings, cell_grain, n_cells = _sums(showers)
+    energy_gev, slices, edges = showers["energy_gev"].values, rings.sum(axis=2), depth_edges(parameters)
+    x = np.log(energy_gev / REFERENCE_GEV)
+    shapes, information = profiles.fit_along(slices, edges)
+    slice_grain = _slice_grain(slices, profiles.along(shapes, edges))
+    noise = np.linalg.inv(information + 1e-9 * np.eye(_N_SHAPE))
+    noise *= (slice_grain / slices.sum(axis=1))[:, None, None]
+    bins = np.array_split(np.argsort(x), _N_ENERGIES)
     model = ParametrisedShower(
-        parameters=parameters,
-        n_showers=len(found.x),
-        depth=shape_numbers[0],
-        alpha=shape_numbers[1],
-        fluctuation=shape_numbers[2],
-        deposited=deposited,
-        seen=seen,
-        slice_grain_mev=grain,
-        core=core,
-        tail=tail,
-        core_share=share,
-        outside=outside,
-        faintest_mev=Numbers.of([1e-3 * _FAINTEST_KEV[0]], [0.0]),
+        parameters,
+        len(x),
+        *_shapes_on_energy(shapes, noise, x, bins),
+        visible=_response(slices.sum(axis=1) / energy_gev, energy_gev, x, bins),
+        rings=_across(rings, shapes, x, bins, parameters, float(cell_grain.mean())),
+        slice_grain_mev=slice_grain,
         cell_grain_mev=cell_grain,
+        faintest_mev=_FAINTEST_MEV[0],
     )
-    return model.model_copy(update={"faintest_mev": _faintest(model, showers)})
-
-
-_RING_PARTS = (slice(0, 4), slice(4, 8), slice(8, 12))
+    return replace(model, faintest_mev=_faintest(model, n_cells, energy_gev))
 
 
 def _checked(showers: xr.Dataset) -> CalorimeterParameters:
@@ -74,10 +63,9 @@ def _checked(showers: xr.Dataset) -> CalorimeterParameters:
     parameters = CalorimeterParameters.take(values)
     if parameters.layout != "cylindrical":
         raise ValueError(f"layout = {parameters.layout!r}: a fit needs cylindrical cells")
-    n = showers.sizes["shower"]
+    n, energy = showers.sizes["shower"], showers["energy_gev"].values
     if n < _FEWEST:
         raise ValueError(f"{n} showers are too few to fit: at least {_FEWEST} are needed")
-    energy = showers["energy_gev"].values
     if energy.max() < 1.5 * energy.min():
         raise ValueError(
             f"energies from {energy.min():g} to {energy.max():g} GeV are too close together to fit how"
@@ -86,101 +74,108 @@ def _checked(showers: xr.Dataset) -> CalorimeterParameters:
     return parameters
 
 
-def _profiles(
-    showers: xr.Dataset, parameters: CalorimeterParameters, found: sums.Slices
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return edges of slices and energies in them: the layers', where only sensors count."""
-    if parameters.scored == "sensors":
-        return sums.layer_edges(showers, parameters), showers["layer_energy_mev"].values
-    edges = np.broadcast_to(found.depth_edges, (len(found.x), len(found.depth_edges)))
-    return edges, found.rings_mev.sum(axis=2)
+def _sums(showers: xr.Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return energies in rings, shape (shower, depth, ring), cells' grain, and numbers of cells.
+
+    Grain is variance over mean, shape (ring,). A cell and its mirror image in the plane of inclination
+    have the same mean.
+    """
+    cells = showers["showers"].transpose("shower", "depth", "angle", "radius")
+    rings, counts, squares, whole = [], [], np.zeros(RINGS), np.zeros(RINGS)
+    for first in range(0, cells.sizes["shower"], _BLOCK):
+        block = np.asarray(cells[first : first + _BLOCK].values, dtype=float)
+        rings.append(block.sum(axis=2))
+        counts.append((block > 0).sum(axis=(1, 2, 3)))
+        one, other = block[:, :, : ANGLES // 2], block[:, :, : ANGLES // 2 - 1 : -1]
+        squares += ((one - other) ** 2).sum(axis=(0, 1, 2))
+        whole += block.sum(axis=(0, 1, 2))
+    grain = np.maximum(squares / np.maximum(whole, 1e-12), 1e-6)
+    return np.concatenate(rings), grain, np.concatenate(counts)
 
 
-def _within(
-    found: sums.Slices,
-    shapes: longitudinal.Shapes,
-    radius_mm: float,
-    rings: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return the share of each slice within the rings, shape (shower, depth)."""
-    middles = (found.depth_edges[1:] + found.depth_edges[:-1]) / 2
-    tau = middles / np.exp(shapes.values[:, :1])
-    return radial.inside(radius_mm, tau, found.x[:, None], rings)
+def _slice_grain(slices: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
+    """Return variance over mean of slices around the fitted shape of each shower."""
+    whole = slices.sum(axis=1, keepdims=True)
+    expected = shares * whole / shares.sum(axis=1, keepdims=True)
+    used = expected > 1e-3 * whole
+    squares = np.where(used, (slices - expected) ** 2 / np.maximum(expected, 1e-12), 0.0).sum(axis=1)
+    # Three degrees of freedom went into the fit.
+    return float((squares / np.maximum(used.sum(axis=1) - _N_SHAPE - 1, 1)).mean())
 
 
-def _outside(
-    showers: xr.Dataset,
-    parameters: CalorimeterParameters,
-    found: sums.Slices,
-    shapes: longitudinal.Shapes,
-    radius_mm: float,
-    rings: NDArray[np.float64],
-) -> Numbers:
-    """Return how much more energy is in no ring than the radial profile gives."""
-    inside = found.rings_mev.sum(axis=2)
-    share = _within(found, shapes, radius_mm, rings)
-    expected = (inside * (1 / share - 1)).sum(axis=1)
-    name = "layer_energy_mev" if parameters.scored == "sensors" else "deposited_mev"
-    whole = showers[name].values.reshape(len(inside), -1).sum(axis=1)
-    missing = np.maximum(whole - inside.sum(axis=1), 0.0)
-    ratio = missing.sum() / expected.sum()
-    error = np.std(missing - ratio * expected) * np.sqrt(len(missing)) / expected.sum()
-    return Numbers.of([np.clip(ratio, 0.0, 5.0)], [error])
+def _shapes_on_energy(
+    shapes: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    x: NDArray[np.float64],
+    bins: list[NDArray[np.int64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Return means and spreads of shapes, as in `ParametrisedShower`, and their correlation.
 
-
-def _faintest(model: ParametrisedShower, showers: xr.Dataset) -> Numbers:
-    """Return below which energy a part must be empty for as many cells to be so as should."""
-    parameters = model.parameters.replace(n_showers=_N_TRIALS)
-    wanted = _n_cells(showers)
-    low, high = np.log(1e-3 * np.array(_FAINTEST_KEV))
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        trial = Numbers.of([np.exp(middle)], [0.0])
-        drawn = generate(model.model_copy(update={"faintest_mev": trial}), parameters, seed=_SEED)
-        low, high = (middle, high) if _n_cells(drawn) > wanted else (low, middle)
-    value = float(np.exp((low + high) / 2))
-    return Numbers.of([value], [value * (high - low)])
-
-
-def _n_cells(showers: xr.Dataset) -> float:
-    """Return how many cells are not empty, per GeV to the power 0.5, which hardly depends on energy."""
-    cells = showers["showers"]
-    counts = [
-        (cells[first : first + sums.BLOCK].values > 0).sum(axis=(1, 2, 3))
-        for first in range(0, cells.sizes["shower"], sums.BLOCK)
-    ]
-    return float(np.mean(np.concatenate(counts) / np.sqrt(showers["energy_gev"].values)))
+    Spreads are those of the showers, less what the grain does to the fit of a shape.
+    """
+    mean = np.polyfit(x, shapes, 1)[::-1]
+    away = shapes - np.stack([np.ones_like(x), x], axis=1) @ mean
+    products = away[:, :, None] * away[:, None] - noise
+    covariance = np.array([products[rows].mean(axis=0) for rows in bins])
+    sigma = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 1e-4))
+    spread = np.polyfit([x[rows].mean() for rows in bins], np.log(sigma), 1)[::-1]
+    correlation = np.clip(covariance[:, 0, 1] / sigma.prod(axis=1), -0.99, 0.99).mean()
+    return mean.T, spread.T, float(correlation)
 
 
 def _response(
-    energy_mev: NDArray[np.float64],
-    contained: NDArray[np.float64],
-    showers: xr.Dataset,
+    per_gev: NDArray[np.float64],
+    energy_gev: NDArray[np.float64],
     x: NDArray[np.float64],
-) -> Numbers:
-    energy_gev = showers["energy_gev"].values
-    return fit_response(energy_mev / contained / energy_gev, energy_gev, x)
+    bins: list[NDArray[np.int64]],
+) -> NDArray[np.float64]:
+    """Return `ParametrisedShower.visible`; a shower that lost much in one nucleus widens nothing."""
+    slope, mean = np.polyfit(x, per_gev, 1)
+    relative = per_gev / (mean + slope * x)
+    widths = [np.diff(np.quantile(relative[rows], BAND))[0] / 2 for rows in bins]
+    columns = np.array([[1 / energy_gev[rows].mean(), 1.0] for rows in bins])
+    squares = nnls(columns / np.square(widths)[:, None], np.ones(len(bins)))[0]
+    return np.array([mean, slope / mean, *np.sqrt(squares)])
 
 
-def _slice_grain(
-    energy: NDArray[np.float64], edges: NDArray[np.float64], shapes: longitudinal.Shapes
-) -> Numbers:
-    """Return variance over mean of slices around the fitted shape of each shower."""
-    expected = longitudinal.shares(shapes.values, edges)
-    expected *= energy.sum(axis=1, keepdims=True) / expected.sum(axis=1, keepdims=True)
-    used = expected > 1e-3 * energy.sum(axis=1, keepdims=True)
-    squares = np.where(used, (energy - expected) ** 2 / np.maximum(expected, 1e-12), 0.0).sum(axis=1)
-    # Three degrees of freedom went into the fit.
-    each = squares / np.maximum(used.sum(axis=1) - _N_SHAPE - 1, 1)
-    return Numbers.of([each.mean()], [each.std(ddof=1) / np.sqrt(len(each))])
+def _across(
+    rings: NDArray[np.float64],
+    shapes: NDArray[np.float64],
+    x: NDArray[np.float64],
+    bins: list[NDArray[np.int64]],
+    parameters: CalorimeterParameters,
+    grain_mev: float,
+) -> NDArray[np.float64]:
+    """Return `ParametrisedShower.rings`, from slices of about the same tau and energy."""
+    edges = depth_edges(parameters)
+    tau = (edges[1:] + edges[:-1]) / 2 / np.exp(shapes[:, :1])
+    energy, groups = rings.sum(axis=2), []
+    for rows in bins:
+        place = np.digitize(tau[rows], _TAU_EDGES)
+        for number in range(len(_TAU_EDGES) + 1):
+            weight = np.where(place == number, energy[rows], 0.0)
+            if weight.sum() > 1e-4 * energy.sum():
+                means = [(weight * v).sum() / weight.sum() for v in (tau[rows], x[rows, None])]
+                groups.append((rings[rows][place == number].sum(axis=0), *means))
+    sums, taus, energies = map(np.array, zip(*groups, strict=True))
+    radii = parameters.cell_mm * np.arange(RINGS + 1, dtype=float)
+    return profiles.fit_across(sums, taus, energies, radii, grain_mev)
 
 
-def _cell_grain(found: sums.Slices) -> Numbers:
-    """Return variance over mean of the energy in cells of each ring.
+def _faintest(
+    model: ParametrisedShower, n_cells: NDArray[np.int64], energy_gev: NDArray[np.float64]
+) -> float:
+    """Return below which energy a part must be empty for as many cells to be so as should.
 
-    A cell and its mirror image in the plane of inclination have the same mean.
+    Their number over the root of energy hardly depends on energy.
     """
-    squares, total = found.unevenness
-    grain = squares / np.maximum(total, 1e-12)
-    n_cells = len(found.x) * found.rings_mev.shape[1]
-    return Numbers.of(np.maximum(grain, 1e-6), grain / np.sqrt(n_cells))
+    asked = model.parameters.replace(n_showers=_N_TRIALS)
+    wanted = (n_cells / np.sqrt(energy_gev)).mean()
+    low, high = np.log(_FAINTEST_MEV)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        drawn = generate(replace(model, faintest_mev=float(np.exp(middle))), asked, seed=_SEED)
+        n_drawn = (drawn["showers"] > 0).sum(("depth", "angle", "radius"))
+        too_many = float((n_drawn / np.sqrt(drawn["energy_gev"])).mean()) > wanted
+        low, high = (middle, high) if too_many else (low, middle)
+    return float(np.exp((low + high) / 2))

@@ -38,6 +38,8 @@ _ABOUT = {
     "largest_mev": ("shower", "MeV", "Energy of the cell with the most"),
     "empty": ("shower", "1", "Part of all cells without energy"),
     "cell_count": ("cell_energy", "1", "Cells in a bin of energy"),
+    "hit_count": ("layer", "1", "Cells of a layer with energy"),
+    "pair_count": ("layer", "1", "Neighbours in a layer that both have energy"),
 }
 
 
@@ -50,10 +52,10 @@ def features(showers: xr.Dataset) -> xr.Dataset:
     Returns:
         The conditions of each shower, and: `visible_mev`, `response`, `depth_mm`, `length_mm`,
         `radius_mm`, `spread_mm`, `largest_mev`, `empty` (shower); `layer_mev`, `centre_x_mm`,
-        `centre_y_mm`, `width_x_mm`, `width_y_mm`, `sparsity` (shower, layer); `ring_mev` (shower,
-        ring); `cell_count` (shower, cell_energy). x and y are across the beam, from the particle's
-        straight path; in the cylindrical layout x is down the plane in which it is inclined. Centres
-        and widths of empty layers are not a number.
+        `centre_y_mm`, `width_x_mm`, `width_y_mm`, `sparsity`, `hit_count`, `pair_count` (shower,
+        layer); `ring_mev` (shower, ring); `cell_count` (shower, cell_energy). x and y are across the
+        beam, from the particle's straight path; in the cylindrical layout x is down the plane in which
+        it is inclined. Centres and widths of empty layers are not a number.
 
     Raises:
         ValueError: The showers have another form, or a cell is negative or not a number.
@@ -110,6 +112,7 @@ class Cells:
         dims: Dimensions of a shower, the layer first.
         depth_mm: Of each layer.
         across_mm: Place of each cell of a layer across the beam, shape (cell, 2).
+        shape: Number of cells of a layer along its two axes.
         ring_mm: Middle of each ring.
         is_cartesian: Whether cells stay where they are when the particle's path moves.
     """
@@ -117,6 +120,7 @@ class Cells:
     dims: tuple[str, ...]
     depth_mm: NDArray[np.float64]
     across_mm: NDArray[np.float64]
+    shape: tuple[int, int]
     ring_mm: NDArray[np.float64]
     is_cartesian: bool
 
@@ -141,14 +145,16 @@ def cells_of(showers: xr.Dataset) -> Cells:
         across = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
         width = float(x[1] - x[0])
         rings = width * (np.arange(len(x) // 2 + 1, dtype=float) + 0.5)
-        return Cells(("layer", "x", "y"), showers["layer"].values.astype(float), across, rings, True)
+        depth = showers["layer"].values.astype(float)
+        return Cells(("layer", "x", "y"), depth, across, (len(x), len(y)), rings, True)
     if dims == ("shower", "depth", "angle", "radius"):
         angle = np.deg2rad(showers["angle"].values.astype(float))
         radius = showers["radius"].values.astype(float)
         x, y = np.outer(np.cos(angle), radius), np.outer(np.sin(angle), radius)
         across = np.stack([x, y], axis=-1).reshape(-1, 2)
         depth = showers["depth"].values.astype(float)
-        return Cells(("depth", "angle", "radius"), depth, across, radius, False)
+        shape = len(angle), len(radius)
+        return Cells(("depth", "angle", "radius"), depth, across, shape, radius, False)
     raise ValueError(
         f"showers has the dimensions {', '.join(dims)}: expected shower, x, y, layer or shower, depth,"
         " angle, radius"
@@ -210,8 +216,14 @@ def _describe(
         rings, first, second = _rings(energy, path, cells)
         numbers["ring_mev"] = rings
         numbers["radius_mm"], numbers["spread_mm"] = _moments(visible, first, second)
-    hit = (energy > 0).mean(axis=2)
-    numbers["sparsity"], numbers["empty"] = 1 - hit, 1 - hit.mean(axis=1)
+    hit = (energy > 0).reshape(*layer.shape, *cells.shape)
+    numbers["hit_count"] = hit.sum(axis=(2, 3))
+    numbers["sparsity"] = 1 - numbers["hit_count"] / len(cells.across_mm)
+    numbers["empty"] = numbers["sparsity"].mean(axis=1)
+    # Around the beam the first cell is the last one's neighbour.
+    beside = [hit[:, :, 1:] & hit[:, :, :-1], hit[..., 1:] & hit[..., :-1]]
+    beside += [] if cells.is_cartesian else [hit[:, :, :1] & hit[:, :, -1:]]
+    numbers["pair_count"] = np.sum([each.sum(axis=(2, 3)) for each in beside], axis=0)
     numbers["largest_mev"] = energy.max(axis=(1, 2))
     numbers["cell_count"] = _spectrum(energy)
     return numbers

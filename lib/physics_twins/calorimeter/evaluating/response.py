@@ -133,14 +133,6 @@ def tail_difference(
     return _bootstrapped(difference, sample, reference, seed=seed)
 
 
-def correlation(numbers: xr.Dataset) -> NDArray[np.float64]:
-    """Return the correlations of the layers' parts of the incident energy, shape (layer, layer).
-
-    A layer that is always empty has none: 0.
-    """
-    return _correlation(layer_parts(numbers))
-
-
 def layer_parts(numbers: xr.Dataset) -> NDArray[np.float64]:
     """Return each layer's energy over the incident one, shape (shower, layer)."""
     return numbers["layer_mev"].values / (1e3 * numbers["energy_gev"].values[:, None])
@@ -150,6 +142,8 @@ def correlation_difference(
     sample: NDArray[np.float64], reference: NDArray[np.float64], *, seed: int
 ) -> tuple[float, float]:
     """Return the root mean square difference of two correlation matrices, with a bootstrapped error.
+
+    A layer that is always empty correlates with none.
 
     Args:
         sample: From `layer_parts`.

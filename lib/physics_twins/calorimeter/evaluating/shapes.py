@@ -1,7 +1,4 @@
-"""Profiles, spectra, histograms and curves of several sets of showers side by side, for figures.
-
-And the metrics that come from the same numbers: separation powers, differences of mean profiles, tails.
-"""
+"""Mean profiles and spectra of several sets of showers side by side, and by how much they differ."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,16 +8,21 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.calorimeter.evaluating import response
-from physics_twins.calorimeter.evaluating.classifying import Told
 from physics_twins.calorimeter.evaluating.separation import separation
 from physics_twins.calorimeter.projections import BAND
-from physics_twins.data import fraction
+from physics_twins.data import mean
 
-# Numbers of a shower whose histograms are kept.
-HISTOGRAMS = ("response", "depth_mm", "length_mm", "radius_mm", "spread_mm", "empty", "largest_mev")
-PROFILES = {"layer_mev": "layer", "ring_mev": "ring", "cell_count": "cell_energy"}
-# Bins of a histogram, fewer with few showers, and how far it reaches in widths of the reference.
-_N_BINS, _BIN_SHOWERS, _FARTHEST = (10, 40), 15, 2.0
+# Profiles that figures show. What is counted is told over the root of the particle's energy in GeV:
+# counts rise about so, and the spread of energies would else hide what differs.
+PROFILES: Mapping[str, tuple[str, str]] = {
+    "layer_mev": ("layer_mev", "Energy in a layer"),
+    "ring_mev": ("ring_mev", "Energy in a ring"),
+    "cells_per_root_gev": ("cell_count", "Cells over √(E / GeV)"),
+    "hits_per_root_gev": ("hit_count", "Cells over √(E / GeV)"),
+    "pairs_per_root_gev": ("pair_count", "Pairs over √(E / GeV)"),
+}
+# Where bins of `features.CELL_MEV_EDGES` are joined: 10, 50, 160 keV, 0.5, 1.6, 5, 16 and 50 MeV.
+_HALF_DECADES = (0, 7, 12, 17, 22, 27, 32, 37)
 
 
 def shapes(numbers: Mapping[str, xr.Dataset]) -> xr.Dataset:
@@ -30,45 +32,18 @@ def shapes(numbers: Mapping[str, xr.Dataset]) -> xr.Dataset:
         numbers: From `features` by name, one of them `reference`, of the same energies.
 
     Returns:
-        By `source`: `layer_mev`, `ring_mev`, `cell_count` with `_error`, `_low` and `_high` (source,
-        place), means and the central 68 % of showers; `response`, `resolution`, `core_resolution`
-        with `_error` (source, energy); `width_x_mm`, `width_y_mm` (source, layer), mean widths;
-        `correlation` (source, layer, other_layer); `NAME_share` with `_error` (source, bin) and
-        `NAME_edge` (edge) of each number in `HISTOGRAMS`, in bins that hold nearly all showers of all
-        sets.
+        By `source`: each of `PROFILES` with `_error`, `_low` and `_high` (source, place), means and the
+        central 68 % of showers; `response`, `resolution`, `core_resolution` with `_error` (source,
+        energy).
     """
-    known = numbers["reference"]
-    edges_gev = response.energy_edges(known["energy_gev"].values, bin_showers=response.BIN_SHOWERS)
-    edges = {
-        name: _edges([each[name].values for each in numbers.values()], known[name].values)
-        for name in HISTOGRAMS
-    }
-    parts = []
-    for each in numbers.values():
-        made = [_profiles(each), response.response_table(each, edges_gev), _histograms(each, edges)]
-        layers = ("layer", "other_layer")
-        matrix = (layers, response.correlation(each), {"units": "1", "long_name": "Correlation"})
-        parts.append(xr.merge(made, join="exact").assign(correlation=matrix))
-    together: Any = xr.concat(
-        parts, "source", join="exact", coords="minimal", compat="override", data_vars="all"
-    )
-    for name, values in edges.items():
-        together[f"{name}_edge"] = (f"{name}_edges", values, dict(known[name].attrs))
-    return together.assign_coords(source=list(numbers))
-
-
-def roc(curves: Mapping[tuple[str, str], Told]) -> xr.Dataset:
-    """Return ROC curves: `true_positive` (sample, kind, false_positive), kinds features and voxels."""
-    samples = list(dict.fromkeys(sample for sample, _ in curves))
-    kinds = list(dict.fromkeys(kind for _, kind in curves))
-    level = next(iter(curves.values())).false_positive
-    values = [[curves[sample, kind].true_positive for kind in kinds] for sample in samples]
-    about = {"units": "1", "long_name": "Part of the sample above a score"}
-    other = {"units": "1", "long_name": "Part of Geant4's showers above it"}
-    return xr.Dataset(
-        {"true_positive": (("sample", "kind", "false_positive"), np.array(values), about)},
-        {"sample": samples, "kind": kinds, "false_positive": ("false_positive", level, other)},
-    )
+    known = numbers["reference"]["energy_gev"].values
+    edges_gev = response.energy_edges(known, bin_showers=response.BIN_SHOWERS)
+    parts = [
+        xr.merge([_profiles(each), response.response_table(each, edges_gev)], join="exact")
+        for each in numbers.values()
+    ]
+    options: Any = {"join": "exact", "coords": "minimal", "compat": "override", "data_vars": "all"}
+    return xr.concat(parts, "source", **options).assign_coords(source=list(numbers))
 
 
 def separations(numbers: xr.Dataset, known: xr.Dataset, *, seed: int) -> dict[str, tuple[float, float]]:
@@ -107,7 +82,7 @@ _ENERGIES = ("separation_layers", "separation_rings")
 def profile_differences(
     numbers: xr.Dataset, known: xr.Dataset, *, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Return differences of mean profiles, of the spectrum of cells, and of tails."""
+    """Return differences of mean profiles, of counts of cells, and of tails."""
     found = {}
     for name, variable in (
         ("longitudinal", "layer_mev"),
@@ -126,60 +101,55 @@ def profile_differences(
     ours, theirs = (each["largest_mev"] / each["energy_gev"] for each in (numbers, known))
     tail = response.tail_difference(ours.values, theirs.values, response.TAILS[1], seed=seed)
     found["cell_high_tail"] = tail
+    found["cells_by_energy"] = max(cell_differences(numbers, known), key=lambda each: abs(each[0]))
+    for name, variable in (("hits", "hit_count"), ("pairs", "pair_count")):
+        ours, theirs = (
+            _per_root_gev(each, each[variable].sum("layer").values) for each in (numbers, known)
+        )
+        found[name] = _relative(ours, theirs)
     return found
 
 
-def _last(
-    both: tuple[NDArray[np.float64], NDArray[np.float64]],
-) -> tuple[float, float]:
+def cell_differences(numbers: xr.Dataset, known: xr.Dataset) -> list[tuple[float, float]]:
+    """Return relative differences of mean numbers of cells, with errors, for half decades of energy.
+
+    From the threshold to 50 keV, and then on to 50 MeV; those of which there is no cell are left out.
+    Means are those over the root of the particle's energy.
+    """
+    starts, end = _HALF_DECADES[:-1], _HALF_DECADES[-1]
+    ours, theirs = (
+        np.add.reduceat(each["cell_count"].values[:, :end], starts, axis=1) for each in (numbers, known)
+    )
+    return [
+        _relative(_per_root_gev(numbers, one), _per_root_gev(known, other))
+        for one, other in zip(ours.T, theirs.T, strict=True)
+        if other.any()
+    ]
+
+
+def _per_root_gev(numbers: xr.Dataset, values: NDArray[Any]) -> NDArray[np.float64]:
+    return values / np.sqrt(numbers["energy_gev"].values)
+
+
+def _relative(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[float, float]:
+    (one, one_error), (other, other_error) = mean(ours), mean(theirs)
+    return one / other - 1, float(np.hypot(one_error, other_error * one / other)) / other
+
+
+def _last(both: tuple[NDArray[np.float64], NDArray[np.float64]]) -> tuple[float, float]:
     return float(both[0][-1]), float(both[1][-1])
 
 
 def _profiles(numbers: xr.Dataset) -> xr.Dataset:
-    """Return mean profiles with errors and bands, and mean widths of layers."""
+    """Return mean profiles with errors and bands."""
     made = {}
-    n = numbers.sizes["shower"]
-    for name in PROFILES:
-        array = numbers[name]
+    for name, (variable, told) in PROFILES.items():
+        array, units = numbers[variable], "MeV"
+        if name.endswith("per_root_gev"):
+            array, units = array / np.sqrt(numbers["energy_gev"]), "1"
         low, high = (array.quantile(q, "shower").drop_vars("quantile") for q in BAND)
-        error = array.std("shower", ddof=1) / np.sqrt(n)
+        error = array.std("shower", ddof=1) / np.sqrt(array.sizes["shower"])
         columns = {"": array.mean("shower"), "_error": error, "_low": low, "_high": high}
         for suffix, column in columns.items():
-            made[name + suffix] = column.assign_attrs(array.attrs)
-    for name in ("width_x_mm", "width_y_mm"):
-        # Layers that are empty in a shower have no width there, and those that always are, none at all.
-        array = numbers[name]
-        count = array.notnull().sum("shower")
-        total = array.fillna(0.0).sum("shower")
-        made[name] = (total / count.where(count > 0)).assign_attrs(array.attrs)
+            made[name + suffix] = column.assign_attrs(units=units, long_name=told)
     return xr.Dataset(made)
-
-
-def _edges(samples: list[NDArray[np.float64]], known: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return edges of bins that hold nearly all of every sample that is not far away."""
-    low, high = np.quantile(_finite(known), [0.002, 0.998])
-    reach = _FARTHEST * (high - low) or 0.5
-    ends = np.array(
-        [np.quantile(_finite(each), [0.002, 0.998]) for each in samples if np.isfinite(each).any()]
-    )
-    left, right = max(ends[:, 0].min(), low - reach), min(ends[:, 1].max(), high + reach)
-    margin = 0.05 * (right - left) or 0.5
-    n_bins = int(np.clip(len(known) // _BIN_SHOWERS, *_N_BINS))
-    return np.linspace(left - margin, right + margin, n_bins + 1)
-
-
-def _histograms(numbers: xr.Dataset, edges: Mapping[str, NDArray[np.float64]]) -> xr.Dataset:
-    """Return the part of the showers in each bin; those outside all bins count in the outermost."""
-    made: dict[str, Any] = {}
-    for name, bins in edges.items():
-        values = _finite(numbers[name].values)
-        counts = np.histogram(np.clip(values, bins[0], bins[-1]), bins)[0]
-        share, error = fraction(counts, max(len(values), 1))
-        about = {"units": "1", "long_name": "Part of the showers"}
-        made[f"{name}_share"] = (f"{name}_bin", share, about)
-        made[f"{name}_share_error"] = (f"{name}_bin", error, about)
-    return xr.Dataset(made)
-
-
-def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values[np.isfinite(values)]

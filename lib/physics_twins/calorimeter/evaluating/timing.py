@@ -1,4 +1,4 @@
-"""How long it takes to generate showers, in time of a processor, by the number made at once."""
+"""How many times faster one program makes showers than another, in time of a processor."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,54 +6,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-
-BATCHES = (1, 100, 10_000)
-
-
-def generation_time(
-    generate: Callable[[int], Any],
-    *,
-    batches: Sequence[int] = BATCHES,
-    n_repeats: int = 5,
-    at_least_s: float = 0.05,
-) -> xr.Dataset:
-    """Return the time of a shower, in batches of several sizes.
-
-    The time that all cores spent in this process, so that neither a busy neighbour nor more cores make
-    it look faster; the first batch, in which things are loaded, does not count. A short batch is
-    repeated until the clock can tell.
-
-    Args:
-        generate: Makes as many showers as it is told.
-        batches: Sizes of batches.
-        n_repeats: Times that each is measured.
-        at_least_s: Length of one measurement.
-
-    Returns:
-        `cpu_ms` and `spread_ms`, median and half the width of the central 68 %, of one shower (batch).
-    """
-    generate(min(batches))
-    rows = []
-    for size in batches:
-        found = [_once(generate, size, at_least_s) / size for _ in range(n_repeats)]
-        low, middle, high = 1e3 * np.quantile(found, [0.16, 0.5, 0.84])
-        rows.append((middle, (high - low) / 2))
-    about = {"units": "ms", "long_name": "Processor time of a shower"}
-    columns = dict(zip(("cpu_ms", "spread_ms"), np.array(rows).T, strict=True))
-    return xr.Dataset(
-        {name: ("batch", column, about) for name, column in columns.items()},
-        {"batch": ("batch", list(batches), {"units": "1", "long_name": "Showers made at once"})},
-    )
-
-
-def _once(generate: Callable[[int], Any], size: int, at_least_s: float) -> float:
-    begun, n = time.process_time(), 0
-    while True:
-        generate(size)
-        n += 1
-        spent = time.process_time() - begun
-        if spent >= at_least_s or n >= 1000:
-            return spent / n
 
 
 def speed_up(
@@ -88,8 +40,8 @@ def speed_up(
         pairs = np.array(
             [
                 [
-                    _once(lambda n, e=energy: fire(e, n), n_fired, 0.0) / n_fired,
-                    _once(lambda n, e=energy: generate(e, n), n_generated, 0.0) / n_generated,
+                    _spent_s(lambda e=energy, n=n_fired: fire(e, n)) / n_fired,
+                    _spent_s(lambda e=energy: generate(e, n_generated)) / n_generated,
                 ]
                 for _ in range(n_repeats)
             ]
@@ -102,3 +54,9 @@ def speed_up(
         {name: ("energy_gev", column, {"units": unit}) for (name, unit), column in columns},
         {"energy_gev": ("energy_gev", list(energies_gev), {"units": "GeV", "long_name": "Energy"})},
     )
+
+
+def _spent_s(call: Callable[[], Any]) -> float:
+    begun = time.process_time()
+    call()
+    return time.process_time() - begun

@@ -24,7 +24,9 @@ SOURCES = {
 PROFILES = {
     "layer_mev": "Longitudinal profile",
     "ring_mev": "Lateral profile",
-    "cell_count": "Spectrum of cells",
+    "cells_per_root_gev": "Spectrum of cells",
+    "hits_per_root_gev": "Cells with energy",
+    "pairs_per_root_gev": "Neighbours that both have energy",
 }
 # Title and label of what is drawn against energy.
 RESPONSES = {
@@ -45,7 +47,7 @@ def profile(metrics: xr.Dataset, name: str = "layer_mev") -> hv.Layout:
 
     Args:
         metrics: From `evaluate`.
-        name: `layer_mev`, `ring_mev` or `cell_count`.
+        name: One of `PROFILES`.
     """
     array = metrics[name]
     place = array.dims[-1]
@@ -97,79 +99,6 @@ def response(metrics: xr.Dataset, name: str = "response") -> hv.Layout:
         **FRAME,
     )
     return _with_ratio(top, metrics, name, axis, logx=True, points=True)
-
-
-def histogram(metrics: xr.Dataset, name: str = "response") -> hv.Layout:
-    """Return a histogram of a number of showers, and below it the ratios to Geant4.
-
-    Args:
-        metrics: From `evaluate`.
-        name: One of `evaluating.shapes.HISTOGRAMS`.
-    """
-    edges = metrics[f"{name}_edge"]
-    axis = hv.Dimension(name, label=str(edges.attrs["long_name"]), unit=_unit(edges))
-    value = hv.Dimension("share", label="Part of the showers")
-    middle = (edges.values[1:] + edges.values[:-1]) / 2
-    share, error = metrics[f"{name}_share"], metrics[f"{name}_share_error"]
-    parts: list[Any] = []
-    for source, (label, colour) in _present(metrics):
-        heights = share.sel(source=source).values
-        if source == "reference":
-            filled = hv.Histogram((edges.values, heights), kdims=axis, vdims=[value], label=label)
-            parts.append(styled(filled, color=GREY, alpha=0.3, line_width=0))
-            continue
-        steps = hv.Curve((middle, heights), axis, value, label=label)
-        parts.append(styled(steps, interpolation="steps-mid", color=colour, line_width=1.5))
-        bars = (middle, heights, error.sel(source=source).values)
-        parts.append(styled(hv.ErrorBars(bars, axis, [value, "error"]), color=colour, **_BARS))
-    top = styled(
-        hv.Overlay(parts),
-        title=f"{axis.label}, by shower",
-        width=_WIDTH,
-        height=_HEIGHT,
-        **_named(axis, value),
-        **legend(2),
-        **FRAME,
-    )
-    table = xr.Dataset(
-        {
-            "share": (("source", "place"), share.values),
-            "share_error": (("source", "place"), error.values),
-        },
-        {"source": metrics["source"].values, "place": middle},
-    )
-    return _with_ratio(top, table, "share", axis, points=True)
-
-
-def roc(metrics: xr.Dataset) -> hv.Layout:
-    """Return the ROC curves of the classifiers, with the area under each in the legend."""
-    false = hv.Dimension("false_positive", label="Geant4's showers above a score")
-    true = hv.Dimension("true_positive", label="Showers of the sample above it")
-    panels = []
-    for kind in metrics["kind"].values:
-        parts: list[Any] = [
-            styled(hv.Curve([(0, 0), (1, 1)], false, true), color="black", line_dash="dashed")
-        ]
-        for source, (label, colour) in SOURCES.items():
-            if source not in metrics["sample"].values:
-                continue
-            chosen = metrics.sel(sample=source, metric=f"auc_{kind}")
-            words = f"{label}: {float(chosen['value']):.3f} ± {float(chosen['error']):.3f}"
-            curve = metrics["true_positive"].sel(sample=source, kind=kind)
-            line = hv.Curve((curve["false_positive"].values, curve.values), false, true, label=words)
-            parts.append(styled(line, color=colour, line_width=1.5))
-        what = {"features": "features", "voxels": "cells"}[str(kind)]
-        panel = styled(
-            hv.Overlay(parts),
-            title=f"Told apart by {what}, AUC",
-            width=400,
-            height=430,
-            **_named(false, true),
-            **legend(1),
-            **FRAME,
-        )
-        panels.append(panel)
-    return hv.Layout(panels).cols(2)
 
 
 def audit_course(result: xr.Dataset) -> hv.Overlay:

@@ -1,4 +1,8 @@
-"""Frechet and kernel physics distance between sets of features (Kansal et al., arXiv:2211.10295).
+"""CaloChallenge's distances between sets of features of showers.
+
+Frechet and kernel physics distance are those of Kansal et al. (arXiv:2211.10295), precision and recall
+those of Kynkaanniemi et al. 2019 (arXiv:1904.06991), density and coverage those of Naeem et al. 2020
+(arXiv:2002.09797).
 
 Features are divided by the largest absolute value of the reference, as there. The Frechet distance of n
 showers exceeds that of infinitely many by about b / n, and is extrapolated (Chong & Forsyth 2020,
@@ -8,12 +12,14 @@ samples of one distribution give zero within the error, and values may be negati
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 # Both samples are cut into so many groups; subsets are unions of 3, 4, 6 and 12 of them.
 _N_GROUPS, _UNIONS, _N_SHUFFLES = 12, (3, 4, 6, 12), 4
 SHOWERS_PER_NUMBER = 4
 KERNEL_DEGREE = 4
 _N_BATCHES, _BATCH_SHOWERS = 10, 2000
+N_NEIGHBOURS = 5
 
 
 def scaled(
@@ -147,3 +153,43 @@ def _extrapolated(groups: list[NDArray[np.float64]], unions: tuple[int, ...]) ->
 def _moments(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     n, mean = sums[0, 0], sums[0, 1:] / sums[0, 0]
     return mean, (sums[1:, 1:] - n * np.outer(mean, mean)) / (n - 1)
+
+
+def manifold_scores(
+    sample: NDArray[np.float64], reference: NDArray[np.float64]
+) -> dict[str, tuple[float, float]]:
+    """Return precision, recall, density and coverage, each with its standard error.
+
+    Both are first brought to mean 0 and standard deviation 1 of the reference. Errors are those of a
+    mean over showers, with the neighbourhoods held fixed.
+
+    Args:
+        sample: Features, shape (shower, number).
+        reference: Features of the reference, shape (other shower, number).
+
+    Raises:
+        ValueError: There are no more than five showers of either.
+    """
+    if min(len(sample), len(reference)) <= N_NEIGHBOURS:
+        raise ValueError(f"{min(len(sample), len(reference))} showers are too few: expected 6 or more")
+    mean, spread = reference.mean(axis=0), reference.std(axis=0)
+    spread[spread == 0] = np.inf
+    sample, reference = (sample - mean) / spread, (reference - mean) / spread
+    reach, own_reach = _reach(reference), _reach(sample)
+    distance = cdist(sample, reference)
+    n_within = (distance <= reach).sum(axis=1)
+    shares = {
+        "precision": n_within > 0,
+        "recall": (distance <= own_reach[:, None]).any(axis=0),
+        "density": n_within / N_NEIGHBOURS,
+        "coverage": distance.min(axis=0) <= reach,
+    }
+    return {
+        name: (float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each))))
+        for name, each in shares.items()
+    }
+
+
+def _reach(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distance of each shower to its fifth neighbour, itself not counted."""
+    return np.sort(cdist(values, values), axis=1)[:, N_NEIGHBOURS].astype(float)

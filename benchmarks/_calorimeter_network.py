@@ -1,16 +1,15 @@
-"""Can a network tell generated showers from real ones? The test that a perfect generator fails to pass.
+"""Can a small network tell generated showers from real ones, by sums and moments, or by the cells?
 
-Cross-fitted: each shower is scored by a network that has not seen it, and the area under the curve
-(AUC) is taken among showers that one network scored.
+It sees little: where every cell has 30 % of noise it says 0.51 on cells. `_calorimeter_trees` sees
+more. Cross-fitted: each shower is scored by a network that has not seen it, and the area under the
+curve (AUC) is taken among showers that one network scored.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from physics_twins.calorimeter.evaluating.features import blocks_of, cells_of
 from physics_twins.data import auc
@@ -27,35 +26,18 @@ _MERGED = 3
 _SOFT_MEV = 0.1
 
 
-@dataclass(frozen=True)
-class Told:
-    """How well two kinds are told apart.
-
-    Attributes:
-        auc: Chance that a generated shower scores higher than a real one; 0.5 is by chance.
-        error: Its standard error.
-        false_positive: Part of the real showers above a score, from 0 to 1, shape (point,).
-        true_positive: Part of the generated ones above it.
-    """
-
-    auc: float
-    error: float
-    false_positive: NDArray[np.float64]
-    true_positive: NDArray[np.float64]
-
-
 def tell_apart(
     sample: NDArray[np.floating],
     reference: NDArray[np.floating],
     *,
     seed: int,
     n_folds: int = N_FOLDS,
-) -> Told:
-    """Train networks to tell two sets apart, and test each on what it has not seen.
+) -> tuple[float, float]:
+    """Return the area under the curve (0.5 is by chance) and its standard error.
 
-    Networks of two hidden layers, as in CaloChallenge, but smaller: the smaller sets of showers here
-    would be learnt by heart by more. A fifth of what is learnt from says when to stop. The caller's
-    random generators are left as they were.
+    Trained are networks of two hidden layers, as in CaloChallenge, but smaller: the smaller sets of
+    showers here would be learnt by heart by more. A fifth of what is learnt from says when to stop. The
+    caller's random generators are left as they were.
 
     Args:
         sample: Numbers of the generated showers, shape (shower, number).
@@ -72,20 +54,13 @@ def tell_apart(
     values = np.concatenate([sample, reference]).astype(np.float32)
     is_made = np.repeat([True, False], [len(sample), len(reference)])
     fold = _folds(is_made, n_folds, seed)
-    scores = np.zeros(len(values))
     parts = []
     for k in range(n_folds):
         tested = fold == k
-        scores[tested] = _scores(values, is_made, ~tested, tested, seed=seed + k)
-        parts.append(auc(scores[tested & is_made], scores[tested & ~is_made]))
+        scores = _scores(values, is_made, ~tested, tested, seed=seed + k)
+        parts.append(auc(scores[is_made[tested]], scores[~is_made[tested]]))
     areas, errors = np.array(parts).T
-    ranks = _within_folds(scores, fold)
-    level = np.linspace(0, 1, 101)
-    cut = np.quantile(ranks[~is_made], 1 - level)
-    true_positive = np.array([(ranks[is_made] > c).mean() for c in cut])
-    true_positive[[0, -1]] = 0, 1
-    error = np.sqrt((errors**2).sum()) / n_folds
-    return Told(float(areas.mean()), float(error), level, true_positive)
+    return float(areas.mean()), float(np.sqrt((errors**2).sum()) / n_folds)
 
 
 def voxel_matrix(showers: xr.Dataset) -> NDArray[np.float32]:
@@ -121,15 +96,6 @@ def _folds(is_made: NDArray[np.bool_], n_folds: int, seed: int) -> NDArray[np.in
         rows = generator.permutation(np.flatnonzero(is_made == kind))
         fold[rows] = np.arange(len(rows)) % n_folds
     return fold
-
-
-def _within_folds(scores: NDArray[np.float64], fold: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return ranks from 0 to 1 within folds, because scores of two networks do not compare."""
-    ranks = np.zeros(len(scores))
-    for k in np.unique(fold):
-        here = fold == k
-        ranks[here] = rankdata(scores[here]) / here.sum()
-    return ranks
 
 
 def _scores(
