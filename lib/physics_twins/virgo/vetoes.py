@@ -6,6 +6,7 @@ hveto asks, Smith et al. 2011, Class. Quantum Grav. 28, 235005), and how surely.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -78,6 +79,7 @@ def _triggers(series: Series, sample_rate_hz: float, settings: VetoParameters) -
     return _grouped(tiles) if len(tiles) else np.zeros((0, 4))
 
 
+@lru_cache(maxsize=4)  # a stream asks for the same ones each second
 def _tiling(window_s: float, sample_rate_hz: float, quality: float, settings: VetoParameters) -> Tiling:
     highest_hz = 0.95 * sample_rate_hz / 2 / (1 + np.sqrt(11) / quality)
     high_hz = min(settings.high_hz, highest_hz)
