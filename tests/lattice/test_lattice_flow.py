@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from physics_twins import models
-from physics_twins.lattice import exact
+from physics_twins.lattice import exact, scalar
 from physics_twins.lattice.errors import measured
 from physics_twins.lattice.evaluate import (
     acceptance,
@@ -16,7 +16,7 @@ from physics_twins.lattice.evaluate import (
     effective_sample_size,
     forward_sample_size,
 )
-from physics_twins.lattice.flow.annealing import annealed
+from physics_twins.lattice.flow.checkerboard import Layers, LayerSizes
 from physics_twins.lattice.flow.couplings import _length, path_to
 from physics_twins.lattice.flow.integrate import transport
 from physics_twins.lattice.flow.path import Path
@@ -24,6 +24,7 @@ from physics_twins.lattice.flow.refine import natural_step
 from physics_twins.lattice.flow.regression import draw, slice_at
 from physics_twins.lattice.flow.velocity import Sizes, Velocity
 from physics_twins.lattice.flow_parameters import FlowParameters
+from physics_twins.lattice.geometry import longest_waves, neighbours
 from physics_twins.lattice.infer import accept, infer
 from physics_twins.lattice.model import CARD, Flow, flow_of, load_flow, save_flow
 from physics_twins.lattice.train import train, untrained
@@ -117,15 +118,17 @@ def test_a_path_through_the_broken_phase_is_refused():
         path_to((32, 32), -4.0, 4.572, free_length=4.5, n=100, seed=3)
 
 
-def test_the_correlation_length_grows_evenly_on_the_path(flow):
-    path = flow.path
+@pytest.mark.parametrize("search", ["line", "tadpole"])
+def test_the_correlation_length_grows_evenly_on_the_path(search):
+    path = path_to((4, 4), -4.0, 6.975, free_length=0.64, n=2000, seed=1, search=search)
     lengths = [math.log(_length(path.shape, *path.couplings(t), 4000, 9)[0]) for t in (0, 0.5, 1)]
     assert lengths[1] == pytest.approx((lengths[0] + lengths[2]) / 2, abs=0.1)
     assert path.couplings(1.0) == pytest.approx((-4.0, 6.975))
 
 
-def test_the_gradient_and_the_rate_of_the_action_are_its_derivatives():
-    path = Path((4, 6), 6.0, (1.0, -7.0, 2.0))
+@pytest.mark.parametrize("power", [1, 3])
+def test_the_gradient_and_the_rate_of_the_action_are_its_derivatives(power):
+    path = Path((4, 6), 6.0, (1.0, -7.0, 2.0), power)
     phi = path.draw_prior(2, torch.Generator().manual_seed(1)).requires_grad_()
     told = torch.autograd.grad(path.action(phi, 0.4).sum(), phi)[0]
     torch.testing.assert_close(path.gradient(phi, 0.4), told)
@@ -236,7 +239,7 @@ def test_updates_on_the_way_help_a_flow_that_does_nothing_and_leave_its_mean_rig
     still = untrained(SETTINGS, seed=1)
     phi, densities = still.draw(4000, seed=1)
     plain = still.log_weights(phi, densities).numpy()
-    helped = annealed(still, 4000, n_stages=8, seed=2)
+    helped = replace(still, n_stages=8).propose(4000, seed=2)[1].numpy()
     assert effective_sample_size(helped) > effective_sample_size(plain) + 0.05
     for power in (plain, helped):
         assert np.isfinite(power).all()
@@ -245,7 +248,7 @@ def test_updates_on_the_way_help_a_flow_that_does_nothing_and_leave_its_mean_rig
     assert abs(weights[0].mean() - weights[1].mean()) < 5 * error
 
 
-@pytest.mark.parametrize(("side", "n"), [(8, 200), (16, 100), (32, 24)])
+@pytest.mark.parametrize(("side", "n"), [(8, 200), (16, 100), (32, 24), (64, 2)])
 def test_twice_the_steps_leave_the_weights_of_a_flow_that_ships(side, n):
     """8 steps, which are enough for the smaller two, are not for the heaviest fields of 32 x 32."""
     flow = load_flow(f"phi4-flow-{side}")
@@ -259,6 +262,119 @@ def told(flow, n_steps, n):
     """Logarithms of weights; of seeds from 1 to 41, this one has the heaviest field of 32 x 32."""
     flow = replace(flow, n_steps=n_steps)
     return flow.log_weights(*flow.draw(n, seed=25))
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_updates_on_the_way_leave_the_mean_weight_from_both_sides(back):
+    """Over fields of the flow it is a ratio of integrals, over those of the theory its inverse."""
+    velocity = Velocity(Path((4, 4), 2.0, (1.0, -1.5)), Sizes(n_times=3)).requires_grad_(False)
+    velocity.weights += 0.3 * any_velocity().weights
+    fields = draw(velocity.path, 1.0, 4000, seed=5)
+    logs = []
+    for n_stages in (1, 4):
+        flow = flow_of(velocity, n_steps=8, n_stages=n_stages)
+        logs.append(-flow.weigh(fields, seed=6) if back else flow.propose(4000, seed=6)[1])
+    assert float((logs[1] - logs[0]).abs().mean()) > 0.1  # the updates do something
+    plain, staged = (torch.exp(each - logs[0].mean()) for each in logs)
+    error = math.hypot(*(float(w.std()) / math.sqrt(len(w) / 3) for w in (plain, staged)))
+    assert abs(float(plain.mean() - staged.mean())) < 5 * error < float(plain.mean()) / 4
+
+
+def test_the_update_backwards_is_the_update_seen_backwards():
+    """In equilibrium, pairs of a site before and its next one after are those of the other, turned."""
+    path, pairs = Path((8,), 1.0, (1.0, -2.0)), {}
+    tables = neighbours(path.shape), longest_waves(path.shape)
+    before = draw(path, 1.0, 20_000, seed=3)
+    for sampler in ("cluster", "backward cluster"):
+        after, rng = before.clone(), np.random.default_rng(4)
+        series = np.empty((1, len(scalar.OBSERVABLES)))
+        for field in after.numpy():
+            theory = (field, *tables, *path.couplings(1.0))
+            scalar.run(*theory, scalar.SAMPLERS[sampler], 2.0, 1.0, 1, rng, series)
+        pairs[sampler] = before.abs(), after.abs()  # clusters turn signs either way
+
+    def sigma(first, second):
+        of_both = [((u - u.mean())[:, 1:-1] * (v - v.mean())[:, 2:]).sum(1) for u, v in (first, second)]
+        difference = of_both[0] - of_both[1]
+        return abs(float(difference.mean() / difference.std())) * math.sqrt(len(difference))
+
+    assert sigma(pairs["cluster"], pairs["backward cluster"][::-1]) < 5
+    assert sigma(pairs["cluster"], pairs["cluster"][::-1]) > 5  # the update is not its own reverse
+
+
+# Coupling layers
+
+
+def any_layers(shape=(4, 4), n_bins=4) -> Layers:
+    torch.manual_seed(1)
+    layers = Layers(Path(shape, 6.0, (1.0, -7.0)), LayerSizes(4, 5, n_bins))
+    for weight in layers.parameters():
+        weight.data = 0.2 * torch.randn_like(weight)
+    return layers.requires_grad_(False)
+
+
+@pytest.mark.parametrize("n_bins", [0, 4])
+@pytest.mark.parametrize("shape", [(4, 4), (8,), (2, 4, 4)])
+def test_layers_have_the_jacobian_of_the_whole_matrix_and_an_inverse(shape, n_bins):
+    layers = any_layers(shape, n_bins)
+    phi = 2 * some_fields(layers, 2)
+    end, told = layers(phi)
+    whole = torch.autograd.functional.jacobian(lambda x: layers(x)[0], phi[:1])
+    n = math.prod(shape)
+    assert abs(float(told[0])) > 0.1
+    assert float(told[0]) == pytest.approx(
+        float(torch.linalg.slogdet(whole.reshape(n, n))[1]), abs=1e-9
+    )
+    again, back = layers(end, back=True)
+    torch.testing.assert_close(again, phi)
+    torch.testing.assert_close(back, -told)
+
+
+@pytest.mark.parametrize("n_bins", [0, 4])
+def test_layers_know_no_sign_mirror_or_step_of_two_sites(n_bins):
+    layers = any_layers(n_bins=n_bins)
+    phi = some_fields(layers)
+    for turned in (
+        lambda x: -x,
+        lambda x: x.roll((1, 1), (1, 2)),
+        lambda x: x.roll(2, 1),
+        lambda x: x.transpose(1, 2),
+    ):
+        torch.testing.assert_close(layers(turned(phi))[0], turned(layers(phi)[0]))
+    assert not torch.allclose(layers(phi.roll(1, 1))[0], layers(phi)[0].roll(1, 1))
+
+
+@pytest.mark.parametrize(("kind", "least"), [("affine", 0.2), ("spline", 0.5)])
+def test_layers_learn_and_are_saved(kind, least, tmp_path):
+    """Affine layers cannot bend a Gaussian's tail into a quartic one; splines can."""
+    settings = SETTINGS.replace(kind=kind, n_layers=6, n_channels=6, n_batch=64, n_gradient=100)
+    learnt = train(None, settings, seed=1, progress=False)
+    flows = untrained(settings, seed=1), flow_of(learnt.modules["velocity"], n_steps=1)
+    before, after = (acceptance(each.propose(1000, seed=9)[1].numpy()) for each in flows)
+    assert before < 0.15 < least < after
+    fields = draw(flows[0].path, 1.0, 1000, seed=3)
+    before, after = (float(each.weigh(fields, seed=1).var()) for each in flows)
+    assert after < before / 2  # seen from fields of the theory, too
+    facts = {"card": CARD, "metrics": {"ess": 0.9}, "parameters": {}, "seed": 1, "root": tmp_path}
+    assert str(save_flow(flows[1], **facts)) == f"phi4-{kind}-4/1"
+    loaded = load_flow(f"phi4-{kind}-4", root=tmp_path)
+    torch.testing.assert_close(loaded.propose(3, seed=1)[0], flows[1].propose(3, seed=1)[0])
+    with pytest.raises(TypeError, match="the flow to go on with has coupling layers"):
+        train(loaded, SETTINGS, seed=1, progress=False)
+
+
+# Three dimensions
+
+
+def test_a_flow_in_three_dimensions_learns():
+    """Its path, its fields and its weights know no number of dimensions."""
+    settings = FlowParameters(
+        side=4, n_dimensions=3, quartic=6.0, mass2=-4.0, n_path=1000, n_fields=800, apart=1, n_slices=5
+    )
+    free = untrained(settings, seed=1)
+    flow = flow_of(train(None, settings, seed=1, progress=False).modules["velocity"], n_steps=6)
+    found = [effective_sample_size(f.propose(500, seed=9)[1].numpy()) for f in (free, flow)]
+    assert found[0] < 0.2 < 0.5 < found[1]
 
 
 # Models on disk

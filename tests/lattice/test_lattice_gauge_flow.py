@@ -15,7 +15,6 @@ from physics_twins.lattice.evaluate import (
     forward_sample_size,
 )
 from physics_twins.lattice.flow.abelian_velocity import AbelianSizes
-from physics_twins.lattice.flow.annealing import annealed
 from physics_twins.lattice.flow.gauge_path import GaugePath, matrices, plaquette_angles, plaquettes
 from physics_twins.lattice.flow.gauge_velocity import GaugeSizes
 from physics_twins.lattice.flow.integrate import transport
@@ -322,5 +321,5 @@ def test_a_configuration_out_of_range_is_refused(tmp_path, wrong):
 
 
 def test_there_are_no_non_equilibrium_steps_of_gauge_fields():
-    with pytest.raises(TypeError, match="flows of u1 have no non-equilibrium steps"):
-        annealed(flow_of(any_velocity("u1"), n_steps=2), 4, n_stages=2, seed=1)
+    with pytest.raises(TypeError, match="n_stages = 2 must be 1: continuous flows of phi4 alone"):
+        flow_of(any_velocity("u1"), n_steps=2, n_stages=2).propose(4, seed=1)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,8 @@ from numpy.typing import NDArray
 from physics_twins.data import bootstrap
 from physics_twins.lattice import exact
 from physics_twins.lattice.errors import effective_sample_size, measured
-from physics_twins.lattice.flow.annealing import annealed
-from physics_twins.lattice.flow.path import Path
 from physics_twins.lattice.flow.regression import draw
+from physics_twins.lattice.flow.velocity import Velocity
 from physics_twins.lattice.infer import infer
 from physics_twins.lattice.model import Flow
 from physics_twins.lattice.parameters import SAMPLERS
@@ -25,6 +25,7 @@ METRICS: Mapping[str, tuple[str, str]] = {
     "ess": ("Effective sample size, fields of the flow", "1"),
     "ess_forward": ("Effective sample size, fields of the theory", "1"),
     "ess_annealed": ("Effective sample size with non-equilibrium steps", "1"),
+    "ess_alone": ("Effective sample size without non-equilibrium steps", "1"),
     "susceptibility": ("Susceptibility", "1"),
     "plaquette": ("Plaquette", "1"),
     "charge_squared": ("Mean square of the charge", "1"),
@@ -82,15 +83,17 @@ def evaluate(flow: Flow, *, n: int = 4000, seed: int) -> xr.Dataset:
     seconds = time.process_time() - start
     logs = chain["log_weight"].values[0]
     truth = draw(path, 1.0, n, seed=seed + 1)
-    forward = flow.log_weights(truth, flow.log_density(truth)).numpy()
+    forward = flow.weigh(truth, seed=seed + 3).numpy()
     told: list[tuple[str, Callable[..., float], NDArray[Any]]] = [
         ("acceptance", acceptance, logs),
         ("ess", effective_sample_size, logs),
         ("ess_forward", forward_sample_size, forward),
     ]
-    if isinstance(path, Path):
-        stages = annealed(flow, max(n // 4, 10), n_stages=_N_STAGES, seed=seed + 2)
-        told.append(("ess_annealed", effective_sample_size, stages))
+    if isinstance(flow.velocity, Velocity):
+        name, n_stages = ("ess_annealed", _N_STAGES) if flow.n_stages == 1 else ("ess_alone", 1)
+        other = replace(flow, n_stages=min(n_stages, flow.n_steps))
+        logs = other.propose(max(n // 4, 10), seed=seed + 2)[1].numpy()
+        told.append((name, effective_sample_size, logs))
     for name, statistic, data in told:
         values["flow", name] = bootstrap(statistic, data, seed=seed)
         values["limit", name] = (1.0, 0.0)

@@ -10,7 +10,7 @@ from physics_twins.parameters import Parameters, field
 
 # phi^4 with mass2 = -4 where a square is four correlation lengths wide, by its side.
 LINE = {8: 6.008, 16: 4.98, 32: 4.572, 64: 4.398}
-# How the flows that ship were trained: of phi^4 by their sides, of gauge theories by their names.
+# How flows that ship were trained: of phi^4 by sides, and coupling layers at 8^2; of gauge theories.
 SHIPPED: Mapping[str, Mapping[str, Any]] = {
     "8": {"n_fields": 4000, "n_refinements": 2, "n_refining": 6000},
     "16": {"n_fields": 5000, "n_refinements": 2, "n_refining": 6000},
@@ -23,6 +23,17 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
         "free_length": 0.14,
         "n_steps": 32,
     },
+    "64": {
+        "n_fields": 1200,
+        "n_path": 4000,
+        "search": "tadpole",
+        "apart": 1,
+        "n_steps": 16,
+        "n_stages": 16,
+        "n_validation": 10,
+    },
+    "affine": {"kind": "affine", "n_channels": 8, "n_batch": 64, "n_gradient": 500},
+    "spline": {"kind": "spline", "n_channels": 8, "n_batch": 64, "n_gradient": 250},
     "u1": {
         "theory": "u1",
         "side": 16,
@@ -71,6 +82,21 @@ class FlowParameters(Parameters):
         folded=True,
         help="u1: inverse coupling of the heat kernel that it begins at; 0 for independent links",
     )
+    kind: Literal["continuous", "affine", "spline"] = field(
+        "continuous", help="phi4: a continuous flow, or coupling layers of one of two forms"
+    )
+    n_layers: int = field(8, ge=1, le=100, folded=True, help="Coupling layers: their number")
+    n_channels: int = field(
+        16, ge=1, le=1000, folded=True, help="Coupling layers: channels of each network"
+    )
+    n_bins: int = field(6, ge=1, le=32, folded=True, help="spline: bins between zero and four")
+    n_gradient: int = field(
+        600, ge=1, le=10**7, logarithmic=True, folded=True, help="Coupling layers: steps of training"
+    )
+    n_batch: int = field(128, ge=2, le=10**6, folded=True, help="Coupling layers: fields in each")
+    learning_rate: float = field(
+        1e-2, ge=1e-6, le=1, folded=True, help="Coupling layers: of Adam at the start; ends at 0"
+    )
     n_waves: int = field(4, ge=1, le=20, folded=True, help="u1: multiples of angles in sines")
     n_scales: int = field(
         3, ge=1, le=8, folded=True, help="u1: lengths that sines and cosines are smeared over"
@@ -99,6 +125,9 @@ class FlowParameters(Parameters):
         folded=True,
         help="Measurements that each mass on the path is found with",
     )
+    search: Literal["line", "tadpole"] = field(
+        "line", folded=True, help="What masses on the path are first guessed from; tadpole from 64 on"
+    )
     apart: int = field(
         10, ge=0, le=10, folded=True, help="Factors of two between smeared fields that are paired"
     )
@@ -115,10 +144,18 @@ class FlowParameters(Parameters):
         1e-2, ge=0, le=1e3, folded=True, help="Penalty on its change, in each step of natural gradient"
     )
     n_steps: int = field(8, ge=1, le=1000, unit="steps", folded=True, help="Steps along the flow")
+    n_stages: int = field(
+        1,
+        ge=1,
+        le=1000,
+        folded=True,
+        help="phi4: pieces of the path between which fields are updated by the cluster algorithm",
+    )
     n_validation: int = field(2000, ge=10, le=10**6, folded=True, help="Fields that choose the weights")
 
-    preset: Literal["own", "8", "16", "32", "64", "u1", "su2", "su3"] = field(
-        "own", help="These parameters, or those of a flow that ships: phi4 by its side, or a theory"
+    preset: Literal["own", "8", "16", "32", "64", "affine", "spline", "u1", "su2", "su3"] = field(
+        "own",
+        help="These parameters, or those of a flow that ships: phi4 by its side or kind, a theory",
     )
 
     @property
@@ -143,6 +180,14 @@ class FlowParameters(Parameters):
 
     @model_validator(mode="after")
     def _fits_theory(self) -> Self:
+        if self.theory != "phi4" and (self.kind != "continuous" or self.n_stages > 1):
+            raise ValueError(
+                f"kind = {self.kind!r} and n_stages = {self.n_stages}: phi4 alone has these"
+            )
+        if self.kind != "continuous" and (self.side % 2 or self.n_stages > 1):
+            raise ValueError(f"kind = {self.kind!r} needs an even side, and n_stages = 1")
+        if self.n_stages > self.n_steps:
+            raise ValueError(f"n_stages = {self.n_stages} must be at most n_steps = {self.n_steps}")
         if self.theory != "phi4" and self.n_dimensions != 2:
             raise ValueError(f"n_dimensions = {self.n_dimensions}: flows of gauge fields have 2")
         if self.prior_beta and (self.theory != "u1" or self.prior_beta < 0.5):

@@ -27,8 +27,8 @@ def infer(flow: Flow, n: int, *, seed: int, n_kept: int = 1) -> xr.Dataset:
         Histories and fields as of `simulate`; `log_weight` of each proposal, and `acceptance`.
     """
     path = flow.path
-    phi, densities = flow.draw(n, seed=seed)
-    logs = flow.log_weights(phi, densities).numpy()
+    phi, weights = flow.propose(n, seed=seed)
+    logs = weights.numpy()
     places, accepted = accept(logs, np.random.default_rng([seed, 1]))
     parameters = path.parameters(1.0, n_measurements=max(10, n), n_kept=0)
     pure = {"units": "1"}

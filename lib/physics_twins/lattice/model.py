@@ -1,21 +1,24 @@
 """A trained flow: what draws fields, saved and loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path as Folder
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from physics_twins import models
 from physics_twins.lattice.flow.abelian_velocity import AbelianSizes
+from physics_twins.lattice.flow.annealing import annealed
+from physics_twins.lattice.flow.checkerboard import Layers, LayerSizes
 from physics_twins.lattice.flow.gauge_path import GaugePath
 from physics_twins.lattice.flow.gauge_velocity import GaugeSizes
 from physics_twins.lattice.flow.integrate import transport
-from physics_twins.lattice.flow.kinds import AnyPath, AnySizes, AnyVelocity, velocity_of
+from physics_twins.lattice.flow.kinds import AnyMap, AnyPath, AnySizes, velocity_of
 from physics_twins.lattice.flow.path import Path
-from physics_twins.lattice.flow.velocity import Sizes
+from physics_twins.lattice.flow.velocity import Sizes, Velocity
 
 _HELD = "Limit: an effective sample size of 1. See the benchmark of the lattice."
 CARD = models.Card(
@@ -51,14 +54,16 @@ class Flow:
     """A flow from a free field to phi^4, or from links drawn at once to a gauge theory.
 
     Attributes:
-        velocity: In evaluation mode, with the path that it belongs to.
+        velocity: In evaluation mode, with the path that it belongs to; or coupling layers.
         n_steps: Steps along the flow.
         address: Name and version of the saved model, "" where it is not saved.
+        n_stages: Pieces of the path between which `propose` updates fields; 1 for no updates.
     """
 
-    velocity: AnyVelocity
+    velocity: AnyMap
     n_steps: int
     address: str = ""
+    n_stages: int = 1
 
     @property
     def path(self) -> AnyPath:
@@ -67,13 +72,10 @@ class Flow:
 
     @torch.no_grad()
     def draw(self, n: int, *, seed: int) -> tuple[Tensor, Tensor]:
-        """Return fields, (field, *shape), and logarithms of their densities, (field,)."""
-        generator = torch.Generator().manual_seed(seed)
+        """Return fields, (field, *shape), and logarithms of their densities, (field,), not updated."""
         found = []
-        chunk = self.path.chunk
-        for start in range(0, n, chunk):
-            free = self.path.draw_prior(min(chunk, n - start), generator)
-            phi, log_jacobian = transport(self.velocity, free, n_steps=self.n_steps)
+        for free in self._free(n, seed):
+            phi, log_jacobian = self._carried(free, back=False)
             found.append((self.path.repaired(phi), self.path.prior_log_density(free) - log_jacobian))
         fields, densities = zip(*found, strict=True)
         return torch.cat(fields), torch.cat(densities)
@@ -83,20 +85,60 @@ class Flow:
         """Return the logarithm of the density of fields, (field,), by the flow backwards."""
         found = []
         for part in phi.split(self.path.chunk):
-            free, log_jacobian = transport(
-                self.velocity, part, n_steps=self.n_steps, begin=1.0, end=0.0
-            )
+            free, log_jacobian = self._carried(part, back=True)
             found.append(self.path.prior_log_density(self.path.repaired(free)) + log_jacobian)
         return torch.cat(found)
+
+    def propose(self, n: int, *, seed: int) -> tuple[Tensor, Tensor]:
+        """Return fields, updated between pieces of the path, and logarithms of their weights."""
+        if self.n_stages == 1:
+            phi, densities = self.draw(n, seed=seed)
+            return phi, self.log_weights(phi, densities)
+        rng = np.random.default_rng(seed)
+        found = [self._annealed(free, rng, back=False) for free in self._free(n, seed)]
+        fields, logs = zip(*found, strict=True)
+        return torch.cat(fields), torch.cat(logs)
+
+    def weigh(self, phi: Tensor, *, seed: int) -> Tensor:
+        """Return the logarithms of the weights, (field,), with which `propose` gives such fields.
+
+        Args:
+            phi: Fields of the theory.
+            seed: Of the updates, run backwards.
+        """
+        if self.n_stages == 1:
+            return self.log_weights(phi, self.log_density(phi))
+        rng = np.random.default_rng(seed)
+        parts = phi.split(self.path.chunk)
+        return torch.cat([self._annealed(part, rng, back=True)[1] for part in parts])
 
     def log_weights(self, phi: Tensor, log_density: Tensor) -> Tensor:
         """Return logarithms of the weights that fields need, up to a constant."""
         return -self.path.action(phi) - log_density
 
+    def _free(self, n: int, seed: int) -> Iterator[Tensor]:
+        generator, chunk = torch.Generator().manual_seed(seed), self.path.chunk
+        for start in range(0, n, chunk):
+            yield self.path.draw_prior(min(chunk, n - start), generator)
 
-def flow_of(velocity: AnyVelocity, *, n_steps: int, address: str = "") -> Flow:
+    def _carried(self, phi: Tensor, *, back: bool) -> tuple[Tensor, Tensor]:
+        if isinstance(self.velocity, Layers):
+            return self.velocity(phi, back=back)
+        begin, end = (1.0, 0.0) if back else (0.0, 1.0)
+        return transport(self.velocity, phi, n_steps=self.n_steps, begin=begin, end=end)
+
+    def _annealed(self, phi: Tensor, rng: np.random.Generator, *, back: bool) -> tuple[Tensor, Tensor]:
+        if not isinstance(self.velocity, Velocity):
+            raise TypeError(
+                f"n_stages = {self.n_stages} must be 1: continuous flows of phi4 alone have more"
+            )
+        numbers = {"n_stages": self.n_stages, "n_steps": self.n_steps}
+        return annealed(self.velocity, phi, rng, **numbers, back=back)
+
+
+def flow_of(velocity: AnyMap, *, n_steps: int, address: str = "", n_stages: int = 1) -> Flow:
     """Return a flow of a trained velocity, which is put into evaluation mode and learns no more."""
-    return Flow(velocity.cpu().eval().requires_grad_(False), n_steps, address)
+    return Flow(velocity.cpu().eval().requires_grad_(False), n_steps, address, n_stages)
 
 
 def save_flow(flow: Flow, *, name: str = "", **facts: Any) -> models.Model:
@@ -109,11 +151,16 @@ def save_flow(flow: Flow, *, name: str = "", **facts: Any) -> models.Model:
     """
     path = flow.path
     config = (
-        asdict(path) | asdict(flow.velocity.sizes) | {"theory": path.theory, "n_steps": flow.n_steps}
+        asdict(path)
+        | asdict(flow.velocity.sizes)
+        | {"theory": path.theory, "n_steps": flow.n_steps, "n_stages": flow.n_stages}
     )
     config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
     facts.setdefault("card", CARD if path.theory == "phi4" else GAUGE_CARD)
-    name = name or f"{path.theory}-flow-{path.shape[0]}"
+    kind = "flow"
+    if isinstance(flow.velocity, Layers):
+        kind = "spline" if flow.velocity.sizes.n_bins else "affine"
+    name = name or f"{path.theory}-{kind}-{path.shape[0]}"
     return models.save(flow.velocity, name, config=config, **facts)
 
 
@@ -131,38 +178,48 @@ def load_flow(address: str, *, root: Folder | None = None) -> Flow:
     try:
         facts = model.config
         velocity, n_steps = _built(facts), int(facts["n_steps"])
-        if not 1 <= n_steps <= 1000:
-            raise ValueError("n_steps is outside its range")
+        n_stages = int(facts.get("n_stages", 1))
+        if not 1 <= n_stages <= n_steps <= 1000:
+            raise ValueError("n_steps or n_stages is outside its range")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise models.ModelError(f"{model}: config.json is not that of a flow: {error}") from None
     model.load_into(velocity)
-    return flow_of(velocity, n_steps=n_steps, address=str(model))
+    return flow_of(velocity, n_steps=n_steps, address=str(model), n_stages=n_stages)
 
 
-def _built(facts: Mapping[str, Any]) -> AnyVelocity:
-    """Return the velocity that a configuration tells of, its numbers checked."""
+def _built(facts: Mapping[str, Any]) -> AnyMap:
+    """Return the velocity or the layers that a configuration tells of, its numbers checked."""
     theory, shape = facts.get("theory", "phi4"), tuple(int(n) for n in facts["shape"])
-    n_times = int(facts["n_times"])
-    counts = [n_times]
     limits = [1 <= len(shape) <= 4, all(4 <= n <= 256 for n in shape)]
     path: AnyPath
     sizes: AnySizes
     if theory == "phi4":
-        path = Path(shape, float(facts["quartic"]), tuple(map(float, facts["masses"])))
+        masses = tuple(map(float, facts["masses"]))
+        path = Path(shape, float(facts["quartic"]), masses, int(facts.get("power", 1)))
+        limits += [1 <= path.power <= 10, 0 < len(path.masses) <= 10, path.free_mass2 > 0]
+        if "n_layers" in facts:
+            of_layers = LayerSizes(*(int(facts[n]) for n in ("n_layers", "n_channels", "n_bins")))
+            _check([*limits, of_layers.within])
+            return Layers(path, of_layers)
+        n_times = int(facts["n_times"])
         sizes = Sizes(tuple(map(float, facts["bends"])), n_times, int(facts["apart"]))
-        limits += [0 < len(path.masses) <= 10, path.free_mass2 > 0, 0 <= sizes.apart <= 10]
-        counts.append(len(sizes.bends))
+        limits.append(0 <= sizes.apart <= 10)
+        counts = [n_times, len(sizes.bends)]
     else:
         path = GaugePath(theory, shape, float(facts["beta"]), float(facts["prior_beta"]))
         limits += [theory in ("u1", "su2", "su3"), len(shape) == 2, 0 < path.beta <= 1000]
         limits.append(path.prior_beta == 0 or (theory == "u1" and 0.5 <= path.prior_beta <= 1000))
         if theory == "u1":
-            sizes = AbelianSizes(n_times, int(facts["n_waves"]), int(facts["n_scales"]))
-            counts += [sizes.n_waves, sizes.n_scales]
+            sizes = AbelianSizes(int(facts["n_times"]), int(facts["n_waves"]), int(facts["n_scales"]))
+            counts = [sizes.n_times, sizes.n_waves, sizes.n_scales]
         else:
-            sizes = GaugeSizes(n_times, int(facts["n_powers"]), int(facts["reach"]))
-            counts.append(sizes.n_powers)
+            sizes = GaugeSizes(int(facts["n_times"]), int(facts["n_powers"]), int(facts["reach"]))
+            counts = [sizes.n_times, sizes.n_powers]
             limits.append(1 <= sizes.reach < min(shape))
-    if not all(limits) or not all(1 <= count <= 20 for count in counts):
-        raise ValueError("a number is outside its range")
+    _check([*limits, *(1 <= count <= 20 for count in counts)])
     return velocity_of(path, sizes)
+
+
+def _check(limits: Iterable[bool]) -> None:
+    if not all(limits):
+        raise ValueError("a number is outside its range")

@@ -16,7 +16,8 @@ from physics_twins.lattice.geometry import longest_waves, neighbours
 from physics_twins.lattice.omelyan import kicks
 from physics_twins.lattice.parameters import LatticeParameters
 
-SAMPLERS = {"hmc": 0, "metropolis": 1, "cluster": 2}
+# The last is the cluster's update run backwards: a flip, then a sweep from the last site to the first.
+SAMPLERS = {"hmc": 0, "metropolis": 1, "cluster": 2, "backward cluster": 3}
 OBSERVABLES = ("magnetisation", "phi2", "action", "structure", "phi4", "accepted")
 WIDTHS = (1.0, 1e3)  # of Metropolis proposals: to begin with, and the largest
 
@@ -89,9 +90,12 @@ def _trajectory(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _sweep(phi: Any, hop: Any, mass2: float, quartic: float, width: float, rng: Any) -> float:
-    n_near, n_accepted = hop.shape[1], 0
-    for x in range(len(phi)):
+def _sweep(
+    phi: Any, hop: Any, mass2: float, quartic: float, width: float, rng: Any, backward: bool
+) -> float:
+    n_sites, n_near, n_accepted = len(phi), hop.shape[1], 0
+    for number in range(n_sites):
+        x = n_sites - 1 - number if backward else number
         near = 0.0
         for step in range(n_near):
             near += phi[hop[x, step]]
@@ -174,10 +178,12 @@ def run(
     for n in range(len(series)):
         before = accepted
         for _ in range(interval):
+            if sampler == 3:
+                _flip_cluster(phi, hop, stack, rng)
             if sampler == 0:
                 accepted += _trajectory(phi, hop, mass2, quartic, int(setting), length, rng)
             else:
-                accepted += _sweep(phi, hop, mass2, quartic, setting, rng)
+                accepted += _sweep(phi, hop, mass2, quartic, setting, rng, sampler == 3)
             if sampler == 2:
                 _flip_cluster(phi, hop, stack, rng)
         _observe(phi, hop, waves, mass2, quartic, series[n])

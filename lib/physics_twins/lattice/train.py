@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from physics_twins import training
 from physics_twins.lattice.flow.abelian_velocity import AbelianSizes
-from physics_twins.lattice.flow.couplings import path_to
+from physics_twins.lattice.flow.checkerboard import Layers, LayerSizes
+from physics_twins.lattice.flow.couplings import free_mass2_of, path_to
 from physics_twins.lattice.flow.gauge_path import GaugePath
 from physics_twins.lattice.flow.gauge_velocity import GaugeSizes
-from physics_twins.lattice.flow.kinds import AnyPath, AnySizes, AnyVelocity, velocity_of
+from physics_twins.lattice.flow.kinds import AnyMap, AnyPath, AnySizes, AnyVelocity, velocity_of
+from physics_twins.lattice.flow.path import Path
 from physics_twins.lattice.flow.refine import natural_step
 from physics_twins.lattice.flow.regression import draw, slice_at, solve, times
 from physics_twins.lattice.flow.velocity import Sizes
@@ -34,8 +36,8 @@ def train(
 
     The first step learns the path from fields of all theories on it, by least squares; all others are
     steps of natural gradient on fields of the flow itself, as are all of a U(1) that begins at the heat
-    kernel. The weights are those with which the
-    logarithms of fields' weights had the smallest variance in a validation.
+    kernel. Coupling layers learn by Adam along gradients of the path. The weights are those with which
+    the logarithms of fields' weights had the smallest variance in a validation.
 
     Args:
         start: A flow to go on with, by natural gradient alone; None to begin with the path.
@@ -48,21 +50,35 @@ def train(
         Its module `velocity`, and the history.
     """
     settings = (settings or FlowParameters()).chosen
-    n_steps = settings.n_refinements + (start is None and settings.learns_path)
-    loop = TrainingSettings(max_steps=n_steps, validate_every=1, accelerator="cpu")
-    build = partial(_task, settings, start, seed)
+    n_steps, every, task = settings.n_refinements, 1, _task
+    n_steps += start is None and settings.learns_path
+    if settings.kind != "continuous":
+        n_steps, every, task = settings.n_gradient, max(1, settings.n_gradient // 10), _layers_task
+    loop = TrainingSettings(max_steps=n_steps, validate_every=every, accelerator="cpu")
+    build = partial(task, settings, start, seed)
     return training.train(build, loop, seed=seed, folder=folder, progress=progress)
 
 
 def untrained(settings: FlowParameters, *, seed: int) -> Flow:
     """Return the flow that a training begins with: it has a path, and moves no field."""
     settings = settings.chosen
+    if settings.kind != "continuous":
+        return flow_of(_layers(settings), n_steps=1)
     sizes: AnySizes = GaugeSizes(n_times=settings.n_times, reach=settings.reach)
     if settings.theory == "phi4":
         sizes = Sizes(n_times=settings.n_times, apart=settings.apart)
     elif settings.theory == "u1":
         sizes = AbelianSizes(settings.n_times, settings.n_waves, settings.n_scales)
-    return flow_of(velocity_of(_path(settings, seed), sizes), n_steps=settings.n_steps)
+    velocity = velocity_of(_path(settings, seed), sizes)
+    return flow_of(velocity, n_steps=settings.n_steps, n_stages=settings.n_stages)
+
+
+def _layers(settings: FlowParameters) -> Layers:
+    """Return layers that move nothing, from the free field that continuous flows begin at, too."""
+    first = free_mass2_of(settings.free_length * settings.side)
+    path = Path(settings.shape, settings.quartic, (first, settings.mass2 - first))
+    n_bins = settings.n_bins if settings.kind == "spline" else 0
+    return Layers(path, LayerSizes(settings.n_layers, settings.n_channels, n_bins))
 
 
 def _path(settings: FlowParameters, seed: int) -> AnyPath:
@@ -75,6 +91,7 @@ def _path(settings: FlowParameters, seed: int) -> AnyPath:
         free_length=settings.free_length * settings.side,
         n=settings.n_path,
         seed=seed,
+        search=settings.search,
     )
 
 
@@ -90,6 +107,8 @@ def learn_path(velocity: AnyVelocity, settings: FlowParameters, *, seed: int) ->
 
 def _task(settings: FlowParameters, start: Flow | None, seed: int) -> Task:
     begun = start or untrained(settings, seed=seed)
+    if isinstance(begun.velocity, Layers):
+        raise TypeError(f"kind = {settings.kind!r}: the flow to go on with has coupling layers")
     velocity = velocity_of(begun.path, begun.velocity.sizes)
     velocity.load_state_dict(begun.velocity.state_dict())
     optimizer = torch.optim.SGD(velocity.parameters(), lr=1.0)
@@ -109,15 +128,54 @@ def _task(settings: FlowParameters, start: Flow | None, seed: int) -> Task:
         # A step of gradient descent at rate 1 on this leads to the aim.
         return 0.5 * (current.weights - aim).square().sum(), figures
 
-    def validate(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        flow = Flow(cast(AnyVelocity, modules["velocity"]), settings.n_steps)
-        logs = flow.log_weights(*flow.draw(settings.n_validation, seed=seed + 1))
-        return {"variance": logs.var()}
-
     return Task(
         {"velocity": velocity},
         {"velocity": Objective(loss, optimizer)},
-        validate=validate,
+        validate=partial(_validated, settings, seed),
         watch="variance",
         identity=settings.model_dump_json(exclude={"preset"}),
     )
+
+
+def _layers_task(settings: FlowParameters, start: Flow | None, seed: int) -> Task:
+    """Return the training of coupling layers: reverse divergence, gradients of the path.
+
+    These leave out how the density depends on the weights at a fixed field, which is zero on average
+    and noise that does not vanish with the divergence (Vaitl, Nicoli, Nakajima and Kessel 2022, Mach.
+    Learn.: Sci. Technol. 3, 045006).
+    """
+    torch.manual_seed(seed)
+    layers = _layers(settings)
+    if start is not None:
+        if not isinstance(start.velocity, Layers):
+            raise TypeError(f"kind = {settings.kind!r}: the flow to go on with is continuous")
+        layers = Layers(start.velocity.path, start.velocity.sizes)
+        layers.load_state_dict(start.velocity.state_dict())
+    optimizer = torch.optim.Adam(layers.parameters(), lr=settings.learning_rate)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.n_gradient)
+
+    def loss(
+        modules: Mapping[str, nn.Module], batch: Any, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        current = cast(Layers, modules["velocity"])
+        phi, _ = current(current.path.draw_prior(settings.n_batch))
+        held = {name: weight.detach() for name, weight in current.named_parameters()}
+        free, log_jacobian = torch.func.functional_call(current, held, (phi,), {"back": True})
+        logs = current.path.action(phi) + current.path.prior_log_density(free) + log_jacobian
+        return logs.mean(), {"variance": logs.var().detach()}
+
+    return Task(
+        {"velocity": layers},
+        {"velocity": Objective(loss, optimizer, scheduler)},
+        validate=partial(_validated, settings, seed),
+        watch="variance",
+        identity=settings.model_dump_json(exclude={"preset"}),
+    )
+
+
+def _validated(
+    settings: FlowParameters, seed: int, modules: Mapping[str, nn.Module]
+) -> dict[str, Tensor]:
+    flow = Flow(cast(AnyMap, modules["velocity"]), settings.n_steps)
+    logs = flow.log_weights(*flow.draw(settings.n_validation, seed=seed + 1))
+    return {"variance": logs.var()}

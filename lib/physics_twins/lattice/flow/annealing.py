@@ -1,50 +1,60 @@
-"""Non-equilibrium steps: trajectories of HMC between pieces of a flow, with the work accounted for."""
+"""Non-equilibrium steps: updates of fields between pieces of a flow, with the work accounted for."""
+
+import math
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from physics_twins.lattice import scalar
 from physics_twins.lattice.flow.integrate import transport
-from physics_twins.lattice.flow.path import Path
+from physics_twins.lattice.flow.velocity import Velocity
 from physics_twins.lattice.geometry import longest_waves, neighbours
-from physics_twins.lattice.model import Flow
+
+_N_UPDATES = 8  # after each piece: at L / xi = 4 the cluster forgets a field in about as many
+_WIDTH = 4.0  # of Metropolis proposals, in widths of a site that is alone
 
 
 @torch.no_grad()
 def annealed(
-    flow: Flow, n: int, *, n_stages: int, seed: int, n_updates: int = 1
-) -> NDArray[np.float64]:
-    """Return logarithms of the weights of fields that were updated on the way, (field,).
+    velocity: Velocity,
+    phi: Tensor,
+    rng: np.random.Generator,
+    *,
+    n_stages: int,
+    n_steps: int,
+    back: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return fields that were updated on the way, and logarithms of their weights, (field,).
 
-    After each piece of the path its fields are updated by HMC in the theory of that time, which
-    changes no weight (Caselle et al. 2022, arXiv 2201.08862). It helps flows that follow the path;
-    one that was refined takes its own way, and then the weights tell.
+    After each piece of the path but the last its fields are updated in the theory of that time, which
+    changes no weight (Caselle et al. 2022, arXiv 2201.08862): errors of the pieces no longer add up
+    along the way. It helps flows that follow the path; one that was refined takes its own way, and
+    then the weights tell. What updates is the cluster algorithm, as trajectories of HMC are too slow.
 
     Args:
-        flow: Of phi^4.
-        n: Fields.
+        velocity: Of a flow of phi^4.
+        phi: Free fields, (field, *shape), or fields of the theory itself to go back from.
+        rng: Of the updates.
         n_stages: Pieces of the path.
-        seed: Of fields and updates.
-        n_updates: Trajectories after each piece.
-
-    Raises:
-        TypeError: It is a flow of gauge fields.
+        n_steps: Steps along the whole flow.
+        back: Whether to go back, each update in reverse: the weights are then those of such fields.
     """
-    path, rng = flow.path, np.random.default_rng(seed)
-    if not isinstance(path, Path):
-        raise TypeError(f"flows of {path.theory} have no non-equilibrium steps: phi4 has")
-    hop, waves = neighbours(path.shape), longest_waves(path.shape)
-    series, n_leaps = np.empty((n_updates, len(scalar.OBSERVABLES))), float(max(4, path.shape[0] // 4))
-    phi = path.draw_prior(n, torch.Generator().manual_seed(seed))
-    logs = -path.prior_log_density(phi)
-    steps = -(-flow.n_steps // n_stages)
-    for stage in range(n_stages):
-        begin, end = stage / n_stages, (stage + 1) / n_stages
-        before = path.action(phi, begin) if stage else torch.zeros(n, dtype=torch.float64)
-        phi, log_jacobian = transport(flow.velocity, phi, n_steps=steps, begin=begin, end=end)
-        logs += before - path.action(phi, end) + log_jacobian
-        if stage < n_stages - 1:
+    path = velocity.path
+    tables = neighbours(path.shape), longest_waves(path.shape)
+    series, width = np.empty((1, len(scalar.OBSERVABLES))), _WIDTH / math.sqrt(4 * len(path.shape))
+    number = scalar.SAMPLERS["backward cluster" if back else "cluster"]
+    logs = torch.zeros(len(phi), dtype=torch.float64)
+    for stage in reversed(range(n_stages)) if back else range(n_stages):
+        ends = stage / n_stages, (stage + 1) / n_stages
+        begin, end = ends[::-1] if back else ends
+        last, steps = phi, -(-n_steps // n_stages)
+        phi, log_jacobian = transport(velocity, phi, n_steps=steps, begin=begin, end=end)
+        first, final = (phi, last) if back else (last, phi)
+        before = path.action(first, ends[0]) if stage else -path.prior_log_density(first)
+        logs += before - path.action(final, ends[1]) + (-log_jacobian if back else log_jacobian)
+        if 0 < end < 1:
             for field in phi.flatten(1).numpy():
-                scalar.run(field, hop, waves, *path.couplings(end), 0, n_leaps, 1.0, 1, rng, series)
-    return logs.numpy()
+                theory = (field, *tables, *path.couplings(end))
+                scalar.run(*theory, number, width, 1.0, _N_UPDATES, rng, series)
+    return phi, logs

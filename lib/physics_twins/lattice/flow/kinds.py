@@ -1,6 +1,7 @@
-"""The flows that there are: a path, a velocity along it, and how large that is, by theory."""
+"""The flows that there are: a path, what carries fields along it, and how large that is, by theory."""
 
 from physics_twins.lattice.flow.abelian_velocity import AbelianSizes, AbelianVelocity
+from physics_twins.lattice.flow.checkerboard import Layers
 from physics_twins.lattice.flow.gauge_path import GaugePath
 from physics_twins.lattice.flow.gauge_velocity import GaugeSizes, GaugeVelocity
 from physics_twins.lattice.flow.path import Path
@@ -9,6 +10,7 @@ from physics_twins.lattice.flow.velocity import Sizes, Velocity
 AnyPath = Path | GaugePath
 AnySizes = Sizes | AbelianSizes | GaugeSizes
 AnyVelocity = Velocity | AbelianVelocity | GaugeVelocity
+AnyMap = AnyVelocity | Layers
 
 
 def velocity_of(path: AnyPath, sizes: AnySizes) -> AnyVelocity:

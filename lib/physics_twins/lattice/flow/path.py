@@ -19,14 +19,17 @@ class Path:
 
     Attributes:
         shape: Sites in each direction.
-        quartic: Coupling lambda at the end; it grows evenly.
+        quartic: Coupling lambda at the end.
         masses: Mass squared as a polynomial in time, its coefficients from the constant one on.
+        power: Of time, with which the coupling grows. A large lattice is strongly coupled soon: where
+            the coupling grows evenly, its mass must change at once.
     """
 
     theory: ClassVar[Theory] = "phi4"
     shape: tuple[int, ...]
     quartic: float
     masses: tuple[float, ...]
+    power: int = 1
 
     @property
     def free_mass2(self) -> float:
@@ -60,12 +63,12 @@ class Path:
 
     def couplings(self, time: float) -> tuple[float, float]:
         """Return mass squared and quartic coupling at a time."""
-        return sum(c * time**n for n, c in enumerate(self.masses)), self.quartic * time
+        return sum(c * time**n for n, c in enumerate(self.masses)), self.quartic * time**self.power
 
     def rates(self, time: float) -> tuple[float, float]:
         """Return how fast mass squared and quartic coupling change."""
         mass2 = sum(n * c * time ** (n - 1) for n, c in enumerate(self.masses) if n)
-        return mass2, self.quartic
+        return mass2, self.power * self.quartic * time ** (self.power - 1)
 
     def action(self, phi: Tensor, time: float = 1.0) -> Tensor:
         """Return the action at a time, (field,), of fields (field, *shape)."""
