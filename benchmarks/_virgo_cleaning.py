@@ -5,6 +5,7 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 
 from _table import Figure, this_machine
@@ -244,6 +245,7 @@ def calibrate_coverage() -> Figure:
 
 def stream_latency() -> Figure:
     """Time from a frame of 1 s with 20 channels to a cleaned one with vetoes and certificate, 95 %."""
+    torch.set_num_threads(1)  # several wait for each other where cores are shared
     made, _, filters = fitted("hard", HARD_SEEDS[0])
     watched = tuple(channel.name for channel in VIBRATION)
     needed = dict.fromkeys([*filters.means, *watched])
