@@ -69,7 +69,7 @@ def _triggers(series: Series, sample_rate_hz: float, settings: VetoParameters) -
     windows = torch.stack([white[round(s * sample_rate_hz) :][:n_window] for s in starts_s])
     found = []
     for quality in (settings.quality, settings.long_quality):
-        tiling = _tiling(window_s, sample_rate_hz, quality, settings)
+        tiling = _tiling(window_s, sample_rate_hz, quality, settings.low_hz, settings.high_hz)
         found.append(_loud(tile_energies(windows, tiling), tiling, starts_s, settings.energy))
     tiles = np.concatenate(found)
     inside = (tiles[:, 0] >= EDGE_S) & (tiles[:, 0] < duration_s - EDGE_S)
@@ -80,10 +80,11 @@ def _triggers(series: Series, sample_rate_hz: float, settings: VetoParameters) -
 
 
 @lru_cache(maxsize=4)  # a stream asks for the same ones each second
-def _tiling(window_s: float, sample_rate_hz: float, quality: float, settings: VetoParameters) -> Tiling:
+def _tiling(
+    window_s: float, sample_rate_hz: float, quality: float, low_hz: float, high_hz: float
+) -> Tiling:
     highest_hz = 0.95 * sample_rate_hz / 2 / (1 + np.sqrt(11) / quality)
-    high_hz = min(settings.high_hz, highest_hz)
-    return Tiling(window_s, sample_rate_hz, quality, settings.low_hz, high_hz)
+    return Tiling(window_s, sample_rate_hz, quality, low_hz, min(high_hz, highest_hz))
 
 
 def _beside_gaps(recorded: NDArray[np.bool_], sample_rate_hz: float) -> NDArray[np.bool_]:
