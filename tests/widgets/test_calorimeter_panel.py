@@ -106,7 +106,7 @@ def test_a_small_step_moves_the_shower_and_does_not_throw_the_dice_again(panel, 
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("energy_gev", 30.0, "energy_gev = 30 GeV is outside 1 to 20 GeV, in which this flow"),
+        ("energy_gev", 30.0, "energy_gev = 30 GeV is outside 1 to 20 GeV, which this flow"),
         ("theta_deg", 31.0, "theta_deg = 31 deg is outside 0 to 30 deg"),
         ("absorber_mm", 1.1, "absorber_mm = 1.1 mm is outside 1.2 to 1.6 mm"),
     ],

@@ -93,12 +93,3 @@ def solved(normal: Tensor, right: Tensor) -> Tensor:
     scaled = normal / scale[:, None] / scale
     scaled.diagonal().add_(1e-9)
     return torch.linalg.solve(scaled, right / scale) / scale
-
-
-def variance_left(velocity: AnyVelocity, slices: Sequence[Slice]) -> list[float]:
-    """Return at each time the variance of what the weights leave of the equation."""
-    left = []
-    for each in slices:
-        residual = each.design @ velocity.at(each.time).detach().flatten() - each.asked
-        left.append(float(residual.var()))
-    return left
