@@ -1,6 +1,7 @@
 """A live figure and its page: what goes there, what comes back."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -97,3 +98,18 @@ def test_what_the_legend_hides_is_hidden_although_its_entries_have_no_data(made)
 
 def test_the_page_looks_for_panels_by_their_class():
     assert f'".{theme.CLASS}"' in Canvas._esm
+
+
+def test_a_still_is_the_frame_of_the_last_refresh_and_no_text_ends_its_script(made):
+    where, _, _, canvas, _ = made
+    where.title.text = "after </script>"
+    canvas.refresh()
+    page = canvas.still()
+    assert page.count("</script>") == 1
+    item = json.loads(re.search(r"embed_item\((.*)\) : setTimeout", page)[1])
+    (root,) = item["doc"]["roots"]
+    assert (root["id"], root["attributes"]["title"]["attributes"]["text"]) == (
+        item["root_id"],
+        "after </script>",
+    )
+    assert f'<div id="{item["target_id"]}">' in page

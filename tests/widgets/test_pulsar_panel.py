@@ -1,5 +1,6 @@
 """The pulsar's panel without a browser: figures follow, errors are told, a batch run is handed over."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -239,3 +240,14 @@ def test_without_a_classifier_a_sentence_says_what_to_do(tmp_path, monkeypatch):
 def test_a_page_that_is_loaded_anew_gets_the_frame_of_now(panel):
     panel.controls["dm_pc_cm3"].value = 75.0
     assert "Dedispersed at 75 pc" in str(panel._canvas.get_state()["_whole"])
+
+
+def test_a_page_without_a_kernel_gets_the_figure_and_its_parameters(panel, monkeypatch):
+    panel.controls["dm_pc_cm3"].value = 61.25
+    displayed = []
+    monkeypatch.setattr("twin_panels.panel.display", lambda data, raw: displayed.append(data))
+    panel._ipython_display_()
+    (shown,) = displayed
+    assert "application/vnd.jupyter.widget-view+json" in shown
+    assert re.search(r"<tr><td>Dispersion measure</td><td>61.25 pc cm⁻³</td></tr>", shown["text/html"])
+    assert panel._canvas._whole in shown["text/html"].replace(r"<\/", "</")

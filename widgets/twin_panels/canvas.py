@@ -65,10 +65,10 @@ class Canvas(AnyWidget):
                 self._send_patch(events)
 
     def still(self) -> str:
-        """Return the figure of now as HTML, for a page with Bokeh's scripts and without a kernel."""
+        """Return the frame of the last `refresh` as HTML, for a page with Bokeh and no kernel."""
         name = f"still-{secrets.token_hex(8)}"
         root = self._document.roots[0]
-        item = f'{{"target_id": "{name}", "root_id": "{root.id}", "doc": {self._now()}}}'
+        item = f'{{"target_id": "{name}", "root_id": "{root.id}", "doc": {self._whole}}}'
         item = item.replace("</", r"<\/")  # a script ends at the first </script>
         return (
             f'<div id="{name}"></div><script>(function draw() {{ window.Bokeh ?'
