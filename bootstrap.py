@@ -30,7 +30,7 @@ PINNED_BY = ("pyproject.toml", "constraints.txt")
 INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-e", ".[lab,book,dev]"]
 NOTIFICATIONS = "@jupyterlab/apputils-extension:notification"
 WORKSPACE = "binder/start.jupyterlab-workspace"
-START_PAGE = "/lab/workspaces/start/tree/notebooks/start.ipynb"
+START_PAGE = "/lab/workspaces/start/tree/my/notebooks/start.ipynb"
 REAL_FILE = "pulsar/askap_frb_28.fil"
 
 
@@ -277,7 +277,7 @@ def coverage(extra):
 
 
 def lab(extra):
-    """JupyterLab on the start page: this machine only, with a token."""
+    """JupyterLab on the user's copies of the notebooks: this machine only, with a token."""
     # JupyterLab asks each new user whether to fetch news; here it neither asks nor fetches.
     settings = VENV / "share" / "jupyter" / "lab" / "settings"
     with contextlib.suppress(PermissionError):  # somebody else's installation
@@ -291,9 +291,14 @@ def lab(extra):
     os.environ["JUPYTERLAB_WORKSPACES_DIR"] = str(workspaces)
     if not any(workspaces.glob("start-*")):
         call([BIN / "jupyter", "lab", "workspaces", "import", WORKSPACE])
+    # Somebody else's installation is worked with in a folder of one's own.
+    place = ROOT if os.access(ROOT, os.W_OK) else Path.home() / "physics-twins"
+    call([PYTHON, "-m", "twin_panels.copies", ROOT, place])
+    # The runs that a terminal in this folder sees, not others beside the copies.
+    os.environ["PHYSICS_TWINS_RUNS"] = os.environ.get("PHYSICS_TWINS_RUNS") or str(place / "runs")
     options = [
         "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.root_dir={ROOT}",
+        f"--ServerApp.root_dir={place}",
         f"--LabApp.default_url={START_PAGE}",
     ]
     return call([BIN / "jupyter", "lab", *options, *extra])

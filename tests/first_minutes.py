@@ -12,6 +12,8 @@ from typing import Any
 
 from lab_browser import KERNEL_IS_IDLE, Lab
 
+from twin_panels import copies
+
 ROOT = Path(__file__).resolve().parents[1]
 WORKSPACE = ROOT / "binder" / "start.jupyterlab-workspace"
 TOUR = "tour/first_ten_minutes"
@@ -55,11 +57,11 @@ class Reader:
 
     def start_page(self) -> None:
         """See the cards of the start page, which the workspace opens, and follow the first."""
-        self.tab.wait_for_function(IN_FRONT, arg="notebooks/start.ipynb", timeout=PATIENCE_MS)
+        self.tab.wait_for_function(IN_FRONT, arg="my/notebooks/start.ipynb", timeout=PATIENCE_MS)
         self.tab.wait_for_function(CARDS_DRAWN, timeout=PATIENCE_MS)
         self._step("start page")
         self.tab.locator("a", has_text="Open: begin here").click()
-        self.tab.wait_for_function(IN_FRONT, arg=f"notebooks/{TOUR}.ipynb", timeout=PATIENCE_MS)
+        self.tab.wait_for_function(IN_FRONT, arg=f"my/notebooks/{TOUR}.ipynb", timeout=PATIENCE_MS)
         self.tab.wait_for_function(KERNEL_IS_IDLE, timeout=PATIENCE_MS)
         self._step("notebook open")
 
@@ -95,6 +97,10 @@ class Reader:
         self._step("rerun")
         return done
 
+    def save(self) -> None:
+        """Save the notebook in front, as the lab does by itself now and then."""
+        self.tab.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+
     def _code_cells(self) -> list[int]:
         cells = json.loads((ROOT / "notebooks" / f"{TOUR}.ipynb").read_text())["cells"]
         return [number for number, cell in enumerate(cells) if cell["cell_type"] == "code"]
@@ -117,6 +123,7 @@ def project(folder: Path) -> Path:
         source, target = ROOT / "notebooks" / name, folder / "notebooks" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    copies.lay_out(folder)
     imports = [sys.executable, "-m", "jupyterlab.labapp", "workspaces", "import", str(WORKSPACE)]
     workspaces = {"JUPYTERLAB_WORKSPACES_DIR": str(folder / ".lab" / "workspaces")}
     subprocess.run(imports, env=os.environ | workspaces, check=True, capture_output=True)
@@ -152,6 +159,7 @@ def drive(folder: Path, browser: Any, picture: Path | None = None) -> dict[str, 
             assert again.returncode == 0, again.stderr[-500:] + again.stdout[-2000:]
             assert "the same numbers as" in again.stdout
             assert reader.tab.errors == []
+            reader.save()
         finally:
             if picture:
                 reader.tab.screenshot(path=picture)

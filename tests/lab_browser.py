@@ -100,7 +100,9 @@ class Lab:
         ]
         self._server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options],
-            env=os.environ | {name: str(self.folder / ".lab" / each) for name, each in names.items()},
+            env={"PHYSICS_TWINS_RUNS": str(self.folder / "runs")}  # as `make lab` has it
+            | os.environ
+            | {name: str(self.folder / ".lab" / each) for name, each in names.items()},
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -220,6 +220,7 @@ def test_jupyterlab_is_reachable_from_this_machine_only_and_keeps_its_token(monk
     monkeypatch.setattr(bootstrap, "VENV", tmp_path)
     monkeypatch.setattr(bootstrap, "call", lambda command: commands.append(command) or 0)
     monkeypatch.setenv("JUPYTERLAB_WORKSPACES_DIR", "")
+    monkeypatch.setenv("PHYSICS_TWINS_RUNS", "")
     bootstrap.lab(["--no-browser"])
     assert "--ServerApp.ip=127.0.0.1" in commands[-1]
     assert not any("token" in str(part) or "password" in str(part) for part in commands[-1])
@@ -228,6 +229,7 @@ def test_jupyterlab_is_reachable_from_this_machine_only_and_keeps_its_token(monk
 def test_jupyterlab_opens_the_start_page_in_a_workspace_imported_once(monkeypatch, tmp_path):
     commands = []
     monkeypatch.setenv("JUPYTERLAB_WORKSPACES_DIR", "")
+    monkeypatch.setenv("PHYSICS_TWINS_RUNS", "")
     monkeypatch.setattr(bootstrap, "VENV", tmp_path)
     monkeypatch.setattr(bootstrap, "call", lambda command: commands.append(command) or 0)
     bootstrap.lab([])
@@ -238,11 +240,14 @@ def test_jupyterlab_opens_the_start_page_in_a_workspace_imported_once(monkeypatc
         bootstrap.WORKSPACE,
     ]
     assert (ROOT / bootstrap.WORKSPACE).is_file()
-    assert f"--LabApp.default_url={bootstrap.START_PAGE}" in commands[1]
+    copies, starts = commands[1:]
+    assert copies[1:] == ["-m", "twin_panels.copies", ROOT, ROOT]
+    assert f"--LabApp.default_url={bootstrap.START_PAGE}" in starts
+    assert bootstrap.os.environ["PHYSICS_TWINS_RUNS"] == str(ROOT / "runs")
 
     folder = Path(bootstrap.os.environ["JUPYTERLAB_WORKSPACES_DIR"])
     assert tmp_path in folder.parents
     folder.mkdir(parents=True)
     (folder / "start-1234.jupyterlab-workspace").write_text("{}")
     bootstrap.lab([])
-    assert len(commands) == 3  # what the user opened is not overwritten
+    assert len(commands) == 5  # what the user opened is not overwritten

@@ -55,8 +55,8 @@ def test_the_workspace_opens_the_start_page():
     path = workspace["data"][shown]["data"]["path"]
     assert (workspace["metadata"]["id"], shown, path) == (
         "start",
-        "notebook:notebooks/start.ipynb",
-        "notebooks/start.ipynb",
+        "notebook:my/notebooks/start.ipynb",
+        "my/notebooks/start.ipynb",
     )
 
 
@@ -65,7 +65,8 @@ def test_its_check_finds_that_this_installation_works():
     start = nbformat.read(NOTEBOOKS / "start.ipynb", as_version=4)
     NotebookClient(start, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
     code = [cell for cell in start.cells if cell.cell_type == "code"]
-    assert "compiles" in code[-4].outputs[0]["data"]["text/html"]
-    assert "processes of" in code[-3].outputs[0]["data"]["text/html"]
-    assert "application/vnd.jupyter.widget-view+json" in code[-2].outputs[0]["data"]
+    assert "compiles" in code[-5].outputs[0]["data"]["text/html"]
+    assert "processes of" in code[-4].outputs[0]["data"]["text/html"]
+    for shown in code[-3:-1]:  # the run panel, and the copies
+        assert "application/vnd.jupyter.widget-view+json" in shown.outputs[0]["data"]
     assert code[-1].outputs[0]["text"] == "Everything works.\n"
