@@ -162,6 +162,20 @@ def test_what_dask_jobqueue_misses_is_told_in_one_sentence(described):
         clusters.job_script("htcondor")
 
 
+@pytest.mark.parametrize("system", clusters.BATCH_SYSTEMS)
+def test_an_example_says_in_the_script_what_is_not_described_and_that_is_enough(described, system):
+    described()
+    with pytest.raises(ClusterError):
+        clusters.job_script(system)
+    first, *lines = clusters.job_script(system, example=True).splitlines()
+    remark = [line[2:] for line in lines if line.startswith("# ")]
+    assert first.startswith("#!")
+    assert "EXAMPLE" in remark[0]
+    described(**yaml.safe_load("\n".join(remark[2:]))["jobqueue"])
+    assert "EXAMPLE" not in (script := clusters.job_script(system, example=True))
+    assert script == clusters.job_script(system)
+
+
 def test_a_folder_with_a_space_is_refused(described):
     described(slurm={"cores": 1, "memory": "1GB", "log-directory": "/home/a b"})
     with pytest.raises(ClusterError, match=r"log-directory: '/home/a b' has a space"):

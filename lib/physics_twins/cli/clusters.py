@@ -23,7 +23,7 @@ def cluster(
         print(aligned([*clusters.places().data.itertuples(name=None)]))
         print("try one: twins cluster NAME")
     elif show:
-        print(clusters.job_script(where))
+        print(clusters.job_script(where, example=True))
     else:
         clusters.check(where)
         _try(where, wait)

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -51,6 +51,8 @@ _FILE = "~/.config/dask/jobqueue.yaml"
 _FOLDERS = ("log_directory", "shared_temp_directory", "local_directory")
 _TEXTS = ("memory", "walltime", "queue", "account", "project", "name", "interface", *_FOLDERS)
 # What YAML takes for something else without quotes or unit, `12:00:00` for the number 43200.
+_EXAMPLE = {"cores": 4, "memory": "16GB"}
+_OF_SYSTEM = {"htcondor": {"disk": "20GB"}, "oar": {"memory_per_core_property_name": "memcore"}}
 _KINDS = {"cores": int, "processes": int} | dict.fromkeys(_TEXTS, str)
 _MEANT = {
     int: "a whole number is meant",
@@ -132,8 +134,12 @@ def how_many(section: str) -> tuple[int, int]:
     return low, high
 
 
-def job_script(where: str) -> str:
+def job_script(where: str, *, example: bool = False) -> str:
     """Return the script that each job of a batch system would be submitted with.
+
+    Args:
+        where: The batch system, or a section of its own.
+        example: Whether values stand in for what is not described yet, and the script says so.
 
     Raises:
         ValueError: `where` is no batch system.
@@ -142,12 +148,15 @@ def job_script(where: str) -> str:
     if not is_batch(where):
         raise ValueError(f"{where!r} submits no jobs; batch systems are {', '.join(BATCH_SYSTEMS)}")
     check(where)
-    options = describe(where)
+    needed = _EXAMPLE | _OF_SYSTEM.get(where.partition("-")[0], {})
+    missing = {key: value for key, value in needed.items() if key not in _given(where)}
+    options = describe(where, missing if example else {})
     for of_the_cluster in ("scheduler_options", "shared_temp_directory"):
         del options[of_the_cluster]
     job_class = _cluster_class(where).job_cls
     with _in_words(where):
-        return job_class("tls://<scheduler>:<port>", name="worker", **options).job_script()
+        script = job_class("tls://<scheduler>:<port>", name="worker", **options).job_script()
+    return _with_remark(script, where, missing) if example and missing else script
 
 
 def start(section: str, jobs: int | None) -> Any:
@@ -188,15 +197,17 @@ def start(section: str, jobs: int | None) -> Any:
     return cluster
 
 
-def describe(section: str) -> dict[str, Any]:
+def describe(section: str, examples: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return how dask-jobqueue is to make the cluster of a section, as its arguments.
+
+    `examples` stand for keys that are not given.
 
     Raises:
         ClusterError: There is no such section, or a key in it is unknown or wrong.
     """
     from distributed.deploy.utils import nprocesses_nthreads
 
-    options = _given(section)
+    options = {**(examples or {}), **_given(section)}
     folder = str(_jobs_folder())
     if section.partition("-")[0] != "oar":  # writes into the folder where the jobs are submitted
         options.setdefault("log_directory", folder)
@@ -311,6 +322,20 @@ def _lifetime(walltime: str) -> list[str]:
     stagger_s = min(walltime_s // 20, 300)
     lifetime_s = walltime_s - 3 * stagger_s
     return ["--lifetime", f"{lifetime_s}s", "--lifetime-stagger", f"{stagger_s}s"]
+
+
+def _with_remark(script: str, section: str, missing: Mapping[str, Any]) -> str:
+    """Return a script that says, below its first line, which of its values are examples."""
+    system = section.partition("-")[0]
+    said = [
+        "AN EXAMPLE. No job can be submitted until the file",
+        f"{_FILE} says what fits your cluster, with queue and account:",
+        "jobqueue:",
+        f"  {system}:",
+        *(f"    {key.replace('_', '-')}: {value}" for key, value in missing.items()),
+    ]
+    first, end, rest = script.partition("\n")
+    return "".join([first, end, *(f"# {line}\n" for line in said), rest])
 
 
 def _jobs_folder() -> Path:
