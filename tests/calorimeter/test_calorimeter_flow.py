@@ -1,3 +1,5 @@
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from small_flows import untrained
 
 from physics_twins.calorimeter.flow import drawing, neighbours, splits
 from physics_twins.calorimeter.flow.likelihood import layer_log_prob
-from physics_twins.calorimeter.flow.network import conditions
+from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes, conditions
 from physics_twins.calorimeter.flow.shower_tensors import ShowerTensors
 from physics_twins.calorimeter.flow.weights import pack
 from physics_twins.calorimeter.flow_parameters import FlowParameters
@@ -16,6 +18,8 @@ from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterPa
 from physics_twins.calorimeter.train import learnt_from, mirrored, train
 from physics_twins.models import Card, ModelError
 
+# The module, whose name a function of the package has.
+training_of_flows = importlib.import_module("physics_twins.calorimeter.train")
 ASKED = CalorimeterParameters(
     **CALO_CHALLENGE_2, energy_gev=1.0, energy_max_gev=20.0, theta_max_deg=30.0, n_showers=12
 )
@@ -50,6 +54,29 @@ def test_all_probability_of_a_division_adds_up_to_one():
     assert float(divided + alone) == pytest.approx(1, abs=1e-5)
 
 
+def test_all_probability_of_a_division_with_steps_adds_up_to_one():
+    generator = torch.Generator().manual_seed(3)
+    outputs = torch.randn(splits.N_STEPPED_OUTPUTS, generator=generator).double()
+    outputs[3 + 2 * splits.N_COMPONENTS : splits.N_OUTPUTS] = 0.0
+    steps = torch.randn(2 * splits.N_STEPS, generator=generator).double()
+    whole = 3.0
+    edges = torch.from_numpy(splits.STEP_EDGES_MEV[1:-3])
+    cuts = splits.share_logit(torch.cat([edges, whole - edges]), torch.cat([whole - edges, edges]))
+    cuts = torch.cat([cuts, torch.tensor([-17.9, 17.9])]).sort().values
+    # Between steps the density is smooth: middles of 200 pieces of each.
+    pieces = (torch.arange(200) + 0.5) / 200
+    width = cuts.diff()[:, None]
+    z = cuts[:-1, None] + width * pieces
+    left = splits.THRESHOLD_MEV + (whole - 2 * splits.THRESHOLD_MEV) * z.flatten().sigmoid()
+    told = (outputs.expand(len(left), -1), steps.expand(len(left), -1), left, whole - left)
+    density = splits.stepped_log_probability(*told).exp().unflatten(0, z.shape)
+    divided = (density.mean(dim=1, keepdim=True) * width).sum()
+    ends = torch.tensor([whole, 0.0], dtype=torch.float64)
+    told = (outputs.expand(2, -1), steps[None, :].expand(0, -1), ends, whole - ends)
+    alone = splits.stepped_log_probability(*told).exp().sum()
+    assert float(divided + alone) == pytest.approx(1, abs=1e-4)
+
+
 def test_the_density_per_mev_of_a_division_adds_up_to_one_too():
     outputs = torch.zeros(splits.N_OUTPUTS, dtype=torch.float64)
     left = torch.linspace(0.02, 2.98, 200_001, dtype=torch.float64)
@@ -74,6 +101,39 @@ def test_drawn_showers_have_the_probability_that_the_network_gives_them(flow):
     told = sum(parts.values()).numpy()
     # Single precision, in thousands of divisions.
     assert np.allclose(showers["log_density"], told, rtol=2e-5, atol=0.02)
+
+
+def test_weights_without_steps_draw_as_their_network_says():
+    old = Sizes(hidden=16, context=16, memory=16, layers=16, steps=0)
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        network = ShowerNetwork(old)
+    showers = generate(
+        flow_of([network], ASKED, absorber_mm=(1.2, 1.6)), ASKED, seed=3, with_density=True
+    )
+    with torch.no_grad():
+        parts = network(ShowerTensors.of(showers).cells_mev, known(showers))
+    told = sum(parts.values()).numpy()
+    assert np.allclose(showers["log_density"], told, rtol=2e-5, atol=0.02)
+
+
+def on_the_line(showers: xr.Dataset) -> float:
+    """Part of the cells with energy that hold an annihilation photon's."""
+    cells = showers["showers"].values
+    return float((abs(cells - splits.ELECTRON_MEV) < 4e-5).sum() / (cells > 0).sum())
+
+
+def test_a_cell_can_hold_the_energy_of_an_annihilation_photon():
+    network = untrained(3)
+    line = int(splits.step_number(torch.tensor(splits.ELECTRON_MEV)))
+    before = on_the_line(generate(flow_of([network], ASKED, absorber_mm=(1.2, 1.6)), ASKED, seed=1))
+    with torch.no_grad():
+        for head in (network.ring_head, *network.angle_heads):
+            head.steps.bias[[line, splits.N_STEPS + line]] += 8
+            head.gates.bias[:] = 4
+    after = on_the_line(generate(flow_of([network], ASKED, absorber_mm=(1.2, 1.6)), ASKED, seed=1))
+    assert before < 0.005
+    assert after > 0.02
 
 
 def test_a_layer_is_not_seen_before_it_is_drawn(flow):
@@ -220,6 +280,35 @@ def test_training_makes_showers_more_likely(flow, tmp_path):
     trained = train(showers, settings, **options)
     loss = trained.history["network_loss"].values
     assert loss[-3:].mean() < 0.9 * loss[:3].mean()
+
+
+@pytest.fixture(scope="module")
+def start(flow, tmp_path_factory):
+    """Settings that start from a saved flow, and its showers."""
+    root = tmp_path_factory.mktemp("models")
+    facts = {"card": Card("for a test", "none", "all"), "metrics": {}, "parameters": {}, "seed": 1}
+    save_flow(flow, root=root, **facts)
+    small = {"hidden": 16, "context": 16, "memory": 16, "layers": 16}
+    settings = FlowParameters(
+        n_steps=4, batch_size=8, n_members=2, validate_every=4, start="calorimeter-flow/1", **small
+    )
+    return root, settings, generate(flow, ASKED.replace(n_showers=20), seed=11, member=0)
+
+
+def test_a_training_that_starts_from_a_flow_leaves_its_layers_as_they_are(flow, start, monkeypatch):
+    root, settings, showers = start
+    monkeypatch.setattr(training_of_flows, "load_flow", lambda address: load_flow(address, root=root))
+    trained = train(showers, settings, validation=showers, seed=1, member=1, progress=False)
+    before, after = flow.members[1].state_dict(), trained.modules["network"].state_dict()
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert same == {name for name in before if not name.startswith(("ring_head.", "angle_heads."))}
+
+
+def test_a_flow_of_other_widths_is_no_start(start, monkeypatch):
+    root, settings, showers = start
+    monkeypatch.setattr(training_of_flows, "load_flow", lambda address: load_flow(address, root=root))
+    with pytest.raises(ValueError, match=r"start = 'calorimeter-flow/1' has Sizes\(hidden=16"):
+        train(showers, settings.replace(hidden=24), validation=showers, seed=1, progress=False)
 
 
 def test_showers_of_other_cells_are_refused():

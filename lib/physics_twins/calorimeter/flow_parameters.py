@@ -17,6 +17,10 @@ class FlowParameters(Parameters):
     )
     n_test: int = field(10_000, ge=100, le=10**8, logarithmic=True, help="Showers to test on")
     showers_dir: str = field("", help="Folder of these showers; empty makes them in the run's own")
+    start: str = field(
+        "",
+        help="Trained flow to start from, as calorimeter-flow/1; its layers stay. Empty: start afresh",
+    )
     n_steps: int = field(4_500, ge=1, le=10**8, unit="steps", help="Steps of each member's training")
     batch_size: int = field(48, ge=2, le=10**6, help="Showers in a step")
     learning_rate: float = field(4e-3, ge=1e-6, le=1, logarithmic=True, help="Highest learning rate")

@@ -130,9 +130,10 @@ def load_flow(address: str = NAME, *, root: Path | None = None) -> ShowerFlow:
     """
     model = models.find(address, root=root)
     try:
-        sizes = Sizes(**{key: int(n) for key, n in model.config["sizes"].items()})
-        if not all(1 <= getattr(sizes, key) <= 4096 for key in Sizes.__dataclass_fields__):
-            raise ValueError(f"sizes = {sizes}")
+        told = {key: int(n) for key, n in model.config["sizes"].items()}
+        if not all(1 <= n <= 4096 for n in told.values()):
+            raise ValueError(f"sizes = {told}")
+        sizes = Sizes(**{"steps": 0, **told})
         n_members = int(model.config["n_members"])
         if not 1 <= n_members <= 100:
             raise ValueError(f"n_members = {n_members}")

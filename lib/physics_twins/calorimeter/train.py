@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from physics_twins import training
 from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes
 from physics_twins.calorimeter.flow.shower_tensors import ShowerTensors
 from physics_twins.calorimeter.flow_parameters import FlowParameters
+from physics_twins.calorimeter.model import load_flow
 from physics_twins.training import Objective, Task, Trained, TrainingSettings
 
 _VALIDATION_BATCH = 500
+# Parts that a start leaves as they are: visible energy, layers, and what cells see of whole layers.
+_STAY = ("total.", "layer_", "cells.", "memory.", "context_")
 
 
 def train(
@@ -79,7 +83,10 @@ def learnt_from(n_showers: int, settings: FlowParameters, member: int) -> Tensor
 def _task(data: ShowerTensors, held_out: ShowerTensors, settings: FlowParameters, member: int) -> Task:
     sizes = Sizes(settings.hidden, settings.context, settings.memory, settings.layers)
     network = ShowerNetwork(sizes)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
+    if settings.start:
+        _start(network, settings.start, member)
+    learning = [weights for weights in network.parameters() if weights.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=settings.learning_rate, weight_decay=1e-4)
 
     def loss(modules: Mapping[str, nn.Module], batch: Tensor, step: int) -> Tensor:
         cells, known = data.taken(batch, device=batch.device)
@@ -104,8 +111,28 @@ def _task(data: ShowerTensors, held_out: ShowerTensors, settings: FlowParameters
         learnt_from(len(data), settings, member),
         validate,
         watch="loss",
-        identity=_hash(data),
+        identity=f"{_hash(data)} {settings.start}".strip(),
     )
+
+
+def _start(network: ShowerNetwork, address: str, member: int) -> None:
+    """Take a trained member's weights; only what divides layers into rings and cells learns on.
+
+    Raises:
+        ValueError: There is no such member, or it has other widths.
+    """
+    flow = load_flow(address)
+    if member >= len(flow.members):
+        raise ValueError(
+            f"start = {address!r} has {len(flow.members)} members, member {member} is asked"
+        )
+    trained = flow.members[member]
+    if replace(trained.sizes, steps=network.sizes.steps) != network.sizes:
+        raise ValueError(f"start = {address!r} has {trained.sizes}, asked are {network.sizes}")
+    # Older weights know no steps: those start as they are.
+    network.load_state_dict(trained.state_dict(), strict=False)
+    for name, weights in network.named_parameters():
+        weights.requires_grad_(not name.startswith(_STAY))
 
 
 def mirrored(cells_mev: Tensor) -> Tensor:

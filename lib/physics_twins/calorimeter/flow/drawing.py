@@ -17,7 +17,9 @@ from physics_twins.calorimeter.flow import neighbours, splits
 from physics_twins.calorimeter.flow import network as networks
 
 _LAYERS, _ANGLES, _RINGS = neighbours.N_LAYERS, neighbours.N_ANGLES, neighbours.N_RINGS
-_LEVELS, _OUTPUTS = neighbours.N_LEVELS, splits.N_OUTPUTS
+_LEVELS, _OUTPUTS = neighbours.N_LEVELS, splits.N_STEPPED_OUTPUTS
+_EDGES, _STEPS = splits.STEP_EDGES_MEV, splits.N_STEPS
+_LOG_EDGES = np.log(splits.STEP_EDGES_MEV)
 _TOTAL_K, _WINDOW = networks.N_TOTAL_COMPONENTS, networks.N_WINDOW
 _MIN_TOTAL, _MAX_TOTAL = np.float32(networks.MIN_LOG_SCALE), np.float32(networks.MAX_LOG_SCALE)
 _RING_INPUTS, _ANGLE_INPUTS = neighbours.N_RING_INPUTS, neighbours.N_ANGLE_INPUTS
@@ -212,12 +214,12 @@ def _rings(w, context, whole, bright, rest, layer, energy, state, found, work): 
         _see(seen, 9, rest[b2, ring + 1], chosen, n)
         _see(seen, 10, bright[b2, r - 1, 0], chosen, n)
         _see(seen, 11, bright[b3, r, 0], chosen, n)
-        _ask(w, far, ring, seen, chosen, n, first, hidden, out)
+        _ask(w, far, ring, seen, remaining, chosen, n, first, hidden, out)
         for c in range(n):
             b = chosen[c]
-            left = _divide(out[c], remaining[b], state, b)
+            left = _divide_stepped(w, out[c], hidden[c], remaining[b], state, b)
             if len(found) > 0:
-                found[b] += _log_probability(out[c], remaining[b], left)
+                found[b] += _stepped_log_probability(w, out[c], hidden[c], remaining[b], left)
             energy[ring, 0, b] = left
             remaining[b] -= left
             bright[here, r, 0, b] = _brightness(left)
@@ -245,13 +247,13 @@ def _angles(weights, context, bright, layer, energy, state, found, work):  # pra
                 if n == 0:
                     continue
                 _see_halves(bright, layer, ring + _INSIDE, n_parts, part, seen, chosen, n)
-                _ask(w, far[level], ring * n_parts + part, seen, chosen, n, first, hidden, out)
+                _ask(w, far[level], ring * n_parts + part, seen, whole, chosen, n, first, hidden, out)
                 at = 2 * n_parts - 1 + 2 * part
                 for c in range(n):
                     b = chosen[c]
-                    left = _divide(out[c], whole[b], state, b)
+                    left = _divide_stepped(w, out[c], hidden[c], whole[b], state, b)
                     if len(found) > 0:
-                        found[b] += _log_probability(out[c], whole[b], left)
+                        found[b] += _stepped_log_probability(w, out[c], hidden[c], whole[b], left)
                     right = whole[b] - left
                     energy[ring, at, b], energy[ring, at + 1, b] = left, right
                     bright[here, ring + _INSIDE, at, b] = _brightness(left)
@@ -315,13 +317,15 @@ def _filled(energy_mev, chosen):  # pragma: no cover
 
 
 @numba.njit(**_OPTIONS)
-def _ask(w, far, place, seen, chosen, n, first, hidden, out):  # pragma: no cover
+def _ask(w, far, place, seen, whole_mev, chosen, n, first, hidden, out):  # pragma: no cover
     """Fill what the network says of the n divisions in one place."""
     np.dot(seen[:n], w.near, first[:n])
     for c in range(n):
         b = chosen[c]
+        step = _step_number(whole_mev[b])
         for j in range(first.shape[1]):
-            first[c, j] = max(first[c, j] + far[b, j] + w.place[place, j], _ZERO)
+            known = far[b, j] + w.place[place, j] + w.whole[step, j]
+            first[c, j] = max(first[c, j] + known, _ZERO)
     np.dot(first[:n], w.hidden.weights, hidden[:n])
     for c in range(n):
         for j in range(hidden.shape[1]):
@@ -388,12 +392,117 @@ def _divide(out, whole_mev, state, shower):  # pragma: no cover
         return whole_mev
     if u < left + right:
         return 0.0
+    return _divide_by_share(out, whole_mev, state, shower)
+
+
+@numba.njit(**_OPTIONS)
+def _divide_by_share(out, whole_mev, state, shower):  # pragma: no cover
     k = _choose(out[3 : 3 + _K], _uniform(state, shower))
     u = _uniform(state, shower)
     scale = math.exp(min(max(out[3 + 2 * _K + k], _MIN_SCALE), _MAX_SCALE))
     z = out[3 + _K + k] + scale * math.log(u / (1 - u))
     share = 1 / (1 + math.exp(-min(max(z, -_MAX_LOGIT), _MAX_LOGIT)))
     return _THRESHOLD + (whole_mev - 2 * _THRESHOLD) * share
+
+
+@numba.njit(**_OPTIONS)
+def _divide_stepped(w, out, hidden, whole_mev, state, shower):  # pragma: no cover
+    """Return the energy of the first half in MeV where its density has steps, as `_divide` does.
+
+    Args:
+        w: Weights of the network.
+        out: What it says, shape (`splits.N_STEPPED_OUTPUTS`,).
+        hidden: Its last layer, from which the steps are computed only where one is chosen.
+        whole_mev: Energy that is divided.
+        state: Counters of all showers, uint64.
+        shower: Whose random numbers are taken.
+    """
+    u = _uniform(state, shower)
+    k = _choose(_outcome_logits(out, whole_mev), u)
+    if k == 0:
+        return whole_mev
+    if k == 1:
+        return 0.0
+    if k == 2:
+        return _divide_by_share(out, whole_mev, state, shower)
+    logits = _step_logits(w, hidden, k - 3, whole_mev)
+    i = _choose(logits, _uniform(state, shower))
+    u = _uniform(state, shower)
+    mine = math.exp(_LOG_EDGES[i] + u * (_LOG_EDGES[i + 1] - _LOG_EDGES[i]))
+    return mine if k == 3 else whole_mev - mine
+
+
+@numba.njit(**_OPTIONS)
+def _outcome_logits(out, whole_mev):  # pragma: no cover
+    """Return `splits.stepped_logits`, shape (5,)."""
+    logits = np.empty(5, np.float32)
+    logits[0], logits[1] = out[0], out[1]
+    logits[2] = out[2] if whole_mev >= 2 * _THRESHOLD else _NEVER
+    stepped = whole_mev >= _EDGES[1] + _THRESHOLD
+    logits[3] = out[_OUTPUTS - 2] if stepped else _NEVER
+    logits[4] = out[_OUTPUTS - 1] if stepped else _NEVER
+    return logits
+
+
+@numba.njit(**_OPTIONS)
+def _step_logits(w, hidden, half, whole_mev):  # pragma: no cover
+    """Return the logits of the steps that leave the other half a threshold, shape (allowed,)."""
+    n = _STEPS
+    while n > 1 and _EDGES[n] > whole_mev - _THRESHOLD:
+        n -= 1
+    weights, logits = w.steps[half], w.step_bias[half, :n].copy()
+    for i in range(n):
+        total = _ZERO
+        for j in range(len(hidden)):
+            total += hidden[j] * weights[i, j]
+        logits[i] += total
+    return logits
+
+
+@numba.njit(**_OPTIONS)
+def _step_number(energy_mev):  # pragma: no cover
+    """Return `splits.step_number` of an energy."""
+    low, high = 0, _STEPS
+    while low < high:
+        middle = (low + high) // 2
+        if energy_mev < _EDGES[middle + 1]:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@numba.njit(**_OPTIONS)
+def _stepped_log_probability(w, out, hidden, whole_mev, left_mev):  # pragma: no cover
+    """Return the logarithm of the probability of a division, as `splits` does."""
+    logits = _outcome_logits(out, whole_mev)
+    top = logits.max()
+    total = 0.0
+    for k in range(5):
+        total += math.exp(logits[k] - top)
+    rest = top + math.log(total)
+    if left_mev >= whole_mev:
+        return logits[0] - rest
+    if left_mev <= 0:
+        return logits[1] - rest
+    right_mev = whole_mev - left_mev
+    z = _share_logit(left_mev, right_mev)
+    share = _mixture_log_density(out[3 : 3 + 3 * _K], z, _MIN_SCALE, _MAX_SCALE)
+    density = math.exp(logits[2] - rest + share)
+    left, right = max(left_mev - _THRESHOLD, 1e-9), max(right_mev - _THRESHOLD, 1e-9)
+    for half in range(2):
+        mine = left_mev if half == 0 else right_mev
+        i = _step_number(mine)
+        steps = _step_logits(w, hidden, half, whole_mev)
+        if i < len(steps):
+            top = steps.max()
+            total = 0.0
+            for k in range(len(steps)):
+                total += math.exp(steps[k] - top)
+            chance = math.exp(logits[3 + half] - rest + steps[i] - top) / total
+            slope = left * right / ((left + right) * mine)
+            density += chance * slope / (_LOG_EDGES[i + 1] - _LOG_EDGES[i])
+    return math.log(density)
 
 
 @numba.njit(**_OPTIONS)

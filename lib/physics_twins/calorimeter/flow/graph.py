@@ -20,6 +20,7 @@ _PARTS = 2 * N_ANGLES - 1  # of a ring: itself, its halves, ... its cells
 _CELLS = N_RINGS * _PARTS
 _SEEN_LAYERS = 4  # a layer and the three before it
 _HALVINGS = N_RINGS * (N_ANGLES - 1)
+_STEP_WEIGHTS = ("steps.weight", "steps.bias", "whole")
 _LAYER_STEPS, _RING_STEPS = N_LAYERS - 1, N_RINGS - 1
 # Random numbers of a shower: two for its energy, three for each division.
 N_UNIFORMS = 2 + 3 * (_LAYER_STEPS + N_LAYERS * (_RING_STEPS + _HALVINGS))
@@ -38,6 +39,11 @@ class ShowerGraph(nn.Module):
     heads_hidden_bias: Tensor
     heads_out_weight: Tensor
     heads_out_bias: Tensor
+    heads_gates_weight: Tensor
+    heads_gates_bias: Tensor
+    heads_steps_weight: Tensor
+    heads_steps_bias: Tensor
+    heads_whole: Tensor
     seen: Tensor
     level: Tensor
 
@@ -48,7 +54,7 @@ class ShowerGraph(nn.Module):
         heads = list(network.angle_heads)
         for name in ("near.weight", "far.weight", "far.bias", "hidden.weight", "hidden.bias"):
             self._keep(name, torch.stack([head.get_parameter(name).detach() for head in heads]))
-        for name in ("out.weight", "out.bias"):
+        for name in ("out.weight", "out.bias", "gates.weight", "gates.bias", *_STEP_WEIGHTS):
             self._keep(name, torch.stack([head.get_parameter(name).detach() for head in heads]))
         seen, place, parent, first, second, level = _halvings()
         self.register_buffer("seen", seen, persistent=False)
@@ -178,9 +184,11 @@ class ShowerGraph(nn.Module):
                 ],
                 dim=-1,
             )
-            state = functional.relu(head.near(seen) + far + head.place[n])
-            outputs = head.out(functional.relu(head.hidden(state)))
-            left = _divided(outputs, remaining, uniforms[:, n])
+            held = head.whole.index_select(0, splits.step_number(remaining))
+            state = functional.relu(head.near(seen) + far + head.place[n] + held)
+            state = functional.relu(head.hidden(state))
+            outputs = torch.cat([head.out(state), head.gates(state)], dim=-1)
+            left = _divided_in_steps(outputs, head.steps(state), remaining, uniforms[:, n])
             found.append(left)
             ring.append(neighbours.brightness(left).float())
             remaining = remaining - left
@@ -201,14 +209,21 @@ class ShowerGraph(nn.Module):
             around = torch.cat([dark, bright, earlier], dim=1).index_select(1, seen)
             one = level.reshape(1)
             near = self.heads_near_weight.index_select(0, one)[0]
-            state = functional.relu(around @ near.t() + far.index_select(0, one)[0] + place)
+            whole = (energy * is_parent).sum(dim=1)
+            held = self.heads_whole.index_select(0, one)[0].index_select(0, splits.step_number(whole))
+            state = around @ near.t() + far.index_select(0, one)[0] + place + held
             hidden = self.heads_hidden_weight.index_select(0, one)[0]
             offset = self.heads_hidden_bias.index_select(0, one)
-            state = functional.relu(state @ hidden.t() + offset)
-            out = self.heads_out_weight.index_select(0, one)[0]
-            outputs = state @ out.t() + self.heads_out_bias.index_select(0, one)
-            whole = (energy * is_parent).sum(dim=1)
-            left = _divided(outputs, whole, numbers)
+            state = functional.relu(functional.relu(state) @ hidden.t() + offset)
+            said = [
+                state @ weight.index_select(0, one)[0].t() + bias.index_select(0, one)
+                for weight, bias in (
+                    (self.heads_out_weight, self.heads_out_bias),
+                    (self.heads_gates_weight, self.heads_gates_bias),
+                    (self.heads_steps_weight, self.heads_steps_bias),
+                )
+            ]
+            left = _divided_in_steps(torch.cat(said[:2], dim=-1), said[2], whole, numbers)
             right = whole - left
             energy = energy + left[:, None] * is_first + right[:, None] * is_second
             shine = [neighbours.brightness(half).float()[:, None] for half in (left, right)]
@@ -282,15 +297,41 @@ def _divided(outputs: Tensor, whole_mev: Tensor, uniforms: Tensor) -> Tensor:
     """
     outcome = splits.outcome_logits(outputs, whole_mev).softmax(dim=-1).cumsum(dim=-1)
     u = uniforms[:, 0]
+    divided = _share(outputs, whole_mev, uniforms)
+    one_side = torch.where(u < outcome[:, 0], whole_mev, torch.zeros_like(whole_mev))
+    return torch.where(u < outcome[:, 1], one_side, divided) * (whole_mev > 0)
+
+
+def _divided_in_steps(outputs: Tensor, steps: Tensor, whole_mev: Tensor, uniforms: Tensor) -> Tensor:
+    """Return the energy of the first half in MeV where its density has steps, as `_divided` does.
+
+    Args:
+        outputs: Shape (shower, `splits.N_STEPPED_OUTPUTS`).
+        steps: Logits of both halves' steps, shape (shower, 2 * `splits.N_STEPS`).
+        whole_mev: What is divided, float64, shape (shower,).
+        uniforms: Three random numbers, shape (shower, 3).
+    """
+    outcome = _chosen(splits.stepped_logits(outputs, whole_mev), uniforms[:, 0]).double()
+    log_edges = torch.from_numpy(splits.STEP_EDGES_MEV).log()
+    halves = []
+    for logits in steps.unflatten(-1, (2, splits.N_STEPS)).unbind(1):
+        chosen = _chosen(splits.allowed_steps(logits, whole_mev), uniforms[:, 1]).double()
+        low, high = chosen @ log_edges[:-1], chosen @ log_edges[1:]
+        halves.append((low + uniforms[:, 2].double() * (high - low)).exp())
+    shared = _share(outputs[..., : splits.N_OUTPUTS], whole_mev, uniforms)
+    each = [whole_mev, torch.zeros_like(whole_mev), shared, halves[0], whole_mev - halves[1]]
+    return (torch.stack(each, dim=-1) * outcome).sum(dim=-1) * (whole_mev > 0)
+
+
+def _share(outputs: Tensor, whole_mev: Tensor, uniforms: Tensor) -> Tensor:
+    """Return the energy of the first half where both hold some, by the second and third numbers."""
     weights, means, scales = outputs[..., 3:].split(splits.N_COMPONENTS, dim=-1)
     chosen = _chosen(weights, uniforms[:, 1])
     scale = (scales.clamp(splits.MIN_LOG_SCALE, splits.MAX_LOG_SCALE) * chosen).sum(dim=-1).exp()
     mean = (means * chosen).sum(dim=-1)
     z = mean.double() + scale.double() * _logit(uniforms[:, 2])
     share = z.clamp(-splits.MAX_LOGIT, splits.MAX_LOGIT).sigmoid()
-    divided = splits.THRESHOLD_MEV + (whole_mev - 2 * splits.THRESHOLD_MEV) * share
-    one_side = torch.where(u < outcome[:, 0], whole_mev, torch.zeros_like(whole_mev))
-    return torch.where(u < outcome[:, 1], one_side, divided) * (whole_mev > 0)
+    return splits.THRESHOLD_MEV + (whole_mev - 2 * splits.THRESHOLD_MEV) * share
 
 
 def _chosen(logits: Tensor, uniform: Tensor) -> Tensor:

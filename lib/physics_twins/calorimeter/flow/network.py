@@ -29,6 +29,7 @@ class Sizes:
     context: int = 64
     memory: int = 96
     layers: int = 128
+    steps: int = 1  # whether densities of cells have steps at fixed energies; 0 in older weights
 
 
 class ShowerNetwork(nn.Module):
@@ -172,18 +173,42 @@ class Divider(nn.Module):
         self.hidden = nn.Linear(sizes.hidden, sizes.hidden)
         self.out = nn.Linear(sizes.hidden, splits.N_OUTPUTS)
         _spread_means(self.out)
+        if sizes.steps:
+            self.whole = nn.Parameter(torch.zeros(splits.N_STEPS + 1, sizes.hidden))
+            self.gates = nn.Linear(sizes.hidden, 2)
+            self.steps = nn.Linear(sizes.hidden, 2 * splits.N_STEPS)
+            with torch.no_grad():
+                self.gates.bias.fill_(-2.0)
 
-    def forward(self, inputs: Tensor, context: Tensor, places: Tensor, layers: Tensor) -> Tensor:
-        """Return what the network says of some divisions, shape (division, `splits.N_OUTPUTS`).
+    def forward(
+        self,
+        inputs: Tensor,
+        context: Tensor,
+        places: Tensor,
+        layers: Tensor,
+        halves_mev: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """Return the logarithm of the probability of some divisions, shape (division,).
 
         Args:
             inputs: Shape (division, input).
             context: Of all layers of all showers, shape (all, context).
             places: In which place of its layer each division is, shape (division,).
             layers: In which of all layers it is, shape (division,).
+            halves_mev: Energies of the left and the right half, each of shape (division,).
         """
+        left, right = halves_mev
         state = self.near(inputs) + self.far(context)[layers] + self.place[places]
-        return self.out(functional.relu(self.hidden(functional.relu(state))))
+        stepped = hasattr(self, "steps")
+        if stepped:
+            state = state + self.whole[splits.step_number(left + right)]
+        state = functional.relu(self.hidden(functional.relu(state)))
+        outputs = self.out(state)
+        if not stepped:
+            return splits.log_probability(outputs, left, right)
+        outputs = torch.cat([outputs, self.gates(state)], dim=-1)
+        steps = self.steps(state[(left > 0) & (right > 0)])
+        return splits.stepped_log_probability(outputs, steps, left, right)
 
 
 def _divisions(head: nn.Module, seen: tuple[Tensor, Tensor, Tensor], context: Tensor) -> Tensor:
@@ -200,8 +225,8 @@ def _divisions(head: nn.Module, seen: tuple[Tensor, Tensor, Tensor], context: Te
     inputs, left, right = (part.flatten(0, 1) for part in seen)
     inputs, left, right = inputs.flatten(1, -2), left.flatten(1), right.flatten(1)
     layers, places = torch.nonzero(left + right > 0, as_tuple=True)
-    outputs = head(inputs[layers, places], context.flatten(0, 1), places, layers)
-    log_prob = splits.log_probability(outputs, left[layers, places], right[layers, places])
+    halves = (left[layers, places], right[layers, places])
+    log_prob = head(inputs[layers, places], context.flatten(0, 1), places, layers, halves)
     empty = torch.zeros(n_showers, dtype=log_prob.dtype, device=log_prob.device)
     return empty.index_add(0, layers // n_layers, log_prob)
 

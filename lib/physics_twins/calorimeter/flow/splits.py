@@ -4,8 +4,14 @@ A half is empty or holds at least the threshold of a cell. So one of three thing
 the left, all is on the right, or both hold some; then z, the logit of the left half's share of what is
 beyond both thresholds, is drawn from a mixture of logistic distributions. Energy is never lost, and no
 cell below threshold appears, which a flow on noised cells (CaloINN, arXiv:2312.09290) has to be cut to.
+
+Cells have structure at fixed *energies*, which shares smear: one cell in 23 holds the 0.511 MeV of an
+annihilation photon to a few eV, and few hold less than Geant4's production threshold. So where rings
+and their parts are divided, the mixture has steps, too: a half's energy lies in one of `N_STEPS`
+intervals, with equal probability for equal intervals of its logarithm.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,6 +23,14 @@ N_OUTPUTS = 3 + 3 * N_COMPONENTS
 LEFT, RIGHT, BOTH = 0, 1, 2
 MIN_LOG_SCALE, MAX_LOG_SCALE = -6.0, 3.0
 MAX_LOGIT = 18.0
+
+ELECTRON_MEV = 0.51099895
+_LINE_MEV = 2e-5  # half the width of a line's step; cells are summed in float32
+_LINES = np.array([[m * ELECTRON_MEV - _LINE_MEV, m * ELECTRON_MEV + _LINE_MEV] for m in (1, 2)])
+# Of the steps, in MeV: twelve to a decade up to 4 MeV, and the energies of one and two such photons.
+STEP_EDGES_MEV = np.sort([*THRESHOLD_MEV * 10 ** (np.arange(30) / 12), *_LINES.ravel()])
+N_STEPS = len(STEP_EDGES_MEV) - 1
+N_STEPPED_OUTPUTS = N_OUTPUTS + 2
 
 
 def share_logit(left_mev: Tensor, right_mev: Tensor) -> Tensor:
@@ -53,11 +67,64 @@ def log_probability(outputs: Tensor, left_mev: Tensor, right_mev: Tensor) -> Ten
     return torch.where(has_left | has_right, found, 0.0)
 
 
+def stepped_log_probability(
+    outputs: Tensor, steps: Tensor, left_mev: Tensor, right_mev: Tensor
+) -> Tensor:
+    """Return the logarithm of the probability of divisions whose density has steps.
+
+    Args:
+        outputs: Shape (division, `N_STEPPED_OUTPUTS`): as for `log_probability`, then the logits of a
+            step of the left half's energy and of the right half's.
+        steps: Logits of the steps, shape (divided, 2 * `N_STEPS`), of the divisions with two halves
+            that hold energy: the left half's, then the right half's.
+        left_mev: Energy of the left half in MeV, shape (division,).
+        right_mev: Of the right half.
+    """
+    has_left = left_mev > 0
+    divided = torch.nonzero(has_left & (right_mev > 0)).squeeze(1)
+    outcomes = stepped_logits(outputs, left_mev + right_mev).log_softmax(dim=-1)
+    one_side = torch.where(has_left, outcomes[:, LEFT], outcomes[:, RIGHT])
+    left, right = left_mev[divided], right_mev[divided]
+    z = share_logit(left, right).to(outputs.dtype)
+    of_left, of_right = steps.unflatten(-1, (2, N_STEPS)).unbind(1)
+    densities = [
+        _mixture_log_density(outputs[divided, :N_OUTPUTS], z),
+        _step_log_density(of_left, left, right),
+        _step_log_density(of_right, right, left),
+    ]
+    both = torch.logsumexp(outcomes[divided, BOTH:] + torch.stack(densities, dim=-1), dim=-1)
+    return one_side.index_put((divided,), both)
+
+
+def stepped_logits(outputs: Tensor, whole_mev: Tensor) -> Tensor:
+    """Return the logits of all left, all right, a share, a step of the left half, of the right half."""
+    too_little = whole_mev < STEP_EDGES_MEV[1] + THRESHOLD_MEV
+    gates = outputs[..., N_OUTPUTS:].masked_fill(too_little.unsqueeze(-1), -30.0)
+    return torch.cat([outcome_logits(outputs, whole_mev), gates], dim=-1)
+
+
+def allowed_steps(steps: Tensor, whole_mev: Tensor) -> Tensor:
+    """Return logits of steps, none of which leaves the other half less than a threshold."""
+    highest = torch.as_tensor(STEP_EDGES_MEV[1:], device=steps.device)
+    beyond = highest > whole_mev.double().unsqueeze(-1) - THRESHOLD_MEV
+    return steps.masked_fill(beyond, -1e4)
+
+
+def step_number(energy_mev: Tensor) -> Tensor:
+    """Return in which step an energy of at least the threshold lies, `N_STEPS` above all of them."""
+    edges = torch.as_tensor(STEP_EDGES_MEV[1:], device=energy_mev.device)
+    return (energy_mev.double().unsqueeze(-1) >= edges).sum(dim=-1)
+
+
 def outcome_logits(outputs: Tensor, whole_mev: Tensor) -> Tensor:
     """Return the logits of the three outcomes; less energy than two thresholds cannot be divided."""
     too_little = whole_mev < 2 * THRESHOLD_MEV
     return torch.cat(
-        [outputs[..., :2], outputs[..., 2:3].masked_fill(too_little.unsqueeze(-1), -30.0)], dim=-1
+        [
+            outputs[..., :BOTH],
+            outputs[..., BOTH : BOTH + 1].masked_fill(too_little.unsqueeze(-1), -30.0),
+        ],
+        dim=-1,
     )
 
 
@@ -75,3 +142,18 @@ def _mixture_log_density(outputs: Tensor, z: Tensor) -> Tensor:
     u = (z.unsqueeze(-1) - means) * torch.exp(-log_scales)
     log_density = -u - log_scales - 2 * functional.softplus(-u)
     return torch.logsumexp(weights.log_softmax(dim=-1) + log_density, dim=-1)
+
+
+def _step_log_density(steps: Tensor, mine_mev: Tensor, other_mev: Tensor) -> Tensor:
+    """Return the logarithm of the density of z where a half's energy is in steps, shape (divided,)."""
+    whole = mine_mev + other_mev
+    number = step_number(mine_mev)
+    inside = number.clamp(max=N_STEPS - 1).unsqueeze(-1)
+    found = allowed_steps(steps, whole).log_softmax(dim=-1).gather(-1, inside).squeeze(-1)
+    mine, other = mine_mev.double(), other_mev.double()
+    beyond = [(half - THRESHOLD_MEV).clamp(min=1e-9) for half in (mine, other)]
+    # d ln(energy) / dz
+    slope = beyond[0] * beyond[1] / ((beyond[0] + beyond[1]) * mine)
+    widths = torch.as_tensor(np.diff(np.log(STEP_EDGES_MEV)), device=steps.device)
+    found = found + (slope.log() - widths[inside.squeeze(-1)].log()).to(steps.dtype)
+    return found.masked_fill(number >= N_STEPS, -1e4)
