@@ -23,15 +23,15 @@ CARD = models.Card(
     " says how likely a shower is. Five networks; their differences are its uncertainty.",
     data="Electrons of 1 to 100 GeV (log-uniform), 0 to 30 degrees, from Geant4 11.4 with the small"
     " tables that the project writes, most of them with absorbers of 1.4 mm: `training_showers`. Each"
-    " network leaves out a fifth of them.",
-    limits="Its cells can be told from Geant4's easily: see the book's page of the calorimeter. Refuses"
+    " network leaves out a fifth of them. Where `start` is given among the parameters, that version's"
+    " visible energies and layers stay, and the showers taught how layers divide into cells.",
+    limits="How well its cells can be told from Geant4's: see the book's page of the calorimeter. Refuses"
     " other energies, angles and thicknesses unless told to extrapolate. Not for other particles,"
     " calorimeters, cells or thresholds without a new training. It is as good as the Geant4 that it"
     " learnt from: small tables, electromagnetic physics only.",
     held_against="Limit: Geant4 against Geant4; baseline: the parametrised shower. See the benchmark of"
     " the calorimeter.",
-    reproduce="Run the notebook calorimeter/2_train without its numbers of showers and steps, so that"
-    " the defaults of `FlowParameters` hold.",
+    reproduce="Run the notebook calorimeter/2_train with the parameters that manifest.json holds.",
     data_name="geant4",
     tags=("calorimeter", "geant4", "normalizing-flow"),
 )
