@@ -113,6 +113,21 @@ def test_the_error_of_macro_f1_is_that_of_as_many_frames():
     assert error == pytest.approx(np.sqrt(value * (1 - value) / 4000), rel=0.25)
 
 
+def test_every_label_that_occurs_counts_alike():
+    label = np.array([0] * 90 + [LABELS.index("other")] * 10)
+    # Half of "other" is missed: F1 is 180/185 for none, 10/15 for it.
+    value, _, each = macro_f1(np.eye(len(LABELS))[np.array([0] * 95 + [8] * 5)], label)
+    np.testing.assert_allclose(each, [180 / 185, 10 / 15])
+    assert value == pytest.approx((180 / 185 + 10 / 15) / 2)
+
+
+def test_frames_whose_label_is_not_clear_are_left_out_unless_wanted():
+    faint = W_CLS.replace(n_windows=4, window_frames=1, pulse_fraction=0.0, nbrfi_fraction=1.0)
+    faint = faint.replace(rfi_snr_min=3.0, rfi_snr_max=4.0)
+    found = [examples([faint.replace(clear_only=only)], [[1]]).sizes["frame"] for only in (True, False)]
+    assert found == [0, 4]
+
+
 def test_honest_probabilities_have_no_calibration_error_and_boasting_ones_have():
     rng = np.random.default_rng(1)
     sure = rng.uniform(0.5, 1, 20_000)

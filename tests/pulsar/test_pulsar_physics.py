@@ -149,6 +149,21 @@ def test_the_distance_follows_from_the_electrons_on_the_way():
     assert float(simulate(crab, seed=1)["distance"]) == pytest.approx(2.0, rel=1e-3)
 
 
+def test_a_distance_sets_the_dispersion_and_a_new_dispersion_ends_it():
+    # By the definition of the dispersion measure: 2 kpc of 0.0284 electrons in a cubic centimetre.
+    crab = ObservationParameters(distance_kpc=2.0, electron_density_cm3=0.0284)
+    assert crab.dm_pc_cm3 == pytest.approx(56.8)
+    twice = QUIET.replace(distance_kpc=4.0, electron_density_cm3=0.0284)
+    seen = simulate(twice, seed=1)
+    assert float(seen["distance"]) == pytest.approx(4.0)
+    np.testing.assert_allclose(seen["pulse_dm_pc_cm3"], 113.6)
+    other = twice.replace(dm_pc_cm3=60.0)
+    assert (other.dm_pc_cm3, other.distance_kpc) == (60.0, 0.0)
+    assert ObservationParameters.from_json(twice.to_json()) == twice
+    with pytest.raises(ParameterError, match="dispersion measure of 4000 pc cm-3: 3000 is the highest"):
+        QUIET.replace(distance_kpc=100.0, electron_density_cm3=0.04)
+
+
 def test_the_components_add_up_to_the_data():
     parameters = SHORT.replace(n_bits=32, gain_drift=0.05, baseline_jy=0.3, n_notches=2)
     parameters = parameters.replace(background_jy=20.0, zenith_opacity=0.05)

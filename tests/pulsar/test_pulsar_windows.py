@@ -69,6 +69,20 @@ def test_eight_classes_come_equally_often_and_each_component_is_clear(mixed):
         assert not snr[~there].any()
 
 
+def test_faint_interference_is_as_faint_as_stated_and_has_no_label():
+    faint = QUIET.replace(n_windows=24, window_frames=1, rfi_snr_min=3.0, rfi_snr_max=6.0)
+    faint = faint.replace(nbrfi_fraction=1.0, bbrfi_fraction=1.0, peryton_fraction=0.5)
+    stream = labelled_stream(faint, seed=1)
+    for kind in ("nbrfi", "bbrfi", "other"):
+        first = stream[f"snr_{kind}"].values  # what begins in one frame may go on in the next
+        assert np.median(first[first > 0]) == pytest.approx(4.2, abs=1.3)
+        assert first[first > 0].size > 8
+    below = (stream["snr_nbrfi"] < 8) & (stream["snr_bbrfi"] < 8) & (stream["snr_other"] < 8)
+    assert int(below.sum()) > 16
+    assert (stream["label"].values[below.values] == 0).all()
+    assert not stream["clear"].values.any()
+
+
 def test_interference_may_lie_outside_the_labelled_frames(mixed):
     outside = ~mixed["labelled"].values
     assert (mixed["snr_nbrfi"].values[outside] > 8).any()

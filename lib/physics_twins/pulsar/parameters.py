@@ -46,19 +46,41 @@ class MediumParameters(Parameters):
     dm_drift_pc_cm3_per_h: float = folded(
         0.0, ge=-10, le=10, unit="pc cm-3 h-1", help="Change of the dispersion measure"
     )
+    distance_kpc: float = folded(
+        0.0,
+        ge=0,
+        le=100,
+        unit="kpc",
+        help="Distance of the source; where it is given, the dispersion measure follows from it",
+    )
+    # The Crab pulsar at 2.0 kpc (Trimble 1973, PASP 85, 579) has 0.028.
     electron_density_cm3: float = folded(
         0.03,
         ge=1e-4,
         le=10,
         unit="cm-3",
         logarithmic=True,
-        help="Mean density of electrons on the way: with the dispersion measure it tells the distance",
+        help="Mean density of electrons on the way: it joins distance and dispersion measure",
     )
 
-    @property
-    def distance_kpc(self) -> float:
-        """Distance of the source in a medium of this mean density."""
-        return self.dm_pc_cm3 / self.electron_density_cm3 / 1000
+    @model_validator(mode="after")
+    def _distance_tells_the_dispersion(self) -> Self:
+        if self.distance_kpc:
+            dm_pc_cm3 = 1000 * self.distance_kpc * self.electron_density_cm3
+            if dm_pc_cm3 > 3000:
+                raise ValueError(
+                    f"distance_kpc = {self.distance_kpc:g} kpc with electron_density_cm3 ="
+                    f" {self.electron_density_cm3:g} cm-3 means a dispersion measure of {dm_pc_cm3:g}"
+                    " pc cm-3: 3000 is the highest"
+                )
+            self.__dict__["dm_pc_cm3"] = dm_pc_cm3  # frozen for all others
+        return self
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a checked copy with some values changed; a new dispersion measure ends a distance."""
+        if "dm_pc_cm3" in changes:
+            changes = {"distance_kpc": 0.0} | changes
+        return super().replace(**changes)
 
 
 class SourceParameters(Parameters):

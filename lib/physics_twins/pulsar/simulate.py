@@ -129,7 +129,11 @@ def _observe(sky: Sky, each_kind: bool) -> xr.Dataset:
             "bandpass": ("frequency", sky.bandpass, _unit("1")),
             "transmission": ((), transmission(parameters), _unit("1")),
             "background": ((), transmission(parameters) * parameters.background_jy, _unit("Jy")),
-            "distance": ((), parameters.distance_kpc, _unit("kpc")),
+            "distance": (
+                (),
+                1e-3 * parameters.dm_pc_cm3 / parameters.electron_density_cm3,
+                _unit("kpc"),
+            ),
         }
         | _columns("pulse", sorted(parts.pulses, key=lambda row: row.rotation), PULSE_COLUMNS)
         | _columns("event", parts.events, EVENT_COLUMNS),

@@ -192,6 +192,9 @@ class WindowParameters(Parameters):
     other_fraction: float = field(
         0.0, ge=0, le=1, help="Labelled frames with something else: perytons, lost packets, gain jumps"
     )
+    peryton_fraction: float = field(
+        0.0, ge=0, le=1, help="Frames, labelled or not, with a swept signal from Earth"
+    )
     nbrfi_outside: float = field(
         0.0, ge=0, le=1, help="Frames without a label that hold narrow-band interference"
     )
@@ -202,6 +205,9 @@ class WindowParameters(Parameters):
     snr_max: float = field(30.0, ge=0.1, le=1e4, help="Highest S/N of a pulse's whole sweep")
     rfi_snr_min: float = field(8.0, ge=0.1, le=1e4, help="Lowest S/N of interference within a frame")
     rfi_snr_max: float = field(100.0, ge=0.1, le=1e4, help="Highest S/N of interference within a frame")
+    clear_only: bool = field(
+        True, help="Leave out frames with interference of S/N 1 to 8, which has a label from 8 on"
+    )
     dm_min_pc_cm3: float = field(40.0, ge=0, le=75, unit="pc cm-3", help="Lowest dispersion measure")
     dm_max_pc_cm3: float = field(72.0, ge=0, le=75, unit="pc cm-3", help="Highest dispersion measure")
     width_min_ms: float = field(
@@ -250,18 +256,18 @@ class ClassifierParameters(Parameters):
     """How much the classifier learns from; the defaults are those of the weights that ship."""
 
     n_noise_streams: int = field(
-        80, ge=1, le=10**6, help="Streams of 128 frames of white noise, which set the false alarms"
+        60, ge=1, le=10**6, help="Streams of 128 frames of white noise, which set the false alarms"
     )
     n_faint_streams: int = field(
-        60, ge=1, le=10**6, help="Streams of 64 windows with faint pulses in white noise"
+        40, ge=1, le=10**6, help="Streams of 64 windows with faint pulses in white noise"
     )
     n_class_streams: int = field(
-        320, ge=1, le=10**6, help="Streams of 43 windows in which all classes come equally often"
+        200, ge=1, le=10**6, help="Streams of 43 windows in which all classes come equally often"
     )
     n_mixed_streams: int = field(
-        160, ge=1, le=10**6, help="Streams of 64 windows with faint pulses between interference"
+        240, ge=1, le=10**6, help="Streams of 64 windows with faint pulses between interference"
     )
-    n_steps: int = field(2000, ge=1, le=10**8, unit="steps", help="Steps of the training")
+    n_steps: int = field(1200, ge=1, le=10**8, unit="steps", help="Steps of the training")
     batch_size: int = field(256, ge=2, le=10**6, help="Frames in a step")
     learning_rate: float = field(4e-3, ge=1e-6, le=1, logarithmic=True, help="Highest learning rate")
 
@@ -288,6 +294,8 @@ CLASSES_EQUAL = WindowParameters(
     other_fraction=0.1,
     snr_min=7.0,
     snr_max=100.0,
+    rfi_snr_min=3.0,
+    clear_only=False,
 )
 MIXED = WindowParameters(
     n_windows=64,
@@ -300,7 +308,10 @@ MIXED = WindowParameters(
     nbrfi_outside=0.25,
     bbrfi_outside=0.25,
     other_fraction=0.02,
+    peryton_fraction=0.05,
+    rfi_snr_min=2.0,
     rfi_snr_max=300.0,
+    clear_only=False,
 )
 PARTS = (NOISE, FAINT, CLASSES_EQUAL, MIXED)
 

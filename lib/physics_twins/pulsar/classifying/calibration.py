@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from physics_twins.data import bootstrap, fraction
-from physics_twins.pulsar.classifying.labels import CLASSES, LABELS
+from physics_twins.pulsar.classifying.labels import LABELS
 
 N_BINS = 15
 # Pulls the scaling to none where there are few examples, as of a class that hardly occurs.
@@ -104,16 +104,17 @@ def confusion(probability: NDArray[np.floating], label: NDArray[np.integer]) -> 
 def macro_f1(
     probability: NDArray[np.floating], label: NDArray[np.integer]
 ) -> tuple[float, float, NDArray[np.float64]]:
-    """Return the mean F1 over the eight classes, its error by resampling, and each class's own.
+    """Return the mean F1 over the labels that occur, its error by resampling, and each one's own.
 
     Args:
         probability: Of each of `LABELS`, shape (frame, label).
         label: The true numbers, shape (frame,).
     """
     given = probability.argmax(axis=1)
-    each = _f1(_counts(label, given))
+    occur = np.unique(label)
+    each = _f1(_counts(label, given))[occur]
     frames = np.stack([label, given], axis=1)
-    value, error = bootstrap(lambda drawn: _f1(_counts(*drawn.T)).mean(), frames, seed=0)
+    value, error = bootstrap(lambda drawn: _f1(_counts(*drawn.T))[occur].mean(), frames, seed=0)
     return float(value), float(error), each
 
 
@@ -123,7 +124,5 @@ def _counts(label: NDArray[np.integer], given: NDArray[np.integer]) -> NDArray[n
 
 
 def _f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return 2 TP / (2 TP + FP + FN) of the eight classes, shape (class,)."""
-    eight = slice(len(CLASSES))
-    right = np.diag(counts)[eight]
-    return 2 * right / np.maximum(counts.sum(axis=0)[eight] + counts.sum(axis=1)[eight], 1)
+    """Return 2 TP / (2 TP + FP + FN), shape (label,)."""
+    return 2 * np.diag(counts) / np.maximum(counts.sum(axis=0) + counts.sum(axis=1), 1)

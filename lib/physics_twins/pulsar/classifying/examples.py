@@ -1,10 +1,11 @@
 """Labelled frames as the network sees them: streams with known content, seen by the front end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from physics_twins.data import attributes
 from physics_twins.pulsar.classifying.labels import LABELS
@@ -33,7 +34,7 @@ def examples(
     *,
     client: "Client | None" = None,
 ) -> xr.Dataset:
-    """Return the labelled frames of many streams, without those whose label is not clear.
+    """Return the labelled frames of many streams, without those not clear if that is wanted.
 
     Args:
         parts: Kinds of streams.
@@ -54,13 +55,15 @@ def examples(
         found = [future.result() for future in futures]
     for (part, _), each in zip(wanted, found, strict=True):
         each["part"] = ("frame", np.full(each.sizes["frame"], part), {"units": "1"})
+    facts = {"title": "Labelled frames", "seed": wanted[0][1], "n_streams": len(wanted)}
+    return joined(found).assign_attrs(found[0].attrs | facts)
+
+
+def joined(found: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Return several sets of examples as one."""
     by_frame = [each.drop_dims("gated") for each in found]
     by_gated = [each[list(PICTURES)] for each in found]
-    return xr.merge(
-        [xr.concat(by_frame, "frame"), xr.concat(by_gated, "gated")], join="exact"
-    ).assign_attrs(
-        found[0].attrs | {"title": "Labelled frames", "seed": wanted[0][1], "n_streams": len(wanted)}
-    )
+    return xr.merge([xr.concat(by_frame, "frame"), xr.concat(by_gated, "gated")], join="exact")
 
 
 def examples_of_stream(
@@ -86,27 +89,49 @@ def _of_stream(parameters: WindowParameters, seed: int, *, sought: LabelParamete
 def _examples(
     stream: xr.Dataset, frames: Frames, parameters: WindowParameters, seed: int
 ) -> xr.Dataset:
-    n_frames = stream.sizes["frame"]
-    kept = np.flatnonzero(stream["labelled"].values & stream["clear"].values)
-    row = np.full(n_frames, -1)
+    clear = stream["clear"].values | (not parameters.clear_only)
+    kept = np.flatnonzero(stream["labelled"].values & clear)
+    truth = {}
+    for name in PULSE_UNITS:
+        values = np.zeros(stream.sizes["frame"])
+        values[stream["pulse_frame"].values.astype(int)] = stream[f"pulse_{name}"].values
+        truth[name] = values[kept]
+    return chosen_examples(frames, kept, stream["label"].values[kept], truth).assign_attrs(
+        attributes(parameters, seed=seed, title="Labelled frames of one stream")
+    )
+
+
+# What is known of a frame's pulse, and in which unit.
+PULSE_UNITS = {"snr": "1", "dm_pc_cm3": "pc cm-3", "width_ms": "ms"}
+
+
+def chosen_examples(
+    frames: Frames,
+    chosen: NDArray[np.integer],
+    label: NDArray[np.integer],
+    pulse: Mapping[str, NDArray[np.floating]],
+) -> xr.Dataset:
+    """Return some frames as examples.
+
+    Args:
+        frames: What the front end says.
+        chosen: Numbers of those that are taken, shape (example,).
+        label: Their numbers of `LABELS`, shape (example,).
+        pulse: By the names of `PULSE_UNITS`, what is known of their pulses, each (example,).
+    """
+    row = np.full(len(frames.scalars), -1)
     row[frames.gated] = np.arange(len(frames.gated))
-    row = row[kept]
+    row = row[chosen]
     one = {"units": "1"}
     variables = {
-        "scalars": (("frame", "scalar"), frames.scalars[kept], one),
-        "label": ("frame", stream["label"].values[kept], one | {"flag_meanings": " ".join(LABELS)}),
+        "scalars": (("frame", "scalar"), frames.scalars[chosen], one),
+        "label": ("frame", label, one | {"flag_meanings": " ".join(LABELS)}),
         "is_gated": ("frame", row >= 0, one),
     }
-    for name, units in (("snr", "1"), ("dm_pc_cm3", "pc cm-3"), ("width_ms", "ms")):
-        values = np.zeros(n_frames)
-        values[stream["pulse_frame"].values.astype(int)] = stream[f"pulse_{name}"].values
-        variables[f"pulse_{name}"] = ("frame", values[kept], {"units": units})
+    for name, units in PULSE_UNITS.items():
+        variables[f"pulse_{name}"] = ("frame", pulse[name], {"units": units})
     for name, dims in PICTURES.items():
         pictures = getattr(frames, name)[row[row >= 0]].clip(-_LARGEST, _LARGEST)
         variables[name] = (("gated", *dims), pictures.astype(np.float16), {"units": "sigma"})
     variables["present"][2]["units"] = "1"
-    return xr.Dataset(
-        variables,
-        coords={"scalar": ("scalar", list(SCALARS), one)},
-        attrs=attributes(parameters, seed=seed, title="Labelled frames of one stream"),
-    )
+    return xr.Dataset(variables, coords={"scalar": ("scalar", list(SCALARS), one)})

@@ -123,9 +123,9 @@ class Canvas:
         n = -(-len(self.signal) // FRAME_SPECTRA)
         self.power = {kind: np.zeros(n) for kind in KINDS}
 
-    def lacks(self, kind: str, frame: int) -> bool:
-        """Whether a frame that shall hold a kind of interference does not, or not clearly."""
-        return self.power[kind][frame] < SNR_PRESENT**2
+    def lacks(self, kind: str, frame: int, snr: float = SNR_PRESENT) -> bool:
+        """Whether a frame that shall hold interference of some S/N does not, or not clearly."""
+        return self.power[kind][frame] < min(snr, SNR_PRESENT) ** 2 * (1 - 1e-6)
 
     def add(self, event: Event, snr: float, frame: int) -> None:
         """Add an event, scaled to have the stated S/N within a frame, if it reaches that frame."""
@@ -188,7 +188,7 @@ def add_interference(
         while kind == "nbrfi" and frames[last + 1 : last + 2].any() and rng.random() < 0.5:
             last += 1
         snr = _rfi_snr(parameters, rng)
-        while canvas.lacks(kind, frame):  # what was drawn may be silent in this frame
+        while canvas.lacks(kind, frame, snr):  # what was drawn may be silent in this frame
             canvas.add(_event(names, frame, last, rng), snr, frame)
 
 
@@ -198,9 +198,7 @@ def add_other(
     """Add a swept signal from Earth, lost packets or a jump of the gain."""
     fault = rng.integers(3)
     if fault == 0:
-        last = min(frame + int(rng.integers(parameters.window_frames)), canvas.n_frames - 1)
-        while canvas.lacks("other", frame):
-            canvas.add(_event(("peryton",), frame, last, rng), _rfi_snr(parameters, rng), frame)
+        add_peryton(canvas, frame, parameters, rng)
         return
     lost = _event(("dropout",), frame, frame, rng)
     while fault == 1 and lost.stop_channel - lost.first_channel == N_CHANNELS:
@@ -212,6 +210,18 @@ def add_other(
         change = rng.choice([-1, 1]) * np.exp(rng.uniform(*np.log(GAIN_JUMP)))
         canvas.faults.append((times, slice(None), 1 + float(change)))
     canvas.power["other"][frame] += SNR_PRESENT**2  # far above the noise in any case
+
+
+def add_peryton(
+    canvas: Canvas, frame: int, parameters: WindowParameters, rng: np.random.Generator
+) -> None:
+    """Add a swept signal from Earth to a frame; it may go on in the next ones."""
+    last = min(frame + int(rng.integers(parameters.window_frames)), canvas.n_frames - 1)
+    snr = SNR_PRESENT
+    while canvas.lacks("other", frame, snr):
+        event = _event(("peryton",), frame, last, rng)
+        snr = _rfi_snr(parameters, rng)
+        canvas.add(event, snr, frame)
 
 
 def _event(names: Sequence[str], first: int, last: int, rng: np.random.Generator) -> Event:

@@ -20,6 +20,7 @@ from physics_twins.pulsar.classifying.window_canvas import (
     Canvas,
     add_interference,
     add_other,
+    add_peryton,
     add_pulse,
     band_mhz,
 )
@@ -61,6 +62,9 @@ def labelled_stream(parameters: WindowParameters, *, seed: int) -> xr.Dataset:
         add_interference(canvas, kind, held[kind], parameters, plan)
     for frame in np.flatnonzero(held["other"]):
         add_other(canvas, int(frame), parameters, plan)
+    if parameters.peryton_fraction:
+        for frame in np.flatnonzero(plan.random(n_frames) < parameters.peryton_fraction):
+            add_peryton(canvas, int(frame), parameters, plan)
     level, gain = _level_and_gain(plan)
     data = _recorded(canvas, level, gain, rng)
     return _dataset(parameters, seed, data, canvas, held, pulses, level, gain)
