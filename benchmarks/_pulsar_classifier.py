@@ -5,6 +5,7 @@ the test's frames and of those that set the threshold.
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -76,9 +77,8 @@ def recall_faint_rfi_front_end() -> Figure:
 def recall_faint_rfi_drop() -> Figure:
     """How much less that is, by the classifier, than in the same noise without interference."""
     mixed, white = (_faint(is_there).sel(detector="classifier") for is_there in (True, False))
-    error = np.hypot(mixed["recall_error"], white["recall_error"])
-    drop = white["recall"] - mixed["recall"]
-    return _figure(drop.values, error.values, "", FAINT_SEED)
+    error = np.hypot(mixed["recall_error"].values, white["recall_error"].values)
+    return _figure((white["recall"] - mixed["recall"]).values, error, "", FAINT_SEED)
 
 
 def macro_f1_unclear() -> Figure:
@@ -128,14 +128,14 @@ def _faint(is_there: bool) -> xr.Dataset:
     """Return the recall of classifier and front end, with faint interference or without."""
     detectors = recall_curves.side_by_side(load_classifier())
     two = {name: detectors[name] for name in ("classifier", "front end")}
-    amount = AMOUNT | {"snr": (6.0, 7.0)}
+    amount: dict[str, Any] = AMOUNT | {"snr": (6.0, 7.0)}
     mix = FAINT_MIX if is_there else {}
     return recall_curves.compared(two, mix, false_alarms=0.01, seed=FAINT_SEED, **amount)
 
 
 def _figure(value: ArrayLike, error: ArrayLike, reference: str, seed: int) -> Figure:
-    value, error = (np.asarray(each, dtype=float).tolist() for each in (value, error))
-    return Figure(value, error, "", reference, this_machine(), (seed,))
+    values, errors = (np.asarray(each, dtype=float).tolist() for each in (value, error))
+    return Figure(values, errors, "", reference, this_machine(), (seed,))
 
 
 def _recall(name: str) -> Figure:

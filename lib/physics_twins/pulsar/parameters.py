@@ -73,7 +73,7 @@ class MediumParameters(Parameters):
                     f" {self.electron_density_cm3:g} cm-3 means a dispersion measure of {dm_pc_cm3:g}"
                     " pc cm-3: 3000 is the highest"
                 )
-            self.__dict__["dm_pc_cm3"] = dm_pc_cm3  # frozen for all others
+            object.__setattr__(self, "dm_pc_cm3", dm_pc_cm3)  # frozen for all others
         return self
 
     def replace(self, **changes: Any) -> Self:
