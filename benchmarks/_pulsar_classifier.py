@@ -17,7 +17,8 @@ from physics_twins.pulsar.classifying.calibration import macro_f1, reliability
 from physics_twins.pulsar.classifying.examples import examples
 from physics_twins.pulsar.classifying.labels import CLASSES
 from physics_twins.pulsar.classifying.recall_curves import threshold_at
-from physics_twins.pulsar.model import load_classifier, predict
+from physics_twins.pulsar.model import load_classifier, predict, pulse_score
+from physics_twins.pulsar.searching.frontend import Frames
 from physics_twins.pulsar.verb_parameters import (
     EFFELSBERG_MIX,
     EIGHT_CLASSES,
@@ -34,6 +35,7 @@ ANY_SNR = {"other_fraction": 0.1, "rfi_snr_min": 1.0, "clear_only": False}
 WHITE_SEED, MIX_SEED, HARSH_SEED, CLASSES_SEED, FAINT_SEED, UNCLEAR_SEED = range(901, 907)
 # Streams of 32 pulses for each S/N, and of 128 frames without a pulse.
 AMOUNT = {"snr": (5.0, 6.0, 7.0), "n_streams": 100, "n_noise_streams": 160}
+FAINT_AMOUNT: dict[str, Any] = {"snr": (6.0, 7.0), "n_streams": 60, "n_noise_streams": 96}
 N_CLASS_STREAMS = 125  # of 32 frames
 # For the loss in interference: streams of 128 frames without, and for each S/N of 32 with a pulse.
 N_DROP_NOISE, N_DROP_PULSES, N_RESAMPLED = 400, 60, 200
@@ -126,11 +128,23 @@ def _among_faint(name: str) -> Figure:
 @cache
 def _faint(is_there: bool) -> xr.Dataset:
     """Return the recall of classifier and front end, with faint interference or without."""
-    detectors = recall_curves.side_by_side(load_classifier())
-    two = {name: detectors[name] for name in ("classifier", "front end")}
-    amount: dict[str, Any] = AMOUNT | {"snr": (6.0, 7.0)}
     mix = FAINT_MIX if is_there else {}
-    return recall_curves.compared(two, mix, false_alarms=0.01, seed=FAINT_SEED, **amount)
+    detectors = _classifier_and_front_end()
+    return recall_curves.compared(detectors, mix, false_alarms=0.01, seed=FAINT_SEED, **FAINT_AMOUNT)
+
+
+def _classifier_and_front_end() -> dict[str, recall_curves.Detector]:
+    """Return both, the frames of a stream made once."""
+    classifier, seen = load_classifier(), {}
+
+    def score(frames: Frames) -> NDArray[np.floating]:
+        seen["snr"] = frames.snr
+        return pulse_score(classifier.probabilities(frames))
+
+    def front_end(stream: xr.Dataset) -> NDArray[np.floating]:
+        return seen["snr"][stream["labelled"].values]
+
+    return {"classifier": recall_curves.front_end_detector(score), "front end": front_end}
 
 
 def _figure(value: ArrayLike, error: ArrayLike, reference: str, seed: int) -> Figure:

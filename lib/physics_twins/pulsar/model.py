@@ -70,9 +70,8 @@ CARD = models.Card(
     " broad-band interference (bbrfi), their mixtures, and other, with calibrated probabilities. It"
     " judges what the front end `physics_twins.pulsar.searching.frontend` gives of each frame.",
     data="Simulated streams in the band of Effelsberg at 21 cm (256 channels, 1210 to 1530 MHz,"
-    " 102.4 us, 8 bit): pulses of DM 40 to 72 pc cm-3, 0.3 to 3 ms wide, S/N 4.5 to 100, and ten kinds"
-    " of interference of S/N 2 to 300 within a frame, which has a label from 8 on. Calibrated on other"
-    " streams of the same kind.",
+    " 102.4 us, 8 bit): pulses of DM 40 to 72 pc cm-3, 0.3 to 3 ms wide, S/N 4.5 to 100, and nine kinds"
+    " of interference of S/N 8 to 300. Calibrated on other streams of the same kind.",
     limits="Not for other bands, sampling times, DMs or front ends without a new training. Its"
     " probabilities hold for the frequencies of labels in its validation; for others use"
     " `labels.at_frequencies`. In white noise it can at best equal the ideal filter.",

@@ -1,7 +1,7 @@
 """Train the network that labels frames, and calibrate its probabilities."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from physics_twins import training
 from physics_twins.pulsar.classifying.calibration import fit_scaling
-from physics_twins.pulsar.classifying.examples import examples
+from physics_twins.pulsar.classifying.examples import examples, joined
+from physics_twins.pulsar.classifying.labelled_files import labelled_files
 from physics_twins.pulsar.classifying.network import FrameNetwork
 from physics_twins.pulsar.model import ExampleTensors
 from physics_twins.pulsar.verb_parameters import PARTS, ClassifierParameters
@@ -27,20 +28,23 @@ if TYPE_CHECKING:
 # Of each seed's streams, those of the training, then those that validate and calibrate.
 _TRAINING, _VALIDATION = 0, 500_000
 _PART_STEP = 100_000
+_FIFTH = 5  # of a table of real frames, a row validates
 
 
 def training_examples(
     parameters: ClassifierParameters, *, seed: int, client: "Client | None" = None
 ) -> xr.Dataset:
     """Return the frames that the network learns from."""
-    return _examples(parameters.n_streams, seed, _TRAINING, client)
+    made = _examples(parameters.n_streams, seed, _TRAINING, client)
+    return _with_real(made, parameters, lambda row: row % _FIFTH != 0)
 
 
 def validation_examples(
     parameters: ClassifierParameters, *, seed: int, client: "Client | None" = None
 ) -> xr.Dataset:
     """Return a quarter as many other frames, for thresholds and calibration."""
-    return _examples([-(-n // 4) for n in parameters.n_streams], seed, _VALIDATION, client)
+    made = _examples([-(-n // 4) for n in parameters.n_streams], seed, _VALIDATION, client)
+    return _with_real(made, parameters, lambda row: row % _FIFTH == 0)
 
 
 def train(
@@ -84,6 +88,17 @@ def _examples(n_streams: list[int], seed: int, offset: int, client: "Client | No
     first = [1_000_000 * seed + offset + _PART_STEP * part for part in range(len(PARTS))]
     seeds = [range(begin, begin + n) for begin, n in zip(first, n_streams, strict=True)]
     return examples(PARTS, seeds, client=client)
+
+
+def _with_real(
+    made: xr.Dataset, parameters: ClassifierParameters, takes: Callable[[int], bool]
+) -> xr.Dataset:
+    """Return examples with those of some rows of a table of real frames, the part after the others."""
+    if not parameters.labelled_path:
+        return made
+    real = labelled_files(parameters.labelled_path, takes=takes)
+    real["part"] = ("frame", np.full(real.sizes["frame"], len(PARTS)), {"units": "1"})
+    return joined([made, real]).assign_attrs(made.attrs)
 
 
 def _task(data: ExampleTensors, held_out: ExampleTensors, settings: ClassifierParameters) -> Task:

@@ -256,18 +256,24 @@ class ClassifierParameters(Parameters):
     """How much the classifier learns from; the defaults are those of the weights that ship."""
 
     n_noise_streams: int = field(
-        60, ge=1, le=10**6, help="Streams of 128 frames of white noise, which set the false alarms"
+        80, ge=1, le=10**6, help="Streams of 128 frames of white noise, which set the false alarms"
     )
     n_faint_streams: int = field(
-        40, ge=1, le=10**6, help="Streams of 64 windows with faint pulses in white noise"
+        60, ge=1, le=10**6, help="Streams of 64 windows with faint pulses in white noise"
     )
     n_class_streams: int = field(
-        200, ge=1, le=10**6, help="Streams of 43 windows in which all classes come equally often"
+        320, ge=1, le=10**6, help="Streams of 43 windows in which all classes come equally often"
     )
     n_mixed_streams: int = field(
-        240, ge=1, le=10**6, help="Streams of 64 windows with faint pulses between interference"
+        160, ge=1, le=10**6, help="Streams of 64 windows with faint pulses between interference"
     )
-    n_steps: int = field(1200, ge=1, le=10**8, unit="steps", help="Steps of the training")
+    labelled_path: str = field(
+        "",
+        input_file=True,
+        help="Table (CSV: file, start_s, label) of real frames that are learnt from besides; empty for"
+        " none. Every fifth validates",
+    )
+    n_steps: int = field(2000, ge=1, le=10**8, unit="steps", help="Steps of the training")
     batch_size: int = field(256, ge=2, le=10**6, help="Frames in a step")
     learning_rate: float = field(4e-3, ge=1e-6, le=1, logarithmic=True, help="Highest learning rate")
 
@@ -294,8 +300,6 @@ CLASSES_EQUAL = WindowParameters(
     other_fraction=0.1,
     snr_min=7.0,
     snr_max=100.0,
-    rfi_snr_min=3.0,
-    clear_only=False,
 )
 MIXED = WindowParameters(
     n_windows=64,
@@ -308,10 +312,7 @@ MIXED = WindowParameters(
     nbrfi_outside=0.25,
     bbrfi_outside=0.25,
     other_fraction=0.02,
-    peryton_fraction=0.05,
-    rfi_snr_min=2.0,
     rfi_snr_max=300.0,
-    clear_only=False,
 )
 PARTS = (NOISE, FAINT, CLASSES_EQUAL, MIXED)
 

@@ -90,9 +90,11 @@ class ObservationReader(ABC):
         assumptions: What was assumed where the header cannot be right; each is an `ObservationWarning`,
             too. A file FILE.header.json beside it, with values for any of `first_frequency_mhz`,
             `channel_width_mhz`, `sampling_time_s`, `start_mjd` and `source_name`, comes before both.
+        suffix: Of files that are cut out of it.
     """
 
     error: ClassVar[type[ObservationFileError]] = ObservationFileError
+    suffix: ClassVar = ".fil"
     header: FilterbankHeader
     n_spectra: int
 

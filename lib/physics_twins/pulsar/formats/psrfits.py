@@ -211,6 +211,7 @@ class PsrfitsReader(ObservationReader):
     """
 
     error = PsrfitsError
+    suffix = ".sf"
 
     def _open(self, drop_partial: bool) -> None:
         self._scaling_of: tuple[int, Scaling] | None = None

@@ -17,11 +17,13 @@ from physics_twins.pulsar.formats.observation_file import (
     N_EQUAL,
     FilterbankHeader,
     ObservationReader,
+    ObservationWriter,
     as_dataset,
 )
 from physics_twins.pulsar.physics.ism import Band
 
 LOOKED_AT = 256  # spectra at a time
+COPIED_SAMPLES = 1 << 22  # at a time
 
 Observation = xr.Dataset | str | os.PathLike[str]
 
@@ -87,6 +89,12 @@ class Spectra:
         """Yield (start, spectra) over the whole observation, `count` spectra at a time."""
         for start in range(0, self.n_spectra, count):
             yield start, self.read(start, min(count, self.n_spectra - start))
+
+    def copy_to(self, file: ObservationWriter, start: int, stop: int) -> None:
+        """Write spectra `start` to `stop`, a few megabytes at a time."""
+        step = max(1, COPIED_SAMPLES // self.source_header.n_channels)
+        for begin in range(start, stop, step):
+            file.write(self.raw(begin, min(step, stop - begin)))
 
     def part(self, start: int, count: int) -> xr.Dataset:
         """Return some spectra as a dataset whose times count from the observation's start."""

@@ -10,7 +10,7 @@ from physics_twins.pulsar.searching.cells import CELL, Cells
 
 # One standard deviation, where spectra are bytes.
 UNIT = 8
-# Spectra that are transposed together: a byte each, they fill a line of the cache.
+# Spectra that are worked on together: a byte each, they fill a line of the cache.
 LINE = 64
 
 
@@ -21,11 +21,15 @@ def normalised(spectra: NDArray[Any], cells: Cells) -> NDArray[np.float32]:
         spectra: Counts, shape (time, channel).
         cells: From `measure_cells` on them.
     """
+    out = np.empty(spectra.shape[::-1], np.float32)
+    sigma = np.where(cells.sigma > 0, cells.sigma, 1)
     cell = np.minimum(np.arange(len(spectra)) // CELL, len(cells.baseline) - 1)
-    out = (spectra - cells.level) / np.where(cells.sigma > 0, cells.sigma, 1)
-    out -= cells.baseline[cell] / np.sqrt(CELL)
-    out[cells.removed[cell] | cells.bad_channel] = 0
-    return np.ascontiguousarray(out.T, np.float32)
+    for part in np.split(np.arange(len(spectra)), range(LINE, len(spectra), LINE)):
+        values = (spectra[part] - cells.level) / sigma
+        values -= cells.baseline[cell[part]] / np.sqrt(CELL)
+        values[cells.removed[cell[part]] | cells.bad_channel] = 0
+        out[:, part] = values.T
+    return out
 
 
 def normalised_shape(n_time: int, n_channels: int) -> tuple[int, int]:

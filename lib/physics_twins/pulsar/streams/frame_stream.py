@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.classifying.classifiers import Classifier, FrameLabels
 from physics_twins.pulsar.formats.spectra import Spectra, open_spectra
 from physics_twins.pulsar.searching.cells import BASELINE_WIDTHS
-from physics_twins.pulsar.searching.frontend import FrontEnd
+from physics_twins.pulsar.searching.frontend import Frames, FrontEnd
 from physics_twins.pulsar.verb_parameters import LabelParameters
 
 # What a block holds at most, so that memory does not grow with the number of channels.
@@ -112,17 +112,22 @@ def block_frames(front_end: FrontEnd) -> int:
     return max(8, wanted, int(np.ceil(BASELINE_WIDTHS * widest / frame)))
 
 
-def label_block(
-    source: Spectra, block: StreamBlock, front_end: FrontEnd, classifier: Classifier
-) -> LabelledBlock:
-    """Read one block and label its frames."""
+def looked_at(source: Spectra, block: StreamBlock, front_end: FrontEnd) -> Frames:
+    """Read one block and return what the front end says of its frames and of those beside it."""
     spectra = source.read(block.start, block.n_read)
     needed = block.n_before + block.n_looked * front_end.parameters.frame_spectra
     n_absent = max(0, needed - len(spectra))
     if n_absent:
         spectra = np.pad(spectra, ((0, n_absent), (0, 0)))
     place = {"n_before": block.n_before, "n_frames": block.n_looked, "n_absent": n_absent}
-    frames = front_end(spectra, **place)
+    return front_end(spectra, **place)
+
+
+def label_block(
+    source: Spectra, block: StreamBlock, front_end: FrontEnd, classifier: Classifier
+) -> LabelledBlock:
+    """Read one block and label its frames."""
+    frames = looked_at(source, block, front_end)
     found = classifier.classify(frames)
     own = slice(block.skipped, block.skipped + block.n_frames)
     looked_from = block.start + block.n_before
