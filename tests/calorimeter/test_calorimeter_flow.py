@@ -15,6 +15,7 @@ from physics_twins.calorimeter.flow_parameters import FlowParameters
 from physics_twins.calorimeter.infer import generate, infer
 from physics_twins.calorimeter.model import ShowerFlow, flow_of, load_flow, save_flow
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
+from physics_twins.calorimeter.simulate import simulate
 from physics_twins.calorimeter.train import learnt_from, mirrored, train
 from physics_twins.models import Card, ModelError
 
@@ -134,6 +135,16 @@ def test_a_cell_can_hold_the_energy_of_an_annihilation_photon():
     after = on_the_line(generate(flow_of([network], ASKED, absorber_mm=(1.2, 1.6)), ASKED, seed=1))
     assert before < 0.005
     assert after > 0.02
+
+
+def test_the_shipped_flow_has_as_many_annihilation_photons_as_geant4():
+    asked = CalorimeterParameters(**CALO_CHALLENGE_2, energy_gev=2.0, n_showers=100)
+    real = simulate(asked, seed=21, progress=False)
+    expected = on_the_line(real)
+    # Some 1,300 cells of each; five standard errors.
+    assert on_the_line(infer(load_flow(), real, seed=22)) == pytest.approx(expected, rel=0.2)
+    # Weights of the right form that are wrong are noticed: those without steps.
+    assert on_the_line(infer(load_flow("calorimeter-flow/1"), real, seed=22)) < 0.2 * expected
 
 
 def test_a_layer_is_not_seen_before_it_is_drawn(flow):

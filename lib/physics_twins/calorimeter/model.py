@@ -25,10 +25,10 @@ CARD = models.Card(
     " tables that the project writes, most of them with absorbers of 1.4 mm: `training_showers`. Each"
     " network leaves out a fifth of them. Where `start` is given among the parameters, that version's"
     " visible energies and layers stay, and the showers taught how layers divide into cells.",
-    limits="How well its cells can be told from Geant4's: see the book's page of the calorimeter. Refuses"
-    " other energies, angles and thicknesses unless told to extrapolate. Not for other particles,"
-    " calorimeters, cells or thresholds without a new training. It is as good as the Geant4 that it"
-    " learnt from: small tables, electromagnetic physics only.",
+    limits="How well its cells can be told from Geant4's: see the book's page of the calorimeter."
+    " Refuses other energies, angles and thicknesses unless told to extrapolate. Not for other"
+    " particles, calorimeters, cells or thresholds without a new training. It is as good as the Geant4"
+    " that it learnt from: small tables, electromagnetic physics only.",
     held_against="Limit: Geant4 against Geant4; baseline: the parametrised shower. See the benchmark of"
     " the calorimeter.",
     reproduce="Run the notebook calorimeter/2_train with the parameters that manifest.json holds.",
