@@ -7,6 +7,7 @@ fields between its pieces: the cheapest training that there is. The flow of 64 x
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,19 @@ from _table import Figure, this_machine
 from physics_twins import models
 from physics_twins.data import bootstrap
 from physics_twins.lattice.errors import Measured, measured
-from physics_twins.lattice.evaluate import acceptance, break_even, effective_sample_size
+from physics_twins.lattice.evaluate import (
+    acceptance,
+    break_even,
+    effective_sample_size,
+    forward_sample_size,
+)
+from physics_twins.lattice.flow.gauge_path import GaugePath
+from physics_twins.lattice.flow.regression import draw
 from physics_twins.lattice.flow_parameters import LINE, FlowParameters
 from physics_twins.lattice.infer import infer
 from physics_twins.lattice.model import Flow, flow_of, load_flow
 from physics_twins.lattice.parameters import Sampler
-from physics_twins.lattice.train import train
+from physics_twins.lattice.train import train, untrained
 
 SEED = 52_000
 TRAINING_SEEDS = (1, 2, 3)
@@ -72,6 +80,32 @@ def coupling_layers() -> Figure:
         ]
     values, errors = map(list, zip(*found, *seconds, strict=True))
     return Figure(values, errors, "", "0.9883, 0.9995; 29 s: continuous", this_machine(), (1, SEED))
+
+
+def gauge_layers() -> Figure:
+    """Coupling layers of U(1) and SU(2) on 8 x 8, as they begin and trained.
+
+    Beta is 2 and 2.2. Of each: acceptance and effective sample size before the training; both, that
+    from fields of the theory, and the mean weight after it; its CPU seconds. Last acceptance and
+    effective sample size of the continuous flow of SU(2) that ships.
+    """
+    found, statistics = [], (acceptance, effective_sample_size)
+    for preset in ("u1-spline", "su2-spline"):
+        settings, start = FlowParameters(preset=preset), time.process_time()
+        learnt = train(None, settings, seed=1, progress=False)
+        seconds = time.process_time() - start
+        flow = flow_of(learnt.modules["velocity"], n_steps=1)  # pyright: ignore[reportArgumentType]
+        for each in (untrained(settings, seed=1), flow):
+            logs = each.propose(4000, seed=SEED)[1].numpy()
+            found += [bootstrap(statistic, logs, seed=SEED) for statistic in statistics]
+        truth = flow.weigh(draw(flow.path, 1.0, 4000, seed=SEED + 1), seed=SEED).numpy()
+        found.append(bootstrap(forward_sample_size, truth, seed=SEED))
+        weights = np.exp(logs - cast(GaugePath, flow.path).log_z)
+        found += [(float(weights.mean()), float(weights.std() / 4000**0.5)), (seconds, 0.0)]
+    logs = load_flow("su2-flow-8").propose(1000, seed=SEED)[1].numpy()
+    found += [bootstrap(statistic, logs, seed=SEED) for statistic in statistics]
+    values, errors = map(list, zip(*found, strict=True))
+    return Figure(values, errors, "", "1; SU(2) continuous", this_machine(), (1, SEED))
 
 
 def seeds_of(side: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import xarray as xr
 from scipy.signal import lfilter
 
 from _lattice_costs import cost_curve as costs_of
-from _lattice_costs import coupling_layers
+from _lattice_costs import coupling_layers, gauge_layers
 from _lattice_critical import critical_coupling
 from _lattice_hits import compared
 from _lattice_twin import calibration_coverage, monitor_calls, what_if_coverage
@@ -404,6 +404,7 @@ if __name__ == "__main__":
         flow_break_even,
         cost_curve,
         coupling_layers,
+        gauge_layers,
         phi4_agreement,
         cluster_rate_64,
         u1_beta7,

@@ -15,6 +15,8 @@ from physics_twins.lattice.evaluate import (
     forward_sample_size,
 )
 from physics_twins.lattice.flow.abelian_velocity import AbelianSizes
+from physics_twins.lattice.flow.checkerboard import LayerSizes
+from physics_twins.lattice.flow.gauge_layers import GaugeLayers
 from physics_twins.lattice.flow.gauge_path import GaugePath, matrices, plaquette_angles, plaquettes
 from physics_twins.lattice.flow.gauge_velocity import GaugeSizes
 from physics_twins.lattice.flow.integrate import transport
@@ -189,6 +191,94 @@ def test_the_action_is_the_same_in_every_gauge_and_that_of_the_sampler():
         if theory != "u1":
             parts = np.stack([parts.real, parts.imag], -1)
         np.testing.assert_allclose(parts, chain["field"].values[0, :1], atol=1e-12)
+
+
+# Coupling layers
+
+
+def any_layers(theory, n_layers=4) -> GaugeLayers:
+    torch.manual_seed(1)
+    layers = GaugeLayers(GaugePath(theory, (4, 4), 4.0), LayerSizes(n_layers, 4, 3))
+    for weight in layers.parameters():
+        weight.data = 0.3 * torch.randn_like(weight)
+    return layers.requires_grad_(False)
+
+
+def as_phases(links):
+    """Links of U(1) as numbers that know no turns."""
+    return torch.view_as_real(torch.polar(torch.ones_like(links), links))
+
+
+@pytest.mark.parametrize("theory", THEORIES)
+def test_layers_have_the_jacobian_of_the_whole_matrix(theory):
+    """From small changes of all links, forth and back, in one batch: of SU(3) in 256 directions."""
+    layers = any_layers(theory, 2)
+    links, step = some_links(layers, 1), 1e-5
+    end, told = layers(links)
+
+    def moved(angles):
+        if theory == "u1":
+            return torch.remainder(layers(links + angles)[0] - end + math.pi, 2 * math.pi) - math.pi
+        after = matrices(layers(turned(links, angles))[0]) @ matrices(end).mH
+        return -2 * torch.einsum("aij,...ji->...a", generators(links.shape[-2]), after).real
+
+    size = links.shape[1:] if theory == "u1" else (*links.shape[1:4], links.shape[-2] ** 2 - 1)
+    n = math.prod(size)
+    small = step * torch.eye(n, dtype=torch.float64).reshape(n, *size)
+    whole = (moved(small) - moved(-small)).reshape(n, n) / (2 * step)
+    true = float(torch.linalg.slogdet(whole)[1])
+    assert abs(true) > 0.1
+    assert float(told[0]) == pytest.approx(true, abs=1e-3)  # eigenvalues of SU(3) may lie close
+
+
+@pytest.mark.parametrize("theory", THEORIES)
+def test_layers_lead_back_and_are_gauge_equivariant(theory):
+    layers = any_layers(theory)
+    links = some_links(layers)
+    alike = as_phases if theory == "u1" else (lambda x: x)
+    end, told = layers(links)
+    again, back = layers(end, back=True)
+    assert float((alike(end) - alike(links)).abs().max()) > 0.05
+    torch.testing.assert_close(alike(again), alike(links), atol=1e-3, rtol=0)
+    torch.testing.assert_close(back, -told, atol=1e-3, rtol=0)
+    of_gauge, same = layers(transformed(theory, links))
+    torch.testing.assert_close(alike(of_gauge), alike(transformed(theory, end)), atol=1e-7, rtol=0)
+    torch.testing.assert_close(same, told, atol=1e-6, rtol=0)
+    conjugate = -links if theory == "u1" else links * torch.tensor([1.0, -1.0])
+    of_conjugate = -end if theory == "u1" else end * torch.tensor([1.0, -1.0])
+    torch.testing.assert_close(alike(layers(conjugate)[0]), alike(of_conjugate), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("theory", ["u1", "su2"])
+def test_layers_of_gauge_fields_learn_and_are_saved(theory, tmp_path):
+    settings = FlowParameters(
+        theory=theory, side=4, beta=2.0, kind="spline", n_layers=2, n_channels=4, n_bins=4, n_batch=32
+    ).replace(n_gradient=30, learning_rate=5e-3, n_validation=100)
+    learnt = train(None, settings, seed=1, progress=False).modules["velocity"]
+    flows = untrained(settings, seed=1), flow_of(learnt, n_steps=1)
+    logs = [(each.propose(1000, seed=9)[1] - each.path.log_z).numpy() for each in flows]
+    begun, after = map(effective_sample_size, logs)
+    # As it begins the last plaquette of U(1) is any one: I_0(2)^2 / I_0(4) = 0.46 would be left.
+    assert 0.3 < begun < after
+    assert logs[1].var() < 0.9 * logs[0].var()
+    for each in logs:
+        error = np.exp(each).std() / math.sqrt(len(each))
+        assert abs(np.exp(each).mean() - 1) < 5 * error < 0.5
+    truth = draw(flows[0].path, 1.0, 500, seed=3)
+    assert forward_sample_size(flows[1].weigh(truth, seed=1).numpy()) > 0.3
+    facts = {"metrics": {"ess": 0.9}, "parameters": {}, "seed": 1, "root": tmp_path}
+    assert str(save_flow(flows[1], **facts)) == f"{theory}-spline-4/1"
+    loaded = load_flow(f"{theory}-spline-4", root=tmp_path)
+    torch.testing.assert_close(loaded.propose(3, seed=1)[0], flows[1].propose(3, seed=1)[0])
+
+
+def test_layers_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"shape = \(6, 6\): sides must be multiples of 4"):
+        GaugeLayers(GaugePath("u1", (6, 6), 2.0), LayerSizes())
+    with pytest.raises(ValueError, match="side = 6 must be a multiple of 4: u1, kind = 'spline'"):
+        FlowParameters(theory="u1", side=6, kind="spline")
+    with pytest.raises(ValueError, match="kind = 'affine' and n_stages = 1: theory = 'su2' has"):
+        FlowParameters(theory="su2", kind="affine")
 
 
 # What it begins at

@@ -10,7 +10,7 @@ from physics_twins.parameters import Parameters, field
 
 # phi^4 with mass2 = -4 where a square is four correlation lengths wide, by its side.
 LINE = {8: 6.008, 16: 4.98, 32: 4.572, 64: 4.398}
-# How flows that ship were trained: of phi^4 by sides, and coupling layers at 8^2; of gauge theories.
+# How flows that ship were trained, of phi^4 by sides and of gauge theories; and coupling layers at 8^2.
 SHIPPED: Mapping[str, Mapping[str, Any]] = {
     "8": {"n_fields": 4000, "n_refinements": 2, "n_refining": 6000},
     "16": {"n_fields": 5000, "n_refinements": 2, "n_refining": 6000},
@@ -34,6 +34,27 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
     },
     "affine": {"kind": "affine", "n_channels": 8, "n_batch": 64, "n_gradient": 500},
     "spline": {"kind": "spline", "n_channels": 8, "n_batch": 64, "n_gradient": 250},
+    "u1-spline": {
+        "theory": "u1",
+        "kind": "spline",
+        "n_layers": 4,
+        "n_channels": 4,
+        "n_batch": 64,
+        "n_gradient": 50,
+        "learning_rate": 1.5e-3,
+        "n_validation": 500,
+    },
+    "su2-spline": {
+        "theory": "su2",
+        "beta": 2.2,
+        "kind": "spline",
+        "n_layers": 4,
+        "n_channels": 4,
+        "n_batch": 64,
+        "n_gradient": 50,
+        "learning_rate": 1.5e-3,
+        "n_validation": 500,
+    },
     "u1": {
         "theory": "u1",
         "side": 16,
@@ -83,13 +104,19 @@ class FlowParameters(Parameters):
         help="u1: inverse coupling of the heat kernel that it begins at; 0 for independent links",
     )
     kind: Literal["continuous", "affine", "spline"] = field(
-        "continuous", help="phi4: a continuous flow, or coupling layers of one of two forms"
+        "continuous", help="A continuous flow, or coupling layers: affine ones of phi4 alone"
     )
-    n_layers: int = field(8, ge=1, le=100, folded=True, help="Coupling layers: their number")
+    n_layers: int = field(
+        8,
+        ge=1,
+        le=100,
+        folded=True,
+        help="Coupling layers: their number, of gauge fields after the sweep",
+    )
     n_channels: int = field(
         16, ge=1, le=1000, folded=True, help="Coupling layers: channels of each network"
     )
-    n_bins: int = field(6, ge=1, le=32, folded=True, help="spline: bins between zero and four")
+    n_bins: int = field(6, ge=1, le=32, folded=True, help="spline: bins on one side of zero")
     n_gradient: int = field(
         600, ge=1, le=10**7, logarithmic=True, folded=True, help="Coupling layers: steps of training"
     )
@@ -153,9 +180,22 @@ class FlowParameters(Parameters):
     )
     n_validation: int = field(2000, ge=10, le=10**6, folded=True, help="Fields that choose the weights")
 
-    preset: Literal["own", "8", "16", "32", "64", "affine", "spline", "u1", "su2", "su3"] = field(
+    preset: Literal[
         "own",
-        help="These parameters, or those of a flow that ships: phi4 by its side or kind, a theory",
+        "8",
+        "16",
+        "32",
+        "64",
+        "affine",
+        "spline",
+        "u1",
+        "su2",
+        "su3",
+        "u1-spline",
+        "su2-spline",
+    ] = field(
+        "own",
+        help="These parameters, or those of a flow that ships, phi4 by its side, or of coupling layers",
     )
 
     @property
@@ -180,9 +220,14 @@ class FlowParameters(Parameters):
 
     @model_validator(mode="after")
     def _fits_theory(self) -> Self:
-        if self.theory != "phi4" and (self.kind != "continuous" or self.n_stages > 1):
+        if self.theory != "phi4" and (self.kind == "affine" or self.n_stages > 1):
             raise ValueError(
-                f"kind = {self.kind!r} and n_stages = {self.n_stages}: phi4 alone has these"
+                f"kind = {self.kind!r} and n_stages = {self.n_stages}: theory = {self.theory!r} has"
+                " 'continuous' or 'spline', and n_stages = 1"
+            )
+        if self.theory != "phi4" and self.kind == "spline" and self.side % 4:
+            raise ValueError(
+                f"side = {self.side} must be a multiple of 4: {self.theory}, kind = 'spline'"
             )
         if self.kind != "continuous" and (self.side % 2 or self.n_stages > 1):
             raise ValueError(f"kind = {self.kind!r} needs an even side, and n_stages = 1")
@@ -192,7 +237,7 @@ class FlowParameters(Parameters):
             raise ValueError(f"n_dimensions = {self.n_dimensions}: flows of gauge fields have 2")
         if self.prior_beta and (self.theory != "u1" or self.prior_beta < 0.5):
             raise ValueError(f"prior_beta = {self.prior_beta:g} must be 0, or of u1 at least 0.5")
-        if self.theory in ("su2", "su3") and self.reach >= self.side:
+        if self.theory in ("su2", "su3") and self.kind == "continuous" and self.reach >= self.side:
             raise ValueError(f"reach = {self.reach} must be less than side = {self.side}")
         return self
 

@@ -12,11 +12,18 @@ from torch import Tensor
 from physics_twins import models
 from physics_twins.lattice.flow.abelian_velocity import AbelianSizes
 from physics_twins.lattice.flow.annealing import annealed
-from physics_twins.lattice.flow.checkerboard import Layers, LayerSizes
+from physics_twins.lattice.flow.checkerboard import LayerSizes
 from physics_twins.lattice.flow.gauge_path import GaugePath
 from physics_twins.lattice.flow.gauge_velocity import GaugeSizes
 from physics_twins.lattice.flow.integrate import transport
-from physics_twins.lattice.flow.kinds import AnyMap, AnyPath, AnySizes, velocity_of
+from physics_twins.lattice.flow.kinds import (
+    AnyLayers,
+    AnyMap,
+    AnyPath,
+    AnySizes,
+    layers_of,
+    velocity_of,
+)
 from physics_twins.lattice.flow.path import Path
 from physics_twins.lattice.flow.velocity import Sizes, Velocity
 
@@ -36,8 +43,7 @@ CARD = models.Card(
 )
 GAUGE_CARD = models.Card(
     summary="Draws links of a gauge theory on a square lattice in two dimensions, with periodic"
-    " boundaries and Wilson's action, and says how likely each is: a continuous flow that keeps gauge"
-    " symmetry.",
+    " boundaries and Wilson's action, and says how likely each is: a flow that keeps gauge symmetry.",
     data="None but links of the theories on its path, or its own, which are drawn while it is trained.",
     limits="One theory, lattice and coupling. Links must be weighted or accepted by their weights, as"
     " `infer` does; weights are right up to the error of the steps along the flow. Two dimensions are"
@@ -122,7 +128,7 @@ class Flow:
             yield self.path.draw_prior(min(chunk, n - start), generator)
 
     def _carried(self, phi: Tensor, *, back: bool) -> tuple[Tensor, Tensor]:
-        if isinstance(self.velocity, Layers):
+        if isinstance(self.velocity, AnyLayers):
             return self.velocity(phi, back=back)
         begin, end = (1.0, 0.0) if back else (0.0, 1.0)
         return transport(self.velocity, phi, n_steps=self.n_steps, begin=begin, end=end)
@@ -158,7 +164,7 @@ def save_flow(flow: Flow, *, name: str = "", **facts: Any) -> models.Model:
     config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
     facts.setdefault("card", CARD if path.theory == "phi4" else GAUGE_CARD)
     kind = "flow"
-    if isinstance(flow.velocity, Layers):
+    if isinstance(flow.velocity, AnyLayers):
         kind = "spline" if flow.velocity.sizes.n_bins else "affine"
     name = name or f"{path.theory}-{kind}-{path.shape[0]}"
     return models.save(flow.velocity, name, config=config, **facts)
@@ -197,25 +203,26 @@ def _built(facts: Mapping[str, Any]) -> AnyMap:
         masses = tuple(map(float, facts["masses"]))
         path = Path(shape, float(facts["quartic"]), masses, int(facts.get("power", 1)))
         limits += [1 <= path.power <= 10, 0 < len(path.masses) <= 10, path.free_mass2 > 0]
-        if "n_layers" in facts:
-            of_layers = LayerSizes(*(int(facts[n]) for n in ("n_layers", "n_channels", "n_bins")))
-            _check([*limits, of_layers.within])
-            return Layers(path, of_layers)
-        n_times = int(facts["n_times"])
-        sizes = Sizes(tuple(map(float, facts["bends"])), n_times, int(facts["apart"]))
-        limits.append(0 <= sizes.apart <= 10)
-        counts = [n_times, len(sizes.bends)]
     else:
         path = GaugePath(theory, shape, float(facts["beta"]), float(facts["prior_beta"]))
         limits += [theory in ("u1", "su2", "su3"), len(shape) == 2, 0 < path.beta <= 1000]
         limits.append(path.prior_beta == 0 or (theory == "u1" and 0.5 <= path.prior_beta <= 1000))
-        if theory == "u1":
-            sizes = AbelianSizes(int(facts["n_times"]), int(facts["n_waves"]), int(facts["n_scales"]))
-            counts = [sizes.n_times, sizes.n_waves, sizes.n_scales]
-        else:
-            sizes = GaugeSizes(int(facts["n_times"]), int(facts["n_powers"]), int(facts["reach"]))
-            counts = [sizes.n_times, sizes.n_powers]
-            limits.append(1 <= sizes.reach < min(shape))
+    if "n_layers" in facts:
+        of_layers = LayerSizes(*(int(facts[n]) for n in ("n_layers", "n_channels", "n_bins")))
+        _check([*limits, of_layers.within])
+        return layers_of(path, of_layers)
+    n_times = int(facts["n_times"])
+    if theory == "phi4":
+        sizes = Sizes(tuple(map(float, facts["bends"])), n_times, int(facts["apart"]))
+        limits.append(0 <= sizes.apart <= 10)
+        counts = [n_times, len(sizes.bends)]
+    elif theory == "u1":
+        sizes = AbelianSizes(n_times, int(facts["n_waves"]), int(facts["n_scales"]))
+        counts = [n_times, sizes.n_waves, sizes.n_scales]
+    else:
+        sizes = GaugeSizes(n_times, int(facts["n_powers"]), int(facts["reach"]))
+        counts = [n_times, sizes.n_powers]
+        limits.append(1 <= sizes.reach < min(shape))
     _check([*limits, *(1 <= count <= 20 for count in counts)])
     return velocity_of(path, sizes)
 

@@ -10,11 +10,19 @@ from torch import Tensor, nn
 
 from physics_twins import training
 from physics_twins.lattice.flow.abelian_velocity import AbelianSizes
-from physics_twins.lattice.flow.checkerboard import Layers, LayerSizes
+from physics_twins.lattice.flow.checkerboard import LayerSizes
 from physics_twins.lattice.flow.couplings import free_mass2_of, path_to
 from physics_twins.lattice.flow.gauge_path import GaugePath
 from physics_twins.lattice.flow.gauge_velocity import GaugeSizes
-from physics_twins.lattice.flow.kinds import AnyMap, AnyPath, AnySizes, AnyVelocity, velocity_of
+from physics_twins.lattice.flow.kinds import (
+    AnyLayers,
+    AnyMap,
+    AnyPath,
+    AnySizes,
+    AnyVelocity,
+    layers_of,
+    velocity_of,
+)
 from physics_twins.lattice.flow.path import Path
 from physics_twins.lattice.flow.refine import natural_step
 from physics_twins.lattice.flow.regression import draw, slice_at, solve, times
@@ -73,12 +81,14 @@ def untrained(settings: FlowParameters, *, seed: int) -> Flow:
     return flow_of(velocity, n_steps=settings.n_steps, n_stages=settings.n_stages)
 
 
-def _layers(settings: FlowParameters) -> Layers:
-    """Return layers that move nothing, from the free field that continuous flows begin at, too."""
-    first = free_mass2_of(settings.free_length * settings.side)
-    path = Path(settings.shape, settings.quartic, (first, settings.mass2 - first))
+def _layers(settings: FlowParameters) -> AnyLayers:
+    """Return layers that move nothing, from where continuous flows begin, too."""
     n_bins = settings.n_bins if settings.kind == "spline" else 0
-    return Layers(path, LayerSizes(settings.n_layers, settings.n_channels, n_bins))
+    sizes = LayerSizes(settings.n_layers, settings.n_channels, n_bins)
+    if settings.theory != "phi4":
+        return layers_of(_path(settings, 0), sizes)
+    first = free_mass2_of(settings.free_length * settings.side)
+    return layers_of(Path(settings.shape, settings.quartic, (first, settings.mass2 - first)), sizes)
 
 
 def _path(settings: FlowParameters, seed: int) -> AnyPath:
@@ -107,7 +117,7 @@ def learn_path(velocity: AnyVelocity, settings: FlowParameters, *, seed: int) ->
 
 def _task(settings: FlowParameters, start: Flow | None, seed: int) -> Task:
     begun = start or untrained(settings, seed=seed)
-    if isinstance(begun.velocity, Layers):
+    if isinstance(begun.velocity, AnyLayers):
         raise TypeError(f"kind = {settings.kind!r}: the flow to go on with has coupling layers")
     velocity = velocity_of(begun.path, begun.velocity.sizes)
     velocity.load_state_dict(begun.velocity.state_dict())
@@ -147,9 +157,9 @@ def _layers_task(settings: FlowParameters, start: Flow | None, seed: int) -> Tas
     torch.manual_seed(seed)
     layers = _layers(settings)
     if start is not None:
-        if not isinstance(start.velocity, Layers):
+        if not isinstance(start.velocity, AnyLayers):
             raise TypeError(f"kind = {settings.kind!r}: the flow to go on with is continuous")
-        layers = Layers(start.velocity.path, start.velocity.sizes)
+        layers = layers_of(start.path, start.velocity.sizes)
         layers.load_state_dict(start.velocity.state_dict())
     optimizer = torch.optim.Adam(layers.parameters(), lr=settings.learning_rate)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.n_gradient)
@@ -157,7 +167,7 @@ def _layers_task(settings: FlowParameters, start: Flow | None, seed: int) -> Tas
     def loss(
         modules: Mapping[str, nn.Module], batch: Any, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        current = cast(Layers, modules["velocity"])
+        current = cast(AnyLayers, modules["velocity"])
         phi, _ = current(current.path.draw_prior(settings.n_batch))
         held = {name: weight.detach() for name, weight in current.named_parameters()}
         free, log_jacobian = torch.func.functional_call(current, held, (phi,), {"back": True})

@@ -8,6 +8,7 @@ any dimension; shifts are odd and all else is even, and so the flow is odd (Del 
 and Wilson 2021, arXiv 2105.12481).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -63,10 +64,10 @@ class Layers(nn.Module):
             shift, stretch, raw = self.layers[number](phi * ~moves, moves)  # (field, site that moves)
             x = phi[:, moves]
             if back:
-                x, slope = _bent((x - shift) * torch.exp(-stretch), raw, back=True)
+                x, slope = bent((x - shift) * torch.exp(-stretch), raw, back=True)
                 total = total + (slope - stretch).sum(-1)
             else:
-                x, slope = _bent(x, raw, back=False)
+                x, slope = bent(x, raw, back=False)
                 x, total = x * torch.exp(stretch) + shift, total + (slope + stretch).sum(-1)
             phi = phi.clone()
             phi[:, moves] = x
@@ -91,35 +92,45 @@ class _Setter(nn.Module):
 
     def forward(self, frozen: Tensor, moves: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return shift, logarithm of the stretch, and the spline's raw numbers, where a field moves."""
-        hidden = torch.tanh(self.first(self._with_near(frozen[..., None])))
-        hidden = torch.tanh(self.second(self._with_near(hidden))[:, moves])
+        hidden = torch.tanh(self.first(with_near(frozen[..., None], self.axes)))
+        hidden = torch.tanh(self.second(with_near(hidden, self.axes))[:, moves])
         rest = self.rest(hidden * hidden)
         return self.shift(hidden)[..., 0], 2 * torch.tanh(rest[..., 0] / 2), rest[..., 1:]
 
-    def _with_near(self, x: Tensor) -> Tensor:
-        near = [x.roll(step, axis - 1) for axis in self.axes for step in (1, -1)]
-        return torch.cat([x, torch.stack(near).sum(0)], -1)
+
+def with_near(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Return values of sites, (..., channel), and after them their sums over nearest neighbours.
+
+    Args:
+        x: Of all sites, the channels last.
+        axes: Of the lattice, counted from the end without channels.
+    """
+    near = [x.roll(step, axis - 1) for axis in axes for step in (1, -1)]
+    return torch.cat([x, torch.stack(near).sum(0)], -1)
 
 
-def _bent(x: Tensor, raw: Tensor, *, back: bool) -> tuple[Tensor, Tensor]:
+def bent(x: Tensor, raw: Tensor, *, back: bool, bound: float = BOUND) -> tuple[Tensor, Tensor]:
     """Return x bent by an odd spline, or bent back, and the logarithm of the slope of that.
 
     Args:
         x: Of any shape.
-        raw: Numbers of any size, (*shape, 3 * bin); zeros, or none, are no spline.
+        raw: Numbers of any size, (*shape, 3 * bin), and one more where the slope at the bound is free;
+            zeros, or none, are no spline.
         back: Whether to bend back.
+        bound: Beyond it nothing is bent.
     """
-    if not raw.shape[-1]:
+    n = raw.shape[-1] // 3
+    if not n:
         return x, torch.zeros_like(x)
-    widths, heights, slopes = raw.unflatten(-1, (3, -1)).unbind(-2)
-    n = widths.shape[-1]
     widths, heights = (
-        BOUND * (_NARROWEST + (1 - n * _NARROWEST) * each.softmax(-1)) for each in (widths, heights)
+        bound * (_NARROWEST + (1 - n * _NARROWEST) * each.softmax(-1))
+        for each in (raw[..., :n], raw[..., n : 2 * n])
     )
     flat = torch.log(torch.expm1(torch.tensor(1 - _FLATTEST, dtype=x.dtype)))
-    slopes = _FLATTEST + nn.functional.softplus(slopes + flat)
-    slopes = torch.cat([slopes, torch.ones_like(slopes[..., :1])], -1)
-    size = x.abs().clamp(max=BOUND)
+    slopes = _FLATTEST + nn.functional.softplus(raw[..., 2 * n :] + flat)
+    if slopes.shape[-1] == n:
+        slopes = torch.cat([slopes, torch.ones_like(slopes[..., :1])], -1)
+    size = x.abs().clamp(max=bound)
     ends = (heights if back else widths).cumsum(-1)
     place = (size[..., None] >= ends[..., :-1]).sum(-1, keepdim=True)
 
@@ -144,6 +155,20 @@ def _bent(x: Tensor, raw: Tensor, *, back: bool) -> tuple[Tensor, Tensor]:
     )
     rate = steep**2 * (right * part**2 + 2 * steep * part * (1 - part) + left * (1 - part) ** 2)
     log_slope = torch.log(rate / mixed**2)
-    inside = x.abs() < BOUND
+    inside = x.abs() < bound
     bent = torch.where(inside, x.sign() * found, x)
     return bent, torch.where(inside, -log_slope if back else log_slope, torch.zeros_like(x))
+
+
+def raw_of(heights: Tensor, slopes: Tensor) -> Tensor:
+    """Return raw numbers of a spline, (3 * bin + 1,), with bins of one width.
+
+    Args:
+        heights: Of the bins, over the bound.
+        slopes: At all knots.
+    """
+    n = len(heights)
+    parts = ((heights - _NARROWEST) / (1 - n * _NARROWEST)).clamp_min(1e-3)
+    rises = torch.log(torch.expm1((slopes - _FLATTEST).clamp_min(1e-3)))
+    flat = math.log(math.expm1(1 - _FLATTEST))
+    return torch.cat([torch.zeros_like(heights), parts.log(), rises - flat])
