@@ -1,6 +1,7 @@
 """Work beside a panel: the newest request counts, results are handed over in the asker's thread."""
 
 import asyncio
+import subprocess
 import sys
 import threading
 import time
@@ -119,3 +120,15 @@ def test_without_a_loop_it_is_imported_at_once_and_what_is_missing_is_told(
         assert isinstance(told, ModuleNotFoundError)
     else:
         assert told == threading.main_thread().name
+
+
+def test_python_ends_after_the_work_that_a_thread_has_begun():
+    # A daemon thread that dies inside compiled code as Python ends aborts the process (rc -6).
+    code = (
+        "import time; from twin_panels.background import Background\n"
+        "def work():\n    time.sleep(0.5); print('whole', flush=True); yield 1\n"
+        "background = Background(print, settle_s=0.0)\n"
+        "background.ask(work); time.sleep(0.2)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "whole\n"

@@ -1,10 +1,12 @@
 """Slow work beside a panel: only the newest request counts, and its results come part by part."""
 
 import asyncio
+import atexit
 import importlib
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,6 +42,7 @@ class Background:
         self._newest = 0
         self._results: deque[tuple[int, Any]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
+        _living.add(self)
 
     def ask(self, work: Callable[[], Iterator[Any]], *, needs: str = "") -> None:
         """Begin to work, in place of whatever was asked for before.
@@ -69,6 +72,13 @@ class Background:
         if thread := self._thread:
             thread.join()
         self._hand_over()
+
+    def end(self) -> None:
+        """Take nothing more up, and wait until what is being computed is done."""
+        with self._lock:
+            self._newest, self._asked, thread = self._newest + 1, None, self._thread
+        if thread:
+            thread.join()
 
     def _begin(self) -> None:
         try:
@@ -124,3 +134,13 @@ class Background:
             number, result = self._results.popleft()
             if number == self._newest:
                 self._deliver(result)
+
+
+_living: weakref.WeakSet[Background] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End all threads before Python ends: one that is killed in compiled code aborts the process."""
+    for background in list(_living):
+        background.end()
