@@ -8,6 +8,7 @@ import torch
 
 import _virgo_cleaning
 import _virgo_glitches
+import _virgo_twin
 import _virgo_unet
 from _table import Figure, median_and_spread, run_benchmarks, this_machine
 from physics_twins import virgo
@@ -29,6 +30,7 @@ def qtransform_rate() -> Figure:
 
 BENCHMARKS = {
     **_virgo_cleaning.BENCHMARKS,
+    **_virgo_twin.BENCHMARKS,
     "qtransform_rate": qtransform_rate,
     **_virgo_glitches.BENCHMARKS,
     **_virgo_unet.BENCHMARKS,

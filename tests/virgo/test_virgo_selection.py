@@ -75,3 +75,11 @@ def test_channels_that_carry_strain_are_found_by_signals_that_were_injected():
     assert set(selection.unsafe_channels(renamed, renamed["signals"].values)) == expected
     elsewhere = np.roll(stretch["signals"].values, 9 * 1024)  # signals that were not injected then
     assert not selection.unsafe_channels(stretch, elsewhere)
+
+
+def test_where_no_channel_reaches_the_strain_none_is_chosen():
+    rng = np.random.default_rng(44)
+    made = simulate(VirgoParameters(duration_s=32.0, sample_rate_hz=1024), seed=41)
+    idle = made.sel(channel=["ENV_IDLE_0"]).assign(strain=("time", rng.standard_normal(32 * 1024)))
+    found = selection.select(idle, CleaningParameters(train_fraction=1.0))
+    assert (found.channels, found.products) == ((), ())

@@ -9,7 +9,13 @@ from physics_twins import data
 from physics_twins.parameters import ParameterError
 from physics_twins.virgo import couplings, glitches, noise, witnesses
 from physics_twins.virgo.oracle import oracle
-from physics_twins.virgo.parameters import EASY, GLITCH_FAMILIES, HARD, VirgoParameters
+from physics_twins.virgo.parameters import (
+    EASY,
+    GLITCH_FAMILIES,
+    HARD,
+    CleaningParameters,
+    VirgoParameters,
+)
 from physics_twins.virgo.sensitivity import noise_asd
 from physics_twins.virgo.simulate import COMPONENTS, simulate
 
@@ -241,6 +247,15 @@ def test_a_fault_longer_than_a_quarter_of_the_stretch_is_refused():
         ParameterError, match="missing_s = 20 s must be at most a quarter of duration_s"
     ):
         VirgoParameters(missing_s=20.0)
+
+
+@pytest.mark.parametrize(("start_s", "stop_s"), [(30.0, 20.0), (30.0, 30.0), (30.0, 0.0)])
+def test_what_is_held_and_ends_before_it_begins_is_refused(start_s, stop_s):
+    told = f"held_stop_s = {stop_s:g} s must be later than held_start_s = 30 s"
+    with pytest.raises(ParameterError, match=told):
+        CleaningParameters(held_start_s=start_s, held_stop_s=stop_s)
+    assert CleaningParameters(held_stop_s=20.0).held_s == [(0.0, 20.0)]
+    assert CleaningParameters().held_s == []
 
 
 def test_a_witness_that_is_off_records_zeros_and_couples_on():

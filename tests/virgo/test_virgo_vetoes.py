@@ -58,6 +58,21 @@ def test_a_burst_in_noise_is_one_trigger_at_its_time_and_frequency():
     assert 0.4 < float(found["energy"][0]) / (snr**2 / 2 / np.log(2)) < 1.2
 
 
+def test_less_loud_tiles_make_a_quiet_trigger_wider_and_no_more_triggers():
+    """Damage if they did not: segments of quiet whistles lie beside their middles."""
+    time_s = np.arange(64 * 1024) / 1024
+    wave = 1.4 * np.exp(-(((time_s - 20.3) / 0.15) ** 2)) * np.sin(2 * np.pi * 100 * time_s)
+    found = [
+        vetoes.triggers(noise() + wave, 1024, VetoParameters(beside_energy=energy))
+        for energy in (16.0, 22.0)
+    ]
+    assert found[0].sizes == found[1].sizes
+    near = [int(np.abs(each["time"].values - 20.3).argmin()) for each in found]
+    wide, narrow = (float(each["spread"][n]) for each, n in zip(found, near, strict=True))
+    assert wide > narrow
+    assert 0.03 < wide < 0.15  # the wave's power has a root mean square of 0.075 s
+
+
 def test_noise_has_as_many_loud_tiles_as_an_exponential():
     settings = VetoParameters(energy=14, long_quality=8)
     n_triggers = vetoes.triggers(noise(600), 1024, settings).sizes["trigger"]

@@ -122,21 +122,21 @@ def short_response(wiener: Wiener, coupling: Coupling) -> Series:
         coupling: Which.
     """
     response = wiener.solved if coupling.name in _LINES_HZ else wiener.response
-    return np.abs(sum(share * response[n] for n, share in _shares(wiener, coupling)))
+    return np.abs(sum(share * response[n] for n, share in shares(wiener, coupling)))
 
 
 def short_error(wiener: Wiener, coupling: Coupling) -> Series:
     """Return the standard deviation of `short_response`."""
     error = wiener.solved_error if coupling.name in _LINES_HZ else wiener.response_error
-    parts = [share * error[n] for n, share in _shares(wiener, coupling)]
+    parts = [share * error[n] for n, share in shares(wiener, coupling)]
     variance = np.sum(np.square(parts), axis=0) / 2  # a modulus has one part of a complex error
     if coupling.basis is couplings.product:  # its power at the line leaks into the bins beside it
-        leaks = [np.gradient(wiener.response[n]) for n, _ in _shares(wiener, coupling)]
+        leaks = [np.gradient(wiener.response[n]) for n, _ in shares(wiener, coupling)]
         variance += np.abs(np.sum(leaks, axis=0)) ** 2
     return np.sqrt(variance)
 
 
-def _shares(wiener: Wiener, coupling: Coupling) -> list[tuple[int, float]]:
+def shares(wiener: Wiener, coupling: Coupling) -> list[tuple[int, float]]:
     """Return the inputs of a coupling by their number, and what their filters are multiplied with.
 
     A product is one of channels about their means: with the mean angle, the product of mains and angle
@@ -163,15 +163,17 @@ def _inputs_of(coupling: Coupling) -> set[str]:
     return {a}
 
 
-def basis_asd(wiener: Wiener, coupling: Coupling) -> Series:
+def basis_asd(wiener: Wiener, coupling: Coupling, *, grid_hz: float = _GRID_HZ) -> Series:
     """Return the amplitude spectral density of what a coupling filters, shape (frequency,).
 
     Args:
         wiener: Whose frequencies, and calibration of the bench.
         coupling: Which.
+        grid_hz: How fine the bench's motion, which is slow, is looked at. The default is that of the
+            parameters' strengths.
     """
     calibration = wiener.calibration if np.isfinite(wiener.calibration) else 1.0
-    grid = np.arange(0, wiener.frequency_hz[-1] + _GRID_HZ, _GRID_HZ)  # a bench moves slowly
+    grid = np.arange(0, wiener.frequency_hz[-1] + grid_hz, grid_hz)
     return np.interp(wiener.frequency_hz, grid, couplings.basis_asd(coupling, grid, calibration))
 
 

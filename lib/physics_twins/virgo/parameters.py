@@ -118,16 +118,20 @@ class CleaningParameters(Parameters):
         "virgo-filters", folded=True, help="What tells a stream's filters; empty: as they were fitted"
     )
     held_start_s: float = field(
-        0.0,
-        ge=0,
-        le=1e6,
-        unit="s",
-        folded=True,
-        help="From here on a stream learns nothing",
+        0.0, ge=0, le=1e6, unit="s", folded=True, help="From here on a stream learns nothing"
     )
     held_stop_s: float = field(
         0.0, ge=0, le=1e6, unit="s", folded=True, help="Until here; both 0: it learns from all seconds"
     )
+
+    @model_validator(mode="after")
+    def _what_is_held_ends_after_it_begins(self) -> Self:
+        if self.held_stop_s <= self.held_start_s and (self.held_start_s or self.held_stop_s):
+            raise ValueError(
+                f"held_stop_s = {self.held_stop_s:g} s must be later than"
+                f" held_start_s = {self.held_start_s:g} s, or both 0"
+            )
+        return self
 
     @property
     def held_s(self) -> list[tuple[float, float]]:
@@ -200,11 +204,14 @@ class VetoParameters(Parameters):
         400.0, ge=10, le=8000, unit="Hz", folded=True, help="Highest frequency, or what the rate allows"
     )
     energy: float = field(22.0, ge=8, le=1000, folded=True, help="Loud tile's energy over row's median")
+    beside_energy: float = field(
+        16.0, ge=8, le=1000, folded=True, help="And that of tiles beside it, which tell where it is"
+    )
     coincidence_s: float = field(
         0.03, ge=0.001, le=10, unit="s", folded=True, help="How near a glitch, when channels are chosen"
     )
     significance: float = field(5.0, ge=1, le=100, folded=True, help="-log10 of chance for a witness")
-    half_width_s: float = field(0.01, ge=0, le=10, unit="s", help="Least time vetoed beside a trigger")
+    half_width_s: float = field(0.015, ge=0, le=10, unit="s", help="Least time vetoed beside a trigger")
     widening: float = field(0.2, ge=0, le=10, help="Time vetoed besides, over the spread of its tiles")
 
 

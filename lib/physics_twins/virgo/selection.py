@@ -194,6 +194,8 @@ def _beside_each_other(
     level: float,
 ) -> list[str]:
     """Return those that still tell something when the ones before them have told what they know."""
+    if not names:
+        return []
     y = _levelled(_spectra([target], whole, sample_rate_hz)[0])
     left = list(names[:_TRIED])
     x = _spectra([candidates[name] for name in left], whole, sample_rate_hz)

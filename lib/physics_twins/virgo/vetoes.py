@@ -34,11 +34,14 @@ _GAP_S = 0.1  # between two triggers of one channel
 _PAUSE_S = 1.0  # beside what was not recorded
 _ENERGIES = (20.0, 30.0, 50.0, 100.0)  # above each of which coincidences are counted
 _MAX_BYTES = 1 << 20  # of a veto's file
-_STRAIN_ENERGY = 40.0  # of a tile of strain that is called a glitch while channels are chosen
+# Of tiles of strain that are called a glitch while channels are chosen: lines would join all.
+_OF_STRAIN = {"energy": 40.0, "beside_energy": 40.0}
 
 
 def triggers(series: Series, sample_rate_hz: float, settings: VetoParameters) -> xr.Dataset:
-    """Return groups of loud tiles of one series.
+    """Return groups of tiles of one series, each with a loud one.
+
+    Less loud tiles belong to a group too: of what is quiet, few tiles are loud, and seldom the middle.
 
     Args:
         series: Shape (time,); what is not a number, or does not change, was not recorded.
@@ -67,16 +70,17 @@ def _triggers(series: Series, sample_rate_hz: float, settings: VetoParameters) -
     step_s = window_s - 2 * EDGE_S
     starts_s = np.append(np.arange(0, duration_s - window_s, step_s), duration_s - window_s)
     windows = torch.stack([white[round(s * sample_rate_hz) :][:n_window] for s in starts_s])
-    found = []
+    found, lowest = [], min(settings.energy, settings.beside_energy)
     for quality in (settings.quality, settings.long_quality):
         tiling = _tiling(window_s, sample_rate_hz, quality, settings.low_hz, settings.high_hz)
-        found.append(_loud(tile_energies(windows, tiling), tiling, starts_s, settings.energy))
+        found.append(_loud(tile_energies(windows, tiling), tiling, starts_s, lowest))
     tiles = np.concatenate(found)
     inside = (tiles[:, 0] >= EDGE_S) & (tiles[:, 0] < duration_s - EDGE_S)
     tiles = tiles[inside]
     index = np.clip((tiles[:, 0] * sample_rate_hz).astype(int), 0, len(series) - 1)
     tiles = tiles[~_beside_gaps(recorded, sample_rate_hz)[index]]
-    return _grouped(tiles) if len(tiles) else np.zeros((0, 4))
+    groups = _grouped(tiles) if len(tiles) else np.zeros((0, 4))
+    return groups[groups[:, 3] > settings.energy]
 
 
 @lru_cache(maxsize=4)  # a stream asks for the same ones each second
@@ -220,8 +224,7 @@ def learn(stretches: Sequence[xr.Dataset], settings: VetoParameters | None = Non
     """
     settings = settings or VetoParameters()
     rows, coincident, expected = [], [], []
-    louder = {"energy": _STRAIN_ENERGY, "long_quality": settings.quality}  # lines would join all
-    loud = settings.model_copy(update=louder)
+    loud = settings.model_copy(update=_OF_STRAIN | {"long_quality": settings.quality})
     for stretch in stretches:
         found = channel_triggers(stretch, settings)
         rate_hz = float(stretch.attrs["sample_rate_hz"])
