@@ -42,6 +42,50 @@ PIXELS = """() => {
   });
 }"""
 
+# What of a panel is too small, covered, cut, or too far from the first slider to be seen with it.
+_MISFITS = """(furthest_px) => {
+  const found = [];
+  const look = (root) => root.querySelectorAll("*").forEach((e) => {
+    if (e.classList.contains("bk-Figure")) found.push(e.getBoundingClientRect());
+    if (e.shadowRoot) look(e.shadowRoot);
+  });
+  const panel = [...document.querySelectorAll(".twin-panel")].at(-1);
+  look(panel);
+  const right = panel.parentElement.getBoundingClientRect().right + 1;
+  const wrong = found.length ? [] : ["no figure"];
+  found.forEach((a, i) => {
+    if (a.width < 250 || a.height < 100) wrong.push(`figure ${i} of ${a.width} x ${a.height}`);
+    if (a.right > right) wrong.push(`figure ${i} is cut`);
+    found.slice(0, i).forEach((b, j) => {
+      const x = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const y = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      if (x > 2 && y > 2) wrong.push(`figure ${i} covers figure ${j}`);
+    });
+  });
+  panel.querySelectorAll("button, input, .noUi-target").forEach((e) => {
+    const box = e.getBoundingClientRect();
+    if (box.width && box.right > right) wrong.push(`${e.className} ${e.textContent} is cut`);
+  });
+  const slider = panel.querySelector(".noUi-target").getBoundingClientRect();
+  const away = Math.max(found[0]?.bottom, slider.bottom) - Math.min(found[0]?.top, slider.top);
+  if (away > furthest_px) wrong.push(`from slider to figure ${away} px`);
+  return wrong;
+}"""
+
+
+def misfits(tab: Any, width: int, *, furthest_px: int = 750) -> list[str]:
+    """Return what of the newest panel does not fit a window of this width, in words.
+
+    Args:
+        tab: With the panel; it stays as wide.
+        width: In pixels of the page.
+        furthest_px: How far the first slider and the first figure may reach together.
+    """
+    height = tab.viewport_size["height"]
+    tab.set_viewport_size({"width": width, "height": height})
+    tab.wait_for_timeout(1000)
+    return tab.evaluate(_MISFITS, furthest_px)
+
 
 def why_no_browser() -> str:
     """Return what is missing for a browser, "" for nothing."""

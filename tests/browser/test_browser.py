@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_browser import KERNEL_IS_IDLE, PIXELS, Lab, run_all_cells
+from lab_browser import KERNEL_IS_IDLE, PIXELS, Lab, misfits, run_all_cells
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,6 +24,7 @@ NOTEBOOKS = {
     "lattice": "from twin_panels.lattice import LatticePanel\npanel = LatticePanel()",
     "virgo": "from twin_panels.virgo import VirgoPanel\npanel = VirgoPanel()",
 }
+WIDTHS = (700, 900, 1100, 1440)
 FIND_IMAGE = """() => {
   const models = window.Bokeh ? window.Bokeh.documents.flatMap((d) => [...d._all_models.values()]) : [];
   window.image = models.findLast((m) => m.type == "ColumnDataSource" && "image" in m.data);
@@ -66,6 +67,9 @@ def page(browser: Any, lab: Lab, tmp_path: Path, request: pytest.FixtureRequest)
     tab = lab.open(browser, f"{request.param}.ipynb")
     run_all_cells(tab)
     tab.wait_for_function(FIND_IMAGE, timeout=240_000)  # in a new clone the flow is compiled first
+    tab.wait_for_function(f"() => ({PIXELS})().some((colours) => colours > 100)", timeout=30_000)
+    tab.evaluate("() => { window.jupyterapp.commands.execute('application:toggle-left-area'); }")
+    assert {width: wrong for width in WIDTHS if (wrong := misfits(tab, width))} == {}
     yield tab
     tab.screenshot(path=tmp_path / "panel.png")
     tab.close()
@@ -77,7 +81,6 @@ def title_says(page: Any, text: str) -> None:
 
 @pytest.mark.parametrize("page", ["pulsar"], indirect=True)
 def test_the_panel_draws_and_follows_slider_and_typed_value(page):
-    page.wait_for_function(f"() => ({PIXELS})().some((colours) => colours > 100)", timeout=30_000)
     title_says(page, "Dedispersed at 56.77 pc cm⁻³")
 
     page.evaluate("() => { window.before = window.image.data.image; }")

@@ -103,8 +103,10 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
         self.profiles = Profiles(self.views.depth, self._reference_name())
         left = (self.views.top, self.views.side, self.profiles.longitudinal)
         right = (self.views.front, self.profiles.lateral)
-        columns = column(*left, sizing_mode="stretch_width"), column(*right)
-        return row(*columns, sizing_mode="stretch_width", max_width=MAX_WIDTH)
+        columns = column(*left, sizing_mode="stretch_width", min_width=300), column(*right)
+        # One beneath the other where there is no room for both.
+        wrapped = {"flex-wrap": "wrap"}
+        return row(*columns, sizing_mode="stretch_width", max_width=MAX_WIDTH, styles=wrapped)
 
     def extras(self) -> dict[str, ipw.Button]:
         """Return the button that fires Geant4 at what is shown."""

@@ -12,7 +12,14 @@ from physics_twins.parameters import FieldDescription, ParameterError, Parameter
 from twin_panels.scales import scale_of
 
 SHOWN = 6  # controls that are not folded away
-WIDTH = "310px"
+# As many columns as there is room for: one beside a figure, more above it.
+GRID = {
+    "display": "grid",
+    "grid_template_columns": "repeat(auto-fill, minmax(185px, 1fr))",
+    "grid_gap": "0 10px",
+}
+WHOLE_ROW = {"grid_area": "auto / 1 / auto / -1"}  # the page clears `grid_column` where this is not set
+FOLD_HEIGHT = "420px"  # a fold scrolls by itself, so that what is moved stays beside its figure
 SLIDER_STEP = 0.005  # less than a pixel; what an arrow key moves
 
 Model = TypeVar("Model", bound=Parameters)
@@ -76,7 +83,7 @@ class Controls(Generic[Model]):
         self._start = self._others = start
         self._callbacks: list[Callable[[Model], None]] = []
         self._hold = False
-        self._refusal = ipw.HTML()
+        self._refusal = ipw.HTML(layout=WHOLE_ROW)
         values, known = start.to_papermill(), start.describe()
         self.about = {name: known[name] for name in names or known}
         self.ends: Mapping[str, tuple[float, float]] = ends or {}
@@ -134,15 +141,16 @@ class Controls(Generic[Model]):
             self._refusal.tooltip = reason
             self._refusal.value = in_red(reason)
 
-    def _arranged(self) -> ipw.VBox:
+    def _arranged(self) -> ipw.Box:
         widgets = {name: each.widget for name, each in self._controls.items()}
         open_names = [name for name, each in self._controls.items() if not each.info.folded][:SHOWN]
         folded = {name: widget for name, widget in widgets.items() if name not in open_names}
         parts = [*(widgets[name] for name in open_names), self._refusal]
         if folded:
-            grouped = ipw.VBox(_with_headings(type(self.parameters), folded))
-            parts.append(ipw.Accordion([grouped], titles=(f"{len(folded)} more",)))
-        return ipw.VBox(parts, layout={"width": WIDTH})
+            grouped = _in_grid(_with_headings(type(self.parameters), folded))
+            grouped.layout.max_height, grouped.layout.overflow = FOLD_HEIGHT, "auto"
+            parts.append(ipw.Accordion([grouped], titles=(f"{len(folded)} more",), layout=WHOLE_ROW))
+        return _in_grid(parts)
 
 
 def control(info: FieldDescription, value: Any, ends: tuple[float, float] | None = None) -> Control:
@@ -181,10 +189,10 @@ def _number(
         step=SLIDER_STEP,
         readout=False,
         tooltip=tooltip,
-        layout={"width": "160px"},
+        layout={"flex": "1 1 50px", "min_width": "50px", "width": "auto"},
     )
     kind = ipw.IntText if info.kind is int else ipw.FloatText
-    entry = kind(value, tooltip=tooltip, layout={"width": "84px"})
+    entry = kind(value, tooltip=tooltip, layout={"width": "76px", "flex": "0 0 auto"})
     following = False
 
     def slid(change: dict[str, Any]) -> None:
@@ -206,7 +214,7 @@ def _number(
 
     entry.observe(typed, "value")
     slider.observe(slid, "value")
-    unit = ipw.Label(in_print(info.unit), layout={"margin": "0 0 0 2px"})
+    unit = ipw.Label(in_print(info.unit), layout={"margin": "0 0 0 2px", "flex": "0 0 auto"})
     return Control(info, entry, slider, _labelled(info, tooltip, [slider, entry, unit]))
 
 
@@ -214,8 +222,13 @@ def _labelled(info: FieldDescription, tooltip: str, row: list[ipw.Widget]) -> ip
     style = "display: block; line-height: 1.2; margin-top: 6px"
     text = f'<span title="{escape(tooltip)}" style="{style}">{escape(info.help)}</span>'
     label = ipw.HTML(text, layout={"margin": "0 0 0 2px"})
-    made = ipw.VBox([label, ipw.HBox(row)], layout={"overflow": "visible"})
-    return made.add_class("twin-control")
+    # Beneath each other in a row of the grid, labels may be of one line or of two.
+    layout = {"overflow": "visible", "justify_content": "flex-end", "min_width": "0"}
+    return ipw.VBox([label, ipw.HBox(row)], layout=layout).add_class("twin-control")
+
+
+def _in_grid(widgets: Sequence[ipw.Widget]) -> ipw.Box:
+    return ipw.Box(widgets, layout=GRID)
 
 
 def _with_headings(model: type[Parameters], widgets: Mapping[str, ipw.Widget]) -> list[ipw.Widget]:
@@ -229,7 +242,7 @@ def _with_headings(model: type[Parameters], widgets: Mapping[str, ipw.Widget]) -
             last = groups[name]
             style = "font-weight: 600; line-height: 1.3; margin-top: 8px"
             text = f'<div role="heading" aria-level="4" style="{style}">{escape(last)}</div>'
-            arranged.append(ipw.HTML(text))
+            arranged.append(ipw.HTML(text, layout=WHOLE_ROW))
         arranged.append(widget)
     return arranged
 

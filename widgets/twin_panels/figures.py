@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from twin_panels.theme import NEUTRAL
 
 PALETTE = "Viridis256"
-MIN_WIDTH, MAX_WIDTH = 420, 1000  # screen pixels
+MIN_WIDTH, MAX_WIDTH = 280, 1000  # screen pixels
 TOOLS = "pan,box_zoom,wheel_zoom,save,reset"
 
 

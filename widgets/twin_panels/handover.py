@@ -34,11 +34,11 @@ class Handover(Generic[Model]):
         """
         self._controls, self._notebook, self._use = controls, notebook, use
         self._twin = notebook.split("/")[0]
-        self.shown = ipw.HTML()
+        self.shown = ipw.HTML(layout={"flex": "1 1 100%", "min_width": "0"})
         self.path = ipw.Text(
             placeholder=f"parameters/{self._twin}-<time>.json",
             tooltip="Parameter file to load, or to write; never over a file that exists",
-            layout={"width": "auto"},
+            layout={"width": "auto", "flex": "1 1 160px"},
         )
         self.upload = ipw.FileUpload(
             accept=".json",
@@ -62,7 +62,8 @@ class Handover(Generic[Model]):
         run, code, load, sweep = self.buttons.values()
         choice = ipw.Accordion([self.sweep.widget], titles=("What the sweep varies",))
         rows = (ipw.HBox([run, code]), self.path, ipw.HBox([load, self.upload, sweep]), choice)
-        self.widget = ipw.VBox(rows, layout={"width": "310px"})
+        wrapped = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
+        self.widget = ipw.Box([*rows, self.shown], layout=wrapped)
 
     def run_as_batch(self, path: str | Path = "") -> str:
         """Write the parameters to a new file and return the command that runs them in batch.

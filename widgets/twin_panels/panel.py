@@ -86,7 +86,7 @@ class Panel(ABC, Generic[Model]):
 
     @property
     def handed_over(self) -> str:
-        """What is shown beneath the figure for copying, as HTML."""
+        """What is shown beneath the buttons for copying, as HTML."""
         return self.handover.shown.value
 
     def undo(self) -> None:
@@ -151,9 +151,9 @@ class Panel(ABC, Generic[Model]):
     def _arranged(self, own: dict[str, ipw.Button]) -> ipw.Box:
         """Return controls beside the figure; where there is no room for both, above it."""
         rows = [ipw.HBox(tuple(each.values())) for each in (self._steps, own) if each]
-        beneath = ipw.VBox([*rows, self.handover.widget])
-        left = ipw.Box([self.controls.widget, beneath], layout=_WRAPPED | {"flex": "1 1 320px"})
-        shown = [self._message, self._noted, self._canvas, self.handover.shown]
+        beneath = ipw.Box([*rows, self.handover.widget], layout=_WRAPPED)
+        left = ipw.VBox([self.controls.widget, beneath], layout={"flex": "1 1 310px", "min_width": "0"})
+        shown = [self._message, self._noted, self._canvas]
         # It grows a thousand times as much as the controls: all of the room is its own.
         flex = f"1000 1 {self.figure_width}px"
         right = ipw.VBox(shown, layout={"flex": flex, "min_width": "0"})

@@ -8,7 +8,7 @@ import ipywidgets as ipw
 
 from physics_twins.parameters import Execution, Parameters
 from physics_twins.runs import Notebook
-from twin_panels.controls import WIDTH, Control, control
+from twin_panels.controls import Control, control
 
 
 class RunControls:
@@ -110,7 +110,7 @@ class RunControls:
         titles = [f"{_subject(model)}: {len(names)} more" for model, names in self._folded.items()]
         self._fold = ipw.Accordion([ipw.VBox() for _ in titles], titles=titles)
         self._fold.observe(lambda change: self._open(change["new"]), "selected_index")
-        return ipw.VBox([*parts, *([self._fold] if titles else [])], layout={"width": WIDTH})
+        return ipw.VBox([*parts, *([self._fold] if titles else [])], layout={"width": "310px"})
 
     def _open(self, index: int | None) -> None:
         """Make the controls in a fold, if that has not been done."""

@@ -32,7 +32,9 @@ class SweepChoice:
         self._controls = controls
         labels = [(f"{info.help} ({name})", name) for name, info in self._about.items()]
         self.name = ipw.Dropdown(
-            options=labels, tooltip="Parameter that a sweep varies", layout={"width": "300px"}
+            options=labels,
+            tooltip="Parameter that a sweep varies",
+            layout={"width": "auto", "max_width": "300px"},
         )
         small = {"width": "84px"}
         self.low = ipw.FloatText(tooltip="Lowest value of the sweep", layout=small)
