@@ -67,7 +67,8 @@ _MISFITS = """(furthest_px) => {
     if (box.width && box.right > right) wrong.push(`${e.className} ${e.textContent} is cut`);
   });
   const slider = panel.querySelector(".noUi-target").getBoundingClientRect();
-  const away = Math.max(found[0]?.bottom, slider.bottom) - Math.min(found[0]?.top, slider.top);
+  const [top, bottom] = [found[0]?.top, Math.min(found[0]?.bottom, found[0]?.top + 250)];
+  const away = Math.max(bottom, slider.bottom) - Math.min(top, slider.top);
   if (away > furthest_px) wrong.push(`from slider to figure ${away} px`);
   return wrong;
 }"""
@@ -79,7 +80,7 @@ def misfits(tab: Any, width: int, *, furthest_px: int = 750) -> list[str]:
     Args:
         tab: With the panel; it stays as wide.
         width: In pixels of the page.
-        furthest_px: How far the first slider and the first figure may reach together.
+        furthest_px: How far the first slider and 250 pixels of the first figure may reach together.
     """
     height = tab.viewport_size["height"]
     tab.set_viewport_size({"width": width, "height": height})

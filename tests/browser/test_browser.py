@@ -63,16 +63,16 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture
 def page(browser: Any, lab: Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A tab with a panel; what it shows in the end is left beside the test's files."""
+    """A tab with a panel; in the end it is left as a picture, and must fit narrower windows."""
     tab = lab.open(browser, f"{request.param}.ipynb")
     run_all_cells(tab)
     tab.wait_for_function(FIND_IMAGE, timeout=240_000)  # in a new clone the flow is compiled first
-    tab.wait_for_function(f"() => ({PIXELS})().some((colours) => colours > 100)", timeout=30_000)
-    tab.evaluate("() => { window.jupyterapp.commands.execute('application:toggle-left-area'); }")
-    assert {width: wrong for width in WIDTHS if (wrong := misfits(tab, width))} == {}
     yield tab
     tab.screenshot(path=tmp_path / "panel.png")
+    tab.evaluate("() => { window.jupyterapp.shell.collapseLeft(); }")
+    wrong = {width: misfits(tab, width) for width in WIDTHS}
     tab.close()
+    assert not any(wrong.values()), wrong
 
 
 def title_says(page: Any, text: str) -> None:
@@ -81,6 +81,7 @@ def title_says(page: Any, text: str) -> None:
 
 @pytest.mark.parametrize("page", ["pulsar"], indirect=True)
 def test_the_panel_draws_and_follows_slider_and_typed_value(page):
+    page.wait_for_function(f"() => ({PIXELS})().some((colours) => colours > 100)", timeout=30_000)
     title_says(page, "Dedispersed at 56.77 pc cm⁻³")
 
     page.evaluate("() => { window.before = window.image.data.image; }")
