@@ -66,7 +66,8 @@ def told(wiener: Wiener) -> tuple[list[str], Complex, Series]:
     if wiener.frequency_hz[1] != STEP_HZ or wiener.frequency_hz[-1] < HIGH_HZ:
         raise ValueError(
             f"filters must have filter_s = 2 s and reach {HIGH_HZ:g} Hz, these have bins of"
-            f" {wiener.frequency_hz[1]:g} Hz up to {wiener.frequency_hz[-1]:g} Hz"
+            f" {wiener.frequency_hz[1]:g} Hz up to {wiener.frequency_hz[-1]:g} Hz; fitted filters do"
+            ' without a network (model = "")'
         )
     used = wiener.used
     names = [wiener.inputs[n] for n in used]
