@@ -214,6 +214,9 @@ def test_a_screen_reader_finds_every_open_control_by_name(page):
     for name in ("Dispersion measure", "Median fluence of a pulse"):
         assert page.get_by_role("slider", name=name, exact=True).count() == 1
         assert page.get_by_role("spinbutton", name=name).count() == 1
+    handle = page.get_by_role("slider", name="Dispersion measure", exact=True)
+    assert handle.get_attribute("aria-valuetext") == "56.77 pc cm⁻³"
+    assert page.locator(".twin-panel input:visible:not([aria-label]):not([type=file])").count() == 0
     for name in ("Undo", "Load", "Sweep this", "As code"):
         assert button(page, name).count() == 1
 

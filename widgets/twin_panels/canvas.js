@@ -54,8 +54,7 @@ export default () => {
         colours.set(figure, new Map());
         tell_kernel(Bokeh, figure, model);
         views = await Bokeh.require("embed/standalone").add_document_standalone(figure, el);
-        const panel = el.closest(PANEL);
-        if (panel) name_handles(panel);
+        name_controls();
       };
       const follow = ({ patch }, buffers) => {
         if (patch !== undefined) apply(figure, patch, buffers);

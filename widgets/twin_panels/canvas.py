@@ -24,7 +24,8 @@ class Canvas(AnyWidget):
     """
 
     _esm = "\n".join(
-        Path(__file__).with_name(name).read_text() for name in ("page.js", "painting.js", "canvas.js")
+        Path(__file__).with_name(f"{name}.js").read_text()
+        for name in ("names", "page", "painting", "canvas")
     )
     _whole = Unicode().tag(sync=True)  # the document, for a page that has nothing yet
 

@@ -9,6 +9,8 @@ function open_beside(event) {
 }
 
 function render() {
+  keep_names();
+  setTimeout(name_controls, 1000); // the controls around come into the page with this
   if (window.twin_links) return;
   window.twin_links = true;
   window.addEventListener("click", open_beside, true);

@@ -7,7 +7,7 @@ from anywidget import AnyWidget
 
 
 class _Attendant(AnyWidget):
-    _esm = Path(__file__).with_name("links.js")
+    _esm = "\n".join(Path(__file__).with_name(name).read_text() for name in ("names.js", "links.js"))
 
 
 class Links(ipw.VBox):

@@ -1,15 +1,6 @@
-// What a panel needs of the page around it: names for screen readers, keys, the theme.
+// What a panel needs of the page around it: keys, the theme, names for screen readers.
 
 const PANEL = ".twin-panel";
-
-// A slider's handle has no name of its own; folded controls come into the page later, so names are given
-// again when something gets the focus.
-function name_handles(panel) {
-  for (const handle of panel.querySelectorAll(".noUi-handle")) {
-    const label = handle.closest(".twin-control")?.querySelector(".widget-html")?.textContent.trim();
-    if (label) handle.setAttribute("aria-label", label);
-  }
-}
 
 function undo_or_redo(event) {
   const undo = event.key == "z" && !event.shiftKey;
@@ -39,8 +30,5 @@ function attend_to_page(on_theme) {
   window.twin_panels.observe(document.body, { attributeFilter: ["data-jp-theme-name"] });
   // Before the lab's own shortcuts, which take arrows and Ctrl+Z for cells.
   for (const answer of [undo_or_redo, move_slider]) window.addEventListener("keydown", answer, true);
-  window.addEventListener("focusin", (event) => {
-    const panel = event.target.closest?.(PANEL);
-    if (panel) name_handles(panel);
-  });
+  keep_names();
 }
