@@ -293,7 +293,9 @@ def lab(extra):
         call([BIN / "jupyter", "lab", "workspaces", "import", WORKSPACE])
     # Somebody else's installation is worked with in a folder of one's own.
     place = ROOT if os.access(ROOT, os.W_OK) else Path.home() / "physics-twins"
-    call([PYTHON, "-m", "twin_panels.copies", ROOT, place])
+    status = call([PYTHON, "-m", "twin_panels.copies", ROOT, place])
+    if status:
+        return status
     # The runs that a terminal in this folder sees, not others beside the copies.
     os.environ["PHYSICS_TWINS_RUNS"] = os.environ.get("PHYSICS_TWINS_RUNS") or str(place / "runs")
     options = [

@@ -54,6 +54,8 @@ def test_a_training_takes_four_of_five_real_frames_and_validates_with_the_fifth(
         ("night.fil,0.0,pulsar", "row 0: label = 'pulsar': expected one of none, pulse"),
         ("night.fil,0.001,pulse", "row 0: start_s = 0.001: expected the start of one of the 29 frames"),
         ("night.fil,9,pulse", "row 0: start_s = 9: expected the start"),
+        (f"night.fil,{-FRAME_S:.6f},pulse", "row 0: start_s = -0.026214: expected the start"),
+        (f"night.fil,{29 * FRAME_S - 1e-5:.6f},pulse", "row 0: start_s = 0.760208: expected the start"),
         ("night.fil,soon,pulse", "row 0: start_s = soon: expected the start"),
     ],
 )

@@ -18,6 +18,7 @@ GRID = {
     "grid_template_columns": "repeat(auto-fill, minmax(185px, 1fr))",
     "grid_gap": "0 10px",
 }
+WRAPPED = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
 WHOLE_ROW = {"grid_area": "auto / 1 / auto / -1"}  # the page clears `grid_column` where this is not set
 FOLD_HEIGHT = "420px"  # a fold scrolls by itself, so that what is moved stays beside its figure
 SLIDER_STEP = 0.005  # less than a pixel; what an arrow key moves

@@ -33,17 +33,19 @@ def lay_out(project: Path, place: Path | None = None) -> None:
         if original.suffix != ".ipynb":
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(original, copy)
-        elif not copy.exists() or (not _is_changed(copy) and _is_outdated(original, copy)):
+        elif not copy.exists() or _compared(original, copy) == (False, True):
             _write(original, copy)
 
 
 def changed(project: Path, mine: Path) -> dict[str, bool]:
     """Return the notebooks that were changed, by name: whether the original has changed since, too."""
-    return {
-        copy.relative_to(mine).with_suffix("").as_posix(): _is_outdated(original, copy)
-        for original, copy in _pairs(project / "notebooks", mine)
-        if original.suffix == ".ipynb" and copy.exists() and _is_changed(copy)
-    }
+    found = {}
+    for original, copy in _pairs(project / "notebooks", mine):
+        if original.suffix == ".ipynb" and copy.exists():
+            is_changed, is_outdated = _compared(original, copy)
+            if is_changed:
+                found[copy.relative_to(mine).with_suffix("").as_posix()] = is_outdated
+    return found
 
 
 def reset(project: Path, mine: Path, name: str) -> Path:
@@ -110,22 +112,17 @@ def _pairs(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
             yield original, target / inner
 
 
-def _is_changed(copy: Path) -> bool:
-    """Return whether its cells are not those that were copied; what cannot be read is somebody's."""
+def _compared(original: Path, copy: Path) -> tuple[bool, bool]:
+    """Return whether somebody has changed a copy, and whether the original has changed since then.
+
+    A copy that cannot be read is somebody's.
+    """
     try:
         content = json.loads(copy.read_text(encoding="utf-8"))
-        return content["metadata"].get(_MARK) != _cells_sha256(content)
+        mark, now = content["metadata"].get(_MARK), _cells_sha256(content)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return True
-
-
-def _is_outdated(original: Path, copy: Path) -> bool:
-    """Return whether the original has changed since it was copied."""
-    try:
-        mark = json.loads(copy.read_text(encoding="utf-8"))["metadata"].get(_MARK)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
-    return mark != _cells_sha256(json.loads(original.read_text(encoding="utf-8")))
+        return True, False
+    return mark != now, mark != _cells_sha256(json.loads(original.read_text(encoding="utf-8")))
 
 
 def _write(original: Path, copy: Path) -> None:

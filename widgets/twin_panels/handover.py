@@ -8,7 +8,7 @@ from typing import Generic
 import ipywidgets as ipw
 
 from twin_panels import batch
-from twin_panels.controls import Controls, Model, in_red
+from twin_panels.controls import WRAPPED, Controls, Model, in_red
 from twin_panels.sweeping import SweepChoice
 
 
@@ -62,8 +62,7 @@ class Handover(Generic[Model]):
         run, code, load, sweep = self.buttons.values()
         choice = ipw.Accordion([self.sweep.widget], titles=("What the sweep varies",))
         rows = (ipw.HBox([run, code]), self.path, ipw.HBox([load, self.upload, sweep]), choice)
-        wrapped = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
-        self.widget = ipw.Box([*rows, self.shown], layout=wrapped)
+        self.widget = ipw.Box([*rows, self.shown], layout=WRAPPED)
 
     def run_as_batch(self, path: str | Path = "") -> str:
         """Write the parameters to a new file and return the command that runs them in batch.

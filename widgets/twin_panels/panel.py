@@ -14,7 +14,7 @@ from physics_twins.data import in_print
 from physics_twins.figures import load_extension
 from twin_panels import theme
 from twin_panels.canvas import Canvas
-from twin_panels.controls import Controls, Model, in_red
+from twin_panels.controls import WRAPPED, Controls, Model, in_red
 from twin_panels.handover import Handover, button
 from twin_panels.history import History
 
@@ -151,13 +151,13 @@ class Panel(ABC, Generic[Model]):
     def _arranged(self, own: dict[str, ipw.Button]) -> ipw.Box:
         """Return controls beside the figure; where there is no room for both, above it."""
         rows = [ipw.HBox(tuple(each.values())) for each in (self._steps, own) if each]
-        beneath = ipw.Box([*rows, self.handover.widget], layout=_WRAPPED)
+        beneath = ipw.Box([*rows, self.handover.widget], layout=WRAPPED)
         left = ipw.VBox([self.controls.widget, beneath], layout={"flex": "1 1 310px", "min_width": "0"})
         shown = [self._message, self._noted, self._canvas]
         # It grows a thousand times as much as the controls: all of the room is its own.
         flex = f"1000 1 {self.figure_width}px"
         right = ipw.VBox(shown, layout={"flex": flex, "min_width": "0"})
-        both = ipw.Box([theme.style(), left, right], layout=_WRAPPED | {"width": "100%"})
+        both = ipw.Box([theme.style(), left, right], layout=WRAPPED | {"width": "100%"})
         return both.add_class(theme.CLASS)
 
     def _step_buttons(self) -> dict[str, ipw.Button]:
@@ -176,6 +176,3 @@ class Panel(ABC, Generic[Model]):
         self._history.record(parameters)
         self._steps["Undo"].disabled = not self._history.can_undo
         self._steps["Redo"].disabled = not self._history.can_redo
-
-
-_WRAPPED = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}

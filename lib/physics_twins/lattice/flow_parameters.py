@@ -10,6 +10,15 @@ from physics_twins.parameters import Parameters, field
 
 # phi^4 with mass2 = -4 where a square is four correlation lengths wide, by its side.
 LINE = {8: 6.008, 16: 4.98, 32: 4.572, 64: 4.398}
+_GAUGE_LAYERS = {
+    "kind": "spline",
+    "n_layers": 4,
+    "n_channels": 4,
+    "n_batch": 64,
+    "n_gradient": 50,
+    "learning_rate": 1.5e-3,
+    "n_validation": 500,
+}
 # How flows that ship were trained, of phi^4 by sides and of gauge theories; and coupling layers at 8^2.
 SHIPPED: Mapping[str, Mapping[str, Any]] = {
     "8": {"n_fields": 4000, "n_refinements": 2, "n_refining": 6000},
@@ -34,27 +43,8 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
     },
     "affine": {"kind": "affine", "n_channels": 8, "n_batch": 64, "n_gradient": 500},
     "spline": {"kind": "spline", "n_channels": 8, "n_batch": 64, "n_gradient": 250},
-    "u1-spline": {
-        "theory": "u1",
-        "kind": "spline",
-        "n_layers": 4,
-        "n_channels": 4,
-        "n_batch": 64,
-        "n_gradient": 50,
-        "learning_rate": 1.5e-3,
-        "n_validation": 500,
-    },
-    "su2-spline": {
-        "theory": "su2",
-        "beta": 2.2,
-        "kind": "spline",
-        "n_layers": 4,
-        "n_channels": 4,
-        "n_batch": 64,
-        "n_gradient": 50,
-        "learning_rate": 1.5e-3,
-        "n_validation": 500,
-    },
+    "u1-spline": {"theory": "u1", **_GAUGE_LAYERS},
+    "su2-spline": {"theory": "su2", "beta": 2.2, **_GAUGE_LAYERS},
     "u1": {
         "theory": "u1",
         "side": 16,

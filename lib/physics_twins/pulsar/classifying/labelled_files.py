@@ -68,13 +68,15 @@ def _of_file(table: Path, name: str, rows: pd.DataFrame, sought: LabelParameters
         start_s = np.asarray(pd.to_numeric(rows["start_s"], errors="coerce"), dtype=float)
         place = start_s / (sampling_s * sought.frame_spectra)
         n_frames = source.n_spectra // sought.frame_spectra
-        inside = (np.abs(place - np.rint(place)) < 0.5 / sought.frame_spectra) & (place < n_frames)
+        nearest = np.rint(place)
+        inside = (np.abs(place - nearest) < 0.5 / sought.frame_spectra) & (nearest >= 0)
+        inside &= nearest < n_frames
         for row, value in zip(rows.index[~inside], rows["start_s"][~inside], strict=True):
             raise ValueError(
                 f"{table}: row {row}: start_s = {value}: expected the start of one of the {n_frames}"
                 f" frames of {sought.frame_spectra} spectra ({sampling_s:g} s each) in {name}"
             )
-        frame = np.rint(place).astype(int)
+        frame = nearest.astype(int)
         label = np.array([LABELS.index(text) for text in rows["label"]])
         for block in split_stream(source.n_spectra, front_end):
             own = (frame >= block.first_frame) & (frame < block.first_frame + block.n_frames)

@@ -24,7 +24,8 @@ def normalised(spectra: NDArray[Any], cells: Cells) -> NDArray[np.float32]:
     out = np.empty(spectra.shape[::-1], np.float32)
     sigma = np.where(cells.sigma > 0, cells.sigma, 1)
     cell = np.minimum(np.arange(len(spectra)) // CELL, len(cells.baseline) - 1)
-    for part in np.split(np.arange(len(spectra)), range(LINE, len(spectra), LINE)):
+    for start in range(0, len(spectra), LINE):
+        part = slice(start, start + LINE)
         values = (spectra[part] - cells.level) / sigma
         values -= cells.baseline[cell[part]] / np.sqrt(CELL)
         values[cells.removed[cell[part]] | cells.bad_channel] = 0
