@@ -55,7 +55,7 @@ def export_onnx(
     inputs = tuple(tensor.detach().cpu() for tensor in examples)
     if not inputs or any(tensor.ndim == 0 or len(tensor) == 0 for tensor in inputs):
         raise ModelError("each example input must have the batch, not empty, as its first dimension")
-    plain = copy.deepcopy(module).cpu().eval()
+    plain = copy.deepcopy(module).cpu().eval().requires_grad_(False)
     # The exporter takes a length of 1 for a constant.
     data = onnx_file(plain, tuple(torch.cat([t, t]) if len(t) == 1 else t for t in inputs))
     largest = (deviation or partial(_largest_deviation, plain, inputs))(onnx_session(data))

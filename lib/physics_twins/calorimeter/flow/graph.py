@@ -20,7 +20,8 @@ _PARTS = 2 * N_ANGLES - 1  # of a ring: itself, its halves, ... its cells
 _CELLS = N_RINGS * _PARTS
 _SEEN_LAYERS = 4  # a layer and the three before it
 _HALVINGS = N_RINGS * (N_ANGLES - 1)
-_STEP_WEIGHTS = ("steps.weight", "steps.bias", "whole")
+_OWN = 11  # of what is seen at a halving: parts of its own layer, in its ring and the two inside
+_RIGHT_STEP = 4  # the outcome of a division that gives the right half a step of energy
 _LAYER_STEPS, _RING_STEPS = N_LAYERS - 1, N_RINGS - 1
 # Random numbers of a shower: two for its energy, three for each division.
 N_UNIFORMS = 2 + 3 * (_LAYER_STEPS + N_LAYERS * (_RING_STEPS + _HALVINGS))
@@ -31,43 +32,60 @@ Step: TypeAlias = tuple[Tensors, Tensor]
 class ShowerGraph(nn.Module):
     """Showers from energies, angles, thicknesses and random numbers between 0 and 1."""
 
-    # Buffers: weights of all angle heads one after the other, and what is seen at each halving.
-    heads_near_weight: Tensor
-    heads_far_weight: Tensor
-    heads_far_bias: Tensor
-    heads_hidden_weight: Tensor
-    heads_hidden_bias: Tensor
-    heads_out_weight: Tensor
-    heads_out_bias: Tensor
-    heads_gates_weight: Tensor
-    heads_gates_bias: Tensor
-    heads_steps_weight: Tensor
-    heads_steps_bias: Tensor
-    heads_whole: Tensor
+    # Buffers: weights of the angle heads for each halving of a ring, and what is seen there.
+    near: Tensor
+    far_weight: Tensor
+    far_bias: Tensor
+    known: Tensor
+    places: Tensor
+    hidden_weight: Tensor
+    hidden_bias: Tensor
+    out_weight: Tensor
+    out_bias: Tensor
+    whole: Tensor
     seen: Tensor
-    level: Tensor
+    earlier: Tensor
+    parent: Tensor
+    first: Tensor
+    second: Tensor
 
     def __init__(self, network: ShowerNetwork) -> None:
         """Take a network's weights, and number what is seen at each step."""
         super().__init__()
         self.network = network
+        halvings = [(level, part) for level in range(N_LEVELS) for part in range(1 << level)]
+        levels = torch.tensor([level for level, _ in halvings])
         heads = list(network.angle_heads)
-        for name in ("near.weight", "far.weight", "far.bias", "hidden.weight", "hidden.bias"):
-            self._keep(name, torch.stack([head.get_parameter(name).detach() for head in heads]))
-        for name in ("out.weight", "out.bias", "gates.weight", "gates.bias", *_STEP_WEIGHTS):
-            self._keep(name, torch.stack([head.get_parameter(name).detach() for head in heads]))
-        seen, place, parent, first, second, level = _halvings()
-        self.register_buffer("seen", seen, persistent=False)
-        self.register_buffer("level", level, persistent=False)
-        places = [h.get_parameter("place").detach() for h in heads]
-        rows = [places[int(n)][int(p)] for n, p in zip(level, place, strict=True)]
-        self.register_buffer("place", torch.stack(rows), persistent=False)
-        for name, chosen in (("parent", parent), ("first", first), ("second", second)):
-            mask = functional.one_hot(chosen, _CELLS).double()
-            self.register_buffer(f"is_{name}", mask, persistent=False)
 
-    def _keep(self, name: str, tensor: Tensor) -> None:
-        self.register_buffer("heads_" + name.replace(".", "_"), tensor, persistent=False)
+        def of_halvings(*names: str) -> Tensor:
+            each = [torch.cat([head.get_parameter(n).detach() for n in names]) for head in heads]
+            return torch.stack(each)[levels]
+
+        near = of_halvings("near.weight")
+        out = ("out", "gates", "steps")
+        places = [head.get_parameter("place").detach().unflatten(0, (N_RINGS, -1)) for head in heads]
+        parents = torch.tensor([(1 << level) - 1 + part for level, part in halvings])
+        kept = {
+            "near": near[..., :_OWN].transpose(1, 2),
+            "known": near[..., _OWN:].transpose(1, 2),
+            "far_weight": of_halvings("far.weight"),
+            "far_bias": of_halvings("far.bias"),
+            "places": torch.cat(places, dim=1),
+            "hidden_weight": of_halvings("hidden.weight").transpose(1, 2),
+            "hidden_bias": of_halvings("hidden.bias"),
+            "out_weight": of_halvings(*(f"{name}.weight" for name in out)).transpose(1, 2),
+            "out_bias": of_halvings(*(f"{name}.bias" for name in out)),
+            "whole": of_halvings("whole"),
+            "seen": torch.tensor([_seen(level, part) for level, part in halvings]),
+            "earlier": torch.tensor(
+                [[_seen_earlier(ring, *each) for each in halvings] for ring in range(N_RINGS)]
+            ),
+            "parent": parents[:, None],
+            "first": functional.one_hot(2 * parents + 1, _PARTS).double(),
+            "second": functional.one_hot(2 * parents + 2, _PARTS).double(),
+        }
+        for name, tensor in kept.items():
+            self.register_buffer(name, tensor.contiguous(), persistent=False)
 
     def forward(
         self, energy_gev: Tensor, theta_deg: Tensor, absorber_mm: Tensor, uniforms: Tensor
@@ -91,12 +109,10 @@ class ShowerGraph(nn.Module):
     def _visible(self, incident_mev: Tensor, known: Tensor, uniforms: Tensor) -> Tensor:
         k = networks.N_TOTAL_COMPONENTS
         weights, means, scales = self.network.total(known).split(k, dim=-1)
-        chosen = _chosen(weights, uniforms[:, 0])
-        spread = torch.linspace(-1.0, 2.0, k)
-        mean = ((means + spread) * chosen).sum(dim=-1)
-        scale = (
-            (scales.clamp(networks.MIN_LOG_SCALE, networks.MAX_LOG_SCALE) * chosen).sum(dim=-1).exp()
-        )
+        chosen = _number(weights, uniforms[:, 0])
+        mean = (means + torch.linspace(-1.0, 2.0, k)).gather(1, chosen)[:, 0]
+        scale = scales.gather(1, chosen)[:, 0]
+        scale = scale.clamp(networks.MIN_LOG_SCALE, networks.MAX_LOG_SCALE).exp()
         loss = mean.double() + scale.double() * _logit(uniforms[:, 1]) - 4.2
         low, high = torch.tensor([1e-4, 0.999], dtype=torch.float64).log()
         return incident_mev * (1 - torch.minimum(torch.maximum(loss, low), high).exp())
@@ -198,87 +214,86 @@ class ShowerGraph(nn.Module):
         self, rings: Tensor, context: Tensor, before: Tensors, uniforms: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return energy and brightness of all parts of all rings, shape (shower, ring and part)."""
-        far = torch.einsum("bc,lhc->lbh", context, self.heads_far_weight)
-        far = far + self.heads_far_bias[:, None]
-        earlier = torch.cat(before, dim=1)
+        dark = torch.zeros_like(context[:, :1])
+        bright_rings = neighbours.brightness(rings).float()
+        known = torch.cat([dark, bright_rings, *before], dim=1)
+        known = known.index_select(1, self.earlier.flatten()).unflatten(1, self.earlier.shape)
+        # What does not depend on parts of this layer, for all halvings at once: (ring, halving, ...).
+        state = torch.einsum("brhk,hkc->rhbc", known, self.known) + self.places[:, :, None]
+        state = state + torch.einsum("bk,hck->hbc", context, self.far_weight) + self.far_bias[:, None]
 
-        def step(carry: Tensors, given: Tensors) -> Step:
-            energy, bright = carry
-            seen, place, level, is_parent, is_first, is_second, numbers = given
-            dark = torch.zeros_like(bright[:, :1])
-            around = torch.cat([dark, bright, earlier], dim=1).index_select(1, seen)
-            one = level.reshape(1)
-            near = self.heads_near_weight.index_select(0, one)[0]
-            whole = (energy * is_parent).sum(dim=1)
-            held = self.heads_whole.index_select(0, one)[0].index_select(0, splits.step_number(whole))
-            state = around @ near.t() + far.index_select(0, one)[0] + place + held
-            hidden = self.heads_hidden_weight.index_select(0, one)[0]
-            offset = self.heads_hidden_bias.index_select(0, one)
-            state = functional.relu(functional.relu(state) @ hidden.t() + offset)
-            said = [
-                state @ weight.index_select(0, one)[0].t() + bias.index_select(0, one)
-                for weight, bias in (
-                    (self.heads_out_weight, self.heads_out_bias),
-                    (self.heads_gates_weight, self.heads_gates_bias),
-                    (self.heads_steps_weight, self.heads_steps_bias),
-                )
-            ]
-            left = _divided_in_steps(torch.cat(said[:2], dim=-1), said[2], whole, numbers)
-            right = whole - left
-            energy = energy + left[:, None] * is_first + right[:, None] * is_second
+        def halve(carry: Tensors, given: Tensors) -> Step:
+            energy, bright, inside = carry
+            known, numbers, seen, parent, first, second, near, whole, *layers = given
+            around = torch.cat([dark, bright, inside], dim=1).index_select(1, seen)
+            parted = energy.index_select(1, parent)[:, 0]
+            state = known + around @ near + whole.index_select(0, splits.step_number(parted))
+            state = functional.relu(functional.relu(state) @ layers[0] + layers[1])
+            outputs = state @ layers[2] + layers[3]
+            n = splits.N_STEPPED_OUTPUTS
+            left = _divided_in_steps(outputs[:, :n], outputs[:, n:], parted, numbers)
+            right = parted - left
             shine = [neighbours.brightness(half).float()[:, None] for half in (left, right)]
-            bright = bright + shine[0] * is_first.float() + shine[1] * is_second.float()
-            return (energy, bright), left.clone()
+            energy = energy + left[:, None] * first + right[:, None] * second
+            bright = bright + shine[0] * first.float() + shine[1] * second.float()
+            return (energy, bright, inside.clone()), left.clone()
 
-        whole = functional.pad(rings[..., None], (0, _PARTS - 1)).flatten(1)
-        start = (whole, neighbours.brightness(whole).float())
-        given = (self.seen, self.place, self.level, self.is_parent, self.is_first, self.is_second)
-        (energy, bright), _ = scan(step, start, (*given, uniforms.transpose(0, 1)))
-        return energy, bright
+        def ring(carry: Tensors, given: Tensors) -> Step:
+            (inside,) = carry
+            whole, known, numbers = given
+            energy = functional.pad(whole[:, None], (0, _PARTS - 1))
+            bright = neighbours.brightness(energy).float()
+            facts = (self.seen, self.parent, self.first, self.second, self.near, self.whole)
+            layers = (self.hidden_weight, self.hidden_bias, self.out_weight, self.out_bias)
+            start = (energy, bright, inside)
+            (energy, bright, _), _ = scan(halve, start, (known, numbers, *facts, *layers))
+            inside = torch.cat([bright, inside[:, :_PARTS]], dim=1)
+            return (inside,), torch.cat([energy, bright.double()], dim=1)
+
+        numbers = uniforms.unflatten(1, (N_RINGS, N_ANGLES - 1)).permute(1, 2, 0, 3)
+        start = (dark.expand(-1, 2 * _PARTS).clone(),)
+        _, found = scan(ring, start, (rings.transpose(0, 1), state, numbers))
+        energy, bright = found.transpose(0, 1).split(_PARTS, dim=2)
+        # What is carried must have the strides that it had at first, for one shower, too.
+        bright = bright.float().flatten(1).clone(memory_format=torch.contiguous_format)
+        return energy.flatten(1), bright
 
 
-def _halvings() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return for each halving what is seen, its place, parent, halves and level.
+def _seen(level: int, part: int) -> list[int]:
+    """Return where the first of what is seen at a halving stands, in the order of `angle_inputs`.
 
-    What is seen is counted in (nothing, this layer's parts, those of the three layers before).
+    It is counted in (nothing, this ring's parts, those of the ring inside, of the one inside that).
     """
-    rows: list[list[int]] = []
-    facts: list[tuple[int, int, int, int, int]] = []
-    for ring in range(N_RINGS):
-        for level in range(N_LEVELS):
-            n = 1 << level
-            for part in range(n):
-                a = 2 * n - 1 + 2 * part
-                rows.append(_seen(ring, n, part))
-                parent = ring * _PARTS + n - 1 + part
-                facts.append((ring * n + part, parent, ring * _PARTS + a, ring * _PARTS + a + 1, level))
-    place, parent, first, second, level = torch.tensor(facts).unbind(1)
-    return torch.tensor(rows), place, parent, first, second, level
-
-
-def _seen(ring: int, n: int, part: int) -> list[int]:
-    """Return where what is seen at a halving stands, in the order of `neighbours.angle_inputs`."""
-
-    def at(layers_before: int, ring: int, place: int) -> int:
-        if not 0 <= ring < N_RINGS:
-            return 0
-        return 1 + layers_before * _CELLS + ring * _PARTS + place
-
+    n = 1 << level
     parts, halves = n - 1, 2 * n - 1
     a = halves + 2 * part
     before, behind = halves + (2 * part - 1) % (2 * n), halves + (2 * part + 2) % (2 * n)
-    around = (before, a, a + 1, behind)
-    pair = (a, a + 1)
     return [
-        at(0, ring, parts + part),
-        at(0, ring, before) if part > 0 else 0,
-        at(0, ring, behind) if part == n - 1 and n > 1 else 0,
-        at(0, ring, parts + (part - 1) % n),
-        at(0, ring, parts + (part + 1) % n),
-        *(at(0, ring - 1, p) for p in around),
-        *(at(0, ring - 2, p) for p in pair),
-        at(0, ring, 0),
-        at(0, ring + 1, 0),
+        1 + parts + part,
+        1 + before if part > 0 else 0,
+        1 + behind if part == n - 1 and n > 1 else 0,
+        1 + parts + (part - 1) % n,
+        1 + parts + (part + 1) % n,
+        *(1 + _PARTS + p for p in (before, a, a + 1, behind)),
+        *(1 + 2 * _PARTS + p for p in (a, a + 1)),
+    ]
+
+
+def _seen_earlier(ring: int, level: int, part: int) -> list[int]:
+    """Return where the rest stands, counted in (nothing, rings, parts of the three layers before)."""
+
+    def at(layers_before: int, ring: int, place: int) -> int:
+        beyond = not 0 <= ring < N_RINGS
+        return 0 if beyond else 1 + N_RINGS + (layers_before - 1) * _CELLS + ring * _PARTS + place
+
+    n = 1 << level
+    halves = 2 * n - 1
+    a = halves + 2 * part
+    pair = (a, a + 1)
+    around = (halves + (2 * part - 1) % (2 * n), *pair, halves + (2 * part + 2) % (2 * n))
+    return [
+        1 + ring,
+        2 + ring if ring + 1 < N_RINGS else 0,
         *(at(1, ring, p) for p in around),
         *(at(1, ring + 1, p) for p in pair),
         *(at(1, ring - 1, p) for p in pair),
@@ -311,34 +326,33 @@ def _divided_in_steps(outputs: Tensor, steps: Tensor, whole_mev: Tensor, uniform
         whole_mev: What is divided, float64, shape (shower,).
         uniforms: Three random numbers, shape (shower, 3).
     """
-    outcome = _chosen(splits.stepped_logits(outputs, whole_mev), uniforms[:, 0]).double()
+    outcome = _number(splits.stepped_logits(outputs, whole_mev), uniforms[:, 0])
+    of_left, of_right = steps.split(splits.N_STEPS, dim=-1)
+    logits = splits.allowed_steps(torch.where(outcome == _RIGHT_STEP, of_right, of_left), whole_mev)
+    step = _number(logits, uniforms[:, 1])[:, 0]
     log_edges = torch.from_numpy(splits.STEP_EDGES_MEV).log()
-    halves = []
-    for logits in steps.unflatten(-1, (2, splits.N_STEPS)).unbind(1):
-        chosen = _chosen(splits.allowed_steps(logits, whole_mev), uniforms[:, 1]).double()
-        low, high = chosen @ log_edges[:-1], chosen @ log_edges[1:]
-        halves.append((low + uniforms[:, 2].double() * (high - low)).exp())
-    shared = _share(outputs[..., : splits.N_OUTPUTS], whole_mev, uniforms)
-    each = [whole_mev, torch.zeros_like(whole_mev), shared, halves[0], whole_mev - halves[1]]
-    return (torch.stack(each, dim=-1) * outcome).sum(dim=-1) * (whole_mev > 0)
+    low, high = log_edges.index_select(0, step), log_edges.index_select(0, step + 1)
+    half = (low + uniforms[:, 2].double() * (high - low)).exp()
+    shared = _share(outputs[:, : splits.N_OUTPUTS], whole_mev, uniforms)
+    each = [whole_mev, torch.zeros_like(whole_mev), shared, half, whole_mev - half]
+    return torch.stack(each, dim=-1).gather(1, outcome)[:, 0] * (whole_mev > 0)
 
 
 def _share(outputs: Tensor, whole_mev: Tensor, uniforms: Tensor) -> Tensor:
     """Return the energy of the first half where both hold some, by the second and third numbers."""
-    weights, means, scales = outputs[..., 3:].split(splits.N_COMPONENTS, dim=-1)
-    chosen = _chosen(weights, uniforms[:, 1])
-    scale = (scales.clamp(splits.MIN_LOG_SCALE, splits.MAX_LOG_SCALE) * chosen).sum(dim=-1).exp()
-    mean = (means * chosen).sum(dim=-1)
+    weights, means, scales = outputs[:, 3:].split(splits.N_COMPONENTS, dim=-1)
+    chosen = _number(weights, uniforms[:, 1])
+    mean, scale = means.gather(1, chosen)[:, 0], scales.gather(1, chosen)[:, 0]
+    scale = scale.clamp(splits.MIN_LOG_SCALE, splits.MAX_LOG_SCALE).exp()
     z = mean.double() + scale.double() * _logit(uniforms[:, 2])
     share = z.clamp(-splits.MAX_LOGIT, splits.MAX_LOGIT).sigmoid()
     return splits.THRESHOLD_MEV + (whole_mev - 2 * splits.THRESHOLD_MEV) * share
 
 
-def _chosen(logits: Tensor, uniform: Tensor) -> Tensor:
-    """Return 1 for the component that is chosen by its logit and 0 for the others, shape as logits."""
+def _number(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Return the number of the component that is chosen by its logit, shape (shower, 1)."""
     edges = logits.softmax(dim=-1).cumsum(dim=-1)[..., :-1]
-    number = (uniform.unsqueeze(-1) > edges).sum(dim=-1, keepdim=True)
-    return (torch.arange(logits.shape[-1]) == number).to(logits.dtype)
+    return (uniform.unsqueeze(-1) > edges).sum(dim=-1, keepdim=True)
 
 
 def _logit(uniform: Tensor) -> Tensor:
