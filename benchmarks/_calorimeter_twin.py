@@ -102,7 +102,7 @@ def _draws() -> dict[str, NDArray[np.float64]]:
         hidden = np.random.default_rng(SEEDS["draws"] + number)
         thickness_mm = round(float(hidden.uniform(*THICKNESSES_MM)), 4)
         scale = float(np.exp(hidden.uniform(*np.log(SCALES))))
-        measured = _behind_gain(_draw(number, thickness_mm), hidden, scale)
+        measured = _behind_gain(draw(number, thickness_mm), hidden, scale)
         begun = time.process_time()
         found = calibrate(model, measured, seed=number)
         spent_s = time.process_time() - begun
@@ -146,7 +146,7 @@ def _measured(
 ) -> xr.Dataset:
     """Return showers of a pool in a new order behind a gain, as a test beam would give them."""
     rows = generator.permutation(N_POOL)[:n_showers]
-    return _behind_gain(_pool(thickness_mm).isel(shower=rows), generator, scale)
+    return _behind_gain(pool(thickness_mm).isel(shower=rows), generator, scale)
 
 
 def _behind_gain(showers: xr.Dataset, generator: np.random.Generator, scale: float) -> xr.Dataset:
@@ -154,13 +154,15 @@ def _behind_gain(showers: xr.Dataset, generator: np.random.Generator, scale: flo
     return with_gain(showers, gain).drop_attrs()
 
 
-def _draw(number: int, thickness_mm: float) -> xr.Dataset:
+def draw(number: int, thickness_mm: float) -> xr.Dataset:
+    """Return the showers of a draw."""
     told = {"absorber_mm": thickness_mm, "energy_max_gev": MAX_GEV, "n_showers": N_SHOWERS}
     return geant4_showers(f"hidden/draw-{number:02d}", told, seed=SEEDS["draws"] + number)
 
 
 @cache
-def _pool(thickness_mm: float) -> xr.Dataset:
+def pool(thickness_mm: float) -> xr.Dataset:
+    """Return showers of a known thickness, 1 to 100 GeV."""
     told = {"absorber_mm": thickness_mm, "n_showers": N_POOL}
     return geant4_showers(f"hidden/{thickness_mm:.2f}mm", told, seed=POOLS[thickness_mm])
 

@@ -5,7 +5,7 @@ import sys
 
 from _table import run_benchmarks
 
-PARTS = ("simulation", "baseline", "audit", "flow", "judge", "twin")
+PARTS = ("simulation", "baseline", "audit", "flow", "judge", "twin", "sampling")
 
 if __name__ == "__main__":
     benchmarks = {}

@@ -12,7 +12,7 @@ from physics_twins.calorimeter.calibrate import (
     Calibration,
     calibrate,
     identity,
-    naive,
+    ratio_of_means,
 )
 from physics_twins.calorimeter.fitting.maximum import points
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
@@ -201,8 +201,9 @@ def test_the_state_holds_what_was_found_and_where_it_is_valid():
     assert identity(measured()) != identity(drawn())
 
 
-def test_the_naive_scale_counts_what_no_cell_sees():
-    assert naive(measured())["energy_scale"].value < 0.95 * 0.999
+def test_the_ratio_of_means_finds_the_scale_where_absorbers_are_what_is_believed():
+    scale = ratio_of_means(flow(), measured(), HIDDEN_MM)["energy_scale"]
+    assert abs(scale.value - 0.95) < 5 * scale.error
 
 
 def test_observed_showers_have_the_state_they_were_given():

@@ -34,6 +34,11 @@ def test_train_saves_a_flow_that_can_be_loaded(tmp_path, monkeypatch):
     # After four steps most cells are empty, and `evaluate` says so.
     pairs = run.metrics["pairs"]
     assert abs(pairs["value"]) > max(5 * pairs["error"], 0.1)
+    # The same showers teach a flow of layers of silicon.
+    values = {"n_steps": 4, "readout": "layers", "showers_dir": str(run.folder / "showers")}
+    runs.run("calorimeter/2_train", values, out=tmp_path / "layers")
+    (saved,) = (tmp_path / "models" / "calorimeter-layers").glob("[0-9]*")
+    assert load_flow(f"calorimeter-layers/{saved.name}").parameters.scored == "sensors"
 
 
 @pytest.mark.slow

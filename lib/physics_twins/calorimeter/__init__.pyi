@@ -8,7 +8,7 @@ from . import training_showers as training_showers
 from .audit_twin import audit_twin as audit_twin
 from .calibrate import calibrate as calibrate
 from .calibrate import identity as identity
-from .calibrate import naive as naive
+from .calibrate import ratio_of_means as ratio_of_means
 from .evaluate import card_metrics as card_metrics
 from .evaluate import evaluate as evaluate
 from .evaluate import table as table
@@ -22,7 +22,6 @@ from .flow_parameters import FlowParameters as FlowParameters
 from .infer import ensemble_mean as ensemble_mean
 from .infer import generate as generate
 from .infer import infer as infer
-from .model import CARD as CARD
 from .model import flow_of as flow_of
 from .model import load_flow as load_flow
 from .model import save_flow as save_flow

@@ -10,16 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import twin
 from physics_twins.calorimeter.fitting.goodness import Goodness, goodness
-from physics_twins.calorimeter.fitting.maximum import Maximum, first_guess, maximise
+from physics_twins.calorimeter.fitting.maximum import Maximum, first_guess, maximise, mean_visible
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
 from physics_twins.calorimeter.model import RANGES, ShowerFlow
 from physics_twins.calorimeter.observe import observe
+from physics_twins.calorimeter.training_showers import NOMINAL_MM
 from physics_twins.calorimeter.twin_parameters import CalibrationParameters
 from physics_twins.data import Estimate, content_sha256, of_members
 from physics_twins.twin import correlated
@@ -91,7 +93,7 @@ def calibrate(
             than the flow, or energies or angles lie outside its range.
     """
     settings = settings or CalibrationParameters()
-    measured = MeasuredShowers.of(showers)
+    measured = MeasuredShowers.of(showers, model.parameters.layout)
     names = _fitted(settings)
     _check(model, measured, names)
     found = _maxima(model, measured, names, settings)
@@ -120,17 +122,24 @@ def calibrate(
     )
 
 
-def naive(showers: xr.Dataset) -> dict[str, Estimate]:
-    """Return scale and resolution without a twin: mean and scatter of visible over incident energy.
+def ratio_of_means(
+    model: ShowerFlow, showers: xr.Dataset, absorber_mm: float = NOMINAL_MM
+) -> dict[str, Estimate]:
+    """Return scale and resolution by dividing what is seen by what is expected, and no fit.
 
-    The baseline: it counts the energy that no cell sees, and the showers' own fluctuations, as the
-    detector's.
+    The baseline: absorbers are taken as they were ordered, and the showers' own fluctuations count as
+    the detector's.
 
     Args:
+        model: A trained flow, which says what is expected.
         showers: Measured.
+        absorber_mm: Thickness of absorbers that is believed.
     """
-    response = MeasuredShowers.of(showers).response.numpy()
-    n, mean, sigma = len(response), float(response.mean()), float(response.std(ddof=1))
+    measured = MeasuredShowers.of(showers, model.parameters.layout)
+    believed = torch.full_like(measured.energy_gev, absorber_mm)
+    expected = mean_visible(model.members[0], measured, measured.theta_deg, believed)
+    ratio = (measured.response / expected).numpy()
+    n, mean, sigma = len(ratio), float(ratio.mean()), float(ratio.std(ddof=1))
     return {
         "energy_scale": Estimate.of(mean, sigma / math.sqrt(n)),
         "resolution": Estimate.of(sigma / mean, sigma / mean / math.sqrt(2 * n)),

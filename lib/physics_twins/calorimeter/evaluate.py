@@ -120,7 +120,7 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
 
 
 def card_metrics(metrics: xr.Dataset) -> dict[str, dict[str, float]]:
-    """Return the model's metrics with errors, and Geant4's as limits, for a model's card.
+    """Return the model's metrics with errors, Geant4's as limits, copies' as baselines, for a card.
 
     Those that so few showers do not tell are left out.
 
@@ -133,6 +133,9 @@ def card_metrics(metrics: xr.Dataset) -> dict[str, dict[str, float]]:
         limit = float(metrics["value"].sel(sample="floor", metric=name))
         if np.isfinite([value, error, limit]).all():
             found[str(name)] = {"value": value, "error": error, "limit": limit}
+            if "copy" in metrics["sample"]:
+                copied = float(metrics["value"].sel(sample="copy", metric=name))
+                found[str(name)] |= {"baseline": copied} if np.isfinite(copied) else {}
     return found
 
 

@@ -15,6 +15,10 @@ class FlowParameters(Parameters):
         logarithmic=True,
         help="Showers of nominal thickness to learn from; a thirtieth as many of each other thickness",
     )
+    readout: Literal["cells", "layers"] = field(
+        "cells",
+        help="What the calorimeter reads: cells of absorbers and sensors, or layers of sensors alone",
+    )
     n_test: int = field(10_000, ge=100, le=10**8, logarithmic=True, help="Showers to test on")
     showers_dir: str = field("", help="Folder of these showers; empty makes them in the run's own")
     start: str = field(

@@ -56,6 +56,43 @@ def shower_dataset(
     return xr.Dataset(variables, coordinates, dict(attributes))
 
 
+def parameters_of(showers: xr.Dataset) -> CalorimeterParameters:
+    """Return the parameters that showers of `simulate` carry; from a file they are numbers of numpy."""
+    values = {k: v.item() if hasattr(v, "item") else v for k, v in showers.attrs.items()}
+    return CalorimeterParameters.take(values)
+
+
+def layers_alone(showers: xr.Dataset) -> xr.Dataset:
+    """Return showers of Geant4 as a calorimeter sees them that reads whole layers of sensors.
+
+    Exactly those that `simulate` makes with the layout "layers" and the sensors scored.
+
+    Args:
+        showers: In the form of `simulate`, whatever its cells; `layer_energy_mev` is known.
+
+    Raises:
+        ValueError: It is not known what the sensors saw.
+    """
+    if "layer_energy_mev" not in showers:
+        raise ValueError("layer_energy_mev is missing: Geant4 alone knows what each sensor saw")
+    parameters = parameters_of(showers).replace(layout="layers", scored="sensors")
+    seen = showers["layer_energy_mev"].values
+    starts = np.flatnonzero(
+        np.diff(voxels.layer_depth(np.arange(seen.shape[1]), seen.shape[1]), prepend=-1)
+    )
+    sums = np.add.reduceat(seen, starts, axis=1)
+    sums[sums < 1e-3 * parameters.threshold_kev] = 0.0
+    axes = voxels.axes(parameters)
+    rest = showers.drop_vars(["showers", *(a.name for a in axes)], errors="ignore")
+    cells = (("shower", *(a.name for a in axes)), sums.astype(np.float32)[:, :, None, None])
+    about = {"units": "MeV", "long_name": "Energy in each cell"}
+    return (
+        rest.assign(showers=(*cells, about))
+        .assign_coords({a.name: (a.name, a.centres, {"units": a.unit}) for a in axes})
+        .assign_attrs(layout="layers", scored="sensors")
+    )
+
+
 def check_fields(
     asked: CalorimeterParameters,
     known: CalorimeterParameters,

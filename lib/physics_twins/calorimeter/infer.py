@@ -13,7 +13,7 @@ from physics_twins.calorimeter import form
 from physics_twins.calorimeter.flow import drawing
 from physics_twins.calorimeter.flow.network import conditions
 from physics_twins.calorimeter.geant4 import beam as beams
-from physics_twins.calorimeter.geant4.voxels import ANGLES, DEPTHS, RINGS
+from physics_twins.calorimeter.geant4.voxels import axes
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.data import attributes, of_members
@@ -169,7 +169,8 @@ def draw(
         raise ValueError(f"member = {member} must be from 0 to {n - 1}")
     energy, theta = (torch.from_numpy(a.astype(float)) for a in (beam.energy_gev, beam.theta_deg))
     known = conditions(energy, theta, torch.full_like(energy, absorber_mm)).float().numpy()
-    cells = np.zeros((len(beam), DEPTHS, ANGLES, RINGS), dtype=np.float32)
+    shape = (len(axis.centres) for axis in axes(model.parameters))
+    cells = np.zeros((len(beam), *shape), dtype=np.float32)
     log_density = np.zeros(len(beam) if with_density else 0)
     incident_mev, seeds = 1e3 * beam.energy_gev, beam.stream[:, 0]
     for number in range(n) if member is None else (member,):

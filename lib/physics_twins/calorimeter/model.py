@@ -1,7 +1,7 @@
 """The trained flow of showers, an ensemble of networks: saved, loaded, and held to its range."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes
 from physics_twins.calorimeter.flow.weights import Weights, pack
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 
-NAME = "calorimeter-flow"
+NAME, LAYERS_NAME = "calorimeter-flow", "calorimeter-layers"
 CARD = models.Card(
     summary="Draws showers of electrons in the calorimeter of CaloChallenge's data set 2 (45 x 16 x 9"
     " cells, energy in absorbers and sensors), given energy, angle and thickness of the absorbers, and"
@@ -29,11 +29,22 @@ CARD = models.Card(
     " Refuses other energies, angles and thicknesses unless told to extrapolate. Not for other"
     " particles, calorimeters, cells or thresholds without a new training. It is as good as the Geant4"
     " that it learnt from: small tables, electromagnetic physics only.",
-    held_against="Limit: Geant4 against Geant4; baseline: the parametrised shower. See the benchmark of"
-    " the calorimeter.",
+    held_against="Limit: Geant4 against Geant4; baseline: copies of showers that taught it. The"
+    " parametrised shower is beside it in the benchmark of the calorimeter.",
     reproduce="Run the notebook calorimeter/2_train with the parameters that manifest.json holds.",
     data_name="geant4",
     tags=("calorimeter", "geant4", "normalizing-flow"),
+)
+_LAYERS_CARD = replace(
+    CARD,
+    summary="Tells how likely the energies are that the silicon of a sampling calorimeter sees in 45"
+    " pairs of layers, given energy and angle of an electron and thickness of the absorbers, and draws"
+    " them: what calibrating and monitoring take. It knows no cells. Its networks' differences are its"
+    " uncertainty.",
+    limits="How well it calibrates: see the book's page of the calorimeter. Refuses other energies,"
+    " angles and thicknesses unless told to extrapolate. Not for other particles, layers or thresholds"
+    " without a new training. It is as good as the Geant4 that it learnt from: small tables,"
+    " electromagnetic physics only.",
 )
 _ADVICE = "train it for a new range, or set extrapolate=True and check the result with `audit`"
 # Ranges that a flow was trained in, and the fields of a simulation that must lie in them.
@@ -101,16 +112,23 @@ def flow_of(
 
 
 def save_flow(
-    flow: ShowerFlow, *, name: str = NAME, with_onnx: bool = False, **facts: Any
+    flow: ShowerFlow, *, name: str = "", with_onnx: bool = False, **facts: Any
 ) -> models.Model:
     """Save a flow as the next version of a name.
 
     Args:
         flow: Trained.
-        name: Of the model.
+        name: Of the model; by default that of flows of its kind.
         with_onnx: Whether to add the first member as an ONNX file, see `onnx_file`; a minute's work.
-        facts: Those of `models.save`: card, metrics, parameters, seed and so on.
+        facts: Those of `models.save`: metrics, parameters, seed and so on; the card is its kind's.
+
+    Raises:
+        ValueError: An ONNX file of layers alone is wanted, of which there is none.
     """
+    layers = flow.parameters.layout == "layers"
+    if layers and with_onnx:
+        raise ValueError("with_onnx = True: there is no ONNX file of a flow of layers; set it to False")
+    card, default = (_LAYERS_CARD, LAYERS_NAME) if layers else (CARD, NAME)
     sizes = flow.members[0].sizes
     config = {
         "n_members": len(flow.members),
@@ -119,7 +137,8 @@ def save_flow(
         "showers": flow.parameters.to_papermill(),
     }
     file = onnx_file.export(flow.members[0]) if with_onnx else None
-    return models.save(nn.ModuleList(flow.members), name, config=config, onnx=file, **facts)
+    told = {"card": card, "config": config, "onnx": file, **facts}
+    return models.save(nn.ModuleList(flow.members), name or default, **told)
 
 
 def load_flow(address: str = NAME, *, root: Path | None = None) -> ShowerFlow:
@@ -131,7 +150,8 @@ def load_flow(address: str = NAME, *, root: Path | None = None) -> ShowerFlow:
     model = models.find(address, root=root)
     try:
         told = {key: int(n) for key, n in model.config["sizes"].items()}
-        if not all(1 <= n <= 4096 for n in told.values()):
+        # Widths, and two that are yes or no.
+        if not all((key not in ("steps", "sampled")) <= n <= 4096 for key, n in told.items()):
             raise ValueError(f"sizes = {told}")
         sizes = Sizes(**{"steps": 0, **told})
         n_members = int(model.config["n_members"])

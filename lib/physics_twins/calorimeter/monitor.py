@@ -1,9 +1,10 @@
 """Follow a stream of showers with a calibrated twin, and call when the calorimeter has aged.
 
 Each shower says how its likelihood would rise with the energy scale, the scatter of the gain and the
-thickness of the absorbers, that is the depth. Batches of showers say it together: each number's change
-as one Newton step from the calibrated values would have it, all others free, so that what has not
-changed shows no change. Page's test adds up what batches say (`drift`).
+thickness of the absorbers. Batches of showers say it together, and Page's test adds it up for a change
+of each number alone (`twin.ChangeTest`): no test finds such a change sooner. Which of them has changed
+is told at an alarm by a fit of all: where sensors alone are seen, a thicker absorber lowers what is
+seen much as a lower gain does.
 """
 
 from collections.abc import Iterable, Sequence
@@ -71,7 +72,8 @@ class Monitor(Watch[xr.Dataset]):
             "log_scale": (self._values["log_scale"] - 1.0, self._values["log_scale"] + 1.0),
             "absorber_mm": tuple(np.add(model.ranges["absorber_mm"], (-0.05, 0.05))),
         }
-        numbers = self._learn(MeasuredShowers.of(quiet))
+        self._layout = model.parameters.layout
+        numbers = self._learn(MeasuredShowers.of(quiet, self._layout))
         super().__init__(state, numbers, alarm_threshold=self.settings.alarm_threshold)
 
     def frames(self, stream: xr.Dataset) -> Iterable[xr.Dataset]:
@@ -82,16 +84,15 @@ class Monitor(Watch[xr.Dataset]):
 
     def read(self, frame: xr.Dataset) -> Evidence[xr.Dataset]:
         """Return every number's deviation from normal in a batch."""
-        measured = MeasuredShowers.of(frame)
-        step = self._steps(measured).mean(axis=0) - self._normal
-        sigma = step * np.sqrt(len(measured)) / self._scatter
+        measured = MeasuredShowers.of(frame, self._layout)
+        slope = self._slopes(measured).mean(axis=0) - self._normal
+        sigma = slope * np.sqrt(len(measured)) / self._scatter
         return Evidence(dict(zip(WATCHED, map(float, sigma), strict=True)), frame)
 
     def explain(self, name: str, since: Sequence[xr.Dataset]) -> tuple[str, Estimate | None]:
         """Return the number that has changed most, in standard errors, and by how much.
 
-        Single steps fall short of a change that is large against the spread of showers; a fit of all of
-        them does not.
+        All numbers are free in the fit, as one may change for another.
         """
         self.since = xr.concat(since, "shower", join="exact")
         measured = MeasuredShowers.of(self.since.isel(shower=slice(-MAX_SHOWERS_FITTED, None)))
@@ -100,7 +101,7 @@ class Monitor(Watch[xr.Dataset]):
         for number, each in enumerate(WATCHED):
             away, error = _change(found, number, self._values)
             # What quiet showers show is no change.
-            away -= float(self._normal[number])
+            away -= float(self._offset[number])
             if error > 0 and abs(away) / error > most:
                 best, most = each, abs(away) / error
                 change = _as_reported(each, away, error, self._values)
@@ -113,11 +114,10 @@ class Monitor(Watch[xr.Dataset]):
             raise ValueError(
                 f"{n} quiet showers are too few to know what is normal: {MIN_QUIET_SHOWERS} are needed"
             )
-        slopes = slopes_at(self._member, quiet, self._values, _free())
+        slopes = self._slopes(quiet)
+        self._normal, self._scatter = slopes.mean(axis=0), slopes.std(axis=0, ddof=1)
         # The scatter of the slopes is the information that a shower has.
-        self._newton = np.linalg.inv(np.cov(slopes, rowvar=False))
-        steps = self._steps(quiet)
-        self._normal, self._scatter = steps.mean(axis=0), steps.std(axis=0, ddof=1)
+        self._offset = np.linalg.solve(np.cov(slopes, rowvar=False), self._normal)
         changes = {
             "energy_scale": np.log1p(self.settings.scale_change),
             "resolution": self.settings.resolution_change**2,
@@ -125,13 +125,13 @@ class Monitor(Watch[xr.Dataset]):
         }
         wanted = {name: float(changes[name] * np.sqrt(size)) for name in WATCHED}
         return {
-            name: Number(n / size, wanted[name] / scatter, at_most=MAX_SHIFT)
+            name: Number(n / size, wanted[name] * scatter, at_most=MAX_SHIFT)
             for name, scatter in zip(WATCHED, self._scatter, strict=True)
         }
 
-    def _steps(self, showers: MeasuredShowers) -> NDArray[np.float64]:
-        """Return how each shower alone would move the calibrated values, shape (shower, number)."""
-        return slopes_at(self._member, showers, self._values, _free()) @ self._newton
+    def _slopes(self, showers: MeasuredShowers) -> NDArray[np.float64]:
+        """Return how each shower's likelihood rises with each number, shape (shower, number)."""
+        return slopes_at(self._member, showers, self._values, _free())
 
 
 def _free() -> list[str]:

@@ -103,10 +103,11 @@ class BeamParameters(Parameters):
 class CellParameters(Parameters):
     """The cells in which energy is summed."""
 
-    layout: Literal["cartesian", "cylindrical"] = field(
+    layout: Literal["cartesian", "cylindrical", "layers"] = field(
         "cartesian",
         folded=True,
-        help="51 x 51 cells in each layer, or 45 x 16 x 9 in depth, angle and radius around the beam",
+        help="51 x 51 cells in each layer; 45 x 16 x 9 in depth, angle and radius around the beam; or"
+        " 45 in depth, each the sum of whole layers",
     )
     cell_mm: float = field(
         5.1, ge=0.1, le=100, unit="mm", folded=True, help="Side of a square cell, or width of a ring"
@@ -143,3 +144,5 @@ CALO_CHALLENGE_2: Mapping[str, Any] = {
     "cell_mm": 4.65,
     "scored": "everything",
 }
+# The same layers as a sampling calorimeter reads them: silicon alone, whole layers two by two.
+SILICON_LAYERS: Mapping[str, Any] = {**CALO_CHALLENGE_2, "layout": "layers", "scored": "sensors"}

@@ -82,6 +82,8 @@ def learnt_from(n_showers: int, settings: FlowParameters, member: int) -> Tensor
 
 def _task(data: ShowerTensors, held_out: ShowerTensors, settings: FlowParameters, member: int) -> Task:
     sizes = Sizes(settings.hidden, settings.context, settings.memory, settings.layers)
+    if data.cells_mev[0, 0].numel() == 1:  # layers alone: what divides cells is as small as can be
+        sizes = Sizes(1, 1, 1, settings.layers, sampled=1)
     network = ShowerNetwork(sizes)
     if settings.start:
         _start(network, settings.start, member)

@@ -70,7 +70,9 @@ def train_member(
 
 
 def _tensors(showers: Path, settings: FlowParameters) -> tuple[ShowerTensors, ShowerTensors]:
-    learning, validation = training_showers.open_training(showers, settings.n_showers)
+    learning, validation = training_showers.open_training(
+        showers, settings.n_showers, readout=settings.readout
+    )
     return ShowerTensors.of(learning), ShowerTensors.of(validation)
 
 

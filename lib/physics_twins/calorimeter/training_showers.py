@@ -12,8 +12,8 @@ learning, validation = training_showers.open_training("showers")
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physics_twins.calorimeter import samples
-from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.calorimeter import form, samples
+from physics_twins.calorimeter.parameters import SILICON_LAYERS, CalorimeterParameters
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -45,6 +45,12 @@ def plan(n_showers: int = N_SHOWERS) -> dict[str, tuple[CalorimeterParameters, i
         parameters = _parameters(n_showers // _SHARE, absorber_mm)
         found[f"train-{absorber_mm:.2f}mm"] = (parameters, SEED + number)
     return found
+
+
+def read_out(readout: str = "cells") -> CalorimeterParameters:
+    """Return the calorimeter, cells and particles of a flow that learnt what is read out so."""
+    found = _parameters(N_SHOWERS, NOMINAL_MM)
+    return found.replace(**SILICON_LAYERS) if readout == "layers" else found
 
 
 def absorber_range_mm() -> tuple[float, float]:
@@ -81,7 +87,7 @@ def make(
 
 
 def open_training(
-    folder: str | Path, n_showers: int = N_SHOWERS
+    folder: str | Path, n_showers: int = N_SHOWERS, *, readout: str = "cells"
 ) -> tuple[list["xr.Dataset"], "xr.Dataset"]:
     """Return the showers to learn from, thickness by thickness, and those that choose the weights.
 
@@ -90,6 +96,7 @@ def open_training(
     Args:
         folder: As for `make`.
         n_showers: Of the nominal thickness.
+        readout: As `FlowParameters.readout`: the same showers teach either.
 
     Raises:
         FileNotFoundError: There are none.
@@ -103,11 +110,21 @@ def open_training(
                 f"{folder}/{name} holds {found.sizes['shower']} of {parameters.n_showers} showers:"
                 " call training_showers.make"
             )
-        learning.append(found.isel(shower=slice(parameters.n_showers)))
+        learning.append(_read(found, parameters.n_showers, readout))
     first = n_showers - n_showers // _SHARE
     validation = learning[0].isel(shower=slice(first, None))
     learning[0] = learning[0].isel(shower=slice(first))
     return learning, validation
+
+
+def open_test(folder: str | Path, n_test: int = N_TEST, *, readout: str = "cells") -> "xr.Dataset":
+    """Return the showers to test on, as for `open_training`."""
+    return _read(samples.open_sample(Path(folder).expanduser() / TEST), n_test, readout)
+
+
+def _read(showers: "xr.Dataset", n_showers: int, readout: str) -> "xr.Dataset":
+    chosen = showers.isel(shower=slice(n_showers))
+    return form.layers_alone(chosen) if readout == "layers" else chosen
 
 
 def _parameters(n_showers: int, absorber_mm: float) -> CalorimeterParameters:

@@ -14,6 +14,7 @@ from physics_twins.calorimeter.baseline.generate import (
     depth_edges,
     generate,
 )
+from physics_twins.calorimeter.form import parameters_of
 from physics_twins.calorimeter.geant4.voxels import ANGLES, RINGS
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.calorimeter.projections import BAND
@@ -58,9 +59,7 @@ def fit_parametrised(showers: xr.Dataset) -> ParametrisedShower:
 
 
 def _checked(showers: xr.Dataset) -> CalorimeterParameters:
-    # What was read from a file has numbers of numpy.
-    values = {k: v.item() if hasattr(v, "item") else v for k, v in showers.attrs.items()}
-    parameters = CalorimeterParameters.take(values)
+    parameters = parameters_of(showers)
     if parameters.layout != "cylindrical":
         raise ValueError(f"layout = {parameters.layout!r}: a fit needs cylindrical cells")
     n, energy = showers.sizes["shower"], showers["energy_gev"].values

@@ -150,7 +150,9 @@ def cells_of(showers: xr.Dataset) -> Cells:
     if dims == ("shower", "depth", "angle", "radius"):
         angle = np.deg2rad(showers["angle"].values.astype(float))
         radius = showers["radius"].values.astype(float)
-        x, y = np.outer(np.cos(angle), radius), np.outer(np.sin(angle), radius)
+        # Of whole layers nothing is known across the beam.
+        across_mm = radius if len(angle) > 1 else np.zeros(1)
+        x, y = np.outer(np.cos(angle), across_mm), np.outer(np.sin(angle), across_mm)
         across = np.stack([x, y], axis=-1).reshape(-1, 2)
         depth = showers["depth"].values.astype(float)
         shape = len(angle), len(radius)
@@ -222,7 +224,8 @@ def _describe(
     numbers["empty"] = numbers["sparsity"].mean(axis=1)
     # Around the beam the first cell is the last one's neighbour.
     beside = [hit[:, :, 1:] & hit[:, :, :-1], hit[..., 1:] & hit[..., :-1]]
-    beside += [] if cells.is_cartesian else [hit[:, :, :1] & hit[:, :, -1:]]
+    around = not cells.is_cartesian and cells.shape[0] > 1
+    beside += [hit[:, :, :1] & hit[:, :, -1:]] if around else []
     numbers["pair_count"] = np.sum([each.sum(axis=(2, 3)) for each in beside], axis=0)
     numbers["largest_mev"] = energy.max(axis=(1, 2))
     numbers["cell_count"] = _spectrum(energy)

@@ -128,7 +128,8 @@ def tail_difference(
     """Return the relative difference of a quantile from the reference's, with a bootstrapped error."""
 
     def difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-        return float(np.nanquantile(a, level) / np.nanquantile(b, level) - 1)
+        mine, known = (float(np.nanquantile(each, level)) for each in (a, b))
+        return mine / known - 1 if known else np.nan  # whole layers have no radius
 
     return _bootstrapped(difference, sample, reference, seed=seed)
 

@@ -133,6 +133,8 @@ def _per_root_gev(numbers: xr.Dataset, values: NDArray[Any]) -> NDArray[np.float
 
 def _relative(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[float, float]:
     (one, one_error), (other, other_error) = mean(ours), mean(theirs)
+    if not other:
+        return np.nan, np.nan
     return one / other - 1, float(np.hypot(one_error, other_error * one / other)) / other
 
 

@@ -19,7 +19,7 @@ from physics_twins.calorimeter.fitting.shower_likelihood import (
     expand,
 )
 from physics_twins.calorimeter.flow.likelihood import visible_log_prob
-from physics_twins.calorimeter.flow.network import ShowerNetwork
+from physics_twins.calorimeter.flow.network import SAMPLED, ShowerNetwork
 
 # About a standard error of 500 showers: what the search counts in, and over which slopes are compared.
 _UNITS: Mapping[str, float] = {
@@ -104,7 +104,7 @@ def first_guess(
     values = dict(start)
     if "log_scale" in free:
         told = points(values, showers, free)
-        expected = _mean_visible(member, showers, told["theta_deg"], told["absorber_mm"])
+        expected = mean_visible(member, showers, told["theta_deg"], told["absorber_mm"])
         values["log_scale"] = float((showers.response / expected).median().log())
     if "variance" in free:
         values["variance"] = 1e-4
@@ -145,11 +145,12 @@ def slopes_at(
     return _slopes(member, showers, expansion, values, free)(np.array([values[n] for n in free]))[1]
 
 
-def _mean_visible(
+def mean_visible(
     member: ShowerNetwork, showers: MeasuredShowers, theta_deg: Tensor, absorber_mm: Tensor
 ) -> Tensor:
     """Return the mean part of each particle's energy that a member makes visible."""
-    shares = torch.linspace(0.6, 0.9995, 400, dtype=torch.float64)
+    ends = (0.3 * SAMPLED, 3 * SAMPLED) if member.sizes.sampled else (0.6, 0.9995)
+    shares = torch.linspace(*ends, 400, dtype=torch.float64)
     visible = 1e3 * showers.energy_gev[:, None] * shares
     with torch.no_grad():
         found = visible_log_prob(member, visible, showers.energy_gev, theta_deg, absorber_mm)

@@ -32,14 +32,18 @@ class MeasuredShowers:
     least_mev: float
 
     @classmethod
-    def of(cls, showers: xr.Dataset) -> "MeasuredShowers":
-        """Return the layers of showers in the form of `simulate`, cylindrical cells; may be lazy.
+    def of(cls, showers: xr.Dataset, layout: str = "") -> "MeasuredShowers":
+        """Return the layers of showers in the form of `simulate`; may be lazy.
+
+        Args:
+            showers: Measured.
+            layout: Of the flow's cells, which they must have; empty where it may be either.
 
         Raises:
             ValueError: They have other cells, a cell is negative or not a number, or a shower holds no
                 energy.
         """
-        check_form(showers)
+        check_form(showers, layout)
         array = showers["showers"].transpose("shower", "depth", "angle", "radius")
         layers, least = [], np.inf
         for first in range(0, array.sizes["shower"], _BLOCK_SHOWERS):

@@ -21,6 +21,7 @@ _LEVELS, _OUTPUTS = neighbours.N_LEVELS, splits.N_STEPPED_OUTPUTS
 _EDGES, _STEPS = splits.STEP_EDGES_MEV, splits.N_STEPS
 _LOG_EDGES = np.log(splits.STEP_EDGES_MEV)
 _TOTAL_K, _WINDOW = networks.N_TOTAL_COMPONENTS, networks.N_WINDOW
+_SAMPLED, _PER_LOG = networks.SAMPLED, networks.PER_LOG
 _MIN_TOTAL, _MAX_TOTAL = np.float32(networks.MIN_LOG_SCALE), np.float32(networks.MAX_LOG_SCALE)
 _RING_INPUTS, _ANGLE_INPUTS = neighbours.N_RING_INPUTS, neighbours.N_ANGLE_INPUTS
 # Empty rings inside the first and outside the last; the layer at work, and three before it.
@@ -57,7 +58,10 @@ def draw(weights, conditions, incident_mev, seeds, cells, log_prob):  # pragma: 
         found[:] = 0.0
         visible = _total(weights, known, incident_mev[block], state, found)
         layers = _layers(weights, known, visible, state, found)
-        _cells(weights, known, layers, cells[block], state, found)
+        if weights.sampled:
+            cells[block][:, :, 0, 0] = layers
+        else:
+            _cells(weights, known, layers, cells[block], state, found)
 
 
 @numba.njit(**_OPTIONS)
@@ -73,12 +77,16 @@ def _total(weights, known, incident_mev, state, found):  # pragma: no cover
         k = _choose(out[b, :_TOTAL_K], _uniform(state, b))
         u = _uniform(state, b)
         scale = math.exp(min(max(out[b, 2 * _TOTAL_K + k], _MIN_TOTAL), _MAX_TOTAL))
-        loss = out[b, _TOTAL_K + k] + scale * math.log(u / (1 - u)) - 4.2
-        # So little is never seen: all but a thousandth of the energy would have left.
-        loss = min(max(loss, math.log(1e-4)), math.log(0.999))
-        visible[b] = incident_mev[b] * (1 - math.exp(loss))
+        place = out[b, _TOTAL_K + k] + scale * math.log(u / (1 - u))
+        # See `network.visible_place`. Less than a thousandth of what is usual is never seen.
+        if weights.sampled:
+            place = min(max(place, _PER_LOG * math.log(1e-3)), _PER_LOG * math.log(0.999 / _SAMPLED))
+            visible[b] = incident_mev[b] * _SAMPLED * math.exp(place / _PER_LOG)
+        else:
+            place = min(max(place, math.log(1e-4) + 4.2), math.log(0.999) + 4.2)
+            visible[b] = incident_mev[b] * (1 - math.exp(place - 4.2))
         if len(found) > 0:
-            found[b] += _mixture_log_density(out[b], loss + 4.2, _MIN_TOTAL, _MAX_TOTAL)
+            found[b] += _mixture_log_density(out[b], place, _MIN_TOTAL, _MAX_TOTAL)
     return visible
 
 

@@ -3,7 +3,12 @@
 from torch import Tensor
 
 from physics_twins.calorimeter.flow import splits
-from physics_twins.calorimeter.flow.network import ShowerNetwork, conditions, energy_mev, log_loss
+from physics_twins.calorimeter.flow.network import (
+    ShowerNetwork,
+    conditions,
+    visible_log_slope,
+    visible_place,
+)
 
 
 def layer_log_prob(
@@ -50,10 +55,9 @@ def visible_log_prob(
     known = conditions(energy_gev.double(), theta_deg.double(), absorber_mm.double())
     if visible_mev.ndim > 1:
         known = known.unsqueeze(1)
-    loss = log_loss(visible_mev.double(), known)
-    found = member.total_log_prob(loss, known.float()).double()
-    # d ln(1 - visible / incident) / d visible, in magnitude.
-    return found - loss - energy_mev(known).log()
+    told = (visible_mev.double(), known, member.sizes.sampled)
+    found = member.total_log_prob(visible_place(*told), known.float()).double()
+    return found + visible_log_slope(*told)
 
 
 def division_log_prob(

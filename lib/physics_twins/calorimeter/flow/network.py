@@ -18,6 +18,9 @@ N_WINDOW = 3  # layers on either side whose energy is seen when one is divided
 # Of the logarithm of the energy that is not visible, over the incident one.
 N_TOTAL_COMPONENTS = 8
 _LEAST_LOSS = 1e-4
+# Sensors alone see a thirtieth: their density is one of the logarithm of what they see, over this part.
+SAMPLED = 0.0324
+PER_LOG = 10.0
 MIN_LOG_SCALE, MAX_LOG_SCALE = -4.0, 2.0
 
 
@@ -30,6 +33,7 @@ class Sizes:
     memory: int = 96
     layers: int = 128
     steps: int = 1  # whether densities of cells have steps at fixed energies; 0 in older weights
+    sampled: int = 0  # whether layers of sensors are all that is seen; cells are then not divided
 
 
 class ShowerNetwork(nn.Module):
@@ -67,6 +71,8 @@ class ShowerNetwork(nn.Module):
             cells_mev: Shape (shower, layer, angle, ring).
             conditions: From `conditions`, shape (shower, 3).
         """
+        if self.sizes.sampled:
+            return self.layer_log_prob(cells_mev.double().sum(dim=(2, 3)), conditions)
         parts = neighbours.halves(cells_mev)
         layers = parts[0].squeeze(-1).double().sum(dim=2)
         found = self.layer_log_prob(layers, conditions)
@@ -86,8 +92,8 @@ class ShowerNetwork(nn.Module):
             conditions: From `conditions`, shape (shower, 3).
         """
         layers_mev = layers_mev.double()
-        loss = log_loss(layers_mev.flip(-1).sum(-1), conditions)
-        total = self.total_log_prob(loss, conditions)
+        place = visible_place(layers_mev.flip(-1).sum(-1), conditions, self.sizes.sampled)
+        total = self.total_log_prob(place, conditions)
         return {"total": total, "layers": self.division_log_prob(layers_mev, conditions)}
 
     def division_log_prob(self, layers_mev: Tensor, conditions: Tensor) -> Tensor:
@@ -102,17 +108,17 @@ class ShowerNetwork(nn.Module):
         left, right = layers_mev[:, :-1], remaining[:, 1:]
         return splits.log_probability(outputs, left, right).sum(dim=1)
 
-    def total_log_prob(self, loss: Tensor, conditions: Tensor) -> Tensor:
-        """Return the logarithm of the density of `log_loss`, in its shape.
+    def total_log_prob(self, place: Tensor, conditions: Tensor) -> Tensor:
+        """Return the logarithm of the density of `visible_place`, in its shape.
 
         Args:
-            loss: Shape (shower,), or (shower, value) where conditions have the shape (shower, 1, 3).
+            place: Shape (shower,), or (shower, value) where conditions have the shape (shower, 1, 3).
             conditions: From `conditions`.
         """
         weights, means, scales = self.total(conditions).split(N_TOTAL_COMPONENTS, dim=-1)
         log_scales = scales.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
-        spread = torch.linspace(-1.0, 2.0, N_TOTAL_COMPONENTS, device=loss.device)
-        u = (loss.to(means.dtype).unsqueeze(-1) + 4.2 - means - spread) * torch.exp(-log_scales)
+        spread = torch.linspace(-1.0, 2.0, N_TOTAL_COMPONENTS, device=place.device)
+        u = (place.to(means.dtype).unsqueeze(-1) - means - spread) * torch.exp(-log_scales)
         log_density = -u - log_scales - 2 * functional.softplus(-u)
         return torch.logsumexp(weights.log_softmax(dim=-1) + log_density, dim=-1)
 
@@ -248,9 +254,24 @@ def energy_mev(conditions: Tensor) -> Tensor:
     return 1e4 * (2 * conditions[..., 0].double()).exp()
 
 
-def log_loss(visible_mev: Tensor, conditions: Tensor) -> Tensor:
-    """Return ln(1 - visible over incident energy), float64, in the shape of the visible energy."""
-    return (1 - visible_mev / energy_mev(conditions)).clamp(min=_LEAST_LOSS).log()
+def visible_place(visible_mev: Tensor, conditions: Tensor, sampled: int) -> Tensor:
+    """Return where a visible energy lies on the scale of its density, float64, in its shape.
+
+    With v the visible over the incident energy, that is ln(1 - v) + 4.2, or 10 ln(v / 0.0324) where
+    sensors alone are seen: about 0 for most showers.
+    """
+    share = visible_mev / energy_mev(conditions)
+    if sampled:
+        return PER_LOG * (share / SAMPLED).clamp(min=_LEAST_LOSS).log()
+    return (1 - share).clamp(min=_LEAST_LOSS).log() + 4.2
+
+
+def visible_log_slope(visible_mev: Tensor, conditions: Tensor, sampled: int) -> Tensor:
+    """Return the logarithm of how `visible_place` changes with the visible energy, per MeV."""
+    if sampled:
+        return (PER_LOG / visible_mev).log()
+    place = visible_place(visible_mev, conditions, sampled)
+    return 4.2 - place - energy_mev(conditions).log()
 
 
 def layer_facts(layers_mev: Tensor, conditions: Tensor) -> Tensor:

@@ -10,7 +10,10 @@ from torch import Tensor
 
 from physics_twins.calorimeter.flow.network import conditions
 from physics_twins.calorimeter.geant4.voxels import ANGLES, DEPTHS, RINGS
-from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2
+from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, SILICON_LAYERS
+
+_CELLS = {"depth": DEPTHS, "angle": ANGLES, "radius": RINGS}
+_LAYERS = {"depth": DEPTHS, "angle": 1, "radius": 1}
 
 
 @dataclass
@@ -18,7 +21,7 @@ class ShowerTensors:
     """Cells and conditions of showers.
 
     Attributes:
-        cells_mev: Shape (shower, layer, angle, ring), float32.
+        cells_mev: Shape (shower, layer, angle, ring), float32; one angle and ring for layers alone.
         conditions: Shape (shower, 3), see `network.conditions`.
     """
 
@@ -50,17 +53,24 @@ class ShowerTensors:
         return cls(torch.cat(cells), torch.cat(known))
 
 
-def check_form(showers: xr.Dataset) -> None:
-    """Check that showers have the flow's cells and come from its calorimeter.
+def check_form(showers: xr.Dataset, layout: str = "") -> None:
+    """Check that showers have a flow's cells and come from its calorimeter.
+
+    Args:
+        showers: In the form of `simulate`.
+        layout: Of the flow's cells; empty where it may be either, cylindrical or layers alone.
 
     Raises:
         ValueError: They do not; the message names the field.
     """
-    expected = {"depth": DEPTHS, "angle": ANGLES, "radius": RINGS}
     sizes = {str(name): n for name, n in showers["showers"].sizes.items() if name != "shower"}
+    if layout == "layers" or (not layout and sizes == _LAYERS):
+        expected, made_for = _LAYERS, SILICON_LAYERS
+    else:
+        expected, made_for = _CELLS, CALO_CHALLENGE_2
     if sizes != expected:
         raise ValueError(f"showers has cells {sizes}: the flow is made for {expected}")
-    for name, value in CALO_CHALLENGE_2.items():
+    for name, value in made_for.items():
         if name != "absorber_mm" and showers.attrs.get(name, value) != value:
             found = showers.attrs[name]
             raise ValueError(f"{name} = {found}: the flow is made for {value}")

@@ -58,6 +58,7 @@ class Weights(NamedTuple):
     context_out: Dense
     ring: Dividing
     angles: tuple[Dividing, Dividing, Dividing, Dividing]
+    sampled: bool
 
 
 def pack(network: ShowerNetwork) -> Weights:
@@ -79,6 +80,7 @@ def pack(network: ShowerNetwork) -> Weights:
         context_out=_dense(n.context_out),
         ring=_dividing(n.ring_head),
         angles=(angles[0], angles[1], angles[2], angles[3]),
+        sampled=bool(n.sizes.sampled),
     )
 
 

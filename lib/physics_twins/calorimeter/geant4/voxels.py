@@ -1,4 +1,4 @@
-"""Energy deposits summed in cells: flat cells of layers, or rings around the beam.
+"""Energy deposits summed in cells: flat cells of layers, rings around the beam, or whole layers.
 
 A deposit counts at the middle of its step.
 """
@@ -34,6 +34,15 @@ def axes(parameters: CalorimeterParameters) -> tuple[Axis, ...]:
         layer_mm = parameters.depth_mm / parameters.n_layers
         layers = layer_mm * (np.arange(parameters.n_layers) + 0.5)
         return Axis("x", across, "mm"), Axis("y", across, "mm"), Axis("layer", layers, "mm")
+    if parameters.layout == "layers":
+        n = min(DEPTHS, parameters.n_layers)
+        depths = parameters.depth_mm / n * (np.arange(n) + 0.5)
+        whole = np.array([180.0]), np.array([parameters.width_mm / 4])
+        return (
+            Axis("depth", depths, "mm"),
+            Axis("angle", whole[0], "deg"),
+            Axis("radius", whole[1], "mm"),
+        )
     depths = parameters.depth_mm / DEPTHS * (np.arange(DEPTHS) + 0.5)
     angles = 360 / ANGLES * (np.arange(ANGLES) + 0.5)
     rings = cell_mm * (np.arange(RINGS) + 0.5)
@@ -45,7 +54,8 @@ def voxelise(deposits: Deposits, beam: Beam, parameters: CalorimeterParameters) 
 
     Cartesian cells are fixed to the detector, around the middle of its face. Cylindrical ones are
     turned with each particle, around its straight path on from the face: depth is measured along it,
-    the angle from the plane in which it is inclined. What lies outside all cells is not counted.
+    the angle from the plane in which it is inclined. What lies outside all cells is not counted. Layers
+    alone are those of the detector, shared out evenly among the depths.
 
     Args:
         deposits: Those of the showers of `beam`.
@@ -58,8 +68,8 @@ def voxelise(deposits: Deposits, beam: Beam, parameters: CalorimeterParameters) 
     shape = tuple(len(axis.centres) for axis in axes(parameters))
     if parameters.scored == "sensors":
         deposits = deposits.where(deposits.in_sensor)
-    cells = _cartesian if parameters.layout == "cartesian" else _cylindrical
-    indices = cells(deposits, beam, parameters)
+    cells = {"cartesian": _cartesian, "cylindrical": _cylindrical, "layers": _layers}
+    indices = cells[parameters.layout](deposits, beam, parameters)
     inside = np.all([(i >= 0) & (i < n) for i, n in zip(indices, shape, strict=True)], axis=0)
     flat = np.ravel_multi_index(
         (deposits.shower[inside], *(i[inside] for i in indices)), (len(beam), *shape)
@@ -86,6 +96,18 @@ def _cartesian(
     across = np.floor(deposits.position_mm[:, :2] / parameters.cell_mm + CARTESIAN_CELLS / 2)
     x, y = across.astype(np.int64).T
     return x, y, deposits.layer
+
+
+def layer_depth(layer: NDArray[np.int64], n_layers: int) -> NDArray[np.int64]:
+    """Return in which depth a layer of the detector counts, in the layout of layers alone."""
+    return layer * min(DEPTHS, n_layers) // n_layers
+
+
+def _layers(
+    deposits: Deposits, beam: Beam, parameters: CalorimeterParameters
+) -> tuple[NDArray[np.int64], ...]:
+    depth = layer_depth(deposits.layer, parameters.n_layers)
+    return depth, np.zeros_like(depth), np.zeros_like(depth)
 
 
 def _cylindrical(
