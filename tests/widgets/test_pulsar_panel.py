@@ -226,6 +226,17 @@ def test_what_the_classifier_was_not_trained_for_is_told_and_the_frame_is_drawn(
     assert "300 pc cm⁻³" in panel.profile.title.text
 
 
+def test_the_note_never_speaks_of_another_pulse_than_the_one_drawn(panel):
+    panel.controls["dm_pc_cm3"].value = 108.0
+    panel.wait()
+    assert "dm_pc_cm3 = 108 " in panel.note
+    panel.controls["dm_pc_cm3"].value = 475.5
+    assert "475.5" in panel.profile.title.text
+    assert panel.note == "The pulse at DM 475.5 is being labelled."
+    panel.wait()
+    assert "dm_pc_cm3 = 475.5 " in panel.note
+
+
 def test_without_a_classifier_a_sentence_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "none"))
     monkeypatch.setattr("physics_twins.data.homes", list)

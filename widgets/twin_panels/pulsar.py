@@ -83,6 +83,7 @@ class PulsarPanel(Panel[ObservationParameters]):
         time_ms = 1e3 * (data["time"].values - float(data["pulse_time_s"][0]))
         self._show_waterfall(data, time_ms)
         self._show_profile(data, time_ms)
+        self._tell(f"The pulse at DM {data.attrs['dm_pc_cm3']:.4g} is being labelled.")
 
     def wait(self) -> None:
         """Wait until the label belongs to the pulse shown."""
