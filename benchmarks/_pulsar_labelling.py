@@ -20,13 +20,13 @@ from physics_twins.pulsar.classifying.classifiers import (
     ThresholdClassifier,
     find_classifier,
 )
-from physics_twins.pulsar.classifying.window_canvas import FRAME_SPECTRA, SAMPLING_S, band_mhz
+from physics_twins.pulsar.classifying.window_canvas import FRAME_SPECTRA
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.model import NAME
-from physics_twins.pulsar.physics.ism import dispersion_delay
+from physics_twins.pulsar.physics.sky import receiver_band
 from physics_twins.pulsar.streams.label_files import read_lines
-from physics_twins.pulsar.verb_parameters import LabelParameters
+from physics_twins.pulsar.verb_parameters import LabelParameters, WindowParameters
 
 # Thresholds were chosen on streams with seeds 900 to 999.
 HELD_OUT_SEEDS = (8100, 8101)
@@ -35,7 +35,7 @@ DENSE_FRACTION, N_DENSE, N_SPARSE = 0.006, 340, 120
 # A pulse is kept where so much of its sweep is in pieces.
 KEPT_SHARE = 0.95
 N_TIMINGS, TIMED_SPECTRA = 7, 1 << 20
-HEADER = FilterbankHeader(256, 8, 1529.375, -1.25, SAMPLING_S)
+HEADER = FilterbankHeader(256, 8, 1529.375, -1.25, 102.4e-6)
 BEAM_MSAMPLES_PER_S = 2.5
 
 
@@ -114,22 +114,28 @@ def label_msamples_per_s() -> Figure:
 
 
 def label_memory_mb() -> Figure:
-    """Peak memory of a process that labels a file of 1 GB, Python itself included."""
+    """Peak memory of the command `twins label` on a file of 1 GB, Python itself included."""
     if not Path("/proc/self/status").exists():
         raise Skipped("peak memory is read from /proc, which only Linux has")
     with tempfile.TemporaryDirectory() as folder:
         path = write_stream(Path(folder, "long.fil"), 8, repeats=4)
         code = (
-            "import sys;from physics_twins.pulsar.labelling import label;"
-            "from physics_twins.pulsar.verb_parameters import LabelParameters;"
-            "label(sys.argv[1], LabelParameters(), out_folder=sys.argv[2], progress=False);"
+            "import sys;from physics_twins.cli.__main__ import app;"
+            "app(sys.argv[1:], standalone_mode=False);"
             # Not getrusage: its peak includes that of the process that started this one.
             "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
         )
-        command = [sys.executable, "-c", code, str(path), str(Path(folder, "out"))]
+        told = ["label", str(path), "--quiet", "--out", str(Path(folder, "out"))]
+        told += ["-p", "dm_min_pc_cm3=40", "-p", "dm_max_pc_cm3=72"]
+        command = [sys.executable, "-c", code, *told]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     return Figure(
-        float(done.stdout) * 1024 / 1e6, None, "MB", 300.0, this_machine(), HELD_OUT_SEEDS[:1]
+        float(done.stdout.split()[-1]) * 1024 / 1e6,
+        None,
+        "MB",
+        300.0,
+        this_machine(),
+        HELD_OUT_SEEDS[:1],
     )
 
 
@@ -181,8 +187,8 @@ def write_stream(path: Path, n_segments: int, *, repeats: int = 1) -> Path:
 
 def _sweep() -> int:
     """Return the samples that a pulse needs to cross the band."""
-    delay_s = dispersion_delay(band_mhz()[-1], DM_PC_CM3, reference_mhz=float(band_mhz()[0]))
-    return int(np.ceil(float(delay_s) / SAMPLING_S))
+    band = receiver_band(WindowParameters())
+    return int(np.ceil(DM_PC_CM3 * band.delay_s_per_dm / band.sampling_s))
 
 
 def _timed(path: Path, out: Path) -> tuple[float, float]:

@@ -12,17 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.classifying.window_canvas import (
-    CHANNEL_WIDTH_MHZ,
     FRAME_SPECTRA,
-    N_CHANNELS,
-    SAMPLING_S,
     Canvas,
     Pulse,
     add_interference,
-    band_mhz,
     paint_pulse,
 )
 from physics_twins.pulsar.physics.receiver import bandpass
+from physics_twins.pulsar.physics.sky import receiver_band
 from physics_twins.pulsar.verb_parameters import EFFELSBERG_MIX, WindowParameters
 
 PULSE_FRACTION = 0.002
@@ -31,6 +28,7 @@ LOWEST_SNR, HIGHEST_SNR = 7.0, 1000.0
 # Cumulative slope of giant pulses' energies, between those of the Crab's short and long ones.
 SLOPE = 2.0
 WIDTHS_MS = 0.3, 1.5
+WIDTH_MHZ = 1.25  # of a channel
 SIGMA_COUNTS, LEVEL_COUNTS = 16.0, 96.0
 SEGMENT_FRAMES = 512
 AFTER_FRAMES = 8  # empty, so that no sweep leaves its segment
@@ -73,8 +71,9 @@ def _segment(
     parameters = WindowParameters().model_copy(update=EFFELSBERG_MIX)
     shares = pulse_fraction, parameters.nbrfi_fraction, parameters.bbrfi_fraction
     held = rng.random((n_frames, 3)) < shares
-    signal = np.zeros((SEGMENT_FRAMES * FRAME_SPECTRA, N_CHANNELS), np.float32)
-    canvas = Canvas(signal, n_frames)
+    band = receiver_band(parameters)
+    signal = np.zeros((SEGMENT_FRAMES * FRAME_SPECTRA, len(level)), np.float32)
+    canvas = Canvas(signal, n_frames, band)
     add_interference(canvas, "nbrfi", held[:, 1], parameters, rng)
     add_interference(canvas, "bbrfi", held[:, 2], parameters, rng)
     frames = np.flatnonzero(held[:, 0])
@@ -83,20 +82,20 @@ def _segment(
     for sample, height in zip(arrival, snr, strict=True):
         width_ms = float(np.exp(rng.uniform(*np.log(WIDTHS_MS))))
         pulse = Pulse(float(height), DM_PC_CM3, width_ms, smeared=True)
-        paint_pulse(signal, pulse, float(sample), band_mhz(), SAMPLING_S, CHANNEL_WIDTH_MHZ)
+        paint_pulse(signal, pulse, float(sample), band.frequency_mhz, band.sampling_s, WIDTH_MHZ)
     data = np.empty(signal.shape, np.uint8)
     for begin in range(0, len(data), 4096):
         part = slice(begin, begin + 4096)
-        noise = rng.standard_normal((len(data[part]), N_CHANNELS), dtype=np.float32)
+        noise = rng.standard_normal(data[part].shape, dtype=np.float32)
         _record(signal[part], noise, level, gain, data[part])
     return Segment(data, arrival, snr, held)
 
 
 def _level_and_gain(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mean and standard deviation of the noise in each channel, in counts."""
-    shape = bandpass(band_mhz(), 0.2, rng)
+    shape = bandpass(receiver_band(WindowParameters()).frequency_mhz, 0.2, rng)
     level, gain = (
-        counts * shape * np.exp(0.05 * rng.standard_normal(N_CHANNELS))
+        counts * shape * np.exp(0.05 * rng.standard_normal(len(shape)))
         for counts in (LEVEL_COUNTS, SIGMA_COUNTS)
     )
     return level.astype(np.float32), gain.astype(np.float32)

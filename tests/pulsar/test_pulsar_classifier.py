@@ -5,11 +5,20 @@ import pytest
 import torch
 
 from physics_twins import models
+from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.classifying.calibration import fit_scaling, macro_f1, reliability
 from physics_twins.pulsar.classifying.examples import examples, examples_of_stream
 from physics_twins.pulsar.classifying.labels import LABELS, at_frequencies
 from physics_twins.pulsar.classifying.network import SHEARS, FrameNetwork, Shear
-from physics_twins.pulsar.model import Classifier, ExampleTensors, load_classifier, pulse_score
+from physics_twins.pulsar.model import (
+    Classifier,
+    ExampleTensors,
+    load_classifier,
+    pulse_score,
+    save_classifier,
+)
+from physics_twins.pulsar.parameters import ObservationParameters
+from physics_twins.pulsar.preview_label import label_pulse
 from physics_twins.pulsar.train import train
 from physics_twins.pulsar.verb_parameters import (
     EIGHT_CLASSES,
@@ -98,7 +107,7 @@ def test_scaling_undoes_what_was_done_to_calibrated_logits():
     logits = torch.tensor(rng.normal(0, 2, (20_000, 3)), dtype=torch.float32)
     probability = logits.softmax(dim=1).numpy()
     label = torch.tensor((probability.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1))
-    scale, offset = fit_scaling(3 * logits + torch.tensor([1.0, 0.0, -1.0]), label)
+    scale, offset = fit_scaling(3 * logits + torch.tensor([1.0, 0.0, -1.0]), label, torch.eye(3))
     assert float(scale) == pytest.approx(1 / 3, rel=0.05)
     # Offsets are free up to a constant.
     assert np.diff(offset.numpy()) == pytest.approx([1 / 3, 1 / 3], abs=0.1)
@@ -153,17 +162,41 @@ def test_rarer_pulses_make_a_pulse_less_probable():
 
 
 def test_probabilities_of_a_stream_sum_to_one_also_where_nothing_was_looked_at(network):
-    from physics_twins.pulsar.classifying.window_canvas import SAMPLING_S, band_mhz
     from physics_twins.pulsar.classifying.windows import labelled_stream
+    from physics_twins.pulsar.physics.sky import receiver_band
     from physics_twins.pulsar.searching.frontend import FrontEnd
 
     stream = labelled_stream(EIGHT_CLASSES.replace(n_windows=8), seed=1)
-    frames = FrontEnd(band_mhz(), SAMPLING_S, LabelParameters())(
+    band = receiver_band(EIGHT_CLASSES)
+    frames = FrontEnd(band.frequency_mhz, band.sampling_s, LabelParameters())(
         stream["data"].values, n_before=0, n_frames=32
     )
     probability = Classifier(network).probabilities(frames)
     assert probability.shape == (32, len(LABELS))
     np.testing.assert_allclose(probability.sum(axis=1), 1, atol=1e-5)
+
+
+def test_dms_whose_pulses_look_like_interference_in_this_band_are_refused():
+    with pytest.raises(ParameterError, match=r"dm_min_pc_cm3 = 40 pc cm-3 crosses the band in 0\."):
+        ClassifierParameters(centre_frequency_mhz=5000.0, bandwidth_mhz=100.0)
+
+
+def test_a_saved_classifier_knows_its_band_and_labels_no_other(tmp_path, network):
+    parameters = ClassifierParameters(centre_frequency_mhz=600.0, n_channels=64, dm_max_pc_cm3=50.0)
+    card = models.Card(summary="A test.", data="None.", limits="Untrained.")
+    label = np.arange(len(LABELS))
+    facts = {"card": card, "metrics": {"accuracy": 0.1}, "seed": 1, "root": tmp_path}
+    save_classifier(network, calibrated_on=label, parameters=parameters, **facts)
+    found = load_classifier(root=tmp_path)
+    assert found.band.to_papermill() == {
+        "centre_frequency_mhz": 600.0,
+        "bandwidth_mhz": 320.0,
+        "n_channels": 64,
+        "sampling_time_us": 102.4,
+    }
+    assert found.sought.dm_max_pc_cm3 == 50
+    with pytest.raises(ValueError, match="= 1370 MHz, but the classifier was trained at 600 MHz"):
+        label_pulse(ObservationParameters(), seed=1, classifier=found)
 
 
 def test_a_classifier_for_another_front_end_is_refused(tmp_path, network):

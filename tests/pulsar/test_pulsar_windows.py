@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from physics_twins.parameters import ParameterError
+from physics_twins.pulsar.classifying.examples import examples_of_stream
 from physics_twins.pulsar.classifying.labels import CLASSES, LABELS
 from physics_twins.pulsar.classifying.recall_curves import (
     best_snr,
@@ -16,14 +17,14 @@ from physics_twins.pulsar.classifying.recall_curves import (
 )
 from physics_twins.pulsar.classifying.window_canvas import (
     FRAME_SPECTRA,
-    SAMPLING_S,
     Pulse,
-    band_mhz,
     paint_pulse,
 )
 from physics_twins.pulsar.classifying.windows import labelled_stream, normalised_windows
-from physics_twins.pulsar.verb_parameters import EIGHT_CLASSES, W_CLS, WindowParameters
+from physics_twins.pulsar.physics.sky import receiver_band
+from physics_twins.pulsar.verb_parameters import EIGHT_CLASSES, W_CLS, LabelParameters, WindowParameters
 
+BAND = receiver_band(W_CLS)
 QUIET = W_CLS.replace(n_windows=4, pulse_fraction=0.0)
 
 
@@ -35,11 +36,11 @@ def mixed():
 def test_a_pulse_has_the_stated_snr_over_its_whole_sweep():
     flat = np.zeros((1024, 256), np.float32)
     pulse = Pulse(9.0, 70.0, 2.0, scattering_ms=1.0, smeared=True)
-    paint_pulse(flat, pulse, 30.0, band_mhz(), SAMPLING_S, 1.25)
+    paint_pulse(flat, pulse, 30.0, BAND.frequency_mhz, BAND.sampling_s, 1.25)
     assert np.sqrt((flat**2).sum()) == pytest.approx(9, rel=1e-5)
     sloping = np.zeros((1024, 256), np.float32)
     pulse = replace(pulse, spectrum=np.linspace(0, 1, 256))
-    paint_pulse(sloping, pulse, 30.0, band_mhz(), SAMPLING_S, 1.25)
+    paint_pulse(sloping, pulse, 30.0, BAND.frequency_mhz, BAND.sampling_s, 1.25)
     assert (sloping * flat).sum() / 9 == pytest.approx(9, rel=1e-5)
 
 
@@ -89,7 +90,7 @@ def test_interference_may_lie_outside_the_labelled_frames(mixed):
 
 
 def test_pulses_arrive_in_their_frames(mixed):
-    frame = mixed["pulse_time_s"].values / SAMPLING_S // FRAME_SPECTRA
+    frame = mixed["pulse_time_s"].values / BAND.sampling_s // FRAME_SPECTRA
     np.testing.assert_array_equal(frame, mixed["pulse_frame"])
     assert all("pulse" in CLASSES[n] for n in mixed["label"].values[mixed["pulse_frame"].values])
 
@@ -100,6 +101,31 @@ def test_faults_are_labelled_other():
     assert (stream["data"].values == 0).any()  # lost packets
 
 
+def test_another_band_is_a_matter_of_parameters():
+    low = WindowParameters(
+        n_windows=8,
+        pulse_fraction=1.0,
+        centre_frequency_mhz=600.0,
+        bandwidth_mhz=100.0,
+        n_channels=64,
+        sampling_time_us=256.0,
+        snr_min=40.0,
+        snr_max=40.0,
+    )
+    stream = labelled_stream(low, seed=1)
+    assert stream.sizes["frequency"] == 64
+    assert stream["frequency"].values[[0, -1]] == pytest.approx([649.21875, 550.78125])
+    assert float(stream["time"][1]) == pytest.approx(256e-6)
+    frames = examples_of_stream(low, LabelParameters(), seed=1)
+    # Its filters are boxcars, and end at 5 ms; noise alone reaches 5.
+    assert np.median(frames["scalars"].sel(scalar="snr").values) > 0.7 * 40
+
+
+def test_a_pulse_that_takes_too_long_to_cross_the_band_is_refused():
+    with pytest.raises(ParameterError, match="dm_max_pc_cm3 = 3000 pc cm-3 takes 40 s to cross"):
+        WindowParameters(centre_frequency_mhz=400.0, bandwidth_mhz=100.0, dm_max_pc_cm3=3000.0)
+
+
 def test_a_range_upside_down_is_refused():
     with pytest.raises(ParameterError, match="snr_min = 50 must not be above snr_max = 30"):
         WindowParameters(snr_min=50.0)
@@ -108,17 +134,17 @@ def test_a_range_upside_down_is_refused():
 def test_the_matched_filter_finds_the_stated_snr_on_average():
     parameters = W_CLS.replace(n_windows=48, snr_min=20.0, snr_max=20.0)
     windows = normalised_windows(labelled_stream(parameters, seed=1))
-    snr = best_snr(windows, 56.7, gaussian_template(2.0), sampling_s=SAMPLING_S)
+    snr = best_snr(windows, 56.7, gaussian_template(2.0), sampling_s=BAND.sampling_s)
     # Arrivals between samples cost 0.5 %; the highest of some positions gains 1 %.
     assert snr.mean() == pytest.approx(20, abs=5 / np.sqrt(48) + 0.2)
-    boxcar = best_snr(windows, 56.7, boxcar_template(5), sampling_s=SAMPLING_S)
+    boxcar = best_snr(windows, 56.7, boxcar_template(5), sampling_s=BAND.sampling_s)
     assert boxcar.mean() < snr.mean()
 
 
 def test_windows_too_short_for_the_sweep_are_refused():
     windows = normalised_windows(labelled_stream(QUIET, seed=1), n_spectra=512)
     with pytest.raises(ValueError, match="windows of 512 spectra are too short: DM 72"):
-        best_snr(windows, [40.0, 72.0], boxcar_template(5), sampling_s=SAMPLING_S)
+        best_snr(windows, [40.0, 72.0], boxcar_template(5), sampling_s=BAND.sampling_s)
 
 
 def test_a_threshold_is_exceeded_by_the_stated_part():

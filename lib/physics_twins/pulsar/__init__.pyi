@@ -49,7 +49,6 @@ from .telescopes.telescope_portrait import portrait as portrait
 from .train import train as train
 from .train import training_examples as training_examples
 from .train import validation_examples as validation_examples
-from .verb_parameters import CLASSES_EQUAL as CLASSES_EQUAL
 from .verb_parameters import EFFELSBERG_MIX as EFFELSBERG_MIX
 from .verb_parameters import EIGHT_CLASSES as EIGHT_CLASSES
 from .verb_parameters import ClassifierParameters as ClassifierParameters

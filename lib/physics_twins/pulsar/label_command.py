@@ -55,6 +55,7 @@ def lines(
     # Numba is imported only now, so that a refusal comes at once.
     from physics_twins.pulsar.classifying.classifiers import find_classifier
 
+    _leave_numba_as_it_is()
     options: dict[str, Any] = {"keep": keep, "classifier": find_classifier(classifier)}
     if source.is_dir():
         if left_open:
@@ -64,6 +65,17 @@ def lines(
         yield _range(source, sought, bool(left_open))
         with clusters.connect(on) if on else nullcontext() as client:
             yield from _file(source, target, sought, options | {"client": client}, quiet)
+
+
+def _leave_numba_as_it_is() -> None:
+    """Keep numba from importing the packages that offer it extensions.
+
+    Nothing here is compiled with any, and awkward, which comes with uproot, alone takes 12 MB. In a
+    process other than the command's own somebody may want them.
+    """
+    from numba.core import entrypoints
+
+    entrypoints._already_initialized = True
 
 
 def _sought(known: Mapping[str, Any], header: FilterbankHeader) -> LabelParameters:

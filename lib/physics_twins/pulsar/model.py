@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from physics_twins import models
+from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.classifying.examples import PICTURES
 from physics_twins.pulsar.classifying.labels import CLASSES, LABELS, counted
 from physics_twins.pulsar.classifying.network import FrameNetwork
+from physics_twins.pulsar.parameters import BandParameters
 from physics_twins.pulsar.searching.frontend import N_BINS, N_SUBBANDS, SCALARS, Frames
-from physics_twins.pulsar.verb_parameters import LabelParameters
+from physics_twins.pulsar.verb_parameters import ClassifierParameters, LabelParameters
 
 _AT_ONCE = 1024
 
@@ -69,9 +71,11 @@ CARD = models.Card(
     summary="Labels frames of 256 spectra of a pulsar telescope: none, pulse, narrow-band (nbrfi) and"
     " broad-band interference (bbrfi), their mixtures, and other, with calibrated probabilities. It"
     " judges what the front end `physics_twins.pulsar.searching.frontend` gives of each frame.",
-    data="Simulated streams in the band of Effelsberg at 21 cm (256 channels, 1210 to 1530 MHz,"
-    " 102.4 us, 8 bit): pulses of DM 40 to 72 pc cm-3, 0.3 to 3 ms wide, S/N 4.5 to 100, and nine kinds"
-    " of interference of S/N 8 to 300. Calibrated on other streams of the same kind.",
+    data="Simulated streams in the band that its parameters say, at first that of Effelsberg at 21 cm"
+    " (256 channels, 1210 to 1530 MHz, 102.4 us, 8 bit): pulses of DM 40 to 72 pc cm-3, 0.3 to 3 ms"
+    " wide, S/N 4.5 to 100, and nine kinds"
+    " of interference of S/N 1 to 200, swept signals from Earth among it. Calibrated on other"
+    " streams, in which all labels but other come equally often.",
     limits="Not for other bands, sampling times, DMs or front ends without a new training. Its"
     " probabilities hold for the frequencies of labels in its validation; for others use"
     " `labels.at_frequencies`. In white noise it can at best equal the ideal filter.",
@@ -94,11 +98,15 @@ class Classifier:
         network: A trained and calibrated network, in evaluation mode.
         address: Name and version of the saved model, "" where it is not saved.
         frequencies: How frequent each of `LABELS` was where it was calibrated.
+        band: That of the streams that it was trained on.
+        sought: What its front end sought in them.
     """
 
     network: FrameNetwork
     address: str = ""
     frequencies: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(LABELS, _EVEN))
+    band: BandParameters = field(default_factory=BandParameters)
+    sought: LabelParameters = field(default_factory=LabelParameters)
 
     def probabilities(self, frames: Frames) -> NDArray[np.float32]:
         """Return the probability of each of `LABELS`, shape (frame, label).
@@ -149,19 +157,25 @@ def pulse_score(probability: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def save_classifier(
-    network: FrameNetwork, *, calibrated_on: NDArray[np.integer], **facts: Any
+    network: FrameNetwork,
+    *,
+    calibrated_on: NDArray[np.integer],
+    parameters: ClassifierParameters,
+    **facts: Any,
 ) -> models.Model:
     """Save a trained network as the next version of `NAME`.
 
     Args:
         network: Trained and calibrated.
         calibrated_on: Numbers of the labels that it was calibrated on; kept are their frequencies.
-        facts: Those of `models.save`.
+        parameters: Of its training; band and DMs are kept with it.
+        facts: Others of `models.save`.
     """
     config = {"n_scalars": len(SCALARS), "scalars": list(SCALARS), "labels": list(LABELS)}
-    config |= {"n_subbands": N_SUBBANDS, "n_bins": N_BINS} | LabelParameters().to_papermill()
+    config |= {"n_subbands": N_SUBBANDS, "n_bins": N_BINS} | parameters.sought.to_papermill()
+    config |= {name: getattr(parameters, name) for name in BandParameters.model_fields}
     config["frequencies"] = counted(calibrated_on)
-    return models.save(network, NAME, config=config, **facts)
+    return models.save(network, NAME, config=config, parameters=parameters.to_papermill(), **facts)
 
 
 def load_classifier(address: str = NAME, *, root: Path | None = None) -> Classifier:
@@ -180,7 +194,11 @@ def load_classifier(address: str = NAME, *, root: Path | None = None) -> Classif
             )
     network = FrameNetwork(n_subbands=N_SUBBANDS, n_bins=N_BINS)
     model.load_into(network)
-    return Classifier(_ready(network), str(model), _frequencies(model))
+    try:
+        band, sought = BandParameters.take(model.config), LabelParameters.take(model.config)
+    except ParameterError as error:
+        raise models.ModelError(f"{model}: config.json: {error}") from None
+    return Classifier(_ready(network), str(model), _frequencies(model), band, sought)
 
 
 def _frequencies(model: models.Model) -> dict[str, float]:

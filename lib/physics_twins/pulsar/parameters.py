@@ -165,7 +165,36 @@ class SourceParameters(Parameters):
         return self
 
 
-class ReceiverParameters(Parameters):
+class BandParameters(Parameters):
+    """Which frequencies a telescope receives, and how it samples them; Effelsberg's at 21 cm."""
+
+    centre_frequency_mhz: float = folded(1370.0, ge=50, le=30000, unit="MHz", help="Centre of the band")
+    bandwidth_mhz: float = folded(320.0, ge=1, le=10000, unit="MHz", help="Width of the band")
+    n_channels: int = folded(256, ge=8, le=8192, help="Frequency channels")
+    sampling_time_us: float = folded(
+        102.4, ge=1, le=1e5, unit="us", help="Time from one spectrum to the next"
+    )
+
+    @model_validator(mode="after")
+    def _band_is_positive(self) -> Self:
+        if self.bandwidth_mhz >= 2 * self.centre_frequency_mhz:
+            raise ValueError(
+                f"bandwidth_mhz = {self.bandwidth_mhz:g} MHz reaches below 0 MHz around"
+                f" centre_frequency_mhz = {self.centre_frequency_mhz:g} MHz"
+            )
+        return self
+
+    @property
+    def delay_s_per_dm(self) -> float:
+        """Delay between the outermost channels for a DM of 1 pc cm-3."""
+        from physics_twins.pulsar.physics.ism import dispersion_delay  # imports scipy
+
+        half_mhz = 0.5 * self.bandwidth_mhz * (1 - 1 / self.n_channels)
+        low_mhz, high_mhz = (self.centre_frequency_mhz + side * half_mhz for side in (-1, 1))
+        return float(dispersion_delay(low_mhz, 1.0, reference_mhz=high_mhz))
+
+
+class ReceiverParameters(BandParameters):
     """The telescope: its noise, its band and its recorder."""
 
     system_temperature_k: float = folded(21.0, ge=1, le=1000, unit="K", help="System temperature")
@@ -199,25 +228,10 @@ class ReceiverParameters(Parameters):
     channel_correlation: float = folded(
         0.0, ge=0, le=0.5, help="Correlation of the noise in neighbouring channels"
     )
-    centre_frequency_mhz: float = folded(1370.0, ge=50, le=30000, unit="MHz", help="Centre of the band")
-    bandwidth_mhz: float = folded(320.0, ge=1, le=10000, unit="MHz", help="Width of the band")
-    n_channels: int = folded(256, ge=8, le=8192, help="Frequency channels")
-    sampling_time_us: float = folded(
-        102.4, ge=1, le=1e5, unit="us", help="Time from one spectrum to the next"
-    )
     duration_s: float = folded(4.0, ge=0.05, le=600, unit="s", help="Length")
     n_bits: Literal[1, 2, 4, 8, 16, 32] = folded(
         8, help="Bits per sample; 32 stores floating-point numbers"
     )
-
-    @model_validator(mode="after")
-    def _band_is_positive(self) -> Self:
-        if self.bandwidth_mhz >= 2 * self.centre_frequency_mhz:
-            raise ValueError(
-                f"bandwidth_mhz = {self.bandwidth_mhz:g} MHz reaches below 0 MHz around"
-                f" centre_frequency_mhz = {self.centre_frequency_mhz:g} MHz"
-            )
-        return self
 
 
 def _rate(default: float, what: str) -> float:

@@ -10,18 +10,9 @@ from physics_twins.pulsar.model import WITH_PULSE, Classifier, load_classifier
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.simulate import PREVIEW_EVENTS, simulate_recorded_pulse
-from physics_twins.pulsar.verb_parameters import LabelParameters
 
 N_FRAMES = 24  # enough for the level of the noise, 0.6 s at the sampling that it was trained at
 BEFORE = 8  # of them, before that of the pulse
-# What the shipped classifier was trained at; DMs are those of `LabelParameters`.
-TRAINED = {
-    "centre_frequency_mhz": 1370.0,
-    "bandwidth_mhz": 320.0,
-    "n_channels": 256,
-    "sampling_time_us": 102.4,
-    "n_bits": 8,
-}
 
 
 @dataclass(frozen=True)
@@ -63,9 +54,10 @@ def label_pulse(
         ValueError: The classifier was not trained for such an observation.
         ModelError: There is no classifier.
     """
-    if reason := why_untrained(parameters):
+    classifier = classifier or load_classifier()
+    sought = classifier.sought
+    if reason := why_untrained(parameters, classifier):
         raise ValueError(reason)
-    classifier, sought = classifier or load_classifier(), LabelParameters()
     frame_s = 1e-6 * parameters.sampling_time_us * sought.frame_spectra
     recorded = simulate_recorded_pulse(
         parameters,
@@ -90,15 +82,14 @@ def label_pulse(
     )
 
 
-def why_untrained(parameters: ObservationParameters) -> str:
-    """Return why the shipped classifier has nothing to say of such an observation; "" if it has."""
+def why_untrained(parameters: ObservationParameters, classifier: Classifier) -> str:
+    """Return why a classifier has nothing to say of such an observation; "" if it has."""
     about = type(parameters).describe()
-    for name, trained in TRAINED.items():
+    for name, trained in (classifier.band.to_papermill() | {"n_bits": 8}).items():
         if (value := getattr(parameters, name)) != trained:
             unit = f" {about[name].unit}" if about[name].unit else ""
             return f"{name} = {value:g}{unit}, but the classifier was trained at {trained:g}{unit}"
-    sought = LabelParameters()
-    low, high = sought.dm_min_pc_cm3, sought.dm_max_pc_cm3
+    low, high = classifier.sought.dm_min_pc_cm3, classifier.sought.dm_max_pc_cm3
     if not low <= parameters.dm_pc_cm3 <= high:
         dm = f"dm_pc_cm3 = {parameters.dm_pc_cm3:g} pc cm-3"
         return f"{dm} is outside {low:g} to {high:g} pc cm-3, where the classifier was trained"

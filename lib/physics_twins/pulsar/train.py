@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import OneCycleLR
@@ -19,7 +20,12 @@ from physics_twins.pulsar.classifying.examples import examples, joined
 from physics_twins.pulsar.classifying.labelled_files import labelled_files
 from physics_twins.pulsar.classifying.network import FrameNetwork
 from physics_twins.pulsar.model import ExampleTensors
-from physics_twins.pulsar.verb_parameters import PARTS, ClassifierParameters
+from physics_twins.pulsar.verb_parameters import (
+    CLASSES_EQUAL,
+    MIXED,
+    PARTS,
+    ClassifierParameters,
+)
 from physics_twins.training import Objective, Task, Trained, TrainingSettings
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
 # Of each seed's streams, those of the training, then those that validate and calibrate.
 _TRAINING, _VALIDATION = 0, 500_000
 _PART_STEP = 100_000
+_REAL = len(PARTS)  # real frames come after the parts that are simulated
 _FIFTH = 5  # of a table of real frames, a row validates
 
 
@@ -35,7 +42,7 @@ def training_examples(
     parameters: ClassifierParameters, *, seed: int, client: "Client | None" = None
 ) -> xr.Dataset:
     """Return the frames that the network learns from."""
-    made = _examples(parameters.n_streams, seed, _TRAINING, client)
+    made = _examples(parameters, parameters.n_streams, seed, _TRAINING, client)
     return _with_real(made, parameters, lambda row: row % _FIFTH != 0)
 
 
@@ -43,7 +50,8 @@ def validation_examples(
     parameters: ClassifierParameters, *, seed: int, client: "Client | None" = None
 ) -> xr.Dataset:
     """Return a quarter as many other frames, for thresholds and calibration."""
-    made = _examples([-(-n // 4) for n in parameters.n_streams], seed, _VALIDATION, client)
+    n_streams = [-(-n // 4) for n in parameters.n_streams]
+    made = _examples(parameters, n_streams, seed, _VALIDATION, client)
     return _with_real(made, parameters, lambda row: row % _FIFTH == 0)
 
 
@@ -58,6 +66,10 @@ def train(
 ) -> Trained:
     """Train the network, then calibrate its probabilities on the validation's frames.
 
+    What a pulse is, is learnt from the frames of `MIXED`, and real ones, alone: there pulses are as
+    frequent among interference as without, else whatever shows interference would speak against a
+    faint pulse. The calibration is for those frames in which all classes come equally often.
+
     Args:
         data: From `training_examples`.
         settings: How long.
@@ -70,7 +82,9 @@ def train(
         Its module `network`, a calibrated `FrameNetwork`, and the history.
     """
     settings = settings or ClassifierParameters()
-    build = partial(_task, ExampleTensors.of(data), ExampleTensors.of(validation), settings)
+    teaches = torch.from_numpy(_of_parts(data, {PARTS.index(MIXED), _REAL}))
+    held_out = ExampleTensors.of(validation)
+    build = partial(_task, ExampleTensors.of(data), teaches, held_out, settings)
     loop = TrainingSettings(
         max_steps=settings.n_steps,
         batch_size=settings.batch_size,
@@ -79,15 +93,22 @@ def train(
         cpu_threads=1,  # so that the weights are the same to the last bit on any number of cores
     )
     trained = training.train(build, loop, seed=seed, folder=folder, progress=progress)
-    _calibrate(trained.modules["network"], ExampleTensors.of(validation))
+    equal = _of_parts(validation, {PARTS.index(CLASSES_EQUAL)})
+    _calibrate(cast(FrameNetwork, trained.modules["network"]), held_out, equal)
     return trained
 
 
-def _examples(n_streams: list[int], seed: int, offset: int, client: "Client | None") -> xr.Dataset:
+def _examples(
+    parameters: ClassifierParameters,
+    n_streams: list[int],
+    seed: int,
+    offset: int,
+    client: "Client | None",
+) -> xr.Dataset:
     # A million seeds belong to each seed of a training, so that no two streams are the same.
     first = [1_000_000 * seed + offset + _PART_STEP * part for part in range(len(PARTS))]
     seeds = [range(begin, begin + n) for begin, n in zip(first, n_streams, strict=True)]
-    return examples(PARTS, seeds, client=client)
+    return examples(parameters.parts, seeds, parameters.sought, client=client)
 
 
 def _with_real(
@@ -96,17 +117,26 @@ def _with_real(
     """Return examples with those of some rows of a table of real frames, the part after the others."""
     if not parameters.labelled_path:
         return made
-    real = labelled_files(parameters.labelled_path, takes=takes)
-    real["part"] = ("frame", np.full(real.sizes["frame"], len(PARTS)), {"units": "1"})
+    real = labelled_files(parameters.labelled_path, parameters.sought, takes=takes)
+    real["part"] = ("frame", np.full(real.sizes["frame"], _REAL), {"units": "1"})
     return joined([made, real]).assign_attrs(made.attrs)
 
 
-def _task(data: ExampleTensors, held_out: ExampleTensors, settings: ClassifierParameters) -> Task:
+def _of_parts(data: xr.Dataset, parts: set[int]) -> NDArray[np.bool_]:
+    """Return which examples are of some parts; all where none is, shape (frame,)."""
+    own = np.isin(data["part"].values, list(parts))
+    return own | ~own.any()
+
+
+def _task(
+    data: ExampleTensors, teaches: Tensor, held_out: ExampleTensors, settings: ClassifierParameters
+) -> Task:
     network = FrameNetwork()
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
 
     def loss(modules: Mapping[str, nn.Module], batch: Tensor, step: int) -> Tensor:
-        return cross_entropy(modules["network"](*data.inputs(batch)), data.label[batch])
+        logits = modules["network"](*data.inputs(batch), teaches=teaches[batch])
+        return cross_entropy(logits, data.label[batch])
 
     def validate(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
         logits = held_out.logits(modules["network"])
@@ -131,10 +161,12 @@ def _hash(data: ExampleTensors) -> str:
     return digest.hexdigest()
 
 
-def _calibrate(network: nn.Module, held_out: ExampleTensors) -> None:
+def _calibrate(network: FrameNetwork, held_out: ExampleTensors, chosen_part: NDArray[np.bool_]) -> None:
     """Fit the scaling of logits, of frames without pictures and of those with."""
+    own = torch.from_numpy(chosen_part)
     logits = held_out.logits(network)
     scale, offset = network.get_buffer("scale"), network.get_buffer("offset")
-    for kind, chosen in enumerate((~held_out.is_gated, held_out.is_gated)):
+    for kind, chosen in enumerate((~held_out.is_gated & own, held_out.is_gated & own)):
         if chosen.any():
-            scale[kind], offset[kind] = fit_scaling(logits[chosen], held_out.label[chosen])
+            fitted = fit_scaling(logits[chosen], held_out.label[chosen], network.held)
+            scale[kind], offset[kind] = fitted

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from physics_twins.parameters import Parameters, field
-from physics_twins.pulsar.parameters import check_order, folded
+from physics_twins.pulsar.parameters import BandParameters, check_order, folded
 
 FRAME_STEP = 16  # spectra that level and noise are measured over together
 # A pulse that crosses the band in less than so many of its widths is not told from interference.
@@ -176,8 +176,8 @@ class TelescopeParameters(Parameters):
         return self
 
 
-class WindowParameters(Parameters):
-    """A stream cut into windows, the first frame of each with a label; the band is Effelsberg's."""
+class WindowParameters(BandParameters):
+    """A stream cut into windows, the first frame of each with a label."""
 
     n_windows: int = field(16, ge=1, le=10**6, help="Windows in the stream")
     window_frames: int = field(
@@ -208,8 +208,8 @@ class WindowParameters(Parameters):
     clear_only: bool = field(
         True, help="Leave out frames with interference of S/N 1 to 8, which has a label from 8 on"
     )
-    dm_min_pc_cm3: float = field(40.0, ge=0, le=75, unit="pc cm-3", help="Lowest dispersion measure")
-    dm_max_pc_cm3: float = field(72.0, ge=0, le=75, unit="pc cm-3", help="Highest dispersion measure")
+    dm_min_pc_cm3: float = field(40.0, ge=0, le=3000, unit="pc cm-3", help="Lowest dispersion measure")
+    dm_max_pc_cm3: float = field(72.0, ge=0, le=3000, unit="pc cm-3", help="Highest dispersion measure")
     width_min_ms: float = field(
         0.3, ge=0.05, le=20, unit="ms", help="Narrowest full width at half maximum of a pulse"
     )
@@ -229,6 +229,17 @@ class WindowParameters(Parameters):
             ("width_min_ms", "width_max_ms"),
         ):
             check_order(self, low, high)
+        return self
+
+    @model_validator(mode="after")
+    def _sweep_is_short_enough(self) -> Self:
+        sweep_s = self.dm_max_pc_cm3 * self.delay_s_per_dm
+        if sweep_s > LONGEST_SWEEP_S:
+            raise ValueError(
+                f"dm_max_pc_cm3 = {self.dm_max_pc_cm3:g} pc cm-3 takes {sweep_s:.3g} s to cross the"
+                f" band around centre_frequency_mhz = {self.centre_frequency_mhz:g} MHz: it must be at"
+                f" most {LONGEST_SWEEP_S:g} s"
+            )
         return self
 
 
@@ -252,20 +263,23 @@ EFFELSBERG_MIX = {
 EIGHT_CLASSES = WindowParameters(balanced=True, nbrfi_outside=0.25, bbrfi_outside=0.25)
 
 
-class ClassifierParameters(Parameters):
-    """How much the classifier learns from; the defaults are those of the weights that ship."""
+class ClassifierParameters(BandParameters):
+    """What a classifier is for, and how much it learns; the defaults are the shipped weights'."""
+
+    dm_min_pc_cm3: float = field(40.0, ge=0, le=3000, unit="pc cm-3", help="Lowest DM sought")
+    dm_max_pc_cm3: float = field(72.0, ge=0, le=3000, unit="pc cm-3", help="Highest DM sought")
 
     n_noise_streams: int = field(
-        80, ge=1, le=10**6, help="Streams of 128 frames of white noise, which set the false alarms"
+        12, ge=1, le=10**6, help="Streams of 128 frames of white noise, which set the false alarms"
     )
     n_faint_streams: int = field(
-        60, ge=1, le=10**6, help="Streams of 64 windows with faint pulses in white noise"
+        12, ge=1, le=10**6, help="Streams of 64 windows with faint pulses in white noise"
     )
     n_class_streams: int = field(
-        320, ge=1, le=10**6, help="Streams of 43 windows in which all classes come equally often"
+        160, ge=1, le=10**6, help="Streams of 43 windows in which all classes come equally often"
     )
     n_mixed_streams: int = field(
-        160, ge=1, le=10**6, help="Streams of 64 windows with faint pulses between interference"
+        200, ge=1, le=10**6, help="Streams of 64 windows with faint pulses between interference"
     )
     labelled_path: str = field(
         "",
@@ -273,13 +287,31 @@ class ClassifierParameters(Parameters):
         help="Table (CSV: file, start_s, label) of real frames that are learnt from besides; empty for"
         " none. Every fifth validates",
     )
-    n_steps: int = field(2000, ge=1, le=10**8, unit="steps", help="Steps of the training")
+    n_steps: int = field(1000, ge=1, le=10**8, unit="steps", help="Steps of the training")
     batch_size: int = field(256, ge=2, le=10**6, help="Frames in a step")
     learning_rate: float = field(4e-3, ge=1e-6, le=1, logarithmic=True, help="Highest learning rate")
 
+    @model_validator(mode="after")
+    def _pulses_can_be_told(self) -> Self:
+        check_order(self, "dm_min_pc_cm3", "dm_max_pc_cm3", equal=False)
+        sweep_ms = 1e3 * self.dm_min_pc_cm3 * self.delay_s_per_dm
+        least_ms = LEAST_SWEEP_WIDTHS * max(self.sought.width_min_ms, 1e-3 * self.sampling_time_us)
+        if sweep_ms < least_ms:
+            raise ValueError(
+                f"dm_min_pc_cm3 = {self.dm_min_pc_cm3:g} pc cm-3 crosses the band in {sweep_ms:.3g} ms:"
+                f" pulses are told from interference where it takes {least_ms:.3g} ms or more"
+            )
+        _ = self.parts  # each is checked
+        return self
+
+    @property
+    def sought(self) -> LabelParameters:
+        """What the front end seeks."""
+        return LabelParameters(**{name: getattr(self, name) for name in DM_RANGE})
+
     @property
     def n_streams(self) -> list[int]:
-        """Streams of each of `PARTS`."""
+        """Streams of each of `parts`."""
         return [
             self.n_noise_streams,
             self.n_faint_streams,
@@ -287,8 +319,14 @@ class ClassifierParameters(Parameters):
             self.n_mixed_streams,
         ]
 
+    @property
+    def parts(self) -> list[WindowParameters]:
+        """What the streams of each kind hold, in this band and range of DM."""
+        own = {name: getattr(self, name) for name in (*BandParameters.model_fields, *DM_RANGE)}
+        return [part.replace(**own) for part in PARTS]
 
-# What the streams of each kind hold, in the order of the numbers above.
+
+# What the streams of each kind hold at Effelsberg, in the order of the numbers above.
 NOISE = W_CLS.replace(n_windows=128, window_frames=1, pulse_fraction=0.0)
 FAINT = WindowParameters(n_windows=64, window_frames=2, pulse_fraction=0.8, snr_min=4.5, snr_max=12.0)
 CLASSES_EQUAL = WindowParameters(
@@ -300,19 +338,24 @@ CLASSES_EQUAL = WindowParameters(
     other_fraction=0.1,
     snr_min=7.0,
     snr_max=100.0,
+    rfi_snr_min=1.0,
+    clear_only=False,
 )
 MIXED = WindowParameters(
     n_windows=64,
     window_frames=2,
-    pulse_fraction=0.3,
+    pulse_fraction=0.5,
     snr_min=4.5,
-    snr_max=40.0,
+    snr_max=20.0,
     nbrfi_fraction=0.25,
     bbrfi_fraction=0.25,
     nbrfi_outside=0.25,
     bbrfi_outside=0.25,
     other_fraction=0.02,
-    rfi_snr_max=300.0,
+    peryton_fraction=0.1,
+    rfi_snr_min=2.0,
+    rfi_snr_max=200.0,
+    clear_only=False,
 )
 PARTS = (NOISE, FAINT, CLASSES_EQUAL, MIXED)
 

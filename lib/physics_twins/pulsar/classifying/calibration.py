@@ -15,31 +15,33 @@ N_BINS = 15
 _PRIOR = 1e-3
 
 
-def fit_scaling(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+def fit_scaling(logits: Tensor, label: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
     """Return the scale and the offsets of logits that make labels most probable.
 
-    Vector scaling of Guo et al. (2017), ICML, section 4.2, with one scale for all classes.
+    Vector scaling of Guo et al. (2017), ICML, section 4.2, with one scale for all classes and an offset
+    for each component, so that it changes no order by the evidence of a component.
 
     Args:
         logits: Shape (frame, label).
         label: Numbers, shape (frame,).
+        held: Which component each label holds, 0 or 1, shape (component, label).
 
     Returns:
         A scale, shape (1,), and an offset for each label, shape (label,).
     """
     log_scale = torch.zeros(1, requires_grad=True)
-    offset = torch.zeros(logits.shape[1], requires_grad=True)
+    offset = torch.zeros(len(held), requires_grad=True)
     optimizer = torch.optim.LBFGS([log_scale, offset], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        scaled = logits * log_scale.exp() + offset
+        scaled = logits * log_scale.exp() + offset @ held
         value = cross_entropy(scaled, label) + _PRIOR * (offset.square().mean() + log_scale.square()[0])
         value.backward()
         return value
 
     optimizer.step(loss)  # pyright: ignore[reportArgumentType]
-    return log_scale.detach().exp(), offset.detach()
+    return log_scale.detach().exp(), (offset @ held).detach()
 
 
 def reliability(probability: NDArray[np.floating], label: NDArray[np.integer]) -> xr.Dataset:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from physics_twins.data import attributes
 from physics_twins.pulsar.classifying.labels import LABELS
-from physics_twins.pulsar.classifying.window_canvas import SAMPLING_S, band_mhz
 from physics_twins.pulsar.classifying.windows import labelled_stream
+from physics_twins.pulsar.physics.sky import receiver_band
 from physics_twins.pulsar.searching.frontend import SCALARS, Frames, FrontEnd
 from physics_twins.pulsar.verb_parameters import LabelParameters, WindowParameters
 
@@ -77,7 +77,8 @@ def examples_of_stream(
         their order, the pictures named in `PICTURES`.
     """
     stream = labelled_stream(parameters, seed=seed)
-    front_end = FrontEnd(band_mhz(), SAMPLING_S, sought)
+    band = receiver_band(parameters)
+    front_end = FrontEnd(band.frequency_mhz, band.sampling_s, sought)
     frames = front_end(stream["data"].values, n_before=0, n_frames=stream.sizes["frame"])
     return _examples(stream, frames, parameters, seed)
 

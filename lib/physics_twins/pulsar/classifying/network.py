@@ -23,8 +23,10 @@ FAINT_SNR, CLEAR_SNR = 4.0, 8.0
 EVIDENCE = ("pulse", "nbrfi", "bbrfi", "other")
 # What decides about a pulse too weak to show its shape.
 CANDIDATE = [SCALARS.index(name) for name in ("snr", "shadow_snr")]
-# Above these, in white noise exceeded by one frame in some hundreds, a frame shows something.
-_SHOWS = {"snr": 6.5, "box": 5.4, "rough": 5.4, "roughest": 9.0, "impulse": 4.8, "total": 5.0}
+# Above these something may have made the candidate. White noise is below 6.5 but for one frame in some
+# hundreds. In a track interference has a small part of the S/N that it has in its own shape, so that
+# what is weaker than this made no candidate.
+_SHOWS = {"snr": 6.5, "box": 16.0, "rough": 16.0, "roughest": 27.0, "impulse": 14.0, "total": 15.0}
 
 
 class FrameNetwork(nn.Module):
@@ -84,6 +86,8 @@ class FrameNetwork(nn.Module):
         present: Tensor,
         cells: Tensor,
         impulses: Tensor,
+        *,
+        teaches: Tensor | None = None,
     ) -> Tensor:
         """Return logits, shape (frame, label).
 
@@ -94,6 +98,8 @@ class FrameNetwork(nn.Module):
             present: Shape (gated, subband).
             cells: Shape (gated, 2, 16, 64).
             impulses: Shape (gated, 16, 64).
+            teaches: In a training, frames from which it is learnt what a pulse is, bool, shape
+                (frame,); by default all.
         """
         seen = self.unseen.expand(len(scalars), -1)
         if len(stacks):
@@ -107,6 +113,8 @@ class FrameNetwork(nn.Module):
         height = scalars[:, CANDIDATE[:1]].clamp(FAINT_SNR, CLEAR_SNR)
         growth = nn.functional.softplus(self.growth) * (height**2 - FAINT_SNR**2)
         pulse = self.candidate(squeezed[:, CANDIDATE]) + growth - shows * against
+        if teaches is not None:
+            pulse = torch.where(teaches[:, None], pulse, pulse.detach())
         logits = torch.cat([pulse, evidence[:, 1:]], dim=1) @ self.held
         kind = gated.long()
         return logits * self.scale[kind] + self.offset[kind]

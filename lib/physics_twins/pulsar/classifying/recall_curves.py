@@ -13,9 +13,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from physics_twins.data import attributes, fraction
-from physics_twins.pulsar.classifying.window_canvas import SAMPLING_S, band_mhz
 from physics_twins.pulsar.classifying.windows import labelled_stream, normalised_windows
 from physics_twins.pulsar.model import Classifier, pulse_score
+from physics_twins.pulsar.physics.sky import receiver_band
 from physics_twins.pulsar.searching.dedispersion import delay_samples
 from physics_twins.pulsar.searching.frontend import Frames, FrontEnd
 from physics_twins.pulsar.verb_parameters import W_CLS, LabelParameters, WindowParameters
@@ -150,7 +150,8 @@ FINE_DM = np.arange(40, 72.01, 0.25)
 
 def front_end_detector(score: Callable[[Frames], NDArray[np.floating]]) -> Detector:
     """Return what scores the front end's frames; it knows neither DM nor width."""
-    front_end = FrontEnd(band_mhz(), SAMPLING_S, LabelParameters())
+    band = receiver_band(W_CLS)
+    front_end = FrontEnd(band.frequency_mhz, band.sampling_s, LabelParameters())
 
     def detect(stream: xr.Dataset) -> NDArray[np.floating]:
         frames = front_end(stream["data"].values, n_before=0, n_frames=stream.sizes["frame"])
@@ -168,7 +169,8 @@ def filter_detector(templates: NDArray[np.float32]) -> Detector:
     """Return the best of a filter at fine steps of DM, level and gain known."""
 
     def detect(stream: xr.Dataset) -> NDArray[np.floating]:
-        return best_snr(normalised_windows(stream), FINE_DM, templates, sampling_s=SAMPLING_S)
+        sampling_s = stream.attrs["sampling_time_s"]
+        return best_snr(normalised_windows(stream), FINE_DM, templates, sampling_s=sampling_s)
 
     return detect
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from physics_twins.pulsar.physics.interference import KINDS as EVENTS
 from physics_twins.pulsar.physics.interference import Event, draw
+from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.physics.tracks import pulse_track
 from physics_twins.pulsar.verb_parameters import WindowParameters
 
@@ -93,21 +94,9 @@ def _scintillation(n_channels: int, rng: np.random.Generator) -> NDArray[np.floa
 
 
 FRAME_SPECTRA = 256
-N_CHANNELS = 256
-SAMPLING_S = 102.4e-6
-HIGHEST_MHZ, CHANNEL_WIDTH_MHZ = 1529.375, 1.25
 SNR_PRESENT = 8.0  # interference of this S/N within a frame is there
 KINDS = ("nbrfi", "bbrfi", "other")
 GAIN_JUMP = 0.03, 0.3  # smallest and largest relative change
-
-
-def band_mhz() -> NDArray[np.float64]:
-    """Return the channel centres, the highest first, shape (frequency,).
-
-    >>> band_mhz()[[0, -1]]
-    array([1529.375, 1210.625])
-    """
-    return HIGHEST_MHZ - CHANNEL_WIDTH_MHZ * np.arange(N_CHANNELS, dtype=np.float64)
 
 
 @dataclass
@@ -116,6 +105,7 @@ class Canvas:
 
     signal: NDArray[np.float32]
     n_frames: int
+    band: Band
     power: dict[str, NDArray[np.float64]] = field(init=False)  # sum of squares in each frame
     faults: list[tuple[slice, slice, float]] = field(default_factory=list)
 
@@ -162,12 +152,13 @@ def add_pulse(
     canvas: Canvas, frame: int, parameters: WindowParameters, rng: np.random.Generator
 ) -> dict[str, float]:
     """Add a pulse that arrives somewhere in a frame; return its truth."""
-    pulse = draw_pulse(parameters, rng)
+    band, width_mhz = canvas.band, parameters.bandwidth_mhz / parameters.n_channels
+    pulse = draw_pulse(parameters, rng, parameters.n_channels)
     arrival = FRAME_SPECTRA * (frame + rng.random())
-    paint_pulse(canvas.signal, pulse, arrival, band_mhz(), SAMPLING_S, CHANNEL_WIDTH_MHZ)
+    paint_pulse(canvas.signal, pulse, arrival, band.frequency_mhz, band.sampling_s, width_mhz)
     return {
         "frame": frame,
-        "time_s": arrival * SAMPLING_S,
+        "time_s": arrival * band.sampling_s,
         "dm_pc_cm3": pulse.dm_pc_cm3,
         "width_ms": pulse.width_ms,
         "snr": pulse.snr,
@@ -189,7 +180,7 @@ def add_interference(
             last += 1
         snr = _rfi_snr(parameters, rng)
         while canvas.lacks(kind, frame, snr):  # what was drawn may be silent in this frame
-            canvas.add(_event(names, frame, last, rng), snr, frame)
+            canvas.add(_event(canvas.band, names, frame, last, rng), snr, frame)
 
 
 def add_other(
@@ -200,9 +191,10 @@ def add_other(
     if fault == 0:
         add_peryton(canvas, frame, parameters, rng)
         return
-    lost = _event(("dropout",), frame, frame, rng)
-    while fault == 1 and lost.stop_channel - lost.first_channel == N_CHANNELS:
-        lost = _event(("dropout",), frame, frame, rng)  # of the whole band it is no data, not "other"
+    lost = _event(canvas.band, ("dropout",), frame, frame, rng)
+    while fault == 1 and lost.stop_channel - lost.first_channel == canvas.signal.shape[1]:
+        # Of the whole band it is no data, not "other".
+        lost = _event(canvas.band, ("dropout",), frame, frame, rng)
     times = slice(lost.start, min(lost.stop, (frame + 1) * FRAME_SPECTRA))
     if fault == 1:
         canvas.faults.append((times, slice(lost.first_channel, lost.stop_channel), 0.0))
@@ -219,17 +211,18 @@ def add_peryton(
     last = min(frame + int(rng.integers(parameters.window_frames)), canvas.n_frames - 1)
     snr = SNR_PRESENT
     while canvas.lacks("other", frame, snr):
-        event = _event(("peryton",), frame, last, rng)
+        event = _event(canvas.band, ("peryton",), frame, last, rng)
         snr = _rfi_snr(parameters, rng)
         canvas.add(event, snr, frame)
 
 
-def _event(names: Sequence[str], first: int, last: int, rng: np.random.Generator) -> Event:
+def _event(band: Band, names: Sequence[str], first: int, last: int, rng: np.random.Generator) -> Event:
     """Return a part of a random event: it begins in one frame and ends in another, or the same."""
     start = first * FRAME_SPECTRA + int(rng.integers(0, 3 * FRAME_SPECTRA // 4))
     stop = last * FRAME_SPECTRA + int(rng.integers(FRAME_SPECTRA // 4, FRAME_SPECTRA + 1))
     n_spectra = max(stop - start, FRAME_SPECTRA // 4)
-    event = draw(names[int(rng.integers(len(names)))], n_spectra, band_mhz(), SAMPLING_S, rng)
+    kind = names[int(rng.integers(len(names)))]
+    event = draw(kind, n_spectra, band.frequency_mhz, band.sampling_s, rng)
     brightest = int(event.patch.max(axis=1).argmax())
     before = min(brightest, int(rng.integers(n_spectra)))
     patch = event.patch[brightest - before :][:n_spectra]

@@ -14,20 +14,18 @@ from physics_twins.pulsar.classifying.labels import CLASSES, LABELS, components
 from physics_twins.pulsar.classifying.window_canvas import (
     FRAME_SPECTRA,
     KINDS,
-    N_CHANNELS,
-    SAMPLING_S,
     SNR_PRESENT,
     Canvas,
     add_interference,
     add_other,
     add_peryton,
     add_pulse,
-    band_mhz,
 )
 from physics_twins.pulsar.physics.receiver import bandpass
+from physics_twins.pulsar.physics.sky import receiver_band
 from physics_twins.pulsar.verb_parameters import WindowParameters
 
-WINDOW_SPECTRA = 1024  # holds the sweep of every pulse up to DM 72 that arrives in its first frame
+WINDOW_SPECTRA = 1024  # holds the sweep of every pulse up to DM 72 at Effelsberg
 # From the 8-bit digitiser: counts of one standard deviation, and of the system's level.
 SIGMA_COUNTS, LEVEL_COUNTS = 16.0, 96.0
 SNR_ABSENT = (
@@ -53,8 +51,10 @@ def labelled_stream(parameters: WindowParameters, *, seed: int) -> xr.Dataset:
     plan, rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     held = _drawn_contents(parameters, plan)
     n_frames = len(held["pulse"])
-    n_spectra = n_frames * FRAME_SPECTRA + WINDOW_SPECTRA + FRAME_SPECTRA
-    canvas = Canvas(np.zeros((n_spectra, N_CHANNELS), np.float32), n_frames)
+    band = receiver_band(parameters)
+    longest = int(parameters.dm_max_pc_cm3 * band.delay_s_per_dm / band.sampling_s)
+    n_spectra = (n_frames + 1) * FRAME_SPECTRA + max(WINDOW_SPECTRA, longest)
+    canvas = Canvas(np.zeros((n_spectra, parameters.n_channels), np.float32), n_frames, band)
     pulses = [
         add_pulse(canvas, int(frame), parameters, plan) for frame in np.flatnonzero(held["pulse"])
     ]
@@ -65,7 +65,7 @@ def labelled_stream(parameters: WindowParameters, *, seed: int) -> xr.Dataset:
     if parameters.peryton_fraction:
         for frame in np.flatnonzero(plan.random(n_frames) < parameters.peryton_fraction):
             add_peryton(canvas, int(frame), parameters, plan)
-    level, gain = _level_and_gain(plan)
+    level, gain = _level_and_gain(band.frequency_mhz, plan)
     data = _recorded(canvas, level, gain, rng)
     return _dataset(parameters, seed, data, canvas, held, pulses, level, gain)
 
@@ -117,11 +117,13 @@ def _drawn_contents(
     return held
 
 
-def _level_and_gain(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _level_and_gain(
+    frequency_mhz: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mean and standard deviation of the noise in each channel, in counts."""
-    shape = bandpass(band_mhz(), 0.2, rng)
-    gain = SIGMA_COUNTS * shape * np.exp(0.05 * rng.standard_normal(N_CHANNELS))
-    level = LEVEL_COUNTS * shape * np.exp(0.05 * rng.standard_normal(N_CHANNELS))
+    shape = bandpass(frequency_mhz, 0.2, rng)
+    gain = SIGMA_COUNTS * shape * np.exp(0.05 * rng.standard_normal(len(shape)))
+    level = LEVEL_COUNTS * shape * np.exp(0.05 * rng.standard_normal(len(shape)))
     return level.astype(np.float32), gain.astype(np.float32)
 
 
@@ -155,6 +157,7 @@ def _dataset(
     snr = {kind: np.sqrt(canvas.power[kind][: canvas.n_frames]) for kind in KINDS}
     label, clear = _labels(held["pulse"], snr)
     labelled = np.arange(canvas.n_frames) % parameters.window_frames == 0
+    sampling_s = canvas.band.sampling_s
     units = {"time_s": "s", "dm_pc_cm3": "pc cm-3", "width_ms": "ms"}
     one = {"units": "1"}
     return xr.Dataset(
@@ -176,10 +179,10 @@ def _dataset(
             for name in ("frame", "time_s", "dm_pc_cm3", "width_ms", "snr")
         },
         coords={
-            "time": ("time", np.arange(len(data)) * SAMPLING_S, {"units": "s"}),
-            "frequency": ("frequency", band_mhz(), {"units": "MHz"}),
+            "time": ("time", np.arange(len(data)) * sampling_s, {"units": "s"}),
+            "frequency": ("frequency", canvas.band.frequency_mhz, {"units": "MHz"}),
         },
-        attrs=attributes(parameters, seed=seed, title="A labelled stream", sampling_time_s=SAMPLING_S),
+        attrs=attributes(parameters, seed=seed, title="A labelled stream", sampling_time_s=sampling_s),
     )
 
 

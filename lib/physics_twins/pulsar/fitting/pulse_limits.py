@@ -20,17 +20,11 @@ from physics_twins.pulsar.fitting.pulse_model import (
     squared_sigma,
 )
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.physics.receiver import sample_noise_jy, transmission
-from physics_twins.pulsar.physics.sky import channel_frequencies
+from physics_twins.pulsar.physics.sky import receiver_band
 
 # The window reaches so many boxcars behind the pulse: all of it that matters.
 LENGTHS_BEFORE, LENGTHS_BEHIND = 3.0, 9.0
-
-
-def receiver_band(parameters: ObservationParameters) -> Band:
-    """Return the channels and the sampling time of an observation."""
-    return Band(channel_frequencies(parameters), 1e-6 * parameters.sampling_time_us)
 
 
 def ideal_snr(parameters: ObservationParameters) -> float:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.parameters import ObservationParameters
+from physics_twins.pulsar.parameters import BandParameters, ObservationParameters
 from physics_twins.pulsar.physics.interference import Event, events_begun
-from physics_twins.pulsar.physics.ism import dispersion_delay
+from physics_twins.pulsar.physics.ism import Band, dispersion_delay
 from physics_twins.pulsar.physics.pulse_shapes import PulseShapes, add_pulses, pulse_shapes
 from physics_twins.pulsar.physics.receiver import (
     Receiver,
@@ -243,11 +243,20 @@ class Sky:
         return (arrives_s - early_s) / self.sampling_s + float(self.shapes.begin.min()) - 1
 
 
-def channel_frequencies(parameters: ObservationParameters) -> NDArray[np.float64]:
+def channel_frequencies(parameters: BandParameters) -> NDArray[np.float64]:
     """Return the channel centres in MHz, the highest first, shape (frequency,)."""
     width_mhz = parameters.bandwidth_mhz / parameters.n_channels
     highest_mhz = parameters.centre_frequency_mhz + (parameters.bandwidth_mhz - width_mhz) / 2
     return highest_mhz - width_mhz * np.arange(parameters.n_channels, dtype=np.float64)
+
+
+def receiver_band(parameters: BandParameters) -> Band:
+    """Return the channels and the sampling time.
+
+    >>> receiver_band(BandParameters()).frequency_mhz[[0, -1]]
+    array([1529.375, 1210.625])
+    """
+    return Band(channel_frequencies(parameters), 1e-6 * parameters.sampling_time_us)
 
 
 def _screen(
