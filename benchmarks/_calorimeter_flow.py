@@ -106,6 +106,20 @@ def generation_ms_b1_large() -> Figure:
     return Figure(values, spread, "ms", "15, -, 2.5 asked", this_machine(), (SEEDS["time"],))
 
 
+def onnx_ms() -> Figure:
+    """CPU time of a shower from the ONNX file, in batches of 1 and 100, 1 to 100 GeV."""
+    session = draw_onnx.open_session(load_flow().address)
+    told = {"theta_deg": 0.0, "absorber_mm": TRAINING.absorber_mm, "seed": SEEDS["onnx"]}
+
+    def draw(n: int) -> None:
+        draw_onnx.draw(session, np.geomspace(1, 100, n), **told)
+
+    draw(1)
+    found = [median_and_spread([_spent_ms(draw, n) for _ in range(N_TIMED)]) for n in (1, 100)]
+    values, spread = map(list, zip(*found, strict=True))
+    return Figure(values, spread, "ms", "-, 33 asked", this_machine(), (SEEDS["onnx"],))
+
+
 def _spent_ms(draw: Callable[[int], None], n_showers: int) -> float:
     """Return the CPU time of a shower in batches of some size, over two seconds at least."""
     begun, n_done = time.process_time(), 0
@@ -195,6 +209,7 @@ BENCHMARKS = {
         response_resolution,
         generation_ms_b1_large,
         speed_up,
+        onnx_ms,
         onnx_parity,
         ensemble_coverage,
     )
