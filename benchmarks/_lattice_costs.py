@@ -7,7 +7,7 @@ fields between its pieces: the cheapest training that there is. The flow of 64 x
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from physics_twins.lattice.evaluate import (
 )
 from physics_twins.lattice.flow.gauge_path import GaugePath
 from physics_twins.lattice.flow.regression import draw
-from physics_twins.lattice.flow_parameters import LINE, FlowParameters
+from physics_twins.lattice.flow_parameters import LINE, SHIPPED, FlowParameters
 from physics_twins.lattice.infer import infer
 from physics_twins.lattice.model import Flow, flow_of, load_flow
 from physics_twins.lattice.parameters import Sampler
@@ -33,6 +33,7 @@ from physics_twins.lattice.train import train, untrained
 SEED = 52_000
 TRAINING_SEEDS = (1, 2, 3)
 N_DRAWN = {8: 4000, 16: 2000, 32: 600, 64: 200}
+N_COARSE = {8: 3000, 16: 1500}
 QUICK = {"search": "tadpole", "apart": 1, "n_fields": 3000, "n_stages": 8, "n_validation": 10}
 
 
@@ -61,6 +62,54 @@ def of_flow(side: int, seed: int) -> dict[str, float]:
     logs, told = chain["log_weight"].values[0], measured(chain)["susceptibility"]
     found = {"acceptance": acceptance(logs), "ess": effective_sample_size(logs), "train_s": train_s}
     return found | {"field_s": seconds / N_DRAWN[side] * 2 * told.tau.value}
+
+
+def coarse_to_fine(side: int) -> Figure:
+    """Print, of flows that begin at coarse fields beside the one that ships, what they reach and cost.
+
+    The first moves no field. The second is the flow that ships, with its steps, fields and steps of
+    natural gradient, but from coarse fields; the third is smaller and takes half the steps.
+    """
+    own: dict[str, Any] = {"side": side, "quartic": LINE[side], "prior": "coarse"}
+    asked = {
+        "no flow": FlowParameters(**own, n_steps=1, n_refinements=1),
+        "as ships": FlowParameters(**{**SHIPPED[str(side)], **own}),
+        "small": FlowParameters(**{**SHIPPED["coarse"], **own}),
+    }
+    rows = {}
+    for name, settings in asked.items():
+        start = time.process_time()
+        flow = untrained(settings, seed=1)
+        if name != "no flow":
+            learnt = train(None, settings, seed=1, progress=False)
+            velocity = learnt.modules["velocity"]
+            flow = flow_of(velocity, n_steps=settings.n_steps)  # pyright: ignore[reportArgumentType]
+        rows[name] = _reached(flow, side) | {"train_s": (time.process_time() - start, 0.0)}
+    shipped = f"phi4-flow-{side}"
+    train_s = models.find(shipped).manifest.metrics["train_cpu_s"].value
+    rows["ships"] = _reached(load_flow(shipped), side) | {"train_s": (train_s, 0.0)}
+    table = pd.DataFrame(rows)
+    print(table.map(lambda pair: f"{pair[0]:.4g} +- {pair[1]:.1g}").to_string(), flush=True)
+    values, errors = map(list, zip(*table.to_numpy().T.ravel(), strict=True))
+    return Figure(values, errors, "", "the last: from free fields", this_machine(), (1, SEED))
+
+
+def _reached(flow: Flow, side: int) -> dict[str, tuple[float, float]]:
+    """Return acceptance, effective sample sizes, and CPU milliseconds of an independent field."""
+    n, seed = N_COARSE[side], SEED + 100 * side
+    flow.propose(10, seed=1)
+    start = time.process_time()
+    chain = infer(flow, n, seed=seed)
+    field_ms = 1000 * (time.process_time() - start) / n
+    logs, tau = chain["log_weight"].values[0], measured(chain)["susceptibility"].tau
+    truth = draw(flow.path, 1.0, n, seed=seed + 1)
+    forward = flow.weigh(truth, seed=seed + 2).numpy()
+    return {
+        "acceptance": bootstrap(acceptance, logs, seed=seed),
+        "ess": bootstrap(effective_sample_size, logs, seed=seed),
+        "ess_forward": bootstrap(forward_sample_size, forward, seed=seed),
+        "independent_ms": (2 * tau.value * field_ms, 2 * tau.error * field_ms),
+    }
 
 
 def coupling_layers() -> Figure:

@@ -12,8 +12,8 @@ import torch
 import xarray as xr
 from scipy.signal import lfilter
 
+from _lattice_costs import coarse_to_fine, coupling_layers, gauge_layers
 from _lattice_costs import cost_curve as costs_of
-from _lattice_costs import coupling_layers, gauge_layers
 from _lattice_critical import critical_coupling
 from _lattice_hits import compared
 from _lattice_twin import calibration_coverage, monitor_calls, what_if_coverage
@@ -132,6 +132,16 @@ def flow_break_even() -> Figure:
 def cost_curve() -> Figure:
     """CPU seconds of an independent field at 8, 16, 32, 64, with a table: see `_lattice_costs`."""
     return costs_of(_phi4)
+
+
+def coarse_to_fine_8() -> Figure:
+    """Flows from coarse fields at 8 x 8, with a table: see `_lattice_costs`."""
+    return coarse_to_fine(8)
+
+
+def coarse_to_fine_16() -> Figure:
+    """The same at 16 x 16."""
+    return coarse_to_fine(16)
 
 
 def phi4_agreement() -> Figure:
@@ -403,6 +413,8 @@ if __name__ == "__main__":
         samples_per_s,
         flow_break_even,
         cost_curve,
+        coarse_to_fine_8,
+        coarse_to_fine_16,
         coupling_layers,
         gauge_layers,
         phi4_agreement,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from physics_twins.data import bootstrap
 from physics_twins.lattice import exact
 from physics_twins.lattice.errors import effective_sample_size, measured
+from physics_twins.lattice.flow.coarse_path import CoarsePath
 from physics_twins.lattice.flow.regression import draw
 from physics_twins.lattice.flow.velocity import Velocity
 from physics_twins.lattice.infer import infer
@@ -89,7 +90,7 @@ def evaluate(flow: Flow, *, n: int = 4000, seed: int) -> xr.Dataset:
         ("ess", effective_sample_size, logs),
         ("ess_forward", forward_sample_size, forward),
     ]
-    if isinstance(flow.velocity, Velocity):
+    if isinstance(flow.velocity, Velocity) and not isinstance(path, CoarsePath):
         name, n_stages = ("ess_annealed", _N_STAGES) if flow.n_stages == 1 else ("ess_alone", 1)
         other = replace(flow, n_stages=min(n_stages, flow.n_steps))
         logs = other.propose(max(n // 4, 10), seed=seed + 2)[1].numpy()

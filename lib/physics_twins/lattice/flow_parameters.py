@@ -41,6 +41,19 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
         "n_stages": 16,
         "n_validation": 10,
     },
+    "coarse": {
+        "prior": "coarse",
+        "side": 16,
+        "quartic": LINE[16],
+        "n_fields": 2000,
+        "apart": 1,
+        "n_times": 3,
+        "n_slices": 5,
+        "n_refinements": 3,
+        "n_refining": 2000,
+        "n_steps": 4,
+        "n_validation": 1000,
+    },
     "affine": {"kind": "affine", "n_channels": 8, "n_batch": 64, "n_gradient": 500},
     "spline": {"kind": "spline", "n_channels": 8, "n_batch": 64, "n_gradient": 250},
     "u1-spline": {"theory": "u1", **_GAUGE_LAYERS},
@@ -77,6 +90,10 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in values.items())
+
+
 class FlowParameters(Parameters):
     """A flow from a free field to phi^4, or from independent links to a gauge theory in 2D."""
 
@@ -92,6 +109,11 @@ class FlowParameters(Parameters):
         le=1000,
         folded=True,
         help="u1: inverse coupling of the heat kernel that it begins at; 0 for independent links",
+    )
+    prior: Literal["free", "coarse"] = field(
+        "free",
+        help="phi4: what a flow begins at, free fields, or coarse ones of the cluster algorithm and"
+        " sites between them",
     )
     kind: Literal["continuous", "affine", "spline"] = field(
         "continuous", help="A continuous flow, or coupling layers: affine ones of phi4 alone"
@@ -176,6 +198,7 @@ class FlowParameters(Parameters):
         "16",
         "32",
         "64",
+        "coarse",
         "affine",
         "spline",
         "u1",
@@ -206,7 +229,7 @@ class FlowParameters(Parameters):
     @property
     def learns_path(self) -> bool:
         """Whether chains can draw the theories between, which a first step learns from."""
-        return self.theory != "u1" or self.prior_beta == 0
+        return self.prior == "free" and (self.theory != "u1" or self.prior_beta == 0)
 
     @model_validator(mode="after")
     def _fits_theory(self) -> Self:
@@ -232,7 +255,29 @@ class FlowParameters(Parameters):
         return self
 
     @model_validator(mode="after")
+    def _fits_prior(self) -> Self:
+        asked = {"theory": "phi4", "kind": "continuous", "n_dimensions": 2, "n_stages": 1}
+        found = {name: getattr(self, name) for name in asked}
+        if self.prior == "coarse" and (found != asked or self.side % 2):
+            raise ValueError(
+                f"prior = 'coarse' needs {_listed(asked)} and an even side, found {_listed(found)} and"
+                f" side = {self.side}"
+            )
+        least = -4 - (2 * self.quartic) ** 0.5
+        if self.prior == "coarse" and self.mass2 < least:
+            raise ValueError(
+                f"mass2 = {self.mass2:g} must be at least {least:.4g} with prior = 'coarse': deeper"
+                " minima of a site are not drawn"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _is_learnt(self) -> Self:
+        if self.kind == "continuous" and not self.learns_path and self.n_refinements == 0:
+            raise ValueError(
+                f"n_refinements = 0 must be at least 1 with prior = {self.prior!r} and"
+                f" prior_beta = {self.prior_beta:g}, from where there is no path to learn"
+            )
         if self.n_slices < self.n_times:
             raise ValueError(f"n_slices = {self.n_slices} must be at least n_times = {self.n_times}")
         return self

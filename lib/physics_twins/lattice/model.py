@@ -13,6 +13,7 @@ from physics_twins import models
 from physics_twins.lattice.flow.abelian_velocity import AbelianSizes
 from physics_twins.lattice.flow.annealing import annealed
 from physics_twins.lattice.flow.checkerboard import LayerSizes
+from physics_twins.lattice.flow.coarse_path import CoarsePath, coarse_theory
 from physics_twins.lattice.flow.gauge_path import GaugePath
 from physics_twins.lattice.flow.gauge_velocity import GaugeSizes
 from physics_twins.lattice.flow.integrate import transport
@@ -30,7 +31,8 @@ from physics_twins.lattice.flow.velocity import Sizes, Velocity
 _HELD = "Limit: an effective sample size of 1. See the benchmark of the lattice."
 CARD = models.Card(
     summary="Draws fields phi^4 on a square lattice with periodic boundaries and says how likely each"
-    " is, at one mass and coupling: a continuous flow from a free field, with all its symmetries.",
+    " is, at one mass and coupling: a continuous flow with all its symmetries, from free fields, or"
+    " from coarse ones of the cluster algorithm with the sites between drawn one by one.",
     data="None but fields of the theories between the free one and its own, which the cluster algorithm"
     " draws while it is trained.",
     limits="One lattice, mass and coupling. Fields must be weighted or accepted by their weights, as"
@@ -163,7 +165,7 @@ def save_flow(flow: Flow, *, name: str = "", **facts: Any) -> models.Model:
     )
     config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
     facts.setdefault("card", CARD if path.theory == "phi4" else GAUGE_CARD)
-    kind = "flow"
+    kind = "coarse" if isinstance(path, CoarsePath) else "flow"
     if isinstance(flow.velocity, AnyLayers):
         kind = "spline" if flow.velocity.sizes.n_bins else "affine"
     name = name or f"{path.theory}-{kind}-{path.shape[0]}"
@@ -203,6 +205,15 @@ def _built(facts: Mapping[str, Any]) -> AnyMap:
         masses = tuple(map(float, facts["masses"]))
         path = Path(shape, float(facts["quartic"]), masses, int(facts.get("power", 1)))
         limits += [1 <= path.power <= 10, 0 < len(path.masses) <= 10, path.free_mass2 > 0]
+        if "coarse" in facts:
+            of_sites = [tuple(map(float, facts[name])) for name in ("coarse", "middle")]
+            path = CoarsePath(shape, path.quartic, path.masses, path.power, *of_sites)
+            limits += [len(set(shape)) == 1, len(shape) == 2, shape[0] % 2 == 0]
+            limits.append(facts.get("n_stages", 1) == 1)
+            for a, b, c in of_sites:
+                limits += [abs(a) <= 1e3, 1e-6 <= b <= 1e3, 1e-6 <= c <= 1e3]
+            _check(limits)
+            coarse_theory(path.coarse, shape[0] // 2)
     else:
         path = GaugePath(theory, shape, float(facts["beta"]), float(facts["prior_beta"]))
         limits += [theory in ("u1", "su2", "su3"), len(shape) == 2, 0 < path.beta <= 1000]

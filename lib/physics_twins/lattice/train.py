@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from physics_twins import training
 from physics_twins.lattice.flow.abelian_velocity import AbelianSizes
 from physics_twins.lattice.flow.checkerboard import LayerSizes
+from physics_twins.lattice.flow.coarse_path import coarse_path_to
 from physics_twins.lattice.flow.couplings import free_mass2_of, path_to
 from physics_twins.lattice.flow.gauge_path import GaugePath
 from physics_twins.lattice.flow.gauge_velocity import GaugeSizes
@@ -43,9 +44,10 @@ def train(
     """Train a flow.
 
     The first step learns the path from fields of all theories on it, by least squares; all others are
-    steps of natural gradient on fields of the flow itself, as are all of a U(1) that begins at the heat
-    kernel. Coupling layers learn by Adam along gradients of the path. The weights are those with which
-    the logarithms of fields' weights had the smallest variance in a validation.
+    steps of natural gradient on fields of the flow itself, as are all where there is no such path: from
+    coarse fields, and of U(1) from the heat kernel. Coupling layers learn by Adam along gradients of
+    the path. The weights are those with which the logarithms of fields' weights had the smallest
+    variance in a validation.
 
     Args:
         start: A flow to go on with, by natural gradient alone; None to begin with the path.
@@ -87,13 +89,20 @@ def _layers(settings: FlowParameters) -> AnyLayers:
     sizes = LayerSizes(settings.n_layers, settings.n_channels, n_bins)
     if settings.theory != "phi4":
         return layers_of(_path(settings, 0), sizes)
+    return layers_of(_line(settings), sizes)
+
+
+def _line(settings: FlowParameters) -> Path:
+    """Return a path of phi^4 whose mass changes evenly."""
     first = free_mass2_of(settings.free_length * settings.side)
-    return layers_of(Path(settings.shape, settings.quartic, (first, settings.mass2 - first)), sizes)
+    return Path(settings.shape, settings.quartic, (first, settings.mass2 - first))
 
 
 def _path(settings: FlowParameters, seed: int) -> AnyPath:
     if settings.theory != "phi4":
         return GaugePath(settings.theory, settings.shape, settings.beta, settings.prior_beta)
+    if settings.prior == "coarse":
+        return coarse_path_to(_line(settings), n=settings.n_fields, seed=seed)
     return path_to(
         settings.shape,
         settings.mass2,

@@ -65,15 +65,6 @@ class Velocity(nn.Module):
         size = (sizes.n_times, *overlaps.shape)
         self.weights = nn.Parameter(torch.zeros(size, dtype=torch.float64))
 
-    @property
-    def names(self) -> tuple[list[str], list[str]]:
-        """What functions and kernels are, in words that mean the same on every lattice."""
-        n, n_smooth = len(self.smearing), len(self.kernels) - 3
-        pairs = [f"{i} {sign} {j}" for i, j in _pairs(n, self.sizes.apart) for sign in "+-"]
-        arguments = [*map(str, range(n)), *pairs]
-        functions = [f"{argument} at {bend:g}" for bend in self.sizes.bends for argument in arguments]
-        return ["field", *functions], [*map(str, range(n_smooth)), "zero", "uneven", "uneven smooth"]
-
     def at(self, time: float) -> Tensor:
         """Return the weights at a time, (function, kernel)."""
         basis = polynomials(time, self.sizes.n_times).to(self.weights)
