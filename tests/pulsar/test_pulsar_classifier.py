@@ -11,6 +11,7 @@ from physics_twins.pulsar.classifying.examples import examples, examples_of_stre
 from physics_twins.pulsar.classifying.labels import LABELS, at_frequencies
 from physics_twins.pulsar.classifying.network import SHEARS, FrameNetwork, Shear
 from physics_twins.pulsar.model import (
+    NAME,
     Classifier,
     ExampleTensors,
     load_classifier,
@@ -19,6 +20,7 @@ from physics_twins.pulsar.model import (
 )
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.preview_label import label_pulse
+from physics_twins.pulsar.searching.frontend import SCALARS
 from physics_twins.pulsar.train import train
 from physics_twins.pulsar.verb_parameters import (
     EIGHT_CLASSES,
@@ -197,6 +199,23 @@ def test_a_saved_classifier_knows_its_band_and_labels_no_other(tmp_path, network
     assert found.sought.dm_max_pc_cm3 == 50
     with pytest.raises(ValueError, match="= 1370 MHz, but the classifier was trained at 600 MHz"):
         label_pulse(ObservationParameters(), seed=1, classifier=found)
+
+
+def test_weights_keep_the_thresholds_that_they_were_trained_with(tmp_path, network):
+    card = models.Card(summary="A test.", data="None.", limits="Untrained.")
+    facts = {"card": card, "metrics": {"accuracy": 0.1}, "seed": 1, "root": tmp_path}
+    saved = save_classifier(
+        network, calibrated_on=np.arange(9), parameters=ClassifierParameters(), **facts
+    )
+    box = SCALARS.index("box_1x1")
+    assert load_classifier(root=tmp_path).network.threshold[box] == 16
+    older = {name: value for name, value in saved.config.items() if name != "shows"}
+    models.save(network, NAME, config=older, parameters={}, **facts)
+    assert load_classifier(root=tmp_path).network.threshold[box] == pytest.approx(5.4)
+    wrong = older | {"shows": {"box": 1.0}}
+    models.save(network, NAME, config=wrong, parameters={}, **facts)
+    with pytest.raises(models.ModelError, match="shows: needed are snr, box, rough"):
+        load_classifier(root=tmp_path)
 
 
 def test_a_classifier_for_another_front_end_is_refused(tmp_path, network):

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -351,3 +353,15 @@ def test_the_threshold_classifier_gives_probabilities_that_add_up_to_one(labelle
     table = read_labels(labelled.folder)
     assert ((table["probability"] > 0.1) & (table["probability"] <= 1)).all()
     assert set(table["label"].values) <= set(LABELS)
+
+
+def test_the_command_keeps_numba_from_importing_what_offers_it_extensions():
+    code = (
+        "import sys; from numba.core import entrypoints;"
+        "from physics_twins.pulsar.label_command import _leave_numba_as_it_is;"
+        "sys.argv[1:] or _leave_numba_as_it_is(); entrypoints.init_all();"
+        "print('awkward' in sys.modules)"
+    )
+    asked = [[], ["numba alone"]]
+    done = [subprocess.run([sys.executable, "-c", code, *each], capture_output=True) for each in asked]
+    assert [each.stdout.strip() for each in done] == [b"False", b"True"]

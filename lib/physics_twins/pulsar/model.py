@@ -1,5 +1,6 @@
 """The trained classifier of frames: saved, loaded, and asked for probabilities."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from physics_twins import models
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.classifying.examples import PICTURES
 from physics_twins.pulsar.classifying.labels import CLASSES, LABELS, counted
-from physics_twins.pulsar.classifying.network import FrameNetwork
+from physics_twins.pulsar.classifying.network import SHOWS, SHOWS_BEFORE, FrameNetwork
 from physics_twins.pulsar.parameters import BandParameters
 from physics_twins.pulsar.searching.frontend import N_BINS, N_SUBBANDS, SCALARS, Frames
 from physics_twins.pulsar.verb_parameters import ClassifierParameters, LabelParameters
@@ -174,7 +175,7 @@ def save_classifier(
     config = {"n_scalars": len(SCALARS), "scalars": list(SCALARS), "labels": list(LABELS)}
     config |= {"n_subbands": N_SUBBANDS, "n_bins": N_BINS} | parameters.sought.to_papermill()
     config |= {name: getattr(parameters, name) for name in BandParameters.model_fields}
-    config["frequencies"] = counted(calibrated_on)
+    config |= {"frequencies": counted(calibrated_on), "shows": SHOWS}
     return models.save(network, NAME, config=config, parameters=parameters.to_papermill(), **facts)
 
 
@@ -192,7 +193,7 @@ def load_classifier(address: str = NAME, *, root: Path | None = None) -> Classif
                 f"{model} was trained with {name} = {model.config.get(name)}, but the front end"
                 f" gives {value}"
             )
-    network = FrameNetwork(n_subbands=N_SUBBANDS, n_bins=N_BINS)
+    network = FrameNetwork(n_subbands=N_SUBBANDS, n_bins=N_BINS, shows=_shows(model))
     model.load_into(network)
     try:
         band, sought = BandParameters.take(model.config), LabelParameters.take(model.config)
@@ -207,6 +208,15 @@ def _frequencies(model: models.Model) -> dict[str, float]:
         raise models.ModelError(f"{model}: config.json: frequencies: one for each label is needed")
     if not all(isinstance(value, float) and 0 < value < 1 for value in found.values()):
         raise models.ModelError(f"{model}: config.json: frequencies: numbers from 0 to 1 are needed")
+    return found
+
+
+def _shows(model: models.Model) -> dict[str, float]:
+    found = model.config.get("shows", SHOWS_BEFORE)
+    if not isinstance(found, dict) or set(found) != set(SHOWS):
+        raise models.ModelError(f"{model}: config.json: shows: needed are {', '.join(SHOWS)}")
+    if not all(isinstance(value, float) and math.isfinite(value) for value in found.values()):
+        raise models.ModelError(f"{model}: config.json: shows: finite numbers are needed")
     return found
 
 

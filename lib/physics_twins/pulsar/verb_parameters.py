@@ -264,7 +264,7 @@ EIGHT_CLASSES = WindowParameters(balanced=True, nbrfi_outside=0.25, bbrfi_outsid
 
 
 class ClassifierParameters(BandParameters):
-    """What a classifier is for, and how much it learns; the defaults are the shipped weights'."""
+    """What a classifier is for, and how much it learns."""
 
     dm_min_pc_cm3: float = field(40.0, ge=0, le=3000, unit="pc cm-3", help="Lowest DM sought")
     dm_max_pc_cm3: float = field(72.0, ge=0, le=3000, unit="pc cm-3", help="Highest DM sought")

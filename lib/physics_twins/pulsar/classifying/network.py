@@ -5,6 +5,7 @@ frame's cells and its subbands without any delay. Frames that show nothing have 
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,9 @@ CANDIDATE = [SCALARS.index(name) for name in ("snr", "shadow_snr")]
 # Above these something may have made the candidate. White noise is below 6.5 but for one frame in some
 # hundreds. In a track interference has a small part of the S/N that it has in its own shape, so that
 # what is weaker than this made no candidate.
-_SHOWS = {"snr": 6.5, "box": 16.0, "rough": 16.0, "roughest": 27.0, "impulse": 14.0, "total": 15.0}
+SHOWS = {"snr": 6.5, "box": 16.0, "rough": 16.0, "roughest": 27.0, "impulse": 14.0, "total": 15.0}
+# Weights whose config says nothing of it were trained with these, and let faint interference speak.
+SHOWS_BEFORE = {"snr": 6.5, "box": 5.4, "rough": 5.4, "roughest": 9.0, "impulse": 4.8, "total": 5.0}
 
 
 class FrameNetwork(nn.Module):
@@ -40,6 +43,7 @@ class FrameNetwork(nn.Module):
     Args:
         n_subbands: Subbands of a stack.
         n_bins: Bins of a stack.
+        shows: Above which numbers of the front end something shows, by the first part of their names.
 
     Attributes:
         scale: What logits are multiplied with, for frames without and with pictures, shape (2, 1).
@@ -51,7 +55,9 @@ class FrameNetwork(nn.Module):
     held: Tensor
     threshold: Tensor
 
-    def __init__(self, *, n_subbands: int = 32, n_bins: int = 128) -> None:
+    def __init__(
+        self, *, n_subbands: int = 32, n_bins: int = 128, shows: Mapping[str, float] = SHOWS
+    ) -> None:
         super().__init__()
         self.shear = Shear(n_subbands // POOL // 2, n_bins)
         self.stack = _Pictures(1, (8, 16, 24), strides=((2, 2), (2, 2), (1, 2)))
@@ -73,7 +79,7 @@ class FrameNetwork(nn.Module):
         self.growth = nn.Parameter(torch.zeros(1))
         held = [[*components(name), False] for name in CLASSES] + [[False, False, False, True]]
         self.register_buffer("held", torch.tensor(held, dtype=torch.float32).T, persistent=False)
-        threshold = [_SHOWS.get(name.split("_")[0], math.inf) for name in SCALARS]
+        threshold = [shows.get(name.split("_")[0], math.inf) for name in SCALARS]
         self.register_buffer("threshold", torch.tensor(threshold), persistent=False)
         self.register_buffer("scale", torch.ones(2, 1))
         self.register_buffer("offset", torch.zeros(2, len(LABELS)))
