@@ -28,7 +28,7 @@ from physics_twins.lattice.parameters import LatticeParameters, phi4
 from physics_twins.lattice.simulate import simulate
 
 Couplings = tuple[float, ...]  # a, b and c of one site
-_INTERVAL = 16  # updates between coarse fields, of which the cluster forgets them in two or three
+_INTERVAL = 16  # updates between coarse fields, which the cluster forgets in some three
 _N_FITTED, _N_NEWTON = 20_000, 4  # sites; steps
 _FAR, _N_NODES, _N_ROOT = 6.0, 49, 8  # nodes up to so many widths; steps to a root
 
