@@ -20,10 +20,13 @@ from physics_twins.calorimeter.form import layers_alone
 from physics_twins.calorimeter.model import LAYERS_NAME, ShowerFlow, load_flow
 from physics_twins.calorimeter.monitor import Monitor
 from physics_twins.calorimeter.observe import gains, with_gain
+from physics_twins.calorimeter.twin_parameters import MonitorParameters
 
 NOMINAL_MM = 1.4
 N_DRAWS, N_STREAMS, N_LEARNT = 30, 20, 300
 NEAR = 0.004  # a draw stands for another thickness that misses it by less
+# Monitor and rival look for changes of 2 %.
+WATCHED = MonitorParameters(scale_change=0.02, absorber_change_mm=0.02 * NOMINAL_MM)
 N_MOST = 1000  # a change that is not found counts as if it had taken so many showers
 # Changes, by name; the last two are none that the monitor looks for.
 CHANGES = ("gain 2 % lower", "absorbers 2 % thicker", "rear 30 pairs 5 % lower", "ninth pair dead")
@@ -97,30 +100,33 @@ def _draws() -> dict[str, NDArray[np.float64]]:
 
 @cache
 def _watched() -> dict[str, NDArray[np.float64]]:
-    model, rows = _model(), []
     near = [n for n in range(twins.N_DRAWS) if max(_partner(n, r)[1] for r in (1, 1.02)) < NEAR]
-    for number in near[:N_STREAMS]:
-        _, scale, seen = _drawn(number)
-        learnt, quiet = seen.isel(shower=slice(N_LEARNT)), seen.isel(shower=slice(N_LEARNT, None))
-        state = calibrate(model, learnt, seed=number).state("a draw")
-        page = RatioPage(MeasuredShowers.of(learnt), 1 - twins.AGEING)
-        monitor = Monitor(model, state, learnt)
-        monitor.watch(quiet)
-        row = {
-            "n_quiet": quiet.sizes["shower"],
-            "twin_false": len(monitor.alarms),
-            "ratio_false": page.called_at(MeasuredShowers.of(quiet)) is not None,
-        }
-        for change in CHANGES:
-            changed = _changed(number, change, scale)
-            monitor = Monitor(model, state, learnt)
-            monitor.watch(changed, stop_at_alarm=True)
-            size = monitor.settings.batch_showers
-            at = [(each.frame + 1) * size for each in monitor.alarms]
-            row[f"twin {change}"] = at[0] if at else N_MOST
-            row[f"ratio {change}"] = page.called_at(MeasuredShowers.of(changed)) or N_MOST
-        rows.append(row)
+    rows = [stream(number) for number in near[:N_STREAMS]]
     return {name: np.array([row[name] for row in rows], dtype=float) for name in rows[0]}
+
+
+def stream(number: int) -> dict[str, float]:
+    """Calibrate on a draw's first showers, watch its others, and those of others after each change."""
+    model, (_, scale, seen) = _model(), _drawn(number)
+    learnt, quiet = seen.isel(shower=slice(N_LEARNT)), seen.isel(shower=slice(N_LEARNT, None))
+    state = calibrate(model, learnt, seed=number).state("a draw")
+    page = RatioPage(MeasuredShowers.of(learnt), 1 - twins.AGEING)
+    monitor = Monitor(model, state, learnt, settings=WATCHED)
+    monitor.watch(quiet)
+    row: dict[str, float] = {
+        "n_quiet": quiet.sizes["shower"],
+        "twin_false": len(monitor.alarms),
+        "ratio_false": page.called_at(MeasuredShowers.of(quiet)) is not None,
+    }
+    for change in CHANGES:
+        changed = _changed(number, change, scale)
+        monitor = Monitor(model, state, learnt, settings=WATCHED)
+        monitor.watch(changed, stop_at_alarm=True)
+        size = monitor.settings.batch_showers
+        at = [(each.frame + 1) * size for each in monitor.alarms]
+        row[f"twin {change}"] = at[0] if at else N_MOST
+        row[f"ratio {change}"] = page.called_at(MeasuredShowers.of(changed)) or N_MOST
+    return row
 
 
 def _changed(number: int, change: str, scale: float) -> xr.Dataset:

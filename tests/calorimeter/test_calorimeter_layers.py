@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from judges import judge
 from small_flows import untrained
 
 from physics_twins.calorimeter import form, training_showers
 from physics_twins.calorimeter.calibrate import calibrate
 from physics_twins.calorimeter.evaluating.features import features
+from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.flow.likelihood import visible_log_prob
 from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes
 from physics_twins.calorimeter.flow.shower_tensors import ShowerTensors
@@ -20,6 +22,7 @@ from physics_twins.calorimeter.model import ShowerFlow, flow_of, load_flow, save
 from physics_twins.calorimeter.simulate import simulate
 from physics_twins.calorimeter.train import train
 
+rivals = judge("_calorimeter_rivals")
 ASKED = training_showers.read_out("layers").replace(energy_max_gev=5.0, n_showers=40)
 
 
@@ -108,3 +111,37 @@ def test_a_flow_of_layers_is_saved_and_loaded_under_its_own_name(tmp_path):
     assert again.parameters.layout == "layers"
     with pytest.raises(ValueError, match="there is no ONNX file of a flow of layers"):
         save_flow(flow(), root=tmp_path, with_onnx=True)
+
+
+def seen(seed: int, *, scale: float = 1.0, thickness_mm: float = 1.4) -> MeasuredShowers:
+    """Showers of 1 to 20 GeV whose response and depth scatter by a tenth and both follow the thickness."""
+    rng = np.random.default_rng(seed)
+    n, ratio = 2000, thickness_mm / 1.4
+    energy = np.exp(rng.uniform(0.0, np.log(20.0), n))
+    width = 3.0 * np.exp(0.1 * rng.standard_normal(n))
+    depth = 8 / ratio + rng.standard_normal(n)
+    profile = np.exp(-(((np.arange(45) - depth[:, None]) / width[:, None]) ** 2) / 2)
+    visible = 32.4 * energy / ratio * scale * np.exp(0.1 * rng.standard_normal(n))
+    layers = visible[:, None] * profile / profile.sum(axis=1, keepdims=True)
+    angles = torch.from_numpy(rng.uniform(0.0, 30.0, n))
+    return MeasuredShowers(torch.from_numpy(layers), torch.from_numpy(energy), angles, 0.0)
+
+
+def test_moments_tell_scale_and_thickness_apart_where_a_ratio_of_means_cannot():
+    known = (1.3, 1.35, 1.45, 1.5)
+    moments = rivals.Moments([seen(n, thickness_mm=t) for n, t in enumerate(known)], known)
+    showers = seen(9, scale=0.95, thickness_mm=1.42)
+    scale, thickness_mm = moments.fit(showers)
+    # A depth of 8 that scatters by one: 0.3 % from 2,000 showers, and as much from those to learn from.
+    assert scale == pytest.approx(0.95, rel=0.02)
+    assert thickness_mm == pytest.approx(1.42, rel=0.02)
+    # Five standard errors of a tenth from 2,000.
+    assert moments.scale(showers, 1.42) == pytest.approx(0.95, rel=0.012)
+    assert moments.scale(showers, 1.4) == pytest.approx(0.95 * 1.4 / 1.42, rel=0.012)
+
+
+def test_the_test_of_the_response_finds_a_fall_when_theory_says_and_not_before():
+    page = rivals.RatioPage(seen(1), 0.05)
+    assert page.called_at(seen(2)[:500]) is None
+    # A shift of half a standard deviation adds an eighth a shower: 11 after some 88.
+    assert 40 < page.called_at(seen(3, scale=0.95)) < 200
