@@ -114,7 +114,7 @@ def test_a_flow_of_layers_is_saved_and_loaded_under_its_own_name(tmp_path):
 
 
 def seen(seed: int, *, scale: float = 1.0, thickness_mm: float = 1.4) -> MeasuredShowers:
-    """Showers of 1 to 20 GeV whose response and depth scatter by a tenth and both follow the thickness."""
+    """Showers of 1 to 20 GeV whose response and depth scatter by a tenth and follow the thickness."""
     rng = np.random.default_rng(seed)
     n, ratio = 2000, thickness_mm / 1.4
     energy = np.exp(rng.uniform(0.0, np.log(20.0), n))
