@@ -302,6 +302,8 @@ def lab(extra):
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={place}",
         f"--LabApp.default_url={START_PAGE}",
+        # Without a terminal of its own the lab starts login shells, whose profile forgets the path.
+        f"--ServerApp.terminado_settings=shell_command={os.environ.get('SHELL') or 'sh'}",
     ]
     return call([BIN / "jupyter", "lab", *options, *extra])
 

@@ -92,7 +92,7 @@ def test_the_sweep_shown_is_one_that_the_command_takes(handover, name, ends, cel
     handover._controls["scattering_ms"].value = 2.5
     chosen(handover, name, *ends)
     command = shlex.split(handover.sweep_line())
-    assert command[:3] == ["twins", "sweep", "pulsar/1_simulate"]
+    assert command[1:3] == ["sweep", "pulsar/1_simulate"]
     result = CliRunner().invoke(app, [*command[1:], "--plan"])
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()

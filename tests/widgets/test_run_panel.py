@@ -15,6 +15,7 @@ from physics_twins.parameters import ParameterError
 from physics_twins.runs import folder
 from physics_twins.runs.folder import WORKERS, begin
 from twin_panels import run_views
+from twin_panels.batch import twins
 from twin_panels.run_panel import FrontDoor, RunPanel, UnknownNotebook
 from twin_panels.run_views import Expected
 
@@ -170,12 +171,10 @@ def test_the_commands_are_those_that_do_the_same_in_a_terminal():
     panel.controls["length_m"].value = 3.0
     panel.controls["label"].value = "two words"
     panel.where.value = "threads"
-    commands = panel._commands
-    assert commands.run == f"twins run {NAME} -p length_m=3.0 -p 'label=two words' --on threads"
+    commands, rest = panel._commands, ("label=two words", "--on", "threads")
+    assert commands.run == twins("run", *f"{NAME} -p length_m=3.0 -p".split(), *rest)
     commands.over.value = "length_m"
-    assert commands.sweep == (
-        f"twins sweep {NAME} -p 'label=two words' --on threads --grid length_m=1.5:6:5"
-    )
+    assert commands.sweep == twins("sweep", NAME, "-p", *rest, "--grid", "length_m=1.5:6:5")
     panel.controls["length_m"].value = 90.0
     assert "--grid length_m=45:100:5" in commands.sweep
 

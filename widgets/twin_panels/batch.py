@@ -1,6 +1,7 @@
 """From a panel to a batch run and back: the parameter file, the command lines, the same as code."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -71,13 +72,20 @@ def parse(model: type[Model], content: bytes, name: str) -> Model:
         raise ParameterError(f"{name}: {error}") from None
 
 
+def twins(*words: str) -> str:
+    """Return a line that calls this installation's command `twins` from any shell, by its path."""
+    program = Path(sys.executable).with_name("twins")
+    called = [str(program)] if program.is_file() else [sys.executable, "-m", "physics_twins.cli"]
+    return shlex.join([*called, *words])
+
+
 def command_line(notebook: str, path: Path) -> str:
     """Return what runs a notebook with the parameters in a file.
 
-    >>> command_line("pulsar/1_simulate", Path("/home/ada/my runs/bright.json"))
-    "twins run pulsar/1_simulate --parameters '/home/ada/my runs/bright.json'"
+    >>> command_line("pulsar/1_simulate", Path("/home/ada/my runs/bright.json")).split("run ", 1)[1]
+    "pulsar/1_simulate --parameters '/home/ada/my runs/bright.json'"
     """
-    return shlex.join(["twins", "run", notebook, "--parameters", str(path)])
+    return twins("run", notebook, "--parameters", str(path))
 
 
 def sweep_line(notebook: str, parameters: Parameters, name: str, values: Sequence[Any] | str) -> str:
@@ -89,8 +97,8 @@ def sweep_line(notebook: str, parameters: Parameters, name: str, values: Sequenc
         name: What is varied.
         values: One after the other, or a text such as `LOW:HIGH:N`.
 
-    >>> sweep_line("pulsar/1_simulate", Parameters(), "n_bits", (1, 2, 8))
-    'twins sweep pulsar/1_simulate --grid n_bits=1,2,8'
+    >>> sweep_line("pulsar/1_simulate", Parameters(), "n_bits", (1, 2, 8)).partition("sweep ")[2]
+    'pulsar/1_simulate --grid n_bits=1,2,8'
     """
     axis = values if isinstance(values, str) else ",".join(map(str, values))
     fixed = [
@@ -99,7 +107,7 @@ def sweep_line(notebook: str, parameters: Parameters, name: str, values: Sequenc
         if key != name
         for word in ("-p", f"{key}={value}")
     ]
-    return shlex.join(["twins", "sweep", notebook, *fixed, "--grid", f"{name}={axis}"])
+    return twins("sweep", notebook, *fixed, "--grid", f"{name}={axis}")
 
 
 def changed(parameters: Parameters) -> dict[str, Any]:

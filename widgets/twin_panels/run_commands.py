@@ -1,6 +1,5 @@
 """The command line of a run, and of a sweep around it, to be copied."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -10,6 +9,7 @@ import ipywidgets as ipw
 from physics_twins.parameters import FieldDescription
 from physics_twins.runs import Notebook
 from twin_panels import run_process
+from twin_panels.batch import twins
 from twin_panels.handover import to_copy
 
 N_POINTS = 5
@@ -55,11 +55,11 @@ class Commands:
         except ValueError as error:
             self._run_text.value = escape(str(error))
             return
-        self.run = shlex.join(["twins", "run", self._name, *words])
+        self.run = twins("run", self._name, *words)
         over = str(self.over.value)
         fixed = run_process.words(self._notebook, {**values, over: self._notebook.defaults[over]})
         axis = _axis(self._notebook.fields[over], values[over])
-        self.sweep = shlex.join(["twins", "sweep", self._name, *fixed, "--grid", axis])
+        self.sweep = twins("sweep", self._name, *fixed, "--grid", axis)
         self._run_text.value = to_copy("In a terminal:", self.run)
         self._sweep_text.value = to_copy(f"At {N_POINTS} values of {over}:", self.sweep)
 

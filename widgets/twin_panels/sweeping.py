@@ -29,7 +29,7 @@ class SweepChoice:
         """Offer the parameters that have a control."""
         about = controls.about.items()
         self._about = {k: v for k, v in about if v.kind is not str and v.default is not None}
-        self._controls = controls
+        self._controls, self._last = controls, controls.parameters
         labels = [(f"{info.help} ({name})", name) for name, info in self._about.items()]
         self.name = ipw.Dropdown(
             options=labels,
@@ -41,6 +41,7 @@ class SweepChoice:
         self.high = ipw.FloatText(tooltip="Highest value of the sweep", layout=small)
         self.n_values = ipw.IntText(N_VALUES, tooltip="Number of values", layout={"width": "60px"})
         self.name.observe(lambda _: self._take_ends(), "value")
+        controls.observe(self._follow)
         self._take_ends()
         between = [self.low, ipw.Label("to"), self.high, ipw.Label("in"), self.n_values]
         self._between = ipw.HBox([*between, ipw.Label("values")])
@@ -68,6 +69,16 @@ class SweepChoice:
         for end in (low, high):
             parameters.replace(**{name: info.kind(end)})
         return batch.sweep_line(notebook, parameters, name, f"{low:g}:{high:g}:{n_values}")
+
+    def _follow(self, parameters: Parameters) -> None:
+        """Offer what a hand has moved, around where it stands now."""
+        before, now = self._last.to_papermill(), parameters.to_papermill()
+        moved = [name for name in self._about if now[name] != before[name]]
+        self._last = parameters
+        if len(moved) == 1 and self.name.value != moved[0]:
+            self.name.value = moved[0]
+        elif self.name.value in moved:
+            self._take_ends()
 
     def _take_ends(self) -> None:
         """Offer half to twice what the parameter is; from zero on, half of its slider."""
