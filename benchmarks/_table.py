@@ -10,9 +10,11 @@ import json
 import math
 import os
 import statistics
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +87,28 @@ def run_benchmarks(
             n_broken += 1
             print(f"{name:24}broken: {type(error).__name__}: {error}", flush=True)
         else:
-            records.append({"id": name, **asdict(figure)})
+            records.append(
+                {"id": name, **asdict(figure), "date": date.today().isoformat(), "commit": commit()}
+            )
             print(_row(name, figure), flush=True)
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(records, indent=2) + "\n")
+        keep(records, options.json)
     return n_broken
+
+
+def keep(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write records to a JSON list, in place of those of the same ids that are there; others stay."""
+    known = json.loads(path.read_text()) if path.is_file() else []
+    merged = {record["id"]: record for record in (*known, *records)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(sorted(merged.values(), key=lambda each: each["id"]), indent=1) + "\n")
+
+
+def commit() -> str:
+    """Return the commit of what is measured, with a plus where files differ; "" without git."""
+    told = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(told, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def this_machine() -> str:

@@ -47,9 +47,19 @@ def test_figures_are_written_in_the_agreed_form(table, benchmarks, tmp_path, cap
         "reference": 2.0,
         "device": "cpu",
         "seeds": [1, 2],
+        "date": first["date"],
+        "commit": first["commit"],
     }
+    assert first["date"].startswith("20")
     assert second["value"] == [1.0, 2.0]
     assert capsys.readouterr().out.splitlines()[1].split() == ["one", "1.5", "0.1", "s", "2", "cpu"]
+
+
+def test_figures_of_another_run_stay_where_they_are_kept(table, benchmarks, tmp_path):
+    path = tmp_path / "figures.json"
+    for name in ("several", "one"):
+        table.run_benchmarks(benchmarks, ["--only", name, "--json", str(path)])
+    assert [record["id"] for record in json.loads(path.read_text())] == ["one", "several"]
 
 
 def test_one_figure_that_breaks_does_not_hide_the_others(table, benchmarks, capsys):
