@@ -11,9 +11,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import nbformat
 
@@ -42,6 +43,22 @@ PIXELS = """() => {
   });
 }"""
 
+# Of each figure, here and in figures' shadow roots: the most colours that one of its canvases shows.
+COLOURS_OF_FIGURES = """() => {
+  const figures = [];
+  const look = (root, found) => root.querySelectorAll("*").forEach((e) => {
+    const inside = e.classList.contains("bk-Figure") ? [] : found;
+    if (inside !== found) figures.push(inside);
+    if (e.tagName == "CANVAS") found?.push(e);
+    if (e.shadowRoot) look(e.shadowRoot, inside);
+  });
+  look(document, null);
+  return figures.map((canvases) => Math.max(0, ...canvases.map((c) => {
+    const context = c.getContext("2d");
+    if (!context || !c.width || !c.height) return 0;
+    return new Set(new Uint32Array(context.getImageData(0, 0, c.width, c.height).data.buffer)).size;
+  })));
+}"""
 # What of a panel is too small, covered, cut, or too far from the first slider to be seen with it.
 _MISFITS = """(furthest_px) => {
   const found = [];
@@ -86,6 +103,19 @@ def misfits(tab: Any, width: int, *, furthest_px: int = 750) -> list[str]:
     tab.set_viewport_size({"width": width, "height": height})
     tab.wait_for_timeout(1000)
     return tab.evaluate(_MISFITS, furthest_px)
+
+
+def requests_elsewhere(tab: Any) -> list[str]:
+    """Return a list that grows by the address of whatever the tab asks another machine for."""
+    found: list[str] = []
+
+    def note(request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("file", "data", "blob", "about") and parts.hostname != "127.0.0.1":
+            found.append(request.url)
+
+    tab.on("request", note)
+    return found
 
 
 def why_no_browser() -> str:
@@ -196,9 +226,7 @@ class Lab:
         tab.errors = []
         tab.on("pageerror", lambda error: tab.errors.append(str(error)))
         # A dialog would swallow the commands that follow.
-        tab.add_locator_handler(
-            tab.locator(".jp-Dialog"), lambda dialog: dialog.locator(".jp-mod-accept").click()
-        )
+        tab.add_locator_handler(tab.locator(".jp-Dialog"), _accept, no_wait_after=True)
         tab.goto(f"{self.address}{where}?token={self._token}")
         return tab
 
@@ -208,6 +236,11 @@ class Lab:
                 return True
         except OSError:
             return False
+
+
+def _accept(dialog: Any) -> None:
+    with suppress(Exception):  # some go by themselves
+        dialog.locator(".jp-mod-accept").click(timeout=5000)
 
 
 def run_all_cells(tab: Any) -> None:

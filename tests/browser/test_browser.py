@@ -114,20 +114,20 @@ def test_the_panel_draws_and_follows_slider_and_typed_value(page):
 @pytest.mark.parametrize("page", ["virgo"], indirect=True)
 def test_virgos_panel_draws_follows_and_cleans_beside(page):
     page.wait_for_function(f"() => ({PIXELS})().filter((colours) => colours > 60).length >= 2")
-    page.wait_for_selector("text=least removed of what is possible", timeout=60_000)
+    page.wait_for_selector("text=least removed of what is possible", timeout=180_000)
     page.evaluate("() => { window.before = window.image.data.image; }")
     page.evaluate("() => document.querySelectorAll('.noUi-target')[0].noUiSlider.set(0.9)")
     page.wait_for_selector("text=The subtraction is being fitted.", timeout=20_000)
     page.wait_for_function("() => window.image.data.image !== window.before")
-    page.wait_for_selector("text=least removed of what is possible", timeout=60_000)
+    page.wait_for_selector("text=least removed of what is possible", timeout=180_000)
     assert page.errors == []
 
 
 @pytest.mark.parametrize("page", ["lattice"], indirect=True)
 def test_the_lattices_panel_runs_a_chain_and_flags_what_is_frozen(page):
     page.wait_for_function(f"() => ({PIXELS})().filter((colours) => colours > 60).length >= 1")
-    page.wait_for_selector("text=exact 0.925532", timeout=90_000)
     page.evaluate("() => { window.before = window.image.data.image; }")
+    page.wait_for_selector("text=exact 0.925532", timeout=90_000)
     page.wait_for_function("() => window.image.data.image !== window.before")  # the chain goes on
     page.locator("select:has(option:text-is('hmc'))").first.select_option("hmc")
     page.wait_for_selector("text=charge squared not quoted: topology is frozen", timeout=60_000)

@@ -232,3 +232,10 @@ def test_a_table_has_a_column_for_each_and_the_unit_beside_the_number():
         "1 pc cm⁻³",
     ]
     assert rows.loc["Number"].tolist() == ["", ""]
+
+
+def test_a_figure_asks_no_other_host_for_styles():
+    hv.extension("bokeh", inline=True, logo=False)
+    shown, _ = hv.renderer("bokeh").components(hv.Curve([0.0, 1.0]) + hv.Curve([1.0, 0.0]))
+    assert "Title" in str(shown)
+    assert "cdn." not in str(shown)

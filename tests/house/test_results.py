@@ -65,7 +65,7 @@ PRINTED = {
 }
 KEPT = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
 RECORDS = [(twin, record) for twin, records in KEPT.items() for record in records]
-MOST_UNCHECKED = 96  # lines of tables of figures that no kept record stands behind
+MOST_UNCHECKED = 130  # lines of tables of figures that no kept record stands behind; fewer are better
 
 
 def line_of(page: str, words: str) -> str:

@@ -259,17 +259,13 @@ def test_one_frame_is_sent_as_one_patch(panel):
 def test_a_batch_run_gets_the_same_parameters(panel, tmp_path):
     panel.controls["energy_gev"].value = 3.0
     command = shlex.split(panel.run_as_batch(tmp_path / "mine.json"))
-    assert command[:4] == ["twins", "run", "calorimeter/4_infer", "--parameters"]
+    assert command[1:4] == ["run", "calorimeter/4_infer", "--parameters"]
     assert CalorimeterParameters(**json.loads(Path(command[4]).read_text())) == panel.parameters
 
 
 def test_the_code_shown_makes_the_same_parameters(panel):
     panel.controls["energy_gev"].value = 3.0
     names: dict = {}
-    made = (
-        panel.as_code()
-        .split("showers = ")[0]
-        .replace("from physics_twins.calorimeter.model import load_flow\n", "")
-    )
+    made = panel.as_code().split("shower = ")[0]
     exec(made, names)
     assert names["parameters"] == panel.parameters

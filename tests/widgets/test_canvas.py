@@ -106,7 +106,7 @@ def test_a_still_is_the_frame_of_the_last_refresh_and_no_text_ends_its_script(ma
     canvas.refresh()
     page = canvas.still()
     assert page.count("</script>") == 1
-    item = json.loads(re.search(r"embed_item\((.*)\) : setTimeout", page)[1])
+    item = json.loads(re.search(r", \(\) => \((.*)\)\)</script>", page)[1])
     (root,) = item["doc"]["roots"]
     assert (root["id"], root["attributes"]["title"]["attributes"]["text"]) == (
         item["root_id"],

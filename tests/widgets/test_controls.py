@@ -1,15 +1,19 @@
 """Controls built from a parameter model: every kind of field, refusals, scales."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.lattice import LatticeParameters
 from physics_twins.parameters import Parameters, field
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
+from physics_twins.virgo import VirgoParameters
 from twin_panels.controls import SHOWN, SLIDER_STEP, Controls
 from twin_panels.scales import Scale, scale_of
+from twin_panels.symbols import SYMBOLS
 
 
 class Everything(Parameters):
@@ -134,18 +138,18 @@ def test_at_most_six_controls_are_open_and_the_others_in_one_fold():
     *open_rows, _, fold = Controls(ObservationParameters()).widget.children
     described = ObservationParameters.describe()
     assert len(open_rows) == SHOWN
-    folded = [w for w in fold.children[0].children if "twin-control" in w._dom_classes]
+    folded = [w for w in fold.children[0].children[1].children if "twin-control" in w._dom_classes]
     assert len(folded) == len(described) - SHOWN
     assert fold.selected_index is None
 
 
 def test_folded_controls_stand_under_what_their_model_is_about():
     *_, fold = Controls(ObservationParameters()).widget.children
-    heading = fold.children[0].children[0].value
+    heading = fold.children[0].children[1].children[0].value
     assert 'role="heading"' in heading
     assert "The ionised gas between the pulsar and us<" in heading
     *_, fold = Controls(Everything()).widget.children  # one model alone needs no heading
-    assert all("twin-control" in each._dom_classes for each in fold.children[0].children)
+    assert all("twin-control" in each._dom_classes for each in fold.children[0].children[1].children)
 
 
 def test_only_the_named_parameters_get_a_control_and_the_others_stay_as_they_are():
@@ -198,3 +202,37 @@ def test_far_out_equal_distances_are_equal_factors():
     scale = Scale(0.0, 1e6, knee=1.0)
     first, second, third = (scale.value(p) for p in (0.7, 0.8, 0.9))
     assert second / first == pytest.approx(third / second, rel=0.02)  # three digits
+
+
+def found_by(controls: Controls[ObservationParameters], text: str) -> list[str]:
+    search, grouped = controls.widget.children[-1].children[0].children
+    search.value = text
+    shown = grouped.children
+    return [name for name in controls.about if controls[name].widget in shown]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("eccentr", ["orbit_eccentricity"]),
+        ("p_b", ["orbit_period_h"]),
+        ("bits per", ["n_bits"]),
+        ("nothing of this kind", []),
+    ],
+)
+def test_a_folded_parameter_is_found_by_word_symbol_or_name(text, names):
+    controls = Controls(ObservationParameters())
+    assert found_by(controls, text) == names
+    assert len(found_by(controls, "")) > 30
+
+
+def test_a_label_has_the_symbol_of_the_field_beside_the_words():
+    widget: Any = Controls(ObservationParameters())["scattering_index"].widget
+    label = widget.children[0].value
+    assert "thin screen" in label
+    assert f"<i>{SYMBOLS['scattering_index']}</i>" in label
+
+
+def test_every_symbol_is_of_a_parameter_that_some_panel_has():
+    models = (ObservationParameters, LatticeParameters, VirgoParameters, CalorimeterParameters)
+    assert set(SYMBOLS) <= {name for model in models for name in model.describe()}

@@ -108,4 +108,24 @@ def test_what_cannot_be_drawn_is_told(panel, monkeypatch):
 
 def test_the_same_can_be_run_as_a_batch(panel, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert panel.run_as_batch("asked.json").startswith("twins run lattice/1_simulate")
+    assert panel.run_as_batch("asked.json").split()[1:3] == ["run", "lattice/1_simulate"]
+
+
+def test_in_a_run_the_picture_that_it_leaves_has_its_chain(monkeypatch):
+    monkeypatch.setenv("PHYSICS_TWINS_RUN", "here")
+    monkeypatch.setattr("twin_panels.panel.display", lambda data, raw: None)
+    panel = LatticePanel(n_pieces=1)
+    panel._ipython_display_()
+    assert len(panel.series.data["n"]) > 0
+    assert "Effective sample size" in panel.note or "accepted" in panel.note
+
+
+def test_the_code_shown_runs_the_same_chain():
+    panel = LatticePanel(n_pieces=1)
+    panel.wait()
+    names: dict = {}
+    exec(panel.as_code().replace("n_pieces=30", "n_pieces=1"), names)
+    assert names["parameters"] == panel.parameters
+    assert len(names["chain"].history) == panel.means.data["n"][-1]
+    told = names["chain"].found["charge_squared"].text
+    assert f"charge squared {told}" in panel.note

@@ -87,4 +87,11 @@ def test_what_a_physicist_tunes_comes_first(panel):
 
 def test_the_same_can_be_run_as_a_batch(panel, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert panel.run_as_batch("asked.json").startswith("twins run virgo/1_simulate")
+    assert panel.run_as_batch("asked.json").split()[1:3] == ["run", "virgo/1_simulate"]
+
+
+def test_the_code_shown_makes_the_same_stretch(panel):
+    names: dict = {}
+    exec(panel.as_code(), names)
+    assert names["parameters"] == panel.parameters
+    assert np.array_equal(names["strain"], preview(panel.parameters, panel._seed)["strain"])

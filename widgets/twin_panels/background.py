@@ -66,11 +66,11 @@ class Background:
         else:
             self._begin()
 
-    def wait(self) -> None:
-        """Wait for the newest request to end, and hand all its results over."""
+    def wait(self, at_most_s: float | None = None) -> None:
+        """Wait for the newest request to end, or for a time, and hand its results over."""
         self._begin()
         if thread := self._thread:
-            thread.join()
+            thread.join(at_most_s)
         self._hand_over()
 
     def end(self) -> None:

@@ -69,11 +69,11 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
 
     figure_width = 740
     notebook = "calorimeter/4_infer"
-    use = (
-        "from physics_twins.calorimeter.infer import generate\n"
-        "from physics_twins.calorimeter.model import load_flow\n"
-        "showers = generate(load_flow(), parameters, seed=1)"
-    )
+    use = """from physics_twins import calorimeter, figures
+one = parameters.replace(n_showers=1)
+shower = calorimeter.generate(calorimeter.load_flow(), one, seed=SEED, member=0)
+figures.load_extension()
+calorimeter.shower_plots.profiles(calorimeter.features(shower))"""
 
     def __init__(
         self,
@@ -101,6 +101,11 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
         """Return the views, and the profiles beneath them."""
         self.views = Views()
         self.profiles = Profiles(self.views.depth, self._reference_name())
+        for name, where in (
+            ("longitudinal", self.profiles.longitudinal),
+            ("lateral", self.profiles.lateral),
+        ):
+            self.comparison.watch(where, self.profiles.curves[name], "place", "percent")
         left = (self.views.top, self.views.side, self.profiles.longitudinal)
         right = (self.views.front, self.profiles.lateral)
         columns = column(*left, sizing_mode="stretch_width", min_width=300), column(*right)

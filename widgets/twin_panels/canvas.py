@@ -14,6 +14,8 @@ from bokeh.document.events import DocumentPatchedEvent
 from bokeh.models import LayoutDOM
 from traitlets import Unicode
 
+_STILL = Path(__file__).with_name("still.js").read_text()
+
 
 class Canvas(AnyWidget):
     """A live figure; within `one_patch`, all its changes are sent, and painted, at once.
@@ -71,10 +73,7 @@ class Canvas(AnyWidget):
         root = self._document.roots[0]
         item = f'{{"target_id": "{name}", "root_id": "{root.id}", "doc": {self._whole}}}'
         item = item.replace("</", r"<\/")  # a script ends at the first </script>
-        return (
-            f'<div id="{name}"></div><script>(function draw() {{ window.Bokeh ?'
-            f" Bokeh.embed.embed_item({item}) : setTimeout(draw, 100); }})()</script>"
-        )
+        return f'<div id="{name}"></div><script>{_STILL}("{name}", () => ({item}))</script>'
 
     def _now(self) -> str:
         self._document.models.flush_synced()

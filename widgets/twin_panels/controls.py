@@ -10,6 +10,7 @@ import ipywidgets as ipw
 from physics_twins.data import in_print
 from physics_twins.parameters import FieldDescription, ParameterError, Parameters
 from twin_panels.scales import scale_of
+from twin_panels.symbols import SYMBOLS
 
 SHOWN = 6  # controls that are not folded away
 # As many columns as there is room for: one beside a figure, more above it.
@@ -150,8 +151,33 @@ class Controls(Generic[Model]):
         if folded:
             grouped = _in_grid(_with_headings(type(self.parameters), folded))
             grouped.layout.max_height, grouped.layout.overflow = FOLD_HEIGHT, "auto"
-            parts.append(ipw.Accordion([grouped], titles=(f"{len(folded)} more",), layout=WHOLE_ROW))
+            within = ipw.VBox([self._search_among(folded, grouped), grouped])
+            parts.append(ipw.Accordion([within], titles=(f"{len(folded)} more",), layout=WHOLE_ROW))
         return _in_grid(parts)
+
+    def _search_among(self, folded: Mapping[str, ipw.Widget], grouped: ipw.Box) -> ipw.Text:
+        """Return an entry that leaves those whose name, symbol, unit or words hold its text."""
+        search = ipw.Text(
+            placeholder="search: word, symbol, name or unit",
+            tooltip="Search among the folded parameters",
+            layout={"width": "auto"},
+        )
+        everything = grouped.children
+
+        def show(_: Any) -> None:
+            words = search.value.lower().split()
+            found = [name for name in folded if all(word in self._said(name) for word in words)]
+            grouped.children = [folded[name] for name in found] if words else everything
+
+        search.observe(show, "value")
+        return search
+
+    def _said(self, name: str) -> str:
+        """Return all by which a parameter may be looked for."""
+        info = self.about[name]
+        group = _group(type(self.parameters), name)
+        said = (name, SYMBOLS.get(name, ""), info.help, info.unit, in_print(info.unit), group)
+        return " ".join(said).lower()
 
 
 def control(info: FieldDescription, value: Any, ends: tuple[float, float] | None = None) -> Control:
@@ -221,7 +247,9 @@ def _number(
 
 def _labelled(info: FieldDescription, tooltip: str, row: list[ipw.Widget]) -> ipw.VBox:
     style = "display: block; line-height: 1.2; margin-top: 6px"
-    text = f'<span title="{escape(tooltip)}" style="{style}">{escape(info.help)}</span>'
+    symbol = SYMBOLS.get(info.name, "")
+    written = f" <i>{escape(symbol)}</i>" if symbol else ""
+    text = f'<span title="{escape(tooltip)}" style="{style}">{escape(info.help)}{written}</span>'
     label = ipw.HTML(text, layout={"margin": "0 0 0 2px"})
     # Beneath each other in a row of the grid, labels may be of one line or of two.
     layout = {"overflow": "visible", "justify_content": "flex-end", "min_width": "0"}

@@ -151,7 +151,7 @@ _WHOLE = {"width": "auto", "flex": "0 0 auto"}  # no text is cut
 def to_copy(heading: str, text: str) -> str:
     """Return HTML of a text that one click selects as a whole, under a heading."""
     style = "user-select: all; padding: 6px; white-space: pre-wrap; word-break: break-all;"
-    style += " background: var(--jp-layout-color2, #eee)"
+    style += " background: var(--jp-layout-color2, #eee); max-height: 8em; overflow: auto"
     return f'{escape(heading)}<pre tabindex="0" style="{style}">{escape(text)}</pre>'
 
 

@@ -42,19 +42,21 @@ class History(Generic[Model]):
         """Whether an undone step can be done again."""
         return bool(self._after)
 
-    def record(self, parameters: Model) -> None:
-        """Note a change; one that ends where we are already is none."""
+    def record(self, parameters: Model) -> bool:
+        """Note a change, and return whether it begins a step; one that ends where we are is none."""
         if parameters == self.here:
-            return
+            return False
         moved, now = _differing(self.here, parameters), self._clock()
         names, when = self._moving
         is_drag = moved == names and now - when <= self._drag_s and bool(self._before)
         # A way back to where the drag began is a step of its own: a reset can be undone.
-        if not is_drag or parameters == self._before[-1]:
+        begins = not is_drag or parameters == self._before[-1]
+        if begins:
             self._before.append(self.here)
         self._moving = moved, now
         self._after.clear()
         self.here = parameters
+        return begins
 
     def rest(self) -> None:
         """Count the time to the next change from now: what a frame takes does not end a drag."""

@@ -63,7 +63,9 @@ class LatticePanel(Panel[lattice.LatticeParameters]):
     """
 
     notebook = "lattice/1_simulate"
-    use = "from physics_twins import lattice\nchains = lattice.simulate(parameters, seed=1)"
+    use = f"""from twin_panels.lattice import drawn, previewed
+*_, chain = drawn(previewed(parameters), SEED, n_pieces={N_PIECES})
+print({{name: number.text for name, number in chain.found.items()}})"""
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class LatticePanel(Panel[lattice.LatticeParameters]):
             dash = "dashed" if name == "exact" else "solid"
             drawn = {"color": colour, "legend_label": words, "line_dash": dash, "line_width": 2}
             self.course.line("n", name, source=self.means, **drawn)
+        self.comparison.watch(self.course, self.means, "n", "quoted")
         place_legend(self.course)
         self.series = ColumnDataSource({"n": [], "value": []})
         self.trace.line("n", "value", source=self.series, color=BLUE, line_width=1)

@@ -3,7 +3,7 @@
 // page later, and values change, so all is said again when something gets the focus or a key is up.
 function name_controls(root = document) {
   for (const control of root.querySelectorAll(".twin-control")) {
-    const label = control.querySelector(".widget-html")?.textContent.trim();
+    const label = control.querySelector(".widget-html span")?.firstChild?.textContent.trim(); // no symbol
     const entry = control.querySelector("input, select");
     const handle = control.querySelector(".noUi-handle");
     if (!label) continue;

@@ -15,10 +15,22 @@ function undo_or_redo(event) {
 
 const STEPS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
 
+// By the value's fourth digit, which the slider is too coarse for.
+function move_finely(handle, steps) {
+  const entry = handle.closest(".twin-control")?.querySelector("input[type=number]");
+  if (!entry) return;
+  const value = Number(entry.value);
+  const digit = 10 ** (Math.floor(Math.log10(Math.abs(value) || 1)) - 3);
+  const step = entry.step == "any" ? digit : Math.max(1, Math.round(digit));
+  entry.value = Number((value + steps * step).toPrecision(6));
+  entry.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
 function move_slider(event) {
   const slider = event.target.closest?.(`${PANEL} .noUi-target`)?.noUiSlider;
   if (!slider || !(event.key in STEPS)) return;
-  slider.set(Number(slider.get(true)) + STEPS[event.key] * slider.options.step);
+  if (event.shiftKey) move_finely(event.target, STEPS[event.key]);
+  else slider.set(Number(slider.get(true)) + STEPS[event.key] * slider.options.step);
   event.preventDefault();
   event.stopPropagation();
 }

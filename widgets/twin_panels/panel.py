@@ -1,5 +1,6 @@
 """What panels share: controls beside a live figure, errors in a sentence, the way to a batch run."""
 
+import os
 from abc import ABC, abstractmethod
 from html import escape
 from pathlib import Path
@@ -13,10 +14,14 @@ from IPython.display import display
 from physics_twins.data import in_print
 from physics_twins.figures import load_extension
 from twin_panels import theme
+from twin_panels.background import Background
 from twin_panels.canvas import Canvas
 from twin_panels.controls import WRAPPED, Controls, Model, in_red
 from twin_panels.handover import Handover, button
 from twin_panels.history import History
+from twin_panels.keeping import Comparison
+
+PICTURE_S = 10.0  # how long a panel in a run waits for what is computed beside it
 
 
 class Panel(ABC, Generic[Model]):
@@ -31,6 +36,7 @@ class Panel(ABC, Generic[Model]):
         widget: All of it; a panel at the end of a cell is shown.
         error: Why the figure does not show the current parameters; "" if it does.
         note: A line about what is shown, above the figure; "" for none.
+        comparison: What was shown before the last move, and what was pinned.
         handover: The way to files, batch runs, sweeps and code.
         buttons: All by what is written on them.
         figure_width: The least width, in screen pixels, of a figure beside its controls.
@@ -39,6 +45,8 @@ class Panel(ABC, Generic[Model]):
     notebook: ClassVar[str]
     use: ClassVar[str]
     figure_width: ClassVar[int] = 440
+    _background: Background  # what is computed beside
+    _seed: int  # of what is drawn at random; it stands for SEED in `use`
 
     def __init__(self, start: Model, controls: Controls[Model] | None = None) -> None:
         """Show the first frame.
@@ -48,8 +56,9 @@ class Panel(ABC, Generic[Model]):
             controls: Theirs; one for each parameter by default.
         """
         self.controls: Controls[Model] = controls or Controls(start)
-        self.error, self.note = "", ""
+        self.error, self.note, self._begins = "", "", False
         self._message, self._noted = ipw.HTML(), ipw.HTML()
+        self.comparison: Comparison[Model] = Comparison()
         self.figure = self.build()
         self._canvas = Canvas(self.figure)
         self.update(start)
@@ -58,7 +67,8 @@ class Panel(ABC, Generic[Model]):
         self.controls.observe(self._record)
         self.controls.observe(self.update)
         self.controls.observe(lambda _: self._history.rest())
-        self.handover = Handover(self.controls, self.notebook, self.use)
+        use = self.use.replace("SEED", str(self._seed))
+        self.handover = Handover(self.controls, self.notebook, use)
         own = self.extras()
         self.buttons = self._steps | own | self.handover.buttons
         self.widget = self._arranged(own)
@@ -97,12 +107,23 @@ class Panel(ABC, Generic[Model]):
         """Do an undone step again."""
         self.controls.set(self._history.redo())
 
+    def pin(self) -> None:
+        """Keep what is shown, to be compared with what comes; let it go where it is kept already."""
+        with self._canvas.one_patch():
+            if self.comparison.pinned == self.parameters:
+                self.comparison.unpin()
+            else:
+                self.comparison.pin(self.parameters)
+
     def update(self, parameters: Model) -> None:
         """Compute and show; where that fails the last frame stays, and a sentence says why."""
         try:
             data = self.compute(parameters)
             with self._canvas.one_patch():
+                if self._begins:
+                    self.comparison.moved()
                 self.show(data)
+                self.comparison.follow(parameters)
         except (
             Exception
         ) as error:  # whatever it is, a reader must see it: a callback's traceback is lost
@@ -124,9 +145,13 @@ class Panel(ABC, Generic[Model]):
 
     def _ipython_display_(self) -> None:
         load_extension(again=False)
+        if "PHYSICS_TWINS_RUN" in os.environ:  # nobody looks on, and its picture is to be whole
+            self._background.wait(PICTURE_S)
         self._canvas.refresh()
         live = self.widget._repr_mimebundle_() or {}
-        display({**live, "text/html": self._still()}, raw=True)
+        still = {"text/html": self._still(), "text/plain": "The panel as it stood."}
+        for each in (still, live):  # each of its own: a widget without its kernel hides the other
+            display(each, raw=True)
 
     def _still(self) -> str:
         """Return the panel as it is now for pages without a kernel: its figure, its parameters."""
@@ -135,8 +160,9 @@ class Panel(ABC, Generic[Model]):
             f"<tr><td>{escape(i.help)}</td><td>{escape(str(values[name]))} {in_print(i.unit)}</td></tr>"
             for name, i in self.parameters.describe().items()
         )
-        parameters = f"<details><summary>its parameters</summary><table>{rows}</table></details>"
-        return f"{self._canvas.still()}{parameters}"
+        words = "The panel as it stood; in JupyterLab it follows its sliders. Its parameters"
+        parameters = f"<details><summary>{words}</summary><table>{rows}</table></details>"
+        return f'<div class="{theme.STILL}">{self._canvas.still()}{parameters}</div>'
 
     def _say(self, error: str) -> None:
         if error != self.error:
@@ -150,10 +176,10 @@ class Panel(ABC, Generic[Model]):
 
     def _arranged(self, own: dict[str, ipw.Button]) -> ipw.Box:
         """Return controls beside the figure; where there is no room for both, above it."""
-        rows = [ipw.HBox(tuple(each.values())) for each in (self._steps, own) if each]
+        rows = [ipw.Box(tuple(each.values()), layout=WRAPPED) for each in (self._steps, own) if each]
         beneath = ipw.Box([*rows, self.handover.widget], layout=WRAPPED)
         left = ipw.VBox([self.controls.widget, beneath], layout={"flex": "1 1 310px", "min_width": "0"})
-        shown = [self._message, self._noted, self._canvas]
+        shown = [self._message, self._noted, self.comparison.told, self._canvas]
         # It grows a thousand times as much as the controls: all of the room is its own.
         flex = f"1000 1 {self.figure_width}px"
         right = ipw.VBox(shown, layout={"flex": flex, "min_width": "0"})
@@ -170,9 +196,11 @@ class Panel(ABC, Generic[Model]):
         redo.on_click(lambda _: self.redo())
         undo.add_class("twin-undo")
         redo.add_class("twin-redo")
-        return {"Undo": undo, "Redo": redo, "Reset": reset}
+        pin = button("Pin", "Keep what is shown for comparison; again, to let it go", "thumb-tack")
+        pin.on_click(lambda _: self.pin())
+        return {"Undo": undo, "Redo": redo, "Reset": reset, "Pin": pin}
 
     def _record(self, parameters: Model) -> None:
-        self._history.record(parameters)
+        self._begins = self._history.record(parameters)
         self._steps["Undo"].disabled = not self._history.can_undo
         self._steps["Redo"].disabled = not self._history.can_redo

@@ -46,9 +46,10 @@ class PulsarPanel(Panel[ObservationParameters]):
     """
 
     notebook = "pulsar/1_simulate"
-    use = (
-        "from physics_twins.pulsar.simulate import simulate\nobservation = simulate(parameters, seed=1)"
-    )
+    use = f"""from physics_twins import figures, pulsar
+pulse = pulsar.simulate_pulse(parameters, seed=SEED, max_spectra={MAX_SPECTRA})
+figures.load_extension()
+figures.image(pulse, levelled=True, title="The panel's pulse")"""
 
     def __init__(
         self,
@@ -115,6 +116,7 @@ class PulsarPanel(Panel[ObservationParameters]):
                 alpha=0.7,
                 line_dash="dashed",
             )
+            self.comparison.watch(self.waterfall, self.track, edge, "frequency")
 
     def _build_profile(self) -> None:
         self._near, self._height, self._scatter = FollowingRange(), FollowingRange(), FollowingRange()
@@ -144,6 +146,7 @@ class PulsarPanel(Panel[ObservationParameters]):
         self.residual.yaxis.ticker = BasicTicker(desired_num_ticks=3)
         noise = self.residual.step("time", "residual", mode="center", color=BLUE, **lines)
         self.residual.add_layout(Span(location=0, dimension="width", line_color=VERMILLION))
+        self.comparison.watch(self.profile, self.curves, "time", "signal", self.residual)
         for where, renderer, name in (
             (self.profile, signal, "signal"),
             (self.residual, noise, "residual"),

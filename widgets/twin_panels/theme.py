@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import ipywidgets as ipw
 
-CLASS = "twin-panel"
+CLASS, STILL = "twin-panel", "twin-still"
 # Legends and colour bars do not ask CSS: what can be read on white and on black alike.
 NEUTRAL = "#777777"
 # By Bokeh's name of what is coloured, JupyterLab's name of the colour.
@@ -31,4 +31,5 @@ COLOURS: Mapping[str, str] = {
 def style() -> ipw.HTML:
     """Return what gives all panels of a page these colours; it takes no room."""
     rules = " ".join(f"--bk-{where}-color: var(--jp-{name});" for where, name in COLOURS.items())
-    return ipw.HTML(f"<style>.{CLASS} {{ {rules} }}</style>", layout={"display": "none"})
+    still = f".jp-OutputArea:has(.{CLASS}) .{STILL} {{ display: none }}"  # the panel itself is there
+    return ipw.HTML(f"<style>.{CLASS} {{ {rules} }} {still}</style>", layout={"display": "none"})

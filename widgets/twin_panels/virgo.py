@@ -60,7 +60,13 @@ class VirgoPanel(Panel[virgo.VirgoParameters]):
     """
 
     notebook = "virgo/1_simulate"
-    use = "from physics_twins import virgo\nstretch = virgo.simulate(parameters, seed=1)"
+    use = """from physics_twins import figures, virgo
+from twin_panels.virgo import preview
+stretch = preview(parameters, SEED)
+figures.load_extension()
+strain, limit = stretch["strain"].values, stretch["known"].values
+parts = {"before": strain, "by the oracle": strain - limit}
+virgo.plots.spectra(stretch, parts, title="Before and after")"""
 
     def __init__(
         self,
@@ -141,6 +147,7 @@ class VirgoPanel(Panel[virgo.VirgoParameters]):
             columns = {str(name): np.asarray(each) for name, each in self.curves.data.items()}
             columns["after"] = result.spectrum
             fill(self.curves, columns | _over_noise(columns))
+            self.comparison.follow(self.parameters)
         self._tell(result.told)
 
     def _build_spectra(self) -> None:
@@ -173,6 +180,8 @@ class VirgoPanel(Panel[virgo.VirgoParameters]):
             tips = [(FREQUENCY, "@frequency{0.0}"), (words, f"@{name}{{0.00e+0}}")]
             if name == "before":
                 self.spectra.add_tools(HoverTool(renderers=[curve], tooltips=tips, mode="vline"))
+        self.comparison.watch(self.spectra, self.curves, "frequency", "before")
+        self.comparison.watch(self.spectra, self.curves, "frequency", "after", self.left)
         place_legend(self.spectra)
         for name, colour in (("after_left", BLUE), ("oracle_left", ORANGE)):
             self.left.line("frequency", name, color=colour, **drawn)

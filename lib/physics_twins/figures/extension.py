@@ -2,9 +2,12 @@
 
 import holoviews as hv
 import holoviews.plotting.bokeh
+from bokeh.model import Model
+from bokeh.models import ImportedStyleSheet, UIElement
 from IPython import get_ipython
 from IPython.display import publish_display_data
 from IPython.utils.capture import capture_output
+from panel.viewable import Viewable
 
 _LOADED: set[str] = set()
 _WAITS, _AT_ONCE = "setTimeout(load_or_wait, 100)\n}(window));", "load_or_wait()\n}(window));"
@@ -26,6 +29,16 @@ def load_extension(*, again: bool = True) -> None:
         # The scripts wait 100 ms for older ones; a live panel needs Bokeh as soon as it is shown.
         data = {kind: text.replace(_WAITS, _AT_ONCE) for kind, text in output.data.items()}
         publish_display_data(data, output.metadata)
+
+
+def _ask_nobody_for_styles(_: Viewable, root: Model) -> None:
+    """Take the styles away that Panel would load from another host; figures do not need them."""
+    for model in root.select({"type": UIElement}):
+        known = getattr(model, "stylesheets", [])
+        model.update(stylesheets=[s for s in known if not isinstance(s, ImportedStyleSheet)])
+
+
+Viewable._preprocessing_hooks.append(_ask_nobody_for_styles)
 
 
 def _page() -> str:

@@ -30,6 +30,8 @@ _LONGEST_PLACE_BYTES = 80
 # The blocks left empty load scripts from elsewhere. Formulas are MathML, which browsers draw.
 _TEMPLATE = """
 {%- extends 'lab/index.html.j2' -%}
+{% block body_header %}{{ super() }}<noscript>Figures are drawn by scripts, which do not run here:
+press <b>Trust HTML</b> above, or open this page in a browser tab of its own.</noscript>{% endblock %}
 {% block html_head_js %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
@@ -38,7 +40,7 @@ _TEMPLATE = """
 _ONE_AT_A_TIME = threading.Lock()  # an exporter is shared by the threads of a process
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _BAR = re.compile(r"[^|]*\d+%\|")  # what a progress bar is as text
-_STYLES_ELSEWHERE = re.compile(r"https://cdn\.holoviz\.org/panel/[^\"'\\]+\.css[^\"'\\]*")
+_STILL = 'class="twin-still"'  # around the picture of itself that a panel leaves
 _INSTEAD_OF_A_WIDGET = "<p><em>In JupyterLab a live panel stands here.</em></p>"
 
 
@@ -197,16 +199,25 @@ def write_report(exporter: Any, notebook: Path, page: Path) -> None:
     content, _ = CoalesceStreamsPreprocessor().preprocess(read, {})
     cells = [cell for cell in content.cells if cell.cell_type == "code"]
     for cell in cells:
-        cell.outputs = [output for output in cell.outputs if not _is_nothing(output)]
+        cell.outputs = _settled([output for output in cell.outputs if not _is_nothing(output)])
     write_text(notebook, nbformat.writes(content))
     with suppress(Exception):  # so that its figures are drawn when it is opened; it may be read anyway
         NotebookNotary().sign(content)
-    for output in (output for cell in cells for output in cell.outputs):
-        if _WIDGET in output.get("data", {}):  # a widget without its kernel draws nothing
-            output["data"] = {"text/html": output["data"].get("text/html", _INSTEAD_OF_A_WIDGET)}
     with _ONE_AT_A_TIME:
         body, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": notebook.stem}})
-    write_text(page, _STYLES_ELSEWHERE.sub("data:text/css,", body))  # figures do not need them
+    write_text(page, body)
+
+
+def _settled(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Return outputs in which a sentence stands for a widget, which draws nothing without its kernel.
+
+    Where a panel has left its picture, that is there already.
+    """
+    is_drawn = any(_STILL in output.get("data", {}).get("text/html", "") for output in outputs)
+    widgets = [output for output in outputs if _WIDGET in output.get("data", {})]
+    for output in widgets:
+        output["data"] = {"text/html": _INSTEAD_OF_A_WIDGET}
+    return [output for output in outputs if not (is_drawn and output in widgets)]
 
 
 def _is_nothing(output: nbformat.NotebookNode) -> bool:

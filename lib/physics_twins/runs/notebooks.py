@@ -238,7 +238,11 @@ def _execute(source: Path, values: Mapping[str, Any], begun: Run, progress: Text
                 begun.folder,
                 {**values, "run_dir": str(begun.folder)},
                 report=begun.report,
-                environment=places | {"PHYSICS_TWINS_RUNS": str(folder.default_root())},
+                environment=places
+                | {
+                    "PHYSICS_TWINS_RUNS": str(folder.default_root()),
+                    "PHYSICS_TWINS_RUN": str(begun.folder),
+                },
                 starts=starts,
                 progress=progress,
             )

@@ -1,0 +1,78 @@
+"""Curves that are kept: before the last move, and pinned."""
+
+import numpy as np
+import pytest
+from bokeh.models import ColumnDataSource
+
+from physics_twins.pulsar.parameters import ObservationParameters
+from twin_panels.figures import fill, frame
+from twin_panels.keeping import Comparison
+from twin_panels.pulsar import PulsarPanel
+
+
+def shown(where, colour):
+    """The curve of a colour that a figure shows."""
+    (data,) = (each.data_source.data for each in where.renderers if each.glyph.line_color == colour)
+    return np.asarray(data["x"]), np.asarray(data["y"])
+
+
+@pytest.fixture
+def made():
+    where, change = frame(x="", y="", height=200), frame(x="", y="", height=100)
+    now = ColumnDataSource({"t": [0.0, 1.0, 2.0], "s": [1.0, 2.0, 4.0]})
+    comparison = Comparison()
+    comparison.watch(where, now, "t", "s", change)
+    return where, change, now, comparison
+
+
+def test_the_curve_before_a_move_stays(made):
+    where, _, now, comparison = made
+    comparison.moved()
+    fill(now, {"t": np.arange(3.0), "s": np.zeros(3)})
+    assert shown(where, "#777777")[1].tolist() == [1, 2, 4]
+
+
+def test_what_differs_from_a_pinned_curve_is_drawn_at_the_places_of_now(made):
+    where, change, now, comparison = made
+    pinned = ObservationParameters()
+    comparison.pin(pinned)
+    fill(now, {"t": np.array([0.5, 1.5, 3.0]), "s": np.array([5.0, 5.0, 5.0])})
+    comparison.follow(pinned.replace(dm_pc_cm3=100.0))
+    assert shown(where, "#CC79A7")[1].tolist() == [1, 2, 4]
+    x, y = shown(change, "#CC79A7")
+    assert x.tolist() == [0.5, 1.5, 3.0]
+    assert y[:2].tolist() == [3.5, 2.0]
+    assert np.isnan(y[2])  # the pinned one does not go so far
+    assert "Dispersion measure: 56.77 → 100.0 pc cm⁻³" in comparison.told.value
+    comparison.unpin()
+    assert not len(shown(where, "#CC79A7")[0])
+    assert comparison.told.value == ""
+
+
+def test_on_a_logarithmic_axis_their_ratio_is_drawn():
+    where = frame(x="", y="", height=200)
+    change = frame(x="", y="", height=100, y_axis_type="log")
+    now = ColumnDataSource({"t": [0.0, 1.0], "s": [1.0, 2.0]})
+    comparison = Comparison()
+    comparison.watch(where, now, "t", "s", change)
+    comparison.pin(ObservationParameters())
+    fill(now, {"t": np.arange(2.0), "s": np.array([3.0, 3.0])})
+    comparison.follow(ObservationParameters())
+    assert shown(change, "#CC79A7")[1].tolist() == [3.0, 1.5]
+
+
+def test_a_drag_leaves_one_curve_and_a_pin_stays_until_it_is_let_go():
+    panel = PulsarPanel()
+    first = np.asarray(panel.curves.data["signal"])
+    for dm_pc_cm3 in (60.0, 61.0, 62.0):  # one drag
+        panel.controls["dm_pc_cm3"].value = dm_pc_cm3
+    assert shown(panel.profile, "#777777")[1] == pytest.approx(first)
+    panel.buttons["Pin"].click()
+    pinned = np.asarray(panel.curves.data["signal"])
+    panel.controls["dm_pc_cm3"].value = 56.77
+    assert shown(panel.profile, "#CC79A7")[1] == pytest.approx(pinned)
+    assert len(shown(panel.residual, "#CC79A7")[0]) == len(pinned)
+    assert "Dispersion measure: 62.0 → 56.77" in panel.comparison.told.value
+    panel.controls["dm_pc_cm3"].value = 62.0
+    panel.buttons["Pin"].click()
+    assert panel.comparison.told.value == ""
