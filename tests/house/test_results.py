@@ -34,6 +34,10 @@ class Printed:
 
 PRINTED = {
     "calorimeter": {
+        "auc_boosted": Printed("boosted trees that tell the flow's showers from Geant4's"),
+        "cell_spectrum": Printed("With steps of energy the mean number of cells"),
+        "generation_ms_b1_large": Printed("a shower of the flow on one core", (0, 2)),
+        "onnx_ms": Printed("a shower of the ONNX file", (1,)),
         "judge_power": Printed("10 % of noise on every cell; 30 %", (1, 2)),
         "baseline_auc": Printed(
             "boosted trees that tell the flow's showers from Geant4's", None, False

@@ -24,10 +24,10 @@ FAINT_SNR, CLEAR_SNR = 4.0, 8.0
 EVIDENCE = ("pulse", "nbrfi", "bbrfi", "other")
 # What decides about a pulse too weak to show its shape.
 CANDIDATE = [SCALARS.index(name) for name in ("snr", "shadow_snr")]
-# Above these something may have made the candidate, or a pulse is strong enough to show its shape. In a
-# track interference has a small part of the S/N that it has in its own shape, so that what is weaker
-# than this made no candidate. On validation streams a S/N of 6.5 cost more faint pulses.
-SHOWS = {"snr": 8.0, "box": 16.0, "rough": 16.0, "roughest": 27.0, "impulse": 14.0, "total": 15.0}
+# Above these something may have made the candidate. White noise is below 6.5 but for one frame in some
+# hundreds. In a track interference has a small part of the S/N that it has in its own shape, so that
+# what is weaker than this made no candidate.
+SHOWS = {"snr": 6.5, "box": 16.0, "rough": 16.0, "roughest": 27.0, "impulse": 14.0, "total": 15.0}
 # Weights whose config says nothing of it were trained with these, and let faint interference speak.
 SHOWS_BEFORE = {"snr": 6.5, "box": 5.4, "rough": 5.4, "roughest": 9.0, "impulse": 4.8, "total": 5.0}
 
