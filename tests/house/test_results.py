@@ -48,6 +48,9 @@ PRINTED = {
         "su3_4d_plaquette": Printed("SU(3) in 4D at β = 6, 8⁴: plaquette"),
         "su3_4d_sweeps": Printed("sweeps of all links per CPU second", (0,)),
         "error_coverage": Printed("68 % intervals cover: 1,000 AR(1) chains"),
+        "coarse_to_fine_16": Printed(
+            "At 16² (`coarse_to_fine_16`", (0, 1, 5, 6, 7, 8, 10, 11, 12, 13, 15, 16, 17, 18)
+        ),
         "critical_coupling": Printed("critical coupling of φ⁴ in 2D", (0,)),
         "gauge_layers": Printed("splines were exact, and 0.175", (2, 3, 4, 5, 7, 8)),
         "calibration_coverage": Printed("couplings of 60 ensembles each, 8²"),
