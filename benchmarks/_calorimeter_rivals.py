@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
+from physics_twins.calorimeter.training_showers import NOMINAL_MM
 
 # Of Page's test of the ratio: as the monitor's, and so many standard deviations count of one shower.
 THRESHOLD, MOST_SIGMA = 11.0, 4.0
@@ -41,12 +42,12 @@ class Moments:
         whiten = self._whiten[np.searchsorted(self._edges, showers.energy_gev.numpy())]
 
         def away(x: NDArray[np.float64]) -> NDArray[np.float64]:
-            left = numbers - _basis(showers, 1.4 + x[1]) @ self._slopes
+            left = numbers - _basis(showers, NOMINAL_MM + x[1]) @ self._slopes
             left[:, 0] -= x[0]
             return np.einsum("nij,nj->ni", whiten, left).ravel()
 
         found = optimize.least_squares(away, [0.0, 0.0])
-        return float(np.exp(found.x[0])), 1.4 + float(found.x[1])
+        return float(np.exp(found.x[0])), NOMINAL_MM + float(found.x[1])
 
     def scale(self, showers: MeasuredShowers, thickness_mm: float) -> float:
         """Return seen over expected energy, weighted by energy, if absorbers are so thick."""
@@ -97,6 +98,6 @@ def _numbers(showers: MeasuredShowers) -> NDArray[np.float64]:
 def _basis(showers: MeasuredShowers, thickness_mm: float) -> NDArray[np.float64]:
     """Return polynomials of energy, angle and thickness, shape (shower, term)."""
     x, angle = showers.energy_gev.log().numpy() - 1.5, showers.theta_deg.numpy() / 30
-    t = np.full_like(x, 10 * (thickness_mm - 1.4))
+    t = np.full_like(x, 10 * (thickness_mm - NOMINAL_MM))
     single = [np.ones_like(x), x, x**2, angle, angle**2, t, t**2]
     return np.stack([*single, x * angle**2, x * t, t * angle**2], axis=1)

@@ -20,9 +20,9 @@ from physics_twins.calorimeter.form import layers_alone
 from physics_twins.calorimeter.model import LAYERS_NAME, ShowerFlow, load_flow
 from physics_twins.calorimeter.monitor import Monitor
 from physics_twins.calorimeter.observe import gains, with_gain
+from physics_twins.calorimeter.training_showers import NOMINAL_MM
 from physics_twins.calorimeter.twin_parameters import MonitorParameters
 
-NOMINAL_MM = 1.4
 N_DRAWS, N_STREAMS, N_LEARNT = 30, 20, 300
 NEAR = 0.004  # a draw stands for another thickness that misses it by less
 # Monitor and rival look for changes of 2 %.
@@ -145,31 +145,22 @@ def _changed(number: int, change: str, scale: float) -> xr.Dataset:
 
 def _partner(number: int, ratio: float) -> tuple[int, float]:
     """Return the draw whose absorbers are so many times as thick, and by what part they miss that."""
-    mine = _hidden(number)[0]
+    mine = twins.hidden(number)[0]
     others = [n for n in range(twins.N_DRAWS) if n != number]
-    missed = {n: abs(_hidden(n)[0] / mine - ratio) for n in others}
+    missed = {n: abs(twins.hidden(n)[0] / mine - ratio) for n in others}
     other = min(others, key=lambda n: missed[n])
     return other, missed[other]
 
 
 def _drawn(number: int) -> tuple[float, float, xr.Dataset]:
     """Return thickness and scale that nobody is told, and what is seen."""
-    thickness_mm, scale, gain = _hidden(number)
+    thickness_mm, scale, gain = twins.hidden(number)
     return thickness_mm, scale, with_gain(_layers(number), gain).drop_attrs()
-
-
-def _hidden(number: int) -> tuple[float, float, NDArray[np.float64]]:
-    """Return thickness, scale and each shower's gain of a draw, as `_calorimeter_twin` hides them."""
-    hidden = np.random.default_rng(twins.SEEDS["draws"] + number)
-    thickness_mm = round(float(hidden.uniform(*twins.THICKNESSES_MM)), 4)
-    scale = float(np.exp(hidden.uniform(*np.log(twins.SCALES))))
-    seed = int(hidden.integers(2**31))
-    return thickness_mm, scale, scale * gains(twins.N_SHOWERS, twins.SCATTER, seed=seed)
 
 
 @cache
 def _layers(number: int) -> xr.Dataset:
-    return layers_alone(twins.draw(number, _hidden(number)[0]))
+    return layers_alone(twins.draw(number, twins.hidden(number)[0]))
 
 
 @cache

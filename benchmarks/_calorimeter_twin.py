@@ -20,6 +20,7 @@ from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.model import ShowerFlow, load_flow
 from physics_twins.calorimeter.monitor import Monitor
 from physics_twins.calorimeter.observe import gains, with_gain
+from physics_twins.calorimeter.training_showers import NOMINAL_MM
 
 # Not used while any of this was written.
 POOLS = {1.27: 65_001, 1.33: 65_002, 1.47: 65_003, 1.53: 65_004}
@@ -107,7 +108,7 @@ def calibrate_rivals() -> Figure:
         thickness_mm, scale, seen = _drawn(number)
         showers = MeasuredShowers.of(seen)
         found = moments.fit(showers)
-        ratio = moments.scale(showers, 1.4)
+        ratio = moments.scale(showers, NOMINAL_MM)
         away.append([ratio / scale - 1, found[0] / scale - 1, found[1] / thickness_mm - 1])
     away = 100 * np.abs(away)
     rows = np.random.default_rng(0).integers(0, N_DRAWS, (200, N_DRAWS))
@@ -178,22 +179,29 @@ def _stream(number: int) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
     scale = float(np.exp(generator.uniform(*np.log(SCALES))))
     rows = generator.permutation(N_POOL)
     thickness_mm = list(POOLS)[number % len(POOLS)]
-    whole = _behind_gain(pool(thickness_mm).isel(shower=rows), generator, scale)
+    whole = with_gain(
+        pool(thickness_mm).isel(shower=rows), _gain(N_POOL, generator, scale)
+    ).drop_attrs()
     learnt, quiet = whole.isel(shower=slice(0, 400)), whole.isel(shower=slice(400, 700))
     return learnt, quiet, with_gain(whole.isel(shower=slice(700, None)), AGEING)
 
 
 def _drawn(number: int) -> tuple[float, float, xr.Dataset]:
     """Return thickness and scale that the fit is not told, and what is seen."""
-    hidden = np.random.default_rng(SEEDS["draws"] + number)
-    thickness_mm = round(float(hidden.uniform(*THICKNESSES_MM)), 4)
-    scale = float(np.exp(hidden.uniform(*np.log(SCALES))))
-    return thickness_mm, scale, _behind_gain(draw(number, thickness_mm), hidden, scale)
+    thickness_mm, scale, gain = hidden(number)
+    return thickness_mm, scale, with_gain(draw(number, thickness_mm), gain).drop_attrs()
 
 
-def _behind_gain(showers: xr.Dataset, generator: np.random.Generator, scale: float) -> xr.Dataset:
-    gain = scale * gains(showers.sizes["shower"], SCATTER, seed=int(generator.integers(2**31)))
-    return with_gain(showers, gain).drop_attrs()
+def hidden(number: int) -> tuple[float, float, NDArray[np.float64]]:
+    """Return thickness, scale and each shower's gain of a draw."""
+    generator = np.random.default_rng(SEEDS["draws"] + number)
+    thickness_mm = round(float(generator.uniform(*THICKNESSES_MM)), 4)
+    scale = float(np.exp(generator.uniform(*np.log(SCALES))))
+    return thickness_mm, scale, _gain(N_SHOWERS, generator, scale)
+
+
+def _gain(n_showers: int, generator: np.random.Generator, scale: float) -> NDArray[np.float64]:
+    return scale * gains(n_showers, SCATTER, seed=int(generator.integers(2**31)))
 
 
 def draw(number: int, thickness_mm: float) -> xr.Dataset:
