@@ -50,6 +50,23 @@ def pytest_xdist_make_scheduler(config, log):
     return ByFile(config, log)
 
 
+class _ToldAtOnce:
+    """Print each failure when it happens: a run that is stopped has then told what it found."""
+
+    def __init__(self, terminal):
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.terminal.write_line(f"\n{report.nodeid}, {report.when}\n{report.longreprtext}")
+
+
+@pytest.hookimpl(trylast=True)  # after the terminal is there
+def pytest_configure(config):
+    if terminal := config.pluginmanager.get_plugin("terminalreporter"):
+        config.pluginmanager.register(_ToldAtOnce(terminal))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     for item in items:
