@@ -1,6 +1,7 @@
 """The run panel in a real JupyterLab: a bad value, a run to its end, one cancelled, one found again."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +83,8 @@ def test_a_bad_value_is_refused_a_run_goes_to_its_end_and_is_found_after_a_reloa
     opened.value.wait_for_selector("h2:has-text('Swing') math, h2:has-text('Swing') ~ p math")
     assert opened.value.url.startswith(page.url.split("/lab")[0] + "/files/runs/pendulum/3_work/")
     opened.value.close()
+    page.locator("a code", has_text=re.compile(r"^[0-9a-f]{12}-1$")).click()
+    page.wait_for_selector(".jp-DirListing-item >> text=provenance.json", timeout=20_000)
 
     page.reload()
     run_all_cells(page)

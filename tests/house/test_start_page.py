@@ -48,6 +48,11 @@ def test_pictures_of_the_cards_are_there_and_small():
     assert max(there.values()) < LARGEST_PICTURE_BYTES
 
 
+def test_the_run_panel_comes_first_after_the_twins():
+    headings = re.findall(r"^## (.*)", prose(), re.MULTILINE)
+    assert headings[:2] == ["The twins", "Run any notebook"]
+
+
 def test_the_workspace_opens_the_start_page():
     text = (ROOT / "binder" / "start.jupyterlab-workspace").read_text()
     workspace = json.loads(text)
@@ -65,8 +70,8 @@ def test_its_check_finds_that_this_installation_works():
     start = nbformat.read(NOTEBOOKS / "start.ipynb", as_version=4)
     NotebookClient(start, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
     code = [cell for cell in start.cells if cell.cell_type == "code"]
-    assert "compiles" in code[-5].outputs[0]["data"]["text/html"]
-    assert "processes of" in code[-4].outputs[0]["data"]["text/html"]
-    for shown in code[-3:-1]:  # the run panel, and the copies
+    assert "compiles" in code[-4].outputs[0]["data"]["text/html"]
+    assert "processes of" in code[-3].outputs[0]["data"]["text/html"]
+    for shown in (code[-5], code[-2]):  # the run panel, and the copies
         assert "application/vnd.jupyter.widget-view+json" in shown.outputs[0]["data"]
     assert code[-1].outputs[0]["text"] == "Everything works.\n"

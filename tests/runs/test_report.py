@@ -1,9 +1,12 @@
 """The page of an executed notebook, and what becomes of its progress bars."""
 
+import io
+
 import nbformat
 import pytest
 from nbformat.sign import NotebookNotary
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from tqdm import tqdm
 
 from physics_twins.runs import execution
 
@@ -17,8 +20,30 @@ def settled(tmp_path, *texts: str) -> list[str]:
     return [output.text for output in nbformat.read(path, as_version=4).cells[0].outputs]
 
 
-def test_a_progress_bar_leaves_its_last_state(tmp_path):
-    assert settled(tmp_path, "\rsearch: 0%", "\rsearch: 50%", "\rsearch: 100%\n") == ["search: 100%\n"]
+def bars(**options) -> str:
+    """What tqdm writes in five steps."""
+    written = io.StringIO()
+    with tqdm(range(5), file=written, mininterval=0, **options) as bar:
+        for _ in bar:
+            pass
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"desc": "train", "unit": "step", "postfix": {"loss": 0.3}},
+        {"total": 0, "unit": "shower"},
+        {"total": 500_000, "unit_scale": True, "unit": "frame"},
+        {"ncols": 60},
+    ],
+)
+def test_a_progress_bar_leaves_nothing_and_what_was_said_beside_it_stays(tmp_path, options):
+    assert settled(tmp_path, bars(**options)) == []
+    assert settled(tmp_path, "left out: 3\n", bars(**options), "at [10:20]\n") == [
+        "left out: 3\nat [10:20]\n"
+    ]
 
 
 def test_a_progress_bar_that_wiped_itself_leaves_nothing(tmp_path):

@@ -1,4 +1,4 @@
-"""Links to files that the lab resolves; a page with figures opens in a tab of its own."""
+"""Links to files that the lab resolves."""
 
 from pathlib import Path
 

@@ -265,7 +265,7 @@ class RunPanel:
         self._bar.layout.display = "" if run else "none"
         self._bar.value = run_views.share_done(run) if run else 0.0
         self._bar.bar_style = _COLOURS.get(run.status, "") if run else ""
-        workers = run_views.workers(run) if run and going else _NO_WORKERS
+        workers = run_views.workers(run) if run and going else ""
         self._workers.value = _section("Workers", workers)
         self._results.value = _section("Results", run_views.results(run)) if run else ""
         links = run_views.links(run) if run else ""
@@ -368,7 +368,6 @@ class FrontDoor:
 
 
 _COLOURS = {"complete": "success", "failed": "danger", "cancelled": "warning", "interrupted": "warning"}
-_NO_WORKERS = "Nothing runs here now, so that no cluster is used."
 
 
 def _section(heading: str, content: str) -> str:

@@ -1,6 +1,5 @@
 """What the run panel shows of a run, as HTML: how far it is, its workers, its results."""
 
-import os
 import re
 import statistics
 import time
@@ -9,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from typing import Any
-from urllib.parse import quote
 
 from physics_twins import runs
 from physics_twins.data import in_words
@@ -143,15 +141,11 @@ def results(run: Run) -> str:
 
 
 def links(run: Run) -> str:
-    """Return links to a run's report and executed notebook; relative, as JupyterLab resolves them."""
-    found = [("Report with figures", run.report)]
-    found += [("executed notebook", path) for path in sorted(run.folder.glob("*.ipynb"))[:1]]
-    shown = [
-        f'<a href="{escape(quote(os.path.relpath(path)))}">{escape(text)}</a>'
-        for text, path in found
-        if path.is_file()
-    ]
-    return ", ".join([*shown, f"folder <code>{escape(str(run))}</code>"])
+    """Return links to a run's report, executed notebook and folder, as JupyterLab resolves them."""
+    found = [("Report with figures", run.report.name)]
+    found += [("executed notebook", path.name) for path in sorted(run.folder.glob("*.ipynb"))[:1]]
+    shown = [run.link(name, text) for text, name in found if (run.folder / name).is_file()]
+    return ", ".join([*shown, f"folder {run.link(text=run.folder.name)}"])
 
 
 def row(run: Run, defaults: Mapping[str, Any]) -> str:

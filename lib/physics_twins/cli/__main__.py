@@ -187,7 +187,7 @@ def _show_result(run: "Run") -> None:
     print(f"{run}: {'found finished, not computed again (--force does)' if run.reused else how}")
     if known["metrics"]:
         print(aligned([(f"  {name}", in_words(value)) for name, value in known["metrics"].items()]))
-    print(f"  report: {run}/{run.report.name}")
+    print(f"  report: {run.address}")
 
 
 def _show_compared(first: "Run", second: "Run") -> None:

@@ -338,5 +338,7 @@ def _show_counts(found: "Sweep | Study", most: int | None = 5) -> None:
 
 
 def _show_report(found: "Sweep | Study") -> None:
+    from physics_twins import runs
+
     if found.report:
-        print(f"  report: {found}/report/report.html")
+        print(f"  report: {runs.Run(found.report.parent).address}")

@@ -63,7 +63,8 @@ def start(jobs: int | None = None) -> Any:
 
     n, n_threads, memory = sizes(jobs)
     devices = gpus()
-    quiet: dict[str, Any] = {"silence_logs": logging.WARNING}
+    # Warnings here are of a busy machine; a worker that is lost is told by `calls` and by the view.
+    quiet: dict[str, Any] = {"silence_logs": logging.ERROR}
     common = {"host": _LOOPBACK, "memory_limit": memory, "dashboard": False, **quiet}
     common |= {"preload": ["physics_twins.clusters.deaf"]}
     plain = common | {"nthreads": n_threads}
@@ -87,4 +88,10 @@ def start_threads(jobs: int | None = None) -> Any:
     # Dask's profiler asks for all threads' frames a hundred times a second; up to Python 3.12 that may
     # stop the process for ever where garbage is collected meanwhile (python/cpython issue 106883).
     with config.set({"distributed.worker.profile.enabled": False}):
-        return LocalCluster(1, processes=False, threads_per_worker=threads, dashboard_address=dashboard)
+        return LocalCluster(
+            1,
+            processes=False,
+            threads_per_worker=threads,
+            dashboard_address=dashboard,
+            silence_logs=logging.ERROR,
+        )

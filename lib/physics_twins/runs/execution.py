@@ -40,6 +40,7 @@ press <b>Trust HTML</b> above, or open this page in a browser tab of its own.</n
 _ONE_AT_A_TIME = threading.Lock()  # an exporter is shared by the threads of a process
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _BAR = re.compile(r"[^|]*\d+%\|")  # what a progress bar is as text
+_BARS = re.compile(r"^.*\[(\d+:)?\d+:\d\d(<[\d:?]+)?, .*?(/s|s/).*\n?", re.MULTILINE)  # in a stream
 _STILL = 'class="twin-still"'  # around the picture of itself that a panel leaves
 _INSTEAD_OF_A_WIDGET = "<p><em>In JupyterLab a live panel stands here.</em></p>"
 
@@ -199,6 +200,9 @@ def write_report(exporter: Any, notebook: Path, page: Path) -> None:
     content, _ = CoalesceStreamsPreprocessor().preprocess(read, {})
     cells = [cell for cell in content.cells if cell.cell_type == "code"]
     for cell in cells:
+        for output in cell.outputs:
+            if output.output_type == "stream" and output.name == "stderr":
+                output.text = _BARS.sub("", output.text)
         cell.outputs = _settled([output for output in cell.outputs if not _is_nothing(output)])
     write_text(notebook, nbformat.writes(content))
     with suppress(Exception):  # so that its figures are drawn when it is opened; it may be read anyway

@@ -1,6 +1,5 @@
 """A run is a folder: parameters, executed notebook, datasets, tables, metrics and provenance."""
 
-import html
 import itertools
 import os
 import platform
@@ -17,7 +16,7 @@ import psutil
 from physics_twins import clusters, data
 from physics_twins.data import changed, plain_metrics, replacing, write_json
 from physics_twins.parameters import Execution
-from physics_twins.runs import provenance
+from physics_twins.runs import links, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,6 +88,20 @@ class Run:
             return data.read_json(self.folder / WORKERS)
         except (OSError, ValueError):
             return None
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds the report: in a terminal of JupyterLab its address, else its path."""
+        return links.address(self.report)
+
+    def link(self, name: str = "", text: str = "") -> str:
+        """Return HTML that opens a file of the run, or shows its folder in JupyterLab's file browser.
+
+        Args:
+            name: The file's; by default the folder is meant.
+            text: What is read; by default the file's name, or the run's address.
+        """
+        return links.link(self.folder / name, text or name or str(self))
 
     def summary(self) -> dict[str, Any]:
         """Return `status`, `parameters`, `metrics` and `provenance`, read once.
@@ -163,9 +176,9 @@ class Run:
         return str(self.folder.relative_to(here) if inside else self.folder)
 
     def _repr_html_(self) -> str:
-        files = sorted(p.name for p in self.folder.iterdir() if not p.name.startswith("."))
-        listed = ", ".join(files)
-        return f"Run <code>{html.escape(str(self))}</code><br><small>{html.escape(listed)}</small>"
+        files = sorted(p for p in self.folder.iterdir() if p.is_file() and not p.name.startswith("."))
+        listed = ", ".join(links.link(path, path.name) for path in files)
+        return f"Run {self.link()}<br><small>{listed}</small>"
 
 
 def default_root() -> Path:

@@ -5,7 +5,6 @@ A sweep is a folder: `plan.json` (what, where), `records/` (what became of the c
 `twins sweep`, `report/`. That of a study has the same form.
 """
 
-import html
 import os
 import re
 import sys
@@ -20,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from physics_twins import clusters, data
 from physics_twins.parameters import Parameters, field
-from physics_twins.runs import PLAN, default_root, json_sha256, now, source_sha256
+from physics_twins.runs import PLAN, Run, default_root, json_sha256, now, source_sha256
 from physics_twins.sweeps.farm import CELLS, COMPLETE, FAILED, RECORDS, Cells, Farm, Record, Records
 from physics_twins.sweeps.tasks import Task, find_task
 
@@ -178,7 +177,9 @@ class Computation:
 
     def _repr_html_(self) -> str:
         states = ", ".join(f"{n} {name}" for name, n in self.counts.items() if n)
-        return f"{self.kind[0].title()} <code>{html.escape(str(self))}</code>: {states}"
+        folder = Run(self.folder)
+        report = f"; {folder.link('report/report.html', 'report')}" if self.report else ""
+        return f"{self.kind[0].title()} {folder.link()}: {states}{report}"
 
 
 class Sweep(Computation):
@@ -355,6 +356,13 @@ def place(out: str | Path | None, kind: str, task: Task, asked: Mapping[str, Any
     return default_root() / kind / f"{slug}-{json_sha256(asked)[:10]}"
 
 
+class _Stopped(KeyboardInterrupt):
+    """The user stopped what is computed; a notebook shows its sentence alone."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
 @contextmanager
 def driving(folder: Path, plan: Mapping[str, Any], same: Iterable[str]) -> Iterator[Path]:
     """Hold the folder's lock, which the system releases when this process ends, however it does.
@@ -366,6 +374,7 @@ def driving(folder: Path, plan: Mapping[str, Any], same: Iterable[str]) -> Itera
 
     Raises:
         SweepError: Another process holds it, or it holds something else.
+        KeyboardInterrupt: The user stopped what is computed; its message says how it goes on.
     """
     known = data.read_json(folder / PLAN) if (folder / PLAN).is_file() else {}
     other = {name for name in same if known.get(name) != plan[name]} | (known.keys() ^ plan.keys())
@@ -387,6 +396,10 @@ def driving(folder: Path, plan: Mapping[str, Any], same: Iterable[str]) -> Itera
         if {**known, "started": ""} != {**plan, "started": ""}:
             data.write_json(folder / PLAN, plan)
         yield folder
+    except KeyboardInterrupt:
+        raise _Stopped(
+            f"Stopped. Run it again to go on: what is complete is kept in {folder}"
+        ) from None
     finally:
         lock.release()
 
