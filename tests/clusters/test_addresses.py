@@ -1,5 +1,6 @@
 """What `tcp://host:port` meets: no scheduler, one that cannot be spoken to, workers of other people."""
 
+import gc
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from physics_twins import clusters
 from physics_twins.clusters import ClusterError
 from physics_twins.clusters import client as connecting
+from physics_twins.clusters.client import TidyClient
 
 
 @contextmanager
@@ -63,6 +65,9 @@ def test_a_scheduler_of_another_time_is_told_in_a_sentence(monkeypatch):
     with listening(b"\x20" + 7 * b"\0" + 32 * b"?") as where, told_of as told:
         clusters.connect(where)
     assert "\n" not in str(told.value)
+    # Closed by whoever collects garbage later, it could stop the start of another client for ever.
+    clients = [each for each in gc.get_objects() if isinstance(each, TidyClient)]
+    assert {each.status for each in clients if each._start_arg == where} <= {"closed"}
 
 
 @pytest.mark.slow

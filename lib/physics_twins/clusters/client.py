@@ -3,7 +3,7 @@
 import socket
 import struct
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,7 +36,14 @@ class TidyClient(Client):
             before = config.get("scheduler", None)
             # What is set here is put back at the end of the block, and by the last client that closes.
             with config.set(scheduler=None if before == _BY_CLIENT else before):
-                super().__init__(where, **options)
+                try:
+                    super().__init__(where, **options)
+                except BaseException:
+                    # Dask leaves that to whoever collects garbage. Who is starting a loop of another
+                    # client just then waits for ever.
+                    with suppress(Exception):
+                        self.close()
+                    raise
 
     def close(self, *args: Any, **options: Any) -> Any:
         """Close the client, then its cluster; harmless when repeated."""
