@@ -49,6 +49,13 @@ def test_all_thicknesses_are_learnt_from(folder):
     assert found == {training_showers.NOMINAL_MM, *training_showers.OTHER_MM}
 
 
+def test_so_many_of_each_other_thickness_teach_as_are_asked_for(folder):
+    learning, _ = training_showers.open_training(folder, N, n_other=1)
+    assert [each.sizes["shower"] for each in learning] == [58] + 8 * [1]
+    with pytest.raises(ValueError, match=r"mm holds 2 of 3 showers: call training_showers\.make"):
+        training_showers.open_training(folder, N, n_other=3)
+
+
 def test_too_few_showers_are_told(folder):
     with pytest.raises(ValueError, match=r"holds 60 of 90 showers: call training_showers\.make"):
         training_showers.open_training(folder, 90)

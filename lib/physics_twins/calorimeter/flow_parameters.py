@@ -13,7 +13,13 @@ class FlowParameters(Parameters):
         ge=60,
         le=10**8,
         logarithmic=True,
-        help="Showers of nominal thickness to learn from; a thirtieth as many of each other thickness",
+        help="Showers of nominal thickness to learn from",
+    )
+    n_other: int = field(
+        0,
+        ge=0,
+        le=10**8,
+        help="Showers of each other thickness to learn from; 0 takes a thirtieth as many",
     )
     readout: Literal["cells", "layers"] = field(
         "cells",

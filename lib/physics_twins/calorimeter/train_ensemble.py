@@ -71,7 +71,7 @@ def train_member(
 
 def _tensors(showers: Path, settings: FlowParameters) -> tuple[ShowerTensors, ShowerTensors]:
     learning, validation = training_showers.open_training(
-        showers, settings.n_showers, readout=settings.readout
+        showers, settings.n_showers, n_other=settings.n_other, readout=settings.readout
     )
     return ShowerTensors.of(learning), ShowerTensors.of(validation)
 

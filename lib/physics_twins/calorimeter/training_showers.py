@@ -1,6 +1,7 @@
 """The showers that the flow learns from, those that choose its weights, and those that test it.
 
-Most have absorbers of CaloChallenge's thickness; for each of the others there is a thirtieth as many.
+Most have absorbers of CaloChallenge's thickness; of each other one there is a thirtieth as many by
+default. Where a thicker absorber looks much as a lower gain does, it takes more of those.
 At the default size, Geant4 makes them all in about 2.5 CPU-hours:
 
 ```python
@@ -26,11 +27,12 @@ TEST = "test"
 _SHARE = 30  # one part in so many: validation, and each other thickness
 
 
-def plan(n_showers: int = N_SHOWERS) -> dict[str, tuple[CalorimeterParameters, int]]:
+def plan(n_showers: int = N_SHOWERS, n_other: int = 0) -> dict[str, tuple[CalorimeterParameters, int]]:
     """Return parameters and seed of each sample that is learnt from, by the name of its folder.
 
     Args:
         n_showers: Of the nominal thickness.
+        n_other: Of each other thickness; 0 stands for a thirtieth as many.
 
     Raises:
         ValueError: So few cannot be shared out.
@@ -42,7 +44,7 @@ def plan(n_showers: int = N_SHOWERS) -> dict[str, tuple[CalorimeterParameters, i
         raise ValueError(f"n_showers = {n_showers} must be at least {2 * _SHARE}")
     found = {"train": (_parameters(n_showers, NOMINAL_MM), SEED)}
     for number, absorber_mm in enumerate(OTHER_MM, start=1):
-        parameters = _parameters(n_showers // _SHARE, absorber_mm)
+        parameters = _parameters(n_other or n_showers // _SHARE, absorber_mm)
         found[f"train-{absorber_mm:.2f}mm"] = (parameters, SEED + number)
     return found
 
@@ -62,6 +64,7 @@ def make(
     folder: str | Path,
     n_showers: int = N_SHOWERS,
     *,
+    n_other: int = 0,
     n_test: int = N_TEST,
     client: Any = None,
     progress: bool = True,
@@ -71,6 +74,7 @@ def make(
     Args:
         folder: Where the samples are kept, each in a folder of its own.
         n_showers: Of the nominal thickness.
+        n_other: As for `plan`.
         n_test: To test on, of the nominal thickness.
         client: A Dask client whose workers make the showers.
         progress: Whether to show a progress bar for each file.
@@ -78,7 +82,7 @@ def make(
     Raises:
         ValueError: The folder holds other samples, or a damaged file.
     """
-    wanted = plan(n_showers)
+    wanted = plan(n_showers, n_other)
     if n_test:
         wanted[TEST] = (_parameters(n_test, NOMINAL_MM), TEST_SEED)
     for name, (parameters, seed) in wanted.items():
@@ -87,7 +91,7 @@ def make(
 
 
 def open_training(
-    folder: str | Path, n_showers: int = N_SHOWERS, *, readout: str = "cells"
+    folder: str | Path, n_showers: int = N_SHOWERS, *, n_other: int = 0, readout: str = "cells"
 ) -> tuple[list["xr.Dataset"], "xr.Dataset"]:
     """Return the showers to learn from, thickness by thickness, and those that choose the weights.
 
@@ -96,6 +100,7 @@ def open_training(
     Args:
         folder: As for `make`.
         n_showers: Of the nominal thickness.
+        n_other: As for `plan`.
         readout: As `FlowParameters.readout`: the same showers teach either.
 
     Raises:
@@ -103,7 +108,7 @@ def open_training(
         ValueError: There are fewer, or a file is damaged.
     """
     learning = []
-    for name, (parameters, _) in plan(n_showers).items():
+    for name, (parameters, _) in plan(n_showers, n_other).items():
         found = samples.open_sample(Path(folder).expanduser() / name)
         if found.sizes["shower"] < parameters.n_showers:
             raise ValueError(
