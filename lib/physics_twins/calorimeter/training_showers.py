@@ -63,8 +63,8 @@ def absorber_range_mm() -> tuple[float, float]:
 def make(
     folder: str | Path,
     n_showers: int = N_SHOWERS,
-    *,
     n_other: int = 0,
+    *,
     n_test: int = N_TEST,
     client: Any = None,
     progress: bool = True,
@@ -91,7 +91,7 @@ def make(
 
 
 def open_training(
-    folder: str | Path, n_showers: int = N_SHOWERS, *, n_other: int = 0, readout: str = "cells"
+    folder: str | Path, n_showers: int = N_SHOWERS, n_other: int = 0, *, readout: str = "cells"
 ) -> tuple[list["xr.Dataset"], "xr.Dataset"]:
     """Return the showers to learn from, thickness by thickness, and those that choose the weights.
 

@@ -32,6 +32,7 @@ class TidyClient(Client):
     def __init__(self, where: Any, **options: Any) -> None:
         """Connect to a cluster, which is closed with this client, or to the scheduler at an address."""
         self._owned = None if isinstance(where, str) else where
+        self._was_connected = False
         with _ONE_AT_A_TIME:
             before = config.get("scheduler", None)
             # What is set here is put back at the end of the block, and by the last client that closes.
@@ -39,11 +40,17 @@ class TidyClient(Client):
                 try:
                     super().__init__(where, **options)
                 except BaseException:
-                    # Dask leaves that to whoever collects garbage. Who is starting a loop of another
-                    # client just then waits for ever.
                     with suppress(Exception):
                         self.close()
                     raise
+        self._was_connected = True
+
+    def __del__(self) -> None:
+        """Close a client that nobody has closed, but not one that never connected, which is."""
+        # A thread that collects garbage while it starts another client's loop would wait for that start,
+        # and the start for it.
+        if self._was_connected:
+            super().__del__()
 
     def close(self, *args: Any, **options: Any) -> Any:
         """Close the client, then its cluster; harmless when repeated."""
