@@ -212,6 +212,15 @@ def test_families_lie_where_their_names_say():
     assert found["whistle"] > 90
 
 
+def test_glitches_of_no_strength_leave_strain_and_channels_as_without_any():
+    quiet = VirgoParameters(duration_s=16.0, sample_rate_hz=1024)
+    asked = quiet.replace(glitch_rate_hz=1.0, glitch_snr=0.0)
+    alone, with_them = (simulate(each, seed=7) for each in (quiet.replace(glitch_rate_hz=0.0), asked))
+    assert with_them.sizes["glitch"] > 5
+    for name in ("strain", "witness"):
+        np.testing.assert_array_equal(alone[name], with_them[name])
+
+
 def test_witnessed_glitches_are_in_their_channels_and_others_in_none(everything):
     quiet = simulate(VirgoParameters(**ALL | {"glitch_rate_hz": 0.0}), seed=3)
     extra = everything["witness"] - quiet["witness"]

@@ -3,6 +3,7 @@
 import json
 import shlex
 from datetime import UTC, datetime
+from html import unescape
 
 import pytest
 from typer.testing import CliRunner
@@ -33,6 +34,49 @@ def test_a_written_file_is_loaded_again(handover, tmp_path):
     handover.buttons["Load"].click()
     assert handover._controls.parameters == wanted
     assert "Loaded from" in handover.shown.value
+
+
+def test_the_line_of_the_state_restores_it_and_follows_the_controls(handover):
+    assert handover.state.value == "defaults"
+    wanted = ObservationParameters(dm_pc_cm3=475.5, n_bits=2)
+    handover._controls.set(wanted)
+    line = handover.state.value
+    assert line == "dm_pc_cm3=475.5 n_bits=2"
+    handover._controls.reset()
+    handover.state.value = f"  {line} "
+    assert handover._controls.parameters == wanted
+    assert handover.state.value == line
+    handover.state.value = "defaults"
+    assert handover._controls.parameters == ObservationParameters()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("dm_pc_cm3=-1", "dm_pc_cm3 = -1.0 pc cm-3 is outside its range"),
+        ("dm_pc_cm=1", "unknown parameter 'dm_pc_cm'; did you mean 'dm_pc_cm3'"),
+        ("n_bits=eight", "n_bits = 'eight' is not a whole number"),
+        ("n_bits=2 n_bits=8", "n_bits is given twice"),
+        ("bright", "'bright' is no parameter"),
+        ("", "the line is empty"),
+        ("n_bits='2", "the line cannot be read: No closing quotation"),
+    ],
+)
+def test_a_wrong_line_is_refused_by_name_and_changes_nothing(handover, line, told):
+    handover._controls["dm_pc_cm3"].value = 60.0
+    handover.state.value = line
+    assert told in unescape(handover.shown.value)
+    assert handover._controls.parameters == ObservationParameters(dm_pc_cm3=60.0)
+
+
+def test_a_command_that_is_shown_runs_here_and_code_only_is_copied(handover):
+    handover.buttons["Sweep this"].click()
+    assert "twin-copy" in handover.shown.value
+    assert handover.here.line == handover.sweep_line()
+    assert handover.here.widget.layout.display == ""
+    handover.buttons["As code"].click()
+    assert "twin-copy" in handover.shown.value
+    assert handover.here.widget.layout.display == "none"
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,15 @@ import pytest
 from bokeh.models import ColumnDataSource
 
 from physics_twins.pulsar.parameters import ObservationParameters
-from twin_panels.figures import fill, frame
+from twin_panels.figures import fill, frame, place_legend
 from twin_panels.keeping import Comparison
 from twin_panels.pulsar import PulsarPanel
 
 
 def shown(where, colour):
     """The curve of a colour that a figure shows."""
-    (data,) = (each.data_source.data for each in where.renderers if each.glyph.line_color == colour)
+    of_colour = [each for each in where.renderers if each.glyph.line_color == colour]
+    data = of_colour[0].data_source.data  # after it comes what stands in the legend
     return np.asarray(data["x"]), np.asarray(data["y"])
 
 
@@ -25,11 +26,28 @@ def made():
     return where, change, now, comparison
 
 
+def test_a_legend_says_what_the_curve_before_a_move_is_and_one_entry_hides_all_of_them():
+    where = frame(x="", y="", height=200)
+    now = ColumnDataSource({"t": [0.0, 1.0], "s": [1.0, 2.0], "u": [0.0, 0.0]})
+    where.line("t", "s", source=now, color="red", legend_label="now")
+    place_legend(where)
+    comparison = Comparison()
+    for name in ("s", "u"):
+        comparison.watch(where, now, "t", name)
+    entries = {item.label["value"]: item.renderers for item in where.legend.items}
+    assert list(entries) == ["now", "before the last move"]
+    for each in entries["before the last move"]:
+        each.visible = False
+    kept = [each for each in where.renderers if each.glyph.line_color == "#56B4E9"]
+    assert len(kept) == 4  # two curves, and what stands for them
+    assert not any(each.visible for each in kept)
+
+
 def test_the_curve_before_a_move_stays(made):
     where, _, now, comparison = made
     comparison.moved()
     fill(now, {"t": np.arange(3.0), "s": np.zeros(3)})
-    assert shown(where, "#777777")[1].tolist() == [1, 2, 4]
+    assert shown(where, "#56B4E9")[1].tolist() == [1, 2, 4]
 
 
 def test_what_differs_from_a_pinned_curve_is_drawn_at_the_places_of_now(made):
@@ -66,7 +84,7 @@ def test_a_drag_leaves_one_curve_and_a_pin_stays_until_it_is_let_go():
     first = np.asarray(panel.curves.data["signal"])
     for dm_pc_cm3 in (60.0, 61.0, 62.0):  # one drag
         panel.controls["dm_pc_cm3"].value = dm_pc_cm3
-    assert shown(panel.profile, "#777777")[1] == pytest.approx(first)
+    assert shown(panel.profile, "#56B4E9")[1] == pytest.approx(first)
     panel.buttons["Pin"].click()
     pinned = np.asarray(panel.curves.data["signal"])
     panel.controls["dm_pc_cm3"].value = 56.77

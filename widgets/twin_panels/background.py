@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-SETTLE_S = 0.3  # a hand that moves on within this time starts no work
+SETTLE_S = 0.4  # a hand that moves on within this time starts no work
+# A thread gives Python to the panel within this time: 5 ms by default, many times in one frame.
+SWITCH_S = 5e-4
 
 
 def sentence(error: Exception) -> str:
@@ -89,6 +91,7 @@ class Background:
             self._put(self._newest, error)
         with self._lock:
             if self._thread is None and self._asked is not None:
+                sys.setswitchinterval(SWITCH_S)
                 self._thread = threading.Thread(target=self._run, name="panel", daemon=True)
                 self._thread.start()
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from physics_twins.parameters import ParameterError, Parameters
+from physics_twins.parameters import ParameterError, Parameters, check
 
 MOST_BYTES = 10**6  # of a parameter file; no model has as much to say
 
@@ -70,6 +70,37 @@ def parse(model: type[Model], content: bytes, name: str) -> Model:
         raise ParameterError(f"{name}: parameters are nested: give one value for each name") from None
     except ParameterError as error:
         raise ParameterError(f"{name}: {error}") from None
+
+
+DEFAULTS = "defaults"  # the line of parameters of which none differs from its default
+
+
+def as_text(parameters: Parameters) -> str:
+    """Return the parameters that differ from their defaults as one line, `NAME=VALUE NAME=VALUE`."""
+    return shlex.join(f"{name}={value}" for name, value in changed(parameters).items()) or DEFAULTS
+
+
+def from_text(model: type[Model], text: str) -> Model:
+    """Return the parameters that a line of `as_text` stands for.
+
+    Raises:
+        ParameterError: It is no such line, or a parameter is unknown or wrong; it is named.
+    """
+    try:
+        words = shlex.split(text[:MOST_BYTES])
+    except ValueError as error:
+        raise ParameterError(f"the line cannot be read: {error}") from None
+    if not words:
+        raise ParameterError(f"the line is empty: write NAME=VALUE, or {DEFAULTS}")
+    values: dict[str, str] = {}
+    for word in words if words != [DEFAULTS] else []:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ParameterError(f"{word[:60]!r} is no parameter: write NAME=VALUE")
+        if name in values:
+            raise ParameterError(f"{name} is given twice")
+        values[name] = value
+    return model(**check([model], values))
 
 
 def twins(*words: str) -> str:

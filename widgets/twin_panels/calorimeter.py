@@ -138,7 +138,7 @@ calorimeter.shower_plots.profiles(calorimeter.features(shower))"""
         absorber_mm = data.attrs["absorber_mm"]
         self.geant4.moved()
         self.views.show(data, theta_deg)
-        self.profiles.show(data)
+        self.profiles.show(data, hold=self.drags)
         self.views.depth.follow(0.0, data.attrs["deepest_mm"])
         self._show_reference(energy_gev, theta_deg, absorber_mm)
         part = float(data["longitudinal"].sum())

@@ -11,6 +11,7 @@ from bokeh.models import (
     FixedTicker,
     GlyphRenderer,
     HoverTool,
+    LegendItem,
     LinearColorMapper,
     LogColorMapper,
     LogTicker,
@@ -71,6 +72,18 @@ def place_legend(where: figure) -> None:
     where.legend.update(label_text_color=NEUTRAL, border_line_alpha=0.0)
 
 
+def add_to_legend(where: figure, drawn: GlyphRenderer, words: str) -> None:
+    """Tell of something more in a legend that is placed; things of the same words have one entry."""
+    legend: Any
+    for legend in where.legend:
+        made = _stand_in(where, drawn)
+        same = next((item for item in legend.items if item.label["value"] == words), None)
+        if same:
+            same.renderers = [*same.renderers, made]
+        else:
+            legend.items = [*legend.items, LegendItem(label=words, renderers=[made])]
+
+
 def _stand_in(where: figure, drawn: GlyphRenderer) -> GlyphRenderer:
     """Return what looks the same and draws nothing; hiding it hides what is drawn."""
     names = drawn.data_source.data  # pyright: ignore[reportAttributeAccessIssue]
@@ -98,8 +111,13 @@ class FollowingRange:
         self.model = Range1d(start=0.0, end=1.0)
         self._set = (0.0, 1.0)
 
-    def follow(self, start: float, end: float) -> None:
-        """Show from `start` to `end`, unless the reader looks at something else."""
+    def follow(self, start: float, end: float, *, hold: bool = False) -> None:
+        """Show from `start` to `end`, unless the reader looks at something else.
+
+        With `hold` nothing that was shown is left out: while a hand drags, an axis may only grow.
+        """
+        if hold:
+            start, end = min(start, self._set[0]), max(end, self._set[1])
         model = self.model
         if (start, end) == self._set:
             return

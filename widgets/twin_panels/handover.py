@@ -9,6 +9,7 @@ import ipywidgets as ipw
 
 from twin_panels import batch
 from twin_panels.controls import WRAPPED, Controls, Model, in_red
+from twin_panels.run_here import RunHere
 from twin_panels.sweeping import SweepChoice
 
 
@@ -18,6 +19,8 @@ class Handover(Generic[Model]):
     Attributes:
         path: Which parameter file is written or loaded; typed.
         upload: A parameter file that comes from the reader's own computer.
+        state: What differs from the defaults, as one line to be copied; another line is taken over.
+        here: Runs the command that is shown.
         sweep: What a sweep varies.
         buttons: By what is written on them.
         shown: The text to be copied, or why there is none, as HTML.
@@ -33,13 +36,24 @@ class Handover(Generic[Model]):
             use: As for `batch.as_code`.
         """
         self._controls, self._notebook, self._use = controls, notebook, use
-        self._twin = notebook.split("/")[0]
+        self._twin, self._is_writing = notebook.split("/")[0], False
         self.shown = ipw.HTML(layout={"flex": "1 1 100%", "min_width": "0"})
         self.path = ipw.Text(
             placeholder=f"parameters/{self._twin}-<time>.json",
             tooltip="Parameter file to load, or to write; never over a file that exists",
             layout={"width": "auto", "flex": "1 1 160px"},
         )
+        self.state = ipw.Text(
+            batch.as_text(controls.parameters),
+            continuous_update=False,
+            description="State",
+            tooltip="What differs from the defaults: copy this line, or paste another one's",
+            style={"description_width": "initial"},
+            layout={"width": "auto", "flex": "1 1 100%", "min_width": "0"},
+        )
+        self.state.observe(lambda change: self._restore(change["new"]), "value")
+        controls.observe(lambda parameters: self._write(batch.as_text(parameters)))
+        self.here = RunHere()
         self.upload = ipw.FileUpload(
             accept=".json",
             description="Upload",
@@ -62,7 +76,8 @@ class Handover(Generic[Model]):
         run, code, load, sweep = self.buttons.values()
         choice = ipw.Accordion([self.sweep.widget], titles=("What the sweep varies",))
         rows = (ipw.HBox([run, code]), self.path, ipw.HBox([load, self.upload, sweep]), choice)
-        self.widget = ipw.Box([*rows, self.shown], layout=WRAPPED)
+        self.here.widget.layout.flex = "1 1 100%"
+        self.widget = ipw.Box([*rows, self.state, self.shown, self.here.widget], layout=WRAPPED)
 
     def run_as_batch(self, path: str | Path = "") -> str:
         """Write the parameters to a new file and return the command that runs them in batch.
@@ -97,17 +112,43 @@ class Handover(Generic[Model]):
         """
         return self.sweep.line(self._notebook, self._controls.parameters)
 
+    def restore(self, text: str) -> None:
+        """Bring the controls to a line that `state` has shown.
+
+        Raises:
+            ParameterError: It is no such line, or a parameter is unknown or wrong; it is named.
+        """
+        self._controls.set(batch.from_text(type(self._controls.parameters), text))
+
+    def _restore(self, text: str) -> None:
+        if self._is_writing:
+            return
+        try:
+            self.restore(text)
+        except ValueError as error:
+            self._refuse(f"Not taken over: {error}")
+        else:
+            self._write(batch.as_text(self._controls.parameters))
+            self.here.offer("")
+            self.shown.value = ""
+
+    def _write(self, text: str) -> None:
+        self._is_writing = True
+        self.state.value = text
+        self._is_writing = False
+
     def _run(self) -> None:
         def text() -> str:
             return self.run_as_batch(self.path.value)
 
-        self._show("Parameters are written. In a terminal:", text)
+        self._show("Parameters are written. In a terminal, or here:", text, is_command=True)
 
     def _code(self) -> None:
         self._show("The same in Python:", self.as_code)
 
     def _sweep(self) -> None:
-        self._show("In a terminal; the same command goes on where it was stopped:", self.sweep_line)
+        told = "In a terminal, or here; the same command goes on where it was stopped:"
+        self._show(told, self.sweep_line, is_command=True)
 
     def _load(self) -> None:
         path = self.path.value
@@ -135,24 +176,29 @@ class Handover(Generic[Model]):
             self.shown.value = f"Loaded from {escape(file['name'])}."
 
     def _refuse(self, reason: str) -> None:
+        self.here.offer("")
         self.shown.value = in_red(reason)
 
-    def _show(self, heading: str, text: Callable[[], str]) -> None:
-        """Show text that one click selects as a whole, or why there is none."""
+    def _show(self, heading: str, text: Callable[[], str], *, is_command: bool = False) -> None:
+        """Show text that one click selects or copies as a whole, or why there is none."""
         try:
-            self.shown.value = to_copy(heading, text())
+            shown = text()
         except (OSError, ValueError) as error:
             self._refuse(str(error))
+            return
+        self.here.offer(shown if is_command else "")
+        self.shown.value = to_copy(heading, shown)
 
 
 _WHOLE = {"width": "auto", "flex": "0 0 auto"}  # no text is cut
 
 
 def to_copy(heading: str, text: str) -> str:
-    """Return HTML of a text that one click selects as a whole, under a heading."""
+    """Return HTML of a text that one click selects as a whole, or copies, under a heading."""
     style = "user-select: all; padding: 6px; white-space: pre-wrap; word-break: break-all;"
     style += " background: var(--jp-layout-color2, #eee); max-height: 8em; overflow: auto"
-    return f'{escape(heading)}<pre tabindex="0" style="{style}">{escape(text)}</pre>'
+    copy = '<button type="button" class="jupyter-button twin-copy" style="width: auto">Copy</button>'
+    return f'<div>{escape(heading)} {copy}<pre tabindex="0" style="{style}">{escape(text)}</pre></div>'
 
 
 def button(text: str, tooltip: str, icon: str) -> ipw.Button:

@@ -10,12 +10,12 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from physics_twins.data import in_print
-from physics_twins.figures.style import PURPLE
+from physics_twins.figures.style import PURPLE, SKY
 from twin_panels.controls import Model
-from twin_panels.figures import fill
-from twin_panels.theme import NEUTRAL
+from twin_panels.figures import add_to_legend, fill
 
-BEFORE = {"color": NEUTRAL, "alpha": 0.8, "line_dash": "dotted"}
+BEFORE = {"color": SKY}  # solid: a browser without a GPU takes long over the dots of a noisy curve
+BEFORE_WORDS = "before the last move"
 PINNED = {"color": PURPLE, "line_dash": "dotdash"}
 
 
@@ -28,7 +28,7 @@ class _Kept:
         self._now, self._names = now, (x, y)
         self._kept = ColumnDataSource({"x": [], "y": []})
         self._change = ColumnDataSource({"x": [], "y": []})
-        where.line("x", "y", source=self._kept, level="underlay", line_width=1.5, **look)
+        self.drawn = where.line("x", "y", source=self._kept, level="underlay", line_width=1.5, **look)
         self._is_ratio = False
         if change is not None:
             change.line("x", "y", source=self._change, line_width=1.5, **look)
@@ -80,7 +80,7 @@ class Comparison(Generic[Model]):
         """Keep a curve of a figure.
 
         Args:
-            where: The figure.
+            where: The figure; its legend, if any, is placed.
             now: Where the curve of now is.
             x: Its column along the horizontal axis.
             y: Its other column.
@@ -88,6 +88,7 @@ class Comparison(Generic[Model]):
                 its axis is logarithmic.
         """
         self._before.append(_Kept(where, now, x, y, None, **BEFORE))
+        add_to_legend(where, self._before[-1].drawn, BEFORE_WORDS)
         self._pinned.append(_Kept(where, now, x, y, change, **PINNED))
 
     def moved(self) -> None:

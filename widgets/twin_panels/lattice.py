@@ -15,7 +15,7 @@ from physics_twins import lattice, models
 from physics_twins.figures.style import BLUE, GREEN, VERMILLION
 from twin_panels.background import Background, sentence
 from twin_panels.controls import Controls
-from twin_panels.figures import LiveImage, fill, frame, place_legend, retitle
+from twin_panels.figures import FollowingRange, LiveImage, fill, frame, place_legend, retitle
 from twin_panels.panel import Panel
 
 SEED = 5
@@ -50,7 +50,7 @@ class Drawn:
     """
 
     picture: NDArray[np.floating]
-    history: NDArray[np.floating]
+    history: xr.DataArray
     found: dict[str, lattice.Measured]
     acceptance: float
 
@@ -63,9 +63,12 @@ class LatticePanel(Panel[lattice.LatticeParameters]):
     """
 
     notebook = "lattice/1_simulate"
-    use = f"""from twin_panels.lattice import drawn, previewed
+    use = f"""from physics_twins import figures
+from twin_panels.lattice import drawn, previewed
 *_, chain = drawn(previewed(parameters), SEED, n_pieces={N_PIECES})
-print({{name: number.text for name, number in chain.found.items()}})"""
+print({{name: number.text for name, number in chain.found.items()}})
+figures.load_extension()
+figures.series(chain.history, title="History")"""
 
     def __init__(
         self,
@@ -93,8 +96,10 @@ print({{name: number.text for name, number in chain.found.items()}})"""
         fixed = {"sizing_mode": "fixed", "width": 430, "height": 330}
         self.field = frame(x="x, in lattice spacings", y="t, in lattice spacings", **fixed)
         self.image = LiveImage(self.field, low=-1, high=1, unit="φ, flux / π, or Re tr P / N")
-        self.course = frame(x="Measurements", y="Mean and error", height=230)
-        self.trace = frame(x="Measurements", y="History", height=200)
+        self._n = FollowingRange()
+        along: dict[str, Any] = {"x": "Measurements", "x_range": self._n.model}
+        self.course = frame(y="Mean and error", height=230, **along)
+        self.trace = frame(y="History", height=200, **along)
         self.means = ColumnDataSource(
             {n: [] for n in ("n", "low", "high", "quoted", "flagged", "exact")}
         )
@@ -107,8 +112,8 @@ print({{name: number.text for name, number in chain.found.items()}})"""
             dash = "dashed" if name == "exact" else "solid"
             drawn = {"color": colour, "legend_label": words, "line_dash": dash, "line_width": 2}
             self.course.line("n", name, source=self.means, **drawn)
-        self.comparison.watch(self.course, self.means, "n", "quoted")
         place_legend(self.course)
+        self.comparison.watch(self.course, self.means, "n", "quoted")
         self.series = ColumnDataSource({"n": [], "value": []})
         self.trace.line("n", "value", source=self.series, color=BLUE, line_width=1)
         self.trace.toolbar_location = None
@@ -125,7 +130,11 @@ print({{name: number.text for name, number in chain.found.items()}})"""
         return xr.Dataset(attrs={"title": f"{asked.theory} on {size} by {asked.method}"})
 
     def show(self, data: xr.Dataset) -> None:
-        """Name the chain that begins; the last one stays until its first piece is there."""
+        """Name the chain that begins; the last one stays until its first piece is there.
+
+        Axes end where the chain will: only heights follow it.
+        """
+        self._n.follow(0.0, float(self._n_pieces * piece_of(self._asked)))
         self._course = []
         retitle(self.field, data.attrs["title"])
         self._tell("The chain is warming up.")
@@ -161,7 +170,7 @@ print({{name: number.text for name, number in chain.found.items()}})"""
                 },
             )
             step = max(1, n // N_SHOWN)
-            fill(self.series, {"n": np.arange(n)[::step], "value": result.history[::step]})
+            fill(self.series, {"n": np.arange(n)[::step], "value": result.history.values[::step]})
             retitle(self.course, f"{words}: {number.text.partition(',')[0]}")
             frozen = "frozen" in number.reason
             tau = "is not known from this chain" if frozen else f"{number.tau.text} measurements"
@@ -187,19 +196,24 @@ def previewed(parameters: lattice.LatticeParameters) -> lattice.LatticeParameter
     return parameters.replace(side=side, n_time=n_time, n_measurements=10, n_chains=1, n_kept=1)
 
 
+def piece_of(parameters: lattice.LatticeParameters) -> int:
+    """Return how many measurements are made between two looks at a chain."""
+    cost = DEAR[parameters.theory] * math.prod(parameters.shape) * parameters.interval
+    return int(np.clip(PIECE_SITES / cost, 10, 400))
+
+
 def drawn(parameters: lattice.LatticeParameters, seed: int, n_pieces: int) -> Iterator[Drawn]:
     """Yield a chain as it grows."""
-    cost = DEAR[parameters.theory] * math.prod(parameters.shape) * parameters.interval
-    piece = int(np.clip(PIECE_SITES / cost, 10, 400))
-    watched, accepted = SHOWN[parameters.theory][0], []
+    piece, watched = piece_of(parameters), SHOWN[parameters.theory][0]
+    accepted: list[float] = []
     pieces: list[xr.Dataset] = []
     for number, each in enumerate(lattice.running(parameters, seed=seed, piece=piece)):
         pieces.append(each.drop_vars(["field", "kept", "acceptance", "setting"]))
         accepted.append(float(each["acceptance"].values[0]))
         chain = xr.concat(pieces, "measurement", join="exact", combine_attrs="override")
-        history = chain[watched].values[0]
+        history = chain[watched].isel(chain=0)
         if watched == "charge":
-            history = np.rint(history)  # up to rounding it is an integer
+            history = history.copy(data=np.rint(history.values))  # up to rounding it is an integer
         picture = lattice.local(each["field"].isel(chain=0, kept=0)).values
         yield Drawn(picture, history, lattice.measured(chain), float(np.mean(accepted)))
         if number + 1 == n_pieces:

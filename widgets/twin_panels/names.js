@@ -17,10 +17,21 @@ function name_controls(root = document) {
     if (!entry.labels?.[0]?.textContent) entry.setAttribute("aria-label", entry.title);
 }
 
+// The text beside a button that says Copy goes to the clipboard; without one it is selected.
+function copy_beside(event) {
+  const button = event.target.closest?.(".twin-copy");
+  const text = button?.parentElement.querySelector("pre");
+  if (!text) return;
+  const select = () => window.getSelection().selectAllChildren(text);
+  const copied = () => (button.textContent = "Copied");
+  navigator.clipboard?.writeText(text.textContent).then(copied, select) ?? select();
+}
+
 // Once for a page.
 function keep_names() {
   if (window.twin_names) return;
   window.twin_names = true;
+  window.addEventListener("click", copy_beside, true);
   const again = (event) => event.target.closest?.(".jupyter-widgets") && setTimeout(name_controls, 300);
   for (const kind of ["focusin", "keyup"]) window.addEventListener(kind, again);
 }

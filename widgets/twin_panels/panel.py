@@ -37,6 +37,7 @@ class Panel(ABC, Generic[Model]):
         error: Why the figure does not show the current parameters; "" if it does.
         note: A line about what is shown, above the figure; "" for none.
         comparison: What was shown before the last move, and what was pinned.
+        drags: Whether what comes belongs to a move that has begun: axes may only grow then.
         handover: The way to files, batch runs, sweeps and code.
         buttons: All by what is written on them.
         figure_width: The least width, in screen pixels, of a figure beside its controls.
@@ -56,7 +57,7 @@ class Panel(ABC, Generic[Model]):
             controls: Theirs; one for each parameter by default.
         """
         self.controls: Controls[Model] = controls or Controls(start)
-        self.error, self.note, self._begins = "", "", False
+        self.error, self.note, self._begins, self.drags = "", "", False, False
         self._message, self._noted = ipw.HTML(), ipw.HTML()
         self.comparison: Comparison[Model] = Comparison()
         self.figure = self.build()
@@ -178,7 +179,8 @@ class Panel(ABC, Generic[Model]):
         """Return controls beside the figure; where there is no room for both, above it."""
         rows = [ipw.Box(tuple(each.values()), layout=WRAPPED) for each in (self._steps, own) if each]
         beneath = ipw.Box([*rows, self.handover.widget], layout=WRAPPED)
-        left = ipw.VBox([self.controls.widget, beneath], layout={"flex": "1 1 310px", "min_width": "0"})
+        layout = {"flex": "1 1 310px", "min_width": "0", "padding": "0 12px 0 0"}
+        left = ipw.VBox([self.controls.widget, beneath], layout=layout)
         shown = [self._message, self._noted, self.comparison.told, self._canvas]
         # It grows a thousand times as much as the controls: all of the room is its own.
         flex = f"1000 1 {self.figure_width}px"
@@ -201,6 +203,8 @@ class Panel(ABC, Generic[Model]):
         return {"Undo": undo, "Redo": redo, "Reset": reset, "Pin": pin}
 
     def _record(self, parameters: Model) -> None:
+        is_new = parameters != self._history.here
         self._begins = self._history.record(parameters)
+        self.drags = is_new and not self._begins
         self._steps["Undo"].disabled = not self._history.can_undo
         self._steps["Redo"].disabled = not self._history.can_redo

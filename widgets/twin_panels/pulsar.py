@@ -74,10 +74,11 @@ figures.image(pulse, levelled=True, title="The panel's pulse")"""
         dm_pc_cm3, client, seed = parameters.dm_pc_cm3, self._client, self._seed
         needs = "" if client else "physics_twins.pulsar.preview_label"
         self._background.ask(lambda: _labels(parameters, seed, client), needs=needs)
-        return observation[["data", "pulse_time_s", "pulse_snr_ideal"]].assign(
-            profile=dedispersed(observation, dm_pc_cm3),
-            true_profile=dedispersed(observation, dm_pc_cm3, variable="pulses"),
-        )
+        profiles = {
+            "profile": dedispersed(observation, dm_pc_cm3).variable,
+            "true_profile": dedispersed(observation, dm_pc_cm3, variable="pulses").variable,
+        }
+        return observation[["data", "pulse_time_s", "pulse_snr_ideal"]].assign(profiles)
 
     def show(self, data: xr.Dataset) -> None:
         """Bring the figures to a new pulse."""
@@ -167,8 +168,8 @@ figures.image(pulse, levelled=True, title="The panel's pulse")"""
         edges_ms = time_ms[0] - step_ms / 2, time_ms[-1] + step_ms / 2
         edges_mhz = frequency_mhz[-1] - half_mhz, frequency_mhz[0] + half_mhz
         self.image.show(normalise(data["data"].values)[::-1], x=edges_ms, y=edges_mhz)
-        self._time.follow(*edges_ms)
-        self._band.follow(*edges_mhz)
+        self._time.follow(*edges_ms, hold=self.drags)
+        self._band.follow(*edges_mhz, hold=self.drags)
         dm_pc_cm3 = data.attrs["dm_pc_cm3"]
         delay_ms = 1e3 * dispersion_delay(frequency_mhz, dm_pc_cm3, reference_mhz=frequency_mhz[0])
         aside_ms = max(2 * data.attrs["width_ms"], 0.02 * (edges_ms[1] - edges_ms[0]))
@@ -186,9 +187,15 @@ figures.image(pulse, levelled=True, title="The panel's pulse")"""
         bright_ms = np.abs(time_ms[truth > 0.01 * max(truth.max(), 1e-6)])
         step_ms = 1e3 * data.attrs["sampling_time_s"]
         reach_ms = round_up(max(2 * bright_ms.max(initial=0), 10 * step_ms))
-        self._near.follow(max(-reach_ms, time_ms[0]), reach_ms)
-        self._height.follow(-5.0, round_up(max(1.1 * signal.max(), 10.0)))
-        self._scatter.follow(-5.0, 5.0)
+        low_ms = max(-reach_ms, float(time_ms[0]))
+        self._near.follow(low_ms, reach_ms, hold=self.drags)
+        near = (time_ms >= self._near.model.start) & (time_ms <= self._near.model.end)
+        lowest, highest = float(signal[near].min()), float(max(signal[near].max(), truth.max()))
+        off = round_up(max(1.05 * float(np.abs(signal - truth)[near].max()), 5.0))
+        self._height.follow(
+            -round_up(max(-1.1 * lowest, 5.0)), round_up(max(1.1 * highest, 10.0)), hold=self.drags
+        )
+        self._scatter.follow(-off, off, hold=self.drags)
         retitle(
             self.profile,
             f"Dedispersed at {data.attrs['dm_pc_cm3']:.5g} {in_print('pc cm-3')}:"

@@ -1,17 +1,20 @@
 """A command `twins run` in a process of its own, which goes on when whoever started it has gone."""
 
+import os
 import platform
 import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psutil
 
 from physics_twins import runs
 from physics_twins.runs import Notebook, Run
+
+MOST_BYTES = 100_000  # of what a command has written are looked at
 
 
 def words(notebook: Notebook, values: Mapping[str, Any]) -> list[str]:
@@ -46,11 +49,54 @@ def stop(run: Run) -> None:
     process.terminate()
 
 
-class RunProcess:
-    """A command `twins run` that was started here.
+class CommandProcess:
+    """A command that was started here.
 
     It has a session of its own: neither Ctrl-C here nor the end of this process stops it.
     """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        """Start it; this returns at once.
+
+        Raises:
+            OSError: There is no such program.
+        """
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - without a name: nothing is left of it
+        weakref.finalize(self, self._log.close)
+        self._process = psutil.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # what it says is read while it runs
+        )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended; reading this also lets the system forget it."""
+        return self._process.poll() is not None
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status; None while it goes on."""
+        return self._process.returncode
+
+    @property
+    def written(self) -> str:
+        """The last of what it has written so far."""
+        size = os.fstat(self._log.fileno()).st_size
+        last = os.pread(self._log.fileno(), MOST_BYTES, max(0, size - MOST_BYTES))
+        return last.decode(errors="replace")
+
+    def stop(self) -> None:
+        """Ask it to stop; it keeps what it has done."""
+        if not self.has_ended:
+            self._process.terminate()
+
+
+class RunProcess(CommandProcess):
+    """A command `twins run` that was started here; asked to stop, it marks its run cancelled."""
 
     def __init__(self, notebook: Notebook, values: Mapping[str, Any], *, force: bool = False) -> None:
         """Start it; this returns at once.
@@ -62,15 +108,7 @@ class RunProcess:
         """
         self._root = runs.default_root() / notebook.name
         more = [*words(notebook, values), *(["--force"] if force else [])]
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - without a name: nothing is left of it
-        weakref.finalize(self, self._log.close)
-        self._process = psutil.Popen(
-            [sys.executable, "-m", "physics_twins.cli", "run", str(notebook.path), *more],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        super().__init__([sys.executable, "-m", "physics_twins.cli", "run", str(notebook.path), *more])
         self._started = self._process.create_time()
         self._run: Run | None = None
 
@@ -82,24 +120,12 @@ class RunProcess:
         return self._run
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the process has ended; reading this also lets the system forget it."""
-        return self._process.poll() is not None
-
-    @property
     def complaint(self) -> str:
         """Why it ended without a run, in a sentence; "" where it did not."""
         if not self.has_ended or not self._process.returncode or self.run:
             return ""
-        self._log.seek(0)
-        told = self._log.read().decode(errors="replace").split("\n")
-        last = ["it ended before the run began", *filter(None, told)][-1]
+        last = ["it ended before the run began", *filter(None, self.written.split("\n"))][-1]
         return last.removeprefix("twins: ")
-
-    def stop(self) -> None:
-        """Ask it to stop; it marks its run cancelled."""
-        if not self.has_ended:
-            self._process.terminate()
 
     def _is_ours(self, run: Run) -> bool:
         """Return whether a run is that of our process: its number may have been another's before."""

@@ -133,13 +133,16 @@ class Profiles:
         retitle(self.lateral, "Away from the path")
         self._share.follow(FAINTEST, 100.0)
 
-    def show(self, known: xr.Dataset) -> None:
-        """Bring the curves to another shower: one of `projections.profiles`."""
+    def show(self, known: xr.Dataset, *, hold: bool = False) -> None:
+        """Bring the curves to another shower: one of `projections.profiles`.
+
+        With `hold` axes may only grow.
+        """
         for name, source in self.curves.items():
             percent = 100 * known[name].values
             fill(source, {"place": _places(known[name]), "percent": _in_range(name, percent)})
         self._radius.follow(0.0, _ends(known["radius"].values)[1])
-        self._make_room("shower", known["longitudinal"].values)
+        self._make_room("shower", known["longitudinal"].values, hold=hold)
 
     def show_band(self, whose: str, band: xr.Dataset | None) -> None:
         """Bring a band to another population, from `projections.bands`; None empties it."""
@@ -152,10 +155,10 @@ class Profiles:
             fill(self.bands[name, whose], columns)
         self._make_room(whose, np.zeros(0) if band is None else band["longitudinal_high"].values)
 
-    def _make_room(self, whose: str, longitudinal: np.ndarray) -> None:
+    def _make_room(self, whose: str, longitudinal: np.ndarray, *, hold: bool = False) -> None:
         """Let the longitudinal axis hold the highest of all that is drawn."""
         self._heights[whose] = 100 * float(longitudinal.max(initial=0.0))
-        self._part.follow(0.0, round_up(max(1.0, *self._heights.values())))
+        self._part.follow(0.0, round_up(max(1.0, *self._heights.values())), hold=hold)
 
     def _fill_figure(self, name: str, where: figure, reference: str) -> None:
         for whose, colour, told in (("flow", BLUE, "flow"), ("reference", GREEN, reference)):

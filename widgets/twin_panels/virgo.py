@@ -103,13 +103,12 @@ virgo.plots.spectra(stretch, parts, title="Before and after")"""
 
     def compute(self, parameters: virgo.VirgoParameters) -> xr.Dataset:
         """Return the stretch's spectra, those that the oracle leaves, and tiles around a glitch."""
-        stretch = preview(parameters, self._seed)
-        client, model = self._client, self._model
-        self._background.ask(lambda: _cleaned(stretch, client, model))
-        strain, known = stretch["strain"].values, stretch["known"].values
-        frequency_hz, before = _spectrum(strain)
+        stretch, strain, known = _summed(parameters, self._seed)
+        seed, client, model = self._seed, self._client, self._model
+        self._background.ask(lambda: _cleaned(parameters, seed, client, model))
+        frequency_hz, (before, oracle) = _spectrum(np.stack([strain, strain - known]))
         noise = virgo.noise_asd(frequency_hz, parameters.detector)
-        columns = {"before": before, "oracle": _spectrum(strain - known)[1], "noise": noise}
+        columns = {"before": before, "oracle": oracle, "noise": noise}
         at_s = _shown_s(stretch)
         energies, tiling = _tiles(strain, at_s)
         return xr.Dataset(
@@ -128,7 +127,7 @@ virgo.plots.spectra(stretch, parts, title="Before and after")"""
         columns = {name: data[name].values for name in ("frequency", "before", "oracle", "noise")}
         nothing = np.full(len(columns["frequency"]), np.nan)
         fill(self.curves, columns | {"after": nothing} | _over_noise(columns | {"after": nothing}))
-        self._density.follow(0.3 * columns["noise"].min(), 3e3 * columns["noise"].min())
+        self._make_room()
         start_s = data.attrs["at_s"] - PART_S / 2
         self.image.show(data["energy"].values, x=(start_s, start_s + PART_S), y=data.attrs["rows_hz"])
         self._time.follow(start_s, start_s + PART_S)
@@ -147,11 +146,21 @@ virgo.plots.spectra(stretch, parts, title="Before and after")"""
             columns = {str(name): np.asarray(each) for name, each in self.curves.data.items()}
             columns["after"] = result.spectrum
             fill(self.curves, columns | _over_noise(columns))
+            self._make_room()
             self.comparison.follow(self.parameters)
         self._tell(result.told)
 
+    def _make_room(self) -> None:
+        """Let the axes of densities hold all that is drawn, in whole decades."""
+        shown = {str(name): np.asarray(each, float) for name, each in self.curves.data.items()}
+        lowest = float(shown["noise"].min())
+        spectra = np.concatenate([shown["before"], shown["after"]])
+        self._density.follow(0.3 * lowest, max(3e3 * lowest, _decade(spectra)), hold=self.drags)
+        left = np.concatenate([shown["after_left"], shown["oracle_left"]])
+        self._ratio.follow(0.3, max(30.0, _decade(left)), hold=self.drags)
+
     def _build_spectra(self) -> None:
-        self._density = FollowingRange()
+        self._density, self._ratio = FollowingRange(), FollowingRange()
         log = {"x_axis_type": "log", "x_range": SHOWN_HZ}
         self.spectra = frame(
             x="",
@@ -162,7 +171,12 @@ virgo.plots.spectra(stretch, parts, title="Before and after")"""
             **log,
         )
         self.left = frame(
-            x=FREQUENCY, y="Over noise", height=160, y_axis_type="log", y_range=(0.5, 30), **log
+            x=FREQUENCY,
+            y="Over noise",
+            height=160,
+            y_axis_type="log",
+            y_range=self._ratio.model,
+            **log,
         )
         names = ("frequency", "before", "after", "oracle", "noise", "after_left", "oracle_left")
         self.curves = ColumnDataSource({name: [] for name in names})
@@ -180,13 +194,13 @@ virgo.plots.spectra(stretch, parts, title="Before and after")"""
             tips = [(FREQUENCY, "@frequency{0.0}"), (words, f"@{name}{{0.00e+0}}")]
             if name == "before":
                 self.spectra.add_tools(HoverTool(renderers=[curve], tooltips=tips, mode="vline"))
+        place_legend(self.spectra)
         self.comparison.watch(self.spectra, self.curves, "frequency", "before")
         self.comparison.watch(self.spectra, self.curves, "frequency", "after", self.left)
-        place_legend(self.spectra)
         for name, colour in (("after_left", BLUE), ("oracle_left", ORANGE)):
             self.left.line("frequency", name, color=colour, **drawn)
         self.left.toolbar_location = None
-        self.left.yaxis.ticker = FixedTicker(ticks=[1, 3, 10])
+        self.left.yaxis.ticker = FixedTicker(ticks=[1, 3, 10, 100, 1000])
         for figure in (self.spectra, self.left):
             figure.xaxis.ticker = FixedTicker(ticks=TICKS_HZ)
         retitle(self.spectra, "The last quarter of a minute, which the filters have not seen")
@@ -196,12 +210,29 @@ virgo.plots.spectra(stretch, parts, title="Before and after")"""
 def preview(parameters: virgo.VirgoParameters, seed: int) -> xr.Dataset:
     """Return a stretch of a minute with some glitches.
 
-    The parts that couplings make are proportional to their strengths: only where something else
-    changes is a stretch simulated anew.
-
     Args:
         parameters: Of the stretch; times of faults are cut to a quarter of it.
         seed: Of the stretch.
+
+    Returns:
+        What `simulate` returns, and `known` (time), what the oracle knows of the couplings' parts.
+    """
+    stretch, strain, known = _summed(parameters, seed)
+    strengths = {name: float(getattr(parameters, name)) for name in STRENGTHS}
+    factors = xr.DataArray([*strengths.values()], {"coupling": [*strengths]}, "coupling")
+    if parameters.n_unsafe:
+        return stretch.assign(known=("time", known))
+    parts = {name: stretch[name] * factor for name, factor in strengths.items()}
+    parts["strain"] = stretch["strain"].copy(data=strain)
+    more = {"response": factors * stretch["response"], "known": ("time", known)}
+    return stretch.assign(parts | more).assign_attrs(strengths)
+
+
+def _summed(parameters: virgo.VirgoParameters, seed: int) -> tuple[xr.Dataset, Any, Any]:
+    """Return a stretch whose couplings may be those of strength 1, its strain, what is known of it.
+
+    The parts that couplings make are proportional to their strengths: only where something else
+    changes is a stretch simulated anew.
     """
     plain = dict.fromkeys(STRENGTHS, 1.0) | {"duration_s": PREVIEW_S, "sample_rate_hz": RATE_HZ}
     plain |= {name: min(getattr(parameters, name), PREVIEW_S / 4) for name in LASTING_FAULTS}
@@ -210,17 +241,12 @@ def preview(parameters: virgo.VirgoParameters, seed: int) -> xr.Dataset:
     strengths = {name: float(getattr(parameters, name)) for name in STRENGTHS}
     if parameters.n_unsafe:  # such channels contain the strain, so they need its true sum
         stretch = virgo.simulate(parameters.replace(**plain | strengths), seed=seed)
-        return stretch.assign(known=("time", virgo.oracle(stretch)))
+        return stretch, stretch["strain"].values, virgo.oracle(stretch)
     stretch = _simulated(parameters.replace(**plain).to_json(), seed)
-    factors = xr.DataArray([*strengths.values()], {"coupling": [*strengths]}, "coupling")
-    parts = {name: stretch[name] * factor for name, factor in strengths.items()}
-    summed = [parts.get(name, stretch[name]).values for name in virgo.COMPONENTS]
-    parts["strain"] = stretch["strain"].copy(data=np.sum(summed, axis=0))
-    scaled = {
-        name: factors.dot(stretch[name]) if name == "known" else factors * stretch[name]
-        for name in ("known", "response")
-    }
-    return stretch.assign(parts | scaled).assign_attrs(strengths)
+    strain = np.zeros(stretch.sizes["time"])
+    for name in virgo.COMPONENTS:
+        strain += strengths.get(name, 1.0) * stretch[name].values
+    return stretch, strain, np.array([*strengths.values()]) @ stretch["known"].values
 
 
 @lru_cache(maxsize=4)
@@ -235,9 +261,11 @@ def _simulated(parameters: str, seed: int) -> xr.Dataset:
     return stretch.assign(known=(("coupling", "time"), known))
 
 
-def _cleaned(stretch: xr.Dataset, client: Any, model: str) -> Iterator[Cleaned | None]:
+def _cleaned(
+    parameters: virgo.VirgoParameters, seed: int, client: Any, model: str
+) -> Iterator[Cleaned | None]:
     """Yield what the subtraction makes of a stretch."""
-    call = partial(_clean, stretch, model)
+    call = partial(_clean, preview(parameters, seed), model)
     yield from farmed(client, [call]) if client else [call()]
 
 
@@ -285,11 +313,16 @@ def _glitch(stretch: xr.Dataset, at_s: float) -> str:
 
 
 def _spectrum(strain: NDArray[np.floating]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return frequencies in Hz and the amplitude spectral density of the part that is judged."""
-    judged = strain[round(FITTED * PREVIEW_S * RATE_HZ) :]
+    """Return frequencies in Hz, and of the part that is judged densities (..., frequency) in 1/√Hz."""
+    judged = strain[..., round(FITTED * PREVIEW_S * RATE_HZ) :]
     frequency_hz, psd = signal.welch(judged, RATE_HZ, nperseg=round(PART_S * RATE_HZ))
     shown = (frequency_hz >= SHOWN_HZ[0]) & (frequency_hz <= SHOWN_HZ[1])
-    return frequency_hz[shown], np.sqrt(psd[shown])
+    return frequency_hz[shown], np.sqrt(psd[..., shown])
+
+
+def _decade(values: NDArray[Any]) -> float:
+    """Return the power of ten above the highest value."""
+    return float(10 ** np.ceil(np.log10(1.05 * np.nanmax(values))))
 
 
 def _over_noise(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -11,7 +11,7 @@ from physics_twins.data import in_print
 WIDTH, HEIGHT = 690, 350  # screen pixels of a figure that fills a column of the book
 # Okabe & Ito 2008, Color Universal Design.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
-VERMILLION, GREY = "#D55E00", "#8C8C8C"
+VERMILLION, SKY, GREY = "#D55E00", "#56B4E9", "#8C8C8C"
 # The wheel scrolls the page; a drag zooms.
 FRAME = {"active_tools": ["box_zoom"], "toolbar": "above"}
 

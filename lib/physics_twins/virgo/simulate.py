@@ -206,7 +206,7 @@ class _Stretch:
         frequency_hz = np.fft.rfftfreq(len(shape), self.step_s)
         density = np.abs(np.fft.rfft(shape) * self.step_s) ** 2 / by.asd(frequency_hz) ** 2
         alone = np.sqrt(4 * np.sum(density[1:]) * frequency_hz[1])
-        return shape * (_WITNESS_GAIN * snr / alone)
+        return shape * (_WITNESS_GAIN * snr / alone) if snr else shape  # of S/N 0: all zero
 
     def _add(self, series: NDArray[Any], shape: Series, middle: int) -> None:
         """Add a window to a series, as far as it lies in it."""
