@@ -47,8 +47,8 @@ class TidyClient(Client):
 
     def __del__(self) -> None:
         """Close a client that nobody has closed, but not one that never connected, which is."""
-        # A thread that collects garbage while it starts another client's loop would wait for that start,
-        # and the start for it.
+        # A thread that collects garbage while it starts another loop would wait for that start, and
+        # that start for it.
         if self._was_connected:
             super().__del__()
 
