@@ -18,6 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import _printed
 from physics_twins.data import fraction
 
 
@@ -97,8 +98,14 @@ def run_benchmarks(
 
 
 def keep(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write records to a JSON list, in place of those of the same ids that are there; others stay."""
+    """Write records to a JSON list, in place of those of the same ids that are there; others stay.
+
+    Where the book prints what is kept in this file, it prints the new figures then.
+    """
     known = json.loads(path.read_text()) if path.is_file() else []
+    if path.resolve().parent == _printed.RESULTS:
+        told = (_printed.write_anew(path.stem, known, record) for record in records)
+        print(*filter(None, told), sep="\n")
     merged = {record["id"]: record for record in (*known, *records)}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(sorted(merged.values(), key=lambda each: each["id"]), indent=1) + "\n")

@@ -21,6 +21,19 @@ COLOURS = """() => [...document.querySelectorAll("[data-root-id]")].map((place) 
     return new Set(new Uint32Array(context.getImageData(0, 0, c.width, c.height).data.buffer)).size;
   }));
 })"""
+# By how many pixels a page can be scrolled sideways.
+OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# The right edges of figures; of each formula on lines of its own, the width that it needs and has.
+WIDTHS = """() => {
+  const figures = [];
+  const look = (root) => root.querySelectorAll("*").forEach((e) => {
+    if (e.classList.contains("bk-Figure")) figures.push(e.getBoundingClientRect().right);
+    if (e.shadowRoot) look(e.shadowRoot);
+  });
+  look(document);
+  const places = [...document.querySelectorAll("mjx-container[display=true]")];
+  return { figures, formulas: places.map((e) => [e.scrollWidth, e.clientWidth]) };
+}"""
 
 
 @dataclass

@@ -44,6 +44,8 @@ def main() -> int:
     reference.write(BOOK / "reference")
     status = build(BOOK)
     pages.offer_sources(SOURCES, PAGES)
+    reference.link_names(PAGES)
+    offline.let_search_quote(PAGES)
     problems = problems_of(PAGES)
     print("\n".join(problems) or f"The book is complete: {PAGES / 'index.html'}")
     return status or int(bool(problems))

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -16,9 +17,12 @@ _EXECUTES = re.compile(r"application/vnd\.(holoviews|bokehjs)_exec\.v0\+json")
 _WITHOUT_KERNEL = ("panel.models.browser.BrowserInfo", 'class="logo-block"', '"esms-options"')
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _LIVE = "<p><em>A live panel stands here: open this notebook in JupyterLab to use it.</em></p>"
+_OF_A_RUN, _LINK = 'class="twin-run"', re.compile(r"</?a\b[^>]*>")
 _PANEL_ADDRESS = re.compile(r"https://cdn\.holoviz\.org/panel/[^/\"']+/dist/")
 
-STYLE = Path(__file__).resolve().parent / "style.css"
+_BOOK = Path(__file__).resolve().parent
+_OWN = ("style.css", "narrow.js")
+_SEARCH = "searching.js"
 _BOKEH_SCRIPTS = ("bokeh", "bokeh-gl", "bokeh-widgets", "bokeh-tables")
 _PANEL_FILES = ("panel.min.js", "css", "bundled/theme")
 _MATHJAX_FILES = ("tex-chtml-full.js", "output/chtml/fonts")
@@ -48,9 +52,10 @@ _LINKS_THAT_ONLY_NAME = {
 def copy_scripts(folder: Path) -> None:
     """Copy the scripts, styles and fonts that pages use from the installed packages into `folder`.
 
-    Beside it comes the book's own style.
+    Beside it come the book's own style and script.
     """
-    _copy(STYLE, folder.parent / STYLE.name)
+    for name in _OWN:
+        _copy(_BOOK / name, folder.parent / name)
     bokeh = _package_folder("bokeh") / "server" / "static" / "js"
     for name in _BOKEH_SCRIPTS:
         _copy(bokeh / f"{name}.min.js", folder / f"{name}.min.js")
@@ -77,6 +82,21 @@ def lighten(notebook: dict[str, Any], *, to_figures: str) -> None:
             cell["outputs"] = [kept for o in cell["outputs"] if (kept := _lighter(o, to_figures))]
 
 
+def let_search_quote(folder: Path) -> None:
+    """Give the search of a built book the words of all its pages: from disk it could not read them."""
+    texts = {}
+    for page in folder.rglob("*.html"):
+        reader = _Words()
+        reader.feed(page.read_text(encoding="utf-8"))
+        if reader.words:
+            texts[page.relative_to(folder).as_posix()] = " ".join("".join(reader.words).split())
+    script = f"window.texts = {json.dumps(texts)};\n{(_BOOK / _SEARCH).read_text()}"
+    (folder / "_static" / _SEARCH).write_text(script, encoding="utf-8")
+    search = folder / "search.html"
+    loads = f'<script src="_static/{_SEARCH}"></script></head>'
+    search.write_text(search.read_text(encoding="utf-8").replace("</head>", loads), encoding="utf-8")
+
+
 def remote_loads(page: Path) -> list[str]:
     """Return what a page would load from elsewhere when a reader opens it."""
     collector = _Loads()
@@ -99,9 +119,32 @@ def _lighter(output: dict[str, Any], to_figures: str) -> dict[str, Any] | None:
     if _WIDGET in data:
         return output | {"data": {"text/html": _LIVE + text}}
     kept = {kind: value for kind, value in data.items() if not _EXECUTES.match(kind)}
+    if _OF_A_RUN in text:  # the files of its folder are not in the book
+        text = _LINK.sub("", text)
     if text:
         kept["text/html"] = figures.in_words(_PANEL_ADDRESS.sub(f"{to_figures}panel/", text))
     return output | {"data": kept}
+
+
+class _Words(HTMLParser):
+    """Collects the words of a page's article, without those of scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self._is_inside = self._is_script = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._is_inside |= tag == "article"
+        self._is_script = tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._is_inside &= tag != "article"
+        self._is_script = False
+
+    def handle_data(self, data: str) -> None:
+        if self._is_inside and not self._is_script:
+            self.words.append(data)
 
 
 class _Loads(HTMLParser):

@@ -13,20 +13,19 @@ import physics_twins
 from physics_twins.parameters import Parameters
 
 TWINS = ("pulsar", "calorimeter", "virgo", "lattice")
+# What twins share, in the order in which one may call the other.
+DOORS = ("parameters", "data", "clusters", "twin", "figures", "runs", "sweeps", "training", "models")
+_NAME = re.compile(
+    r'<code class="docutils literal notranslate"><span class="pre">([\w.]+)</span></code>'
+)
 
 
 def write(folder: Path) -> None:
     """Write the reference pages as Markdown into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {
-        "commands": commands(),
-        "parameters": parameters(),
-        "library": library(),
-        "library_pulsar": library("pulsar"),
-        "library_calorimeter": library("calorimeter"),
-        "library_virgo": library("virgo"),
-        "library_lattice": library("lattice"),
-    }.items():
+    pages = {"commands": commands(), "parameters": parameters(), "library": doors()}
+    pages |= {f"library_{name}": library(name) for name in (*DOORS, *TWINS)}
+    for name, text in pages.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
@@ -50,11 +49,56 @@ def parameters() -> str:
     return f"# Parameters\n\n{about}\n\n" + "\n\n".join(sections) + "\n"
 
 
-def library(twin: str = "") -> str:
-    """Return the page with every public function and class of a twin, or of what all twins share."""
-    sections = [_module_section(module) for module in _modules() if _twin(module) == twin]
-    title = f"The library of the {twin}" if twin else "The library that twins share"
-    return f"# {title}\n\n" + "\n\n".join(sections) + "\n"
+def doors() -> str:
+    """Return the page that leads to those of the packages and twins."""
+    found = {name: importlib.import_module(f"physics_twins.{name}") for name in (*DOORS, *TWINS)}
+    rows = [f"| [{name}](library_{name}.md) | {_first_line(door)} |" for name, door in found.items()]
+    head = "| door | what is behind it |\n|---|---|"
+    about = "Doors are packages below the twins, which share them, and the twins themselves."
+    return "\n".join(["# The library", "", about, "", head, *rows]) + "\n"
+
+
+def library(door: str) -> str:
+    """Return the page with every public function and class of a door or twin."""
+    sections = [_module_section(module) for module in _modules() if _door(module) == door]
+    kind = "twin" if door in TWINS else "door"
+    return f"# The library: the {kind} `{door}`\n\n" + "\n\n".join(sections) + "\n"
+
+
+def link_names(html: Path) -> int:
+    """Make links of the names of functions in the built pages `html` of twins; return how many.
+
+    A name stands below the twin of its page, or is whole.
+    """
+    n_links = 0
+    for page in html.glob("*.html"):
+        twin = page.stem.partition("_")[0]
+
+        def linked(found: re.Match[str], twin: str = twin) -> str:
+            address = _address(twin, found[1])
+            return f'<a href="reference/{address}">{found[0]}</a>' if address else found[0]
+
+        if twin in TWINS:
+            before = page.read_text(encoding="utf-8")
+            after = _NAME.sub(linked, before)
+            page.write_text(after, encoding="utf-8")
+            n_links += after.count("<a ") - before.count("<a ")
+    return n_links
+
+
+def _address(twin: str, name: str) -> str:
+    """Return the page and anchor of what a dotted name stands for; "" for what has none."""
+    whole = name if name.startswith("physics_twins.") else f"physics_twins.{twin}.{name}"
+    try:
+        item = pkgutil.resolve_name(whole)
+    except (ImportError, AttributeError, ValueError):
+        return ""
+    if not ("." in name and (inspect.isfunction(item) or inspect.isclass(item))):
+        return ""
+    module, outer = item.__module__, item.__qualname__.partition(".")[0]
+    door = module.removeprefix("physics_twins.").split(".")[0]
+    is_listed = door in (*DOORS, *TWINS) and not outer.startswith("_")
+    return f"library_{door}.html#{module}.{outer}" if is_listed else ""
 
 
 def _helps(command: Any, parent: Any = None, name: str = "twins") -> Iterator[tuple[str, str]]:
@@ -69,10 +113,9 @@ def _modules() -> list[ModuleType]:
     return [importlib.import_module(info.name) for info in sorted(found, key=lambda info: info.name)]
 
 
-def _twin(module: ModuleType) -> str | None:
-    """Return the twin that a module belongs to, "" for a shared one, None for the command."""
-    name = module.__name__.removeprefix("physics_twins.").split(".")[0]
-    return None if name.startswith("cli") else name if name in TWINS else ""
+def _door(module: ModuleType) -> str:
+    """Return the name of the package or twin that a module belongs to."""
+    return module.__name__.removeprefix("physics_twins.").split(".")[0]
 
 
 def _public(module: ModuleType) -> list[tuple[str, Any]]:
@@ -115,7 +158,7 @@ def _model_section(model: type[Parameters]) -> str:
 def _module_section(module: ModuleType) -> str:
     parts = [f"## {module.__name__}", _first_line(module)]
     for name, item in _public(module):
-        parts.append(f"### {name}")
+        parts.append(f'<div id="{module.__name__}.{name}"></div>\n\n### {name}')
         parts.append(f"```python\n{name}{_signature(item)}\n```")
         parts.append(f"```text\n{inspect.getdoc(item) or ''}\n```")
     return "\n\n".join(parts)

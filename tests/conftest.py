@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 import tempfile
@@ -99,6 +100,35 @@ def _no_forgotten_client():
             pytest.fail(
                 "a client left Dask's setting `scheduler` behind: close clients last opened first"
             )
+
+
+def _said_in_red(path):
+    """What the executed notebook at `path` shows of its stderr, though it ended without an error."""
+    cells = json.loads(path.read_text())["cells"]
+    outputs = [each for cell in cells for each in cell.get("outputs", [])]
+    if any(each["output_type"] == "error" for each in outputs):
+        return []
+    return ["".join(each["text"]) for each in outputs if each.get("name") == "stderr"]
+
+
+@pytest.fixture(autouse=True)
+def _quiet_notebooks(request, monkeypatch):
+    """Fail the test of a twin's notebook that worked and shows warnings, bars, others' tracebacks."""
+    folder, name = request.path.parts[-2:]
+    if "notebook" not in name or folder in ("runs", "house"):
+        yield
+        return
+    from physics_twins.runs import execution
+
+    write, found = execution.write_report, []
+
+    def watched(exporter, notebook, page):
+        write(exporter, notebook, page)
+        found.extend(_said_in_red(notebook))
+
+    monkeypatch.setattr(execution, "write_report", watched)
+    yield
+    assert found == []
 
 
 @pytest.fixture

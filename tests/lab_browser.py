@@ -118,6 +118,20 @@ def requests_elsewhere(tab: Any) -> list[str]:
     return found
 
 
+def serious_findings(tab: Any, within: str | None = None) -> list[str]:
+    """Return what axe finds on a page that is serious or critical: rule, impact, how many places.
+
+    Args:
+        tab: With the page.
+        within: A selector of the part that is looked at; all of it by default.
+    """
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(tab, context=within).response["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    return [f"{each['id']} ({each['impact']}): {len(each['nodes'])}" for each in serious]
+
+
 def why_no_browser() -> str:
     """Return what is missing for a browser, "" for nothing."""
     if not any(map(shutil.which, _BROWSERS)):

@@ -17,6 +17,7 @@ import reading
 import reference
 import small_models
 import yaml
+from lab_browser import serious_findings
 from nbclient import NotebookClient
 from pygments.lexers import PythonLexer
 from pygments.token import Error
@@ -67,17 +68,27 @@ def test_no_link_of_a_written_page_leads_nowhere():
         ] == []
 
 
+def test_no_link_of_a_written_page_leads_to_a_heading_that_is_not_there():
+    for page in BOOK.glob("*.md"):
+        prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", prose):
+            headings = re.findall(r"^#+ (.*)", (BOOK / (target or page.name)).read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
 def test_reference_pages_hold_commands_parameters_and_functions():
     assert "## twins run" in reference.commands()
     assert "| `seed` | `1` | 0 to 4" in reference.parameters()
-    assert "### check" in reference.library()
+    assert "### check" in reference.library("parameters")
     assert "## physics_twins.pulsar.simulate" in reference.library("pulsar")
-    assert "physics_twins.pulsar.simulate\n" not in reference.library()
+    assert "[runs](library_runs.md)" in reference.doors()
 
 
-def test_the_reference_has_a_page_for_every_twin(tmp_path):
+def test_the_reference_has_a_page_for_every_door_and_twin(tmp_path):
     packages = {p.parent.name for p in (BOOK.parent / "lib" / "physics_twins").glob("*/simulate.py")}
     assert set(reference.TWINS) == packages
+    offered = {p.stem for p in (BOOK.parent / "lib" / "physics_twins").glob("[a-z]*")}
+    assert {*reference.DOORS, *reference.TWINS} == offered - {"cli"}
     reference.write(tmp_path)
     listed = [name for name in toc() if name.startswith("reference/")]
     assert sorted(f"reference/{p.stem}" for p in tmp_path.glob("*.md")) == sorted(listed)
@@ -95,6 +106,26 @@ def test_every_function_that_the_theory_names_is_there(page):
     ]
     assert len(names) > 15
     assert [name for name in prefixes if resolved(name) is None] == []
+
+
+def code(name: str) -> str:
+    return f'<code class="docutils literal notranslate"><span class="pre">{name}</span></code>'
+
+
+def test_functions_that_a_twins_page_names_are_links_into_the_reference(tmp_path):
+    names = ["simulate.simulate", "physics_twins.runs.open_run", "dm_pc_cm3", "simulate.nothing"]
+    for page in ("pulsar_theory", "limits"):
+        (tmp_path / f"{page}.html").write_text("".join(map(code, names)))
+    assert reference.link_names(tmp_path) == 2
+    text = (tmp_path / "pulsar_theory.html").read_text()
+    addresses = re.findall(r'<a href="reference/library_(\w+).html#([^"]+)">', text)
+    assert addresses == [
+        ("pulsar", "physics_twins.pulsar.simulate.simulate"),
+        ("runs", "physics_twins.runs.folder.open_run"),
+    ]
+    for door, anchor in addresses:
+        assert f'<div id="{anchor}"></div>' in reference.library(door)
+    assert "<a " not in (tmp_path / "limits.html").read_text()
 
 
 def resolved(name: str):
@@ -151,6 +182,15 @@ def test_a_panel_is_replaced_by_a_sentence_and_its_picture():
     (kept,) = outputs_after_lightening(shown)
     assert "open this notebook in JupyterLab" in kept["data"]["text/html"]
     assert still in kept["data"]["text/html"]
+
+
+def test_links_to_files_of_a_run_leave_the_page_and_their_names_stay():
+    html = '<div class="twin-run">Run <code>r</code><br><a href="a.csv">a.csv</a></div>'
+    (kept,) = outputs_after_lightening({"output_type": "execute_result", "data": {"text/html": html}})
+    assert kept["data"]["text/html"] == '<div class="twin-run">Run <code>r</code><br>a.csv</div>'
+    other = {"text/html": '<p><a href="b.html">b</a></p>'}
+    (kept,) = outputs_after_lightening({"output_type": "execute_result", "data": other})
+    assert kept["data"] == other
 
 
 def test_printed_text_stays():
@@ -324,6 +364,7 @@ FIGURES = [
     "hv.Image(np.eye(8)).opts(cmap='viridis', colorbar=True)",
     "hv.HoloMap({n: hv.Curve([1, n]) for n in (2, 3)}, 'height')",
 ]
+WIDE = "(hv.Curve([1, 2]).opts(width=690) + hv.Curve([2, 1]).opts(width=345)).opts(shared_axes=False)"
 # What figures say now: their titles, and how many of their lines are muted.
 SHOWN = """() => {
   const models = Bokeh.documents.flatMap((d) => [...d._all_models.values()]);
@@ -332,24 +373,36 @@ SHOWN = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def tiny_book(tmp_path_factory) -> Path:
-    """The HTML of a book of one notebook with a formula and three figures, executed here."""
-    book = tmp_path_factory.mktemp("book")
+FORMULA = r"$$\int_0^\infty " + " + ".join(f"a_{{{n}}} x^{{{n}}}" for n in range(7)) + r"\,dx$$"
+
+
+def write_executed(path: Path, title: str, *sources: str):
+    """Write a notebook of a title and code cells, executed here, as a page of the book."""
     notebook = nbformat.v4.new_notebook()
-    notebook.cells = [nbformat.v4.new_markdown_cell("# A figure\n\nWith $a^2 + b^2$.")]
-    notebook.cells += [nbformat.v4.new_code_cell(source) for source in FIGURES]
+    notebook.cells = [nbformat.v4.new_markdown_cell(title)]
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in sources]
     NotebookClient(notebook, timeout=120).execute()
     light = json.loads(nbformat.writes(notebook))
     offline.lighten(light, to_figures="../_static/figures/")
-    (book / "notebooks").mkdir()
-    (book / "notebooks" / "figure.ipynb").write_text(json.dumps(light))
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(light))
+
+
+@pytest.fixture(scope="module")
+def tiny_book(tmp_path_factory) -> Path:
+    """The HTML of a book of two notebooks with formulas and figures, and a page of the reference."""
+    book = tmp_path_factory.mktemp("book")
+    write_executed(book / "notebooks" / "figure.ipynb", "# A figure\n\nWith $a^2 + b^2$.", *FIGURES)
+    write_executed(book / "notebooks" / "wide.ipynb", f"# Wide\n\n{FORMULA}", FIGURES[0], WIDE)
+    (book / "reference").mkdir()
+    (book / "reference" / "library_twin.md").write_text(reference.library("twin"))
     (book / "index.md").write_text("# A book\n")
-    (book / "_toc.yml").write_text(
-        "format: jb-book\nroot: index\nchapters:\n  - file: notebooks/figure\n"
-    )
+    pages = ("notebooks/figure", "notebooks/wide", "reference/library_twin")
+    listed = "".join(f"  - file: {page}\n" for page in pages)
+    (book / "_toc.yml").write_text(f"format: jb-book\nroot: index\nchapters:\n{listed}")
     shutil.copy(BOOK / "_config.yml", book)
     assert build.build(book, repository="https://github.com/a/b") == 0
+    offline.let_search_quote(book / "_build" / "html")
     return book / "_build" / "html"
 
 
@@ -379,7 +432,57 @@ def test_a_page_offers_its_notebook_and_binder(tiny_book):
 def test_every_page_is_whole_in_a_browser_without_network(tiny_book, browser):
     visits = browsing.visit(browser, reading.pages_of(tiny_book))
     assert [each for each in visits if not each.is_whole] == []
-    assert sum(each.n_figures for each in visits) == 3
+    assert sum(each.n_figures for each in visits) == 4
+
+
+@pytest.mark.slow
+def test_a_page_fits_a_narrow_screen_with_figures_and_formulas(tiny_book, browser):
+    tab = browser.new_context(offline=True, viewport={"width": 400, "height": 800}).new_page()
+    for name in ("index.html", "notebooks/wide.html", "reference/library_twin.html", "search.html"):
+        tab.goto((tiny_book / name).as_uri())
+        tab.wait_for_function(f"() => ({browsing.OVERFLOW})() == 0", timeout=20_000)
+    tab.goto((tiny_book / "notebooks" / "wide.html").as_uri())
+    tab.wait_for_function(f"() => ({browsing.WIDTHS})().figures.length == 2", timeout=20_000)
+    tab.wait_for_function(f"() => ({browsing.WIDTHS})().figures.every((right) => right <= 400)")
+    fits = "formulas.every(([needed, has]) => needed <= has + 1)"
+    tab.wait_for_function(
+        f"() => {{ const {{ formulas }} = ({browsing.WIDTHS})();"
+        f" return formulas.length == 1 && {fits}; }}"
+    )
+    tab.context.close()
+
+
+@pytest.mark.slow
+def test_what_is_too_wide_is_noticed(tiny_book, browser):
+    tab = browser.new_context(offline=True, viewport={"width": 400, "height": 800}).new_page()
+    page = tiny_book / "notebooks" / "wide.html"
+    worse = page.with_name("wider.html")
+    worse.write_text(page.read_text().replace("narrow.js", "lost.js"))
+    tab.goto(worse.as_uri())
+    tab.wait_for_function(f"() => ({browsing.WIDTHS})().figures.some((right) => right > 700)")
+    worse.unlink()
+    tab.context.close()
+
+
+@pytest.mark.slow
+def test_a_search_from_disk_shows_the_words_around_what_it_found(tiny_book, browser):
+    tab = browser.new_context(offline=True).new_page()
+    tab.goto((tiny_book / "search.html").as_uri() + "?q=calibration")
+    found = tab.locator("#search-results .context")
+    found.first.wait_for(timeout=20_000)
+    assert "alibration" in found.first.inner_text()
+    tab.context.close()
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_serious_on_pages_of_the_book(tiny_book, browser):
+    tab = browser.new_page()
+    for name in ("index.html", "notebooks/wide.html", "reference/library_twin.html", "search.html"):
+        tab.goto((tiny_book / name).as_uri())
+        assert (name, serious_findings(tab)) == (name, [])
+    tab.set_content("<html lang='en'><title>x</title><main><h1>x</h1><img src='x.png'></main>")
+    assert serious_findings(tab) == ["image-alt (critical): 1"]
+    tab.close()
 
 
 @pytest.mark.slow
@@ -446,7 +549,7 @@ def test_the_recipe_copies_a_model_to_mlflow_with_parameters_metrics_hash_and_fi
 
 
 def test_every_signature_of_the_reference_is_python_to_a_highlighter():
-    page = "".join(reference.library(twin) for twin in ("", *reference.TWINS))
+    page = "".join(reference.library(name) for name in (*reference.DOORS, *reference.TWINS))
     signatures = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     wrong = [
         text for text in signatures if Error in {kind for kind, _ in PythonLexer().get_tokens(text)}

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import dask.system
 import distributed.system
@@ -94,3 +96,24 @@ def test_a_task_for_a_gpu_sees_that_gpu_and_others_see_none(machine, monkeypatch
 def test_less_than_one_process_is_refused():
     with pytest.raises(ValueError, match="jobs = 0: must be 1 or more"):
         clusters.connect("local", jobs=0)
+
+
+# Logs as Dask does when a cluster is closed on a busy machine, in a worker and beside it.
+COMPLAIN = """import logging
+import sys
+
+from physics_twins import clusters
+
+if __name__ == "__main__":
+    told = "the scheduler does not answer"
+    with clusters.connect(sys.argv[1], jobs=1) as client:
+        for part in ("worker", "nanny", "core"):
+            client.submit(logging.getLogger(f"distributed.{part}").error, told).result(30)
+            logging.getLogger(f"distributed.{part}").error(told)
+"""
+
+
+@pytest.mark.parametrize("on", ["local", "threads"])
+def test_what_dask_logs_of_itself_stays_out_of_the_notebook(on):
+    done = subprocess.run([sys.executable, "-c", COMPLAIN, on], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -8,6 +8,9 @@ import pytest
 from nbclient import NotebookClient
 from sources import ROOT
 
+from physics_twins import runs
+from twin_panels import run_views
+
 NOTEBOOKS = ROOT / "notebooks"
 LARGEST_PICTURE_BYTES = 60_000
 
@@ -39,6 +42,18 @@ def test_every_twin_has_a_card_with_a_picture_a_time_and_a_way_in():
     folders = {way.partition("(")[2].partition("/")[0] for way in ways}
     assert folders == {p.parent.name for p in NOTEBOOKS.glob("[!.]*/*.ipynb")}
     assert len(names) == len(pictures) == len(ways) == len(times) == len(sentences)
+
+
+def test_times_are_those_that_the_notebooks_say_of_themselves():
+    cards = re.findall(r"^\| .*[0-9] (?:s|min) \|$", prose().partition("<details>")[0], re.MULTILINE)
+    ways = re.findall(r"\[Open[^]]*\]\(([^)]+)\.ipynb\)", prose())
+    told = list(zip(ways, cards[-1].strip("| ").split(" | "), strict=True))
+    told += re.findall(r"^\|.*\]\(([^)]+)\.ipynb\) \|.*\| (\d+ \w+) \|$", prose(), re.MULTILINE)
+    assert len(told) == len(ways) + len(linked())
+    for name, time in told:
+        said = run_views.said(runs.notebook(NOTEBOOKS / f"{name}.ipynb"))
+        number, unit = time.split()
+        assert (name, float(number) * {"s": 1, "min": 60}[unit]) == (name, said.time_s)
 
 
 def test_pictures_of_the_cards_are_there_and_small():

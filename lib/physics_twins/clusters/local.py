@@ -63,8 +63,8 @@ def start(jobs: int | None = None) -> Any:
 
     n, n_threads, memory = sizes(jobs)
     devices = gpus()
-    # Warnings here are of a busy machine; a worker that is lost is told by `calls` and by the view.
-    quiet: dict[str, Any] = {"silence_logs": logging.ERROR}
+    # A worker that is lost is told by `calls` and by the view; what Dask logs is of a busy machine.
+    quiet: dict[str, Any] = {"silence_logs": logging.CRITICAL}
     common = {"host": _LOOPBACK, "memory_limit": memory, "dashboard": False, **quiet}
     common |= {"preload": ["physics_twins.clusters.deaf"]}
     plain = common | {"nthreads": n_threads}
@@ -93,5 +93,5 @@ def start_threads(jobs: int | None = None) -> Any:
             processes=False,
             threads_per_worker=threads,
             dashboard_address=dashboard,
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,
         )

@@ -178,7 +178,7 @@ class Run:
     def _repr_html_(self) -> str:
         files = sorted(p for p in self.folder.iterdir() if p.is_file() and not p.name.startswith("."))
         listed = ", ".join(links.link(path, path.name) for path in files)
-        return f"Run {self.link()}<br><small>{listed}</small>"
+        return f'<div class="twin-run">Run {self.link()}<br><small>{listed}</small></div>'
 
 
 def default_root() -> Path:

@@ -179,7 +179,8 @@ class Computation:
         states = ", ".join(f"{n} {name}" for name, n in self.counts.items() if n)
         folder = Run(self.folder)
         report = f"; {folder.link('report/report.html', 'report')}" if self.report else ""
-        return f"{self.kind[0].title()} {folder.link()}: {states}{report}"
+        told = f"{self.kind[0].title()} {folder.link()}: {states}{report}"
+        return f'<div class="twin-run">{told}</div>'
 
 
 class Sweep(Computation):

@@ -1,0 +1,160 @@
+"""Where the book prints what is kept in `results/`, and how new figures get there."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parents[1]
+RESULTS, BOOK = _ROOT / "benchmarks" / "results", _ROOT / "book"
+_NUMBER = re.compile(r"(?<![\w.])[-\u2212]?\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?")
+_SCALES = (1.0, 100.0, 0.01, 1e3, 1e-3)  # a share may be printed in percent, a second in ms
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Where a record is printed: in the line of a page that holds some words.
+
+    Attributes:
+        words: Of the line.
+        which: Which of its numbers are; all by default.
+        with_errors: Whether their errors are, too.
+        page: Where; by default the twin's own.
+    """
+
+    words: str
+    which: tuple[int, ...] | None = None
+    with_errors: bool = True
+    page: str = ""
+
+
+PRINTED = {
+    "calorimeter": {
+        "auc_boosted": Printed("boosted trees that tell the flow's showers from Geant4's"),
+        "cell_spectrum": Printed("With steps of energy the mean number of cells"),
+        "generation_ms_b1_large": Printed("a shower of the flow on one core", (0, 2)),
+        "onnx_ms": Printed("a shower of the ONNX file", (1,)),
+        "judge_power": Printed("10 % of noise on every cell; 30 %", (1, 2)),
+        "baseline_auc": Printed(
+            "boosted trees that tell the flow's showers from Geant4's", None, False
+        ),
+    },
+    "lattice": {
+        "sun_2d": Printed("SU(2) in 2D at β = 2.2; SU(3) at 3, 6, 9"),
+        "su3_4d_plaquette": Printed("SU(3) in 4D at β = 6, 8⁴: plaquette"),
+        "su3_4d_sweeps": Printed("sweeps of all links per CPU second", (0,)),
+        "error_coverage": Printed("68 % intervals cover: 1,000 AR(1) chains"),
+        "coarse_to_fine_16": Printed(
+            "At 16² (`coarse_to_fine_16`", (0, 1, 5, 6, 7, 8, 10, 11, 12, 13, 15, 16, 17, 18)
+        ),
+        "critical_coupling": Printed("critical coupling of φ⁴ in 2D", (0,)),
+        "gauge_layers": Printed("splines were exact, and 0.175", (2, 3, 4, 5, 7, 8)),
+        "calibration_coverage": Printed("couplings of 60 ensembles each, 8²"),
+        "monitor_calls": Printed("false alarms in 3,840 batches", (0, 1, 8)),
+    },
+    "pulsar": {
+        "recall_faint_rfi": Printed("pulses of S/N 6, 7 found at 1 % false alarms among"),
+        "recall_faint_rfi_front_end": Printed("pulses of S/N 6, 7 found at 1 % false alarms among"),
+        "recall_faint_rfi_drop": Printed("of what it finds in the noise alone", page="limits"),
+        "macro_f1_unclear": Printed("nine labels, interference of any S/N"),
+    },
+    "virgo": {
+        "reconstruction_mismatch": Printed("Of 34 witnessed glitches of the simulator"),
+        "veto_efficiency": Printed("of the 93 witnessed glitches"),
+        "veto_unwitnessed": Printed("of the 93 witnessed glitches"),
+        "veto_deadtime": Printed("of the 93 witnessed glitches"),
+        "veto_energy_inside": Printed("The segments are short"),
+    },
+}
+
+
+def page_of(twin: str, record: Mapping[str, Any]) -> Path:
+    """Return the page that prints a record."""
+    return BOOK / f"{PRINTED[twin][record['id']].page or twin}.md"
+
+
+def line_of(twin: str, record: Mapping[str, Any]) -> str:
+    """Return the line that prints a record."""
+    words = PRINTED[twin][record["id"]].words
+    lines = page_of(twin, record).read_text(encoding="utf-8").splitlines()
+    (found,) = (line for line in lines if words in line)
+    return found
+
+
+def printed_numbers(twin: str, record: Mapping[str, Any]) -> list[float]:
+    """Return those numbers of a record that are printed, each followed by its error."""
+    place = PRINTED[twin][record["id"]]
+    values, errors = _listed(record["value"]), _listed(record["error"])
+    found = []
+    for n in range(len(values)) if place.which is None else place.which:
+        found.append(values[n])
+        if place.with_errors and errors and errors[n]:
+            found.append(errors[n])
+    return found
+
+
+def missing(numbers: Iterable[float], line: str) -> list[float]:
+    """Return the numbers that a line does not have, rounded as its numbers are, in some unit."""
+    texts = _NUMBER.findall(line)
+    return [number for number in numbers if not any(_scale(number, text) for text in texts)]
+
+
+def rewritten(line: str, old: list[float], new: list[float]) -> str:
+    """Return a line in which new numbers stand for old ones, in the units and digits that it has.
+
+    Of old numbers that look alike the first in the line is the first of the list.
+
+    >>> rewritten("| **0.626 ± 0.013**; 0.5 |", [0.6261, 0.0126], [0.6049, 0.0118])
+    '| **0.605 ± 0.012**; 0.5 |'
+    """
+    waiting = list(zip(old, new, strict=True))
+
+    def put(found: re.Match[str]) -> str:
+        for pair in waiting:
+            if scale := _scale(pair[0], found[0]):
+                waiting.remove(pair)
+                return _as_written(scale * pair[1], found[0])
+        return found[0]
+
+    return _NUMBER.sub(put, line)
+
+
+def write_anew(twin: str, known: Iterable[Mapping[str, Any]], record: Mapping[str, Any]) -> str:
+    """Write a new record into the line that prints the known one; return what is to do by hand."""
+    old = next((each for each in known if each["id"] == record["id"]), None)
+    if old is None or record["id"] not in PRINTED.get(twin, {}):
+        return f"{record['id']}: no line of the book prints it yet"
+    before, page = line_of(twin, record), page_of(twin, record)
+    numbers = printed_numbers(twin, old), printed_numbers(twin, record)
+    after = rewritten(before, *numbers) if len(numbers[0]) == len(numbers[1]) else before
+    page.write_text(page.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    left = missing(numbers[1], after)
+    return f"{record['id']}: write {left} into {page.name} by hand" if left else ""
+
+
+def _scale(value: float, text: str) -> float:
+    """Return in which unit a number is this value, rounded as it is; 0 where it is another."""
+    plain = text.replace(",", "").replace("\u2212", "-")
+    half = 0.5001 * 10.0 ** (_power(plain) - _digits(plain))
+    return next((scale for scale in _SCALES if abs(float(plain) - scale * value) <= half), 0.0)
+
+
+def _as_written(value: float, text: str) -> str:
+    plain = text.replace(",", "").replace("\u2212", "-")
+    power, digits = _power(plain), _digits(plain)
+    written = f"{value / 10.0**power:{',' if ',' in text else ''}.{digits}f}"
+    written += f"e{power}" if "e" in plain else ""
+    return written.replace("-", "\u2212", 1) if "\u2212" in text or value < 0 else written
+
+
+def _power(plain: str) -> int:
+    return int(plain.partition("e")[2] or 0)
+
+
+def _digits(plain: str) -> int:
+    return len(plain.partition("e")[0].partition(".")[2])
+
+
+def _listed(value: float | list[float] | None) -> list[float]:
+    return [] if value is None else value if isinstance(value, list) else [value]
