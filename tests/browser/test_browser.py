@@ -1,5 +1,6 @@
 """The panels in a real JupyterLab, in a real browser: they draw, and they follow the hand."""
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ NOTEBOOKS = {
     "lattice": "from twin_panels.lattice import LatticePanel\npanel = LatticePanel()",
     "virgo": "from twin_panels.virgo import VirgoPanel\npanel = VirgoPanel()",
 }
-WIDTHS = (700, 900, 1100, 1440)
+WIDTHS = (700, 900, 1100, 1440, 1920)
 FIND_IMAGE = """() => {
   const models = window.Bokeh ? window.Bokeh.documents.flatMap((d) => [...d._all_models.values()]) : [];
   window.image = models.findLast((m) => m.type == "ColumnDataSource" && "image" in m.data);
@@ -52,6 +53,26 @@ CORNER = """() => {
 }"""
 
 
+# The part of each figure that is as good as white; the picture that a panel has left is hidden.
+WHITE = """() => {
+  const parts = [];
+  const look = (root) => {
+    root.querySelectorAll("canvas").forEach((c) => {
+      if (c.width < 250 || !c.getClientRects().length || !c.getContext("2d")) return;
+      const { data } = c.getContext("2d").getImageData(0, 0, c.width, c.height);
+      let n = 0;
+      for (let i = 0; i < data.length; i += 4) {
+        n += data[i + 3] > 0 && data[i] > 240 && data[i + 1] > 240 && data[i + 2] > 240;
+      }
+      parts.push((4 * n) / data.length);
+    });
+    root.querySelectorAll("*").forEach((e) => e.shadowRoot && look(e.shadowRoot));
+  };
+  look(document);
+  return parts;
+}"""
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A JupyterLab that holds the notebooks."""
@@ -71,8 +92,20 @@ def page(browser: Any, lab: Lab, tmp_path: Path, request: pytest.FixtureRequest)
     tab.screenshot(path=tmp_path / "panel.png")
     tab.evaluate("() => { window.jupyterapp.shell.collapseLeft(); }")
     wrong = {width: misfits(tab, width) for width in WIDTHS}
+    set_theme(tab, "JupyterLab Dark")
+    wrong |= {f"{width}, dark": misfits(tab, width) for width in WIDTHS[1::2]}
+    light = [part for part in tab.evaluate(WHITE) if part > 0.1]
+    tab.screenshot(path=tmp_path / "panel_dark.png")
+    set_theme(tab, "JupyterLab Light")
     tab.close()
     assert not any(wrong.values()), wrong
+    assert not light
+
+
+def set_theme(page: Any, name: str) -> None:
+    code = "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
+    page.evaluate(code, name)
+    page.wait_for_timeout(1500)  # figures are painted anew
 
 
 def title_says(page: Any, text: str) -> None:
@@ -187,6 +220,14 @@ def test_undo_files_and_keys_do_what_a_hand_does(page, tmp_path):
     page.keyboard.press("ArrowRight")
     page.wait_for_function(f"() => !({TITLES})().includes('Dedispersed at 56.77 ')", timeout=20_000)
     page.wait_for_function(f"() => ({ENTERED})() > 56.77", timeout=20_000)
+    # With Shift it moves by the value's fourth digit, and PageDown by ten of them.
+    page.wait_for_timeout(500)
+    before = page.evaluate(ENTERED)
+    digit = 10 ** (math.floor(math.log10(before)) - 3)
+    for key, steps in (("Shift+ArrowRight", 1), ("Shift+PageDown", -9)):
+        page.keyboard.press(key)
+        wanted = f"(value) => Math.abs(({ENTERED})() - value) < {digit / 10}"
+        page.wait_for_function(wanted, arg=before + steps * digit, timeout=20_000)
     # Tab goes from a slider to its own entry.
     page.keyboard.press("Tab")
     assert entry.evaluate("(input) => input == document.activeElement")
@@ -205,6 +246,24 @@ def test_undo_files_and_keys_do_what_a_hand_does(page, tmp_path):
     page.wait_for_selector("text=mine.json: unknown parameter 'dm_pc_cm'", timeout=20_000)
     button(page, "Sweep this").click()
     page.wait_for_selector("text=--grid dm_pc_cm3=", timeout=20_000)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    button(page, "Copy").click()
+    button(page, "Copied").wait_for(timeout=20_000)
+    assert "--grid dm_pc_cm3=" in page.evaluate("() => navigator.clipboard.readText()")
+    button(page, "Run now").click()
+    button(page, "Cancel").click()
+    page.wait_for_selector("text=Ended with status", timeout=60_000)
+
+    # The line of the state restores it.
+    state = page.get_by_label("State")
+    assert state.input_value() == "dm_pc_cm3=60.5"
+    for line, told in (("dm_pc_cm3=475.5", 475.5), ("defaults", 56.77)):
+        state.fill(line)
+        state.press("Enter")
+        title_says(page, f"Dedispersed at {told} pc cm⁻³")
+    state.fill("dm_pc_cm=3")
+    state.press("Enter")
+    page.wait_for_selector("text=Not taken over: unknown parameter 'dm_pc_cm'", timeout=20_000)
     assert page.errors == []
 
 
@@ -225,10 +284,8 @@ def test_a_screen_reader_finds_every_open_control_by_name(page):
 def test_figures_follow_the_labs_theme_and_a_reloaded_page_shows_the_frame_of_now(page, tmp_path):
     page.wait_for_function(f"() => ({PIXELS})().some((colours) => colours > 100)", timeout=30_000)
     assert brightness(page) > 200
-    page.evaluate(
-        "() => { window.jupyterapp.commands.execute('apputils:change-theme',"
-        " { theme: 'JupyterLab Dark' }); }"
-    )
+    assert max(page.evaluate(WHITE)) > 0.5
+    set_theme(page, "JupyterLab Dark")
     page.wait_for_function(f"() => ({CORNER})() < 60", timeout=20_000)
     page.screenshot(path=tmp_path / "dark.png")
     page.evaluate("() => document.querySelectorAll('.noUi-target')[0].noUiSlider.set(0.3)")
@@ -241,6 +298,8 @@ def test_figures_follow_the_labs_theme_and_a_reloaded_page_shows_the_frame_of_no
     page.wait_for_function(KERNEL_IS_IDLE, timeout=90_000)
     page.wait_for_function(FIND_IMAGE, timeout=60_000)
     title_says(page, "Dedispersed at 108 pc cm⁻³")
+    # It is dark from the beginning now.
+    page.wait_for_function(f"() => Math.max(...({WHITE})()) < 0.1", timeout=20_000)
 
 
 # What is written into Bokeh's style sheets and legends, and all that Bokeh was asked to leave out.

@@ -119,6 +119,16 @@ def command_line(notebook: str, path: Path) -> str:
     return twins("run", notebook, "--parameters", str(path))
 
 
+def run_line(notebook: str, parameters: Parameters, **more: Any) -> str:
+    """Return what runs a notebook with the parameters that differ from their defaults, and more.
+
+    >>> run_line("pulsar/5_twin", Parameters(), observed_path="a b.fil").partition("run ")[2]
+    "pulsar/5_twin -p 'observed_path=a b.fil'"
+    """
+    values = changed(parameters) | more
+    return twins("run", notebook, *(w for name, v in values.items() for w in ("-p", f"{name}={v}")))
+
+
 def sweep_line(notebook: str, parameters: Parameters, name: str, values: Sequence[Any] | str) -> str:
     """Return what runs a notebook at several values of one parameter, the others as they are.
 

@@ -28,6 +28,14 @@ function tell_kernel(Bokeh, figure, model) {
   });
 }
 
+// A figure may be painted before it is in the page, or before its style is: in Bokeh's own colours.
+async function paint_themed(el, figure) {
+  for (let waited_ms = 0; waited_ms < PATIENCE_MS && !colours.get(figure).size; waited_ms += 100) {
+    if (is_themed(el)) repaint();
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
 function apply(figure, patch, buffers) {
   const { events, ids } = JSON.parse(patch);
   const bytes = buffers.map((view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
@@ -54,6 +62,7 @@ export default () => {
         colours.set(figure, new Map());
         tell_kernel(Bokeh, figure, model);
         views = await Bokeh.require("embed/standalone").add_document_standalone(figure, el);
+        paint_themed(el, figure);
         name_controls();
       };
       const follow = ({ patch }, buffers) => {

@@ -27,20 +27,29 @@ class Handover(Generic[Model]):
         widget: Buttons and entries, one above the other.
     """
 
-    def __init__(self, controls: Controls[Model], notebook: str, use: str) -> None:
+    def __init__(
+        self,
+        controls: Controls[Model],
+        notebook: str,
+        use: str,
+        take: Callable[[Path], str] | None = None,
+    ) -> None:
         """Serve some controls.
 
         Args:
             controls: What is handed over, and what a loaded file goes to.
             notebook: Which notebook runs the same in batch.
             use: As for `batch.as_code`.
+            take: Takes a measured file, of a name that does not end in .json, and says what it is.
         """
+        self._take = take
         self._controls, self._notebook, self._use = controls, notebook, use
         self._twin, self._is_writing = notebook.split("/")[0], False
         self.shown = ipw.HTML(layout={"flex": "1 1 100%", "min_width": "0"})
+        measured = ", or measured data to load" if take else ""
         self.path = ipw.Text(
-            placeholder=f"parameters/{self._twin}-<time>.json",
-            tooltip="Parameter file to load, or to write; never over a file that exists",
+            placeholder=f"parameters/{self._twin}-<time>.json{measured}",
+            tooltip=f"Parameter file to load, or to write, never over one that exists{measured}",
             layout={"width": "auto", "flex": "1 1 160px"},
         )
         self.state = ipw.Text(
@@ -120,6 +129,10 @@ class Handover(Generic[Model]):
         """
         self._controls.set(batch.from_text(type(self._controls.parameters), text))
 
+    def offer(self, heading: str, line: str) -> None:
+        """Show a command to be copied, or run here."""
+        self._show(heading, lambda: line, is_command=True)
+
     def _restore(self, text: str) -> None:
         if self._is_writing:
             return
@@ -155,12 +168,17 @@ class Handover(Generic[Model]):
         if not path:
             self._refuse("No file is named: type its path beside Load, or take Upload")
             return
+        told = f"Loaded from {path}."
         try:
-            self.load(path)
+            if self._take and not path.endswith(".json"):
+                told = self._take(Path(path))
+            else:
+                self.load(path)
         except (OSError, ValueError) as error:
             self._refuse(f"Not loaded: {error}")
         else:
-            self.shown.value = f"Loaded from {escape(path)}."
+            self.here.offer("")
+            self.shown.value = escape(told)
 
     def _uploaded(self, change: dict[str, Sequence[dict]]) -> None:
         if not change["new"]:

@@ -4,6 +4,8 @@
 
 const colours = new WeakMap(); // by document: the colours that the theme gives, by name
 
+const is_themed = (el) => getComputedStyle(el).getPropertyValue("--bk-border-fill-color") !== "";
+
 function spare_work(Bokeh) {
   if (Bokeh.twin_panels_spares) return;
   Bokeh.twin_panels_spares = true;
@@ -20,7 +22,7 @@ function spare_work(Bokeh) {
   // A thousand times a paint the page is asked for colours that change with the theme alone.
   instead(VisualProperties, "_get_css_value", (original) => function (name) {
     const known = colours.get(this.obj.model.document);
-    if (!known) return original.call(this, name);
+    if (!known?.size && !(known && is_themed(this.obj.el))) return original.call(this, name);
     const whole = this.css_prefix + name;
     if (!known.has(whole)) known.set(whole, original.call(this, name));
     return known.get(whole);

@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import ClassVar, Generic
@@ -69,7 +70,7 @@ class Panel(ABC, Generic[Model]):
         self.controls.observe(self.update)
         self.controls.observe(lambda _: self._history.rest())
         use = self.use.replace("SEED", str(self._seed))
-        self.handover = Handover(self.controls, self.notebook, use)
+        self.handover = Handover(self.controls, self.notebook, use, self.takes())
         own = self.extras()
         self.buttons = self._steps | own | self.handover.buttons
         self.widget = self._arranged(own)
@@ -89,6 +90,10 @@ class Panel(ABC, Generic[Model]):
     def extras(self) -> dict[str, ipw.Button]:
         """Return a twin's own buttons by what is written on them; none by default."""
         return {}
+
+    def takes(self) -> Callable[[Path], str] | None:
+        """Return what takes a file of measured data and says what it is; None by default."""
+        return None
 
     @property
     def parameters(self) -> Model:
