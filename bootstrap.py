@@ -1,6 +1,6 @@
 """Set up `.venv` when needed, then run one of the project's commands; nothing but Python is required.
 
-    python3 bootstrap.py run|test|coverage|lab|book|bench|setup|size|pins|pictures [more arguments]
+    python3 bootstrap.py run|test|coverage|lab|book|bench|setup|size|pins|pictures|site [more arguments]
 
 The Makefile only calls this file. It is written so that an old Python can still read it and say so.
 """
@@ -41,7 +41,7 @@ class Refusal(Exception):
 def main(arguments):
     """Run the command named first; return its exit status."""
     commands = {"run": run, "test": test, "lab": lab, "book": book, "bench": bench, "pins": pins}
-    commands.update({"pictures": pictures, "coverage": coverage})
+    commands.update({"pictures": pictures, "site": site, "coverage": coverage})
     name, *extra = arguments or ["help"]
     if name not in commands and name not in ("setup", "size"):
         print(__doc__)
@@ -327,6 +327,11 @@ def bench(extra):
 def pictures(extra):
     """The pictures of README and start page, taken from real runs."""
     return call([PYTHON, "book/take_pictures.py", *extra])
+
+
+def site(extra):
+    """The first ten minutes and every panel's picture as pages that any web server shows."""
+    return call([PYTHON, "book/make_site.py", *extra])
 
 
 def pins(extra):
