@@ -24,6 +24,8 @@ from twin_panels.theme import NEUTRAL
 
 PALETTE = "Viridis256"
 MIN_WIDTH, MAX_WIDTH = 280, 1000  # screen pixels
+# Of curves: without a GPU, a browser strokes a noisy one thirty times as fast as one of 1.5 pixels.
+LINE_WIDTH = 1
 TOOLS = "pan,box_zoom,wheel_zoom,save,reset"
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from physics_twins.data import in_print
 from physics_twins.figures.style import PURPLE, SKY
 from twin_panels.controls import Model
-from twin_panels.figures import add_to_legend, fill
+from twin_panels.figures import LINE_WIDTH, add_to_legend, fill
 
 BEFORE = {"color": SKY}  # solid: a browser without a GPU takes long over the dots of a noisy curve
 BEFORE_WORDS = "before the last move"
@@ -28,10 +28,12 @@ class _Kept:
         self._now, self._names = now, (x, y)
         self._kept = ColumnDataSource({"x": [], "y": []})
         self._change = ColumnDataSource({"x": [], "y": []})
-        self.drawn = where.line("x", "y", source=self._kept, level="underlay", line_width=1.5, **look)
+        self.drawn = where.line(
+            "x", "y", source=self._kept, level="underlay", line_width=LINE_WIDTH, **look
+        )
         self._is_ratio = False
         if change is not None:
-            change.line("x", "y", source=self._change, line_width=1.5, **look)
+            change.line("x", "y", source=self._change, line_width=LINE_WIDTH, **look)
             self._is_ratio = "Log" in type(change.y_scale).__name__
         self._has_change = change is not None
 

@@ -22,7 +22,15 @@ from physics_twins.pulsar.simulate import simulate_pulse
 from twin_panels import batch, recording
 from twin_panels.background import Background, sentence
 from twin_panels.farmed import farmed
-from twin_panels.figures import FollowingRange, LiveImage, fill, frame, place_legend, retitle
+from twin_panels.figures import (
+    LINE_WIDTH,
+    FollowingRange,
+    LiveImage,
+    fill,
+    frame,
+    place_legend,
+    retitle,
+)
 from twin_panels.handover import button
 from twin_panels.panel import Panel
 
@@ -204,7 +212,7 @@ figures.image(pulse, levelled=True, title="The panel's pulse")"""
             y_range=self._scatter.model,
         )
         self.curves = ColumnDataSource({"time": [], "signal": [], "truth": [], "residual": []})
-        lines = {"source": self.curves, "line_width": 1.5}
+        lines = {"source": self.curves, "line_width": LINE_WIDTH}
         signal = self.profile.step(
             "time", "signal", mode="center", color=BLUE, legend_label="dedispersed", **lines
         )

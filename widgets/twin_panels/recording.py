@@ -87,6 +87,6 @@ def read(
         centre_frequency_mhz=float(frequency_mhz.mean()),
         bandwidth_mhz=step_mhz * len(frequency_mhz),
         n_channels=shown.sizes["frequency"],
-        sampling_time_us=1e6 * step_s,
+        sampling_time_us=round(1e6 * step_s, 3),
     )
     return Recording(path, arrival_s, shown), band

@@ -1,6 +1,7 @@
 """Virgo's panel: the spectrum before and after cleaning, a glitch in tiles, the certificate."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -20,7 +21,15 @@ from physics_twins.virgo.witnesses import VIBRATION
 from twin_panels.background import Background, sentence
 from twin_panels.controls import Controls
 from twin_panels.farmed import farmed
-from twin_panels.figures import FollowingRange, LiveImage, fill, frame, place_legend, retitle
+from twin_panels.figures import (
+    LINE_WIDTH,
+    FollowingRange,
+    LiveImage,
+    fill,
+    frame,
+    place_legend,
+    retitle,
+)
 from twin_panels.panel import Panel
 
 SEED = 7  # its preview has glitches of both kinds, witnessed and not
@@ -110,7 +119,8 @@ virgo.plots.spectra(stretch, parts, title="Before and after")"""
         noise = virgo.noise_asd(frequency_hz, parameters.detector)
         columns = {"before": before, "oracle": oracle, "noise": noise}
         at_s = _shown_s(stretch)
-        energies, tiling = _tiles(strain, at_s)
+        with _one_thread():
+            energies, tiling = _tiles(strain, at_s)
         return xr.Dataset(
             {name: ("frequency", values, {"units": "Hz-1/2"}) for name, values in columns.items()}
             | {"energy": (("row", "time"), energies.numpy(), {"units": "1"})},
@@ -180,7 +190,7 @@ virgo.plots.spectra(stretch, parts, title="Before and after")"""
         )
         names = ("frequency", "before", "after", "oracle", "noise", "after_left", "oracle_left")
         self.curves = ColumnDataSource({name: [] for name in names})
-        drawn = {"source": self.curves, "line_width": 1.5}
+        drawn = {"source": self.curves, "line_width": LINE_WIDTH}
         for name, words, colour in (
             ("before", "before", GREY),
             ("after", "cleaned", BLUE),
@@ -246,7 +256,8 @@ def _summed(parameters: virgo.VirgoParameters, seed: int) -> tuple[xr.Dataset, A
     strain = np.zeros(stretch.sizes["time"])
     for name in virgo.COMPONENTS:
         strain += strengths.get(name, 1.0) * stretch[name].values
-    return stretch, strain, np.array([*strengths.values()]) @ stretch["known"].values
+    known = np.einsum("c,ct->t", [*strengths.values()], stretch["known"].values)  # in one thread
+    return stretch, strain, known
 
 
 @lru_cache(maxsize=4)
@@ -336,3 +347,14 @@ def _tiles(strain: NDArray[np.floating], at_s: float) -> tuple[torch.Tensor, vir
     white = virgo.whitened(torch.from_numpy(np.ascontiguousarray(around)), float(RATE_HZ))
     first = round((at_s - PART_S / 2 - first_s) * RATE_HZ)
     return virgo.picture(white[first : first + round(PART_S * RATE_HZ)], float(RATE_HZ))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let PyTorch compute in this thread alone: others would wait for more, and keep a core busy."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former)
