@@ -84,6 +84,13 @@ def test_faint_interference_is_as_faint_as_stated_and_has_no_label():
     assert not stream["clear"].values.any()
 
 
+def test_a_sweep_that_goes_on_is_nowhere_stronger_than_stated():
+    faint = QUIET.replace(n_windows=24, window_frames=4, peryton_fraction=0.2, clear_only=False)
+    snr = labelled_stream(faint.replace(rfi_snr_min=3.0, rfi_snr_max=8.0), seed=3)["snr_other"].values
+    assert (snr > 3).sum() > 10
+    assert snr.max() < 2 * 8.0  # four of the strongest in one frame
+
+
 def test_interference_may_lie_outside_the_labelled_frames(mixed):
     outside = ~mixed["labelled"].values
     assert (mixed["snr_nbrfi"].values[outside] > 8).any()

@@ -207,13 +207,14 @@ def add_other(
 def add_peryton(
     canvas: Canvas, frame: int, parameters: WindowParameters, rng: np.random.Generator
 ) -> None:
-    """Add a swept signal from Earth to a frame; it may go on in the next ones."""
+    """Add a swept signal from Earth to a frame; it may go on in the next ones, fainter."""
     last = min(frame + int(rng.integers(parameters.window_frames)), canvas.n_frames - 1)
     snr = SNR_PRESENT
     while canvas.lacks("other", frame, snr):
         event = _event(canvas.band, ("peryton",), frame, last, rng)
-        snr = _rfi_snr(parameters, rng)
-        canvas.add(event, snr, frame)
+        if _power_of_frames(event, canvas.n_frames).argmax() == frame:
+            snr = _rfi_snr(parameters, rng)
+            canvas.add(event, snr, frame)
 
 
 def _event(band: Band, names: Sequence[str], first: int, last: int, rng: np.random.Generator) -> Event:
