@@ -57,7 +57,7 @@ class BeamTimeParameters(Parameters):
     model: str = field(
         "calorimeter-flow",
         help="Name of a trained flow, or name/version; see `twins models`. It says what is read out:"
-        " calorimeter-layers, once trained, sees layers of silicon alone",
+        " calorimeter-layers sees layers of silicon alone",
     )
     hidden_absorber_mm: float = field(
         1.47, ge=1.2, le=1.6, unit="mm", help="Thickness that the absorbers have"
