@@ -270,16 +270,16 @@ class ClassifierParameters(BandParameters):
     dm_max_pc_cm3: float = field(72.0, ge=0, le=3000, unit="pc cm-3", help="Highest DM sought")
 
     n_noise_streams: int = field(
-        12, ge=1, le=10**6, help="Streams of 128 frames of white noise, which set the false alarms"
+        160, ge=1, le=10**6, help="Streams of 128 frames of white noise, which set the false alarms"
     )
     n_faint_streams: int = field(
-        12, ge=1, le=10**6, help="Streams of 64 windows with faint pulses in white noise"
+        120, ge=1, le=10**6, help="Streams of 64 windows with faint pulses in white noise"
     )
     n_class_streams: int = field(
-        160, ge=1, le=10**6, help="Streams of 43 windows in which all classes come equally often"
+        640, ge=1, le=10**6, help="Streams of 43 windows in which all classes come equally often"
     )
     n_mixed_streams: int = field(
-        200, ge=1, le=10**6, help="Streams of 64 windows with faint pulses between interference"
+        320, ge=1, le=10**6, help="Streams of 64 windows with faint pulses between interference"
     )
     labelled_path: str = field(
         "",
@@ -287,7 +287,7 @@ class ClassifierParameters(BandParameters):
         help="Table (CSV: file, start_s, label) of real frames that are learnt from besides; empty for"
         " none. Every fifth validates",
     )
-    n_steps: int = field(1000, ge=1, le=10**8, unit="steps", help="Steps of the training")
+    n_steps: int = field(4000, ge=1, le=10**8, unit="steps", help="Steps of the training")
     batch_size: int = field(256, ge=2, le=10**6, help="Frames in a step")
     learning_rate: float = field(4e-3, ge=1e-6, le=1, logarithmic=True, help="Highest learning rate")
 
