@@ -24,7 +24,7 @@ class Handover(Generic[Model]):
         sweep: What a sweep varies.
         buttons: By what is written on them.
         shown: The text to be copied, or why there is none, as HTML.
-        widget: Buttons and entries, one above the other.
+        widget: Buttons and entries, one above the other, but `state`.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Handover(Generic[Model]):
             description="State",
             tooltip="What differs from the defaults: copy this line, or paste another one's",
             style={"description_width": "initial"},
-            layout={"width": "auto", "flex": "1 1 100%", "min_width": "0"},
+            layout={"width": "auto", "flex": "1 1 160px", "min_width": "0"},
         )
         self.state.observe(lambda change: self._restore(change["new"]), "value")
         controls.observe(lambda parameters: self._write(batch.as_text(parameters)))
@@ -84,9 +84,10 @@ class Handover(Generic[Model]):
         self.upload.observe(self._uploaded, "value")
         run, code, load, sweep = self.buttons.values()
         choice = ipw.Accordion([self.sweep.widget], titles=("What the sweep varies",))
-        rows = (ipw.HBox([run, code]), self.path, ipw.HBox([load, self.upload, sweep]), choice)
+        files = ipw.HBox([load, self.upload, sweep])
+        rows = (ipw.HBox([run, code]), self.path, files, choice)
         self.here.widget.layout.flex = "1 1 100%"
-        self.widget = ipw.Box([*rows, self.state, self.shown, self.here.widget], layout=WRAPPED)
+        self.widget = ipw.Box([*rows, self.shown, self.here.widget], layout=WRAPPED)
 
     def run_as_batch(self, path: str | Path = "") -> str:
         """Write the parameters to a new file and return the command that runs them in batch.
@@ -213,10 +214,12 @@ _WHOLE = {"width": "auto", "flex": "0 0 auto"}  # no text is cut
 
 def to_copy(heading: str, text: str) -> str:
     """Return HTML of a text that one click selects as a whole, or copies, under a heading."""
-    style = "user-select: all; padding: 6px; white-space: pre-wrap; word-break: break-all;"
-    style += " background: var(--jp-layout-color2, #eee); max-height: 8em; overflow: auto"
-    copy = '<button type="button" class="jupyter-button twin-copy" style="width: auto">Copy</button>'
-    return f'<div>{escape(heading)} {copy}<pre tabindex="0" style="{style}">{escape(text)}</pre></div>'
+    style = "user-select: all; padding: 6px; margin: 2px 0; white-space: pre-wrap; overflow: auto;"
+    style += " word-break: break-all; background: var(--jp-layout-color2, #eee); max-height: 8em"
+    small = "width: auto; height: 20px; line-height: 20px"
+    copy = f'<button type="button" class="jupyter-button twin-copy" style="{small}">Copy</button>'
+    block = f'<pre tabindex="0" style="{style}">{escape(text)}</pre>'
+    return f'<div style="line-height: 20px">{escape(heading)} {copy}{block}</div>'
 
 
 def button(text: str, tooltip: str, icon: str) -> ipw.Button:

@@ -13,8 +13,10 @@ function name_controls(root = document) {
     handle.setAttribute("aria-label", label);
     handle.setAttribute("aria-valuetext", `${entry.value} ${unit}`.trim());
   }
-  for (const entry of root.querySelectorAll(".twin-panel input[title]:not([aria-label])"))
-    if (!entry.labels?.[0]?.textContent) entry.setAttribute("aria-label", entry.title);
+  for (const entry of root.querySelectorAll(".twin-panel input:not([aria-label]):not([type=file])")) {
+    const name = entry.labels?.[0]?.textContent || entry.title;
+    if (name) entry.setAttribute("aria-label", name);
+  }
 }
 
 // The text beside a button that says Copy goes to the clipboard; without one it is selected.

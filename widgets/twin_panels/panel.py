@@ -182,7 +182,8 @@ class Panel(ABC, Generic[Model]):
 
     def _arranged(self, own: dict[str, ipw.Button]) -> ipw.Box:
         """Return controls beside the figure; where there is no room for both, above it."""
-        rows = [ipw.Box(tuple(each.values()), layout=WRAPPED) for each in (self._steps, own) if each]
+        steps = (*self._steps.values(), self.handover.state)
+        rows = [ipw.Box(each, layout=WRAPPED) for each in (steps, tuple(own.values())) if each]
         beneath = ipw.Box([*rows, self.handover.widget], layout=WRAPPED)
         layout = {"flex": "1 1 310px", "min_width": "0", "padding": "0 12px 0 0"}
         left = ipw.VBox([self.controls.widget, beneath], layout=layout)

@@ -117,7 +117,7 @@ figures.image(pulse, levelled=True, title="The panel's pulse")"""
         onward.on_click(lambda _: self._calibrate())
         back.on_click(lambda _: self.simulate_again())
         for each in (onward, back):
-            each.disabled = True
+            each.disabled, each.layout.display = True, "none"
         return {CALIBRATE: onward, SIMULATED: back}
 
     def takes(self) -> Callable[[Path], str] | None:
@@ -151,6 +151,7 @@ figures.image(pulse, levelled=True, title="The panel's pulse")"""
     def _stands_behind(self, parameters: ObservationParameters, label: str) -> None:
         for name in (CALIBRATE, SIMULATED):
             self.buttons[name].disabled = self.recording is None
+            self.buttons[name].layout.display = "none" if self.recording is None else ""
         self._background.ask(lambda: iter(()))
         legend: Any = self.profile.legend[0]
         legend.items[1].label = {"value": label}
