@@ -26,7 +26,8 @@ from physics_twins.pulsar.verb_parameters import (
     WindowParameters,
 )
 
-# Not used while the classifier was made; each stands for a million seeds of streams.
+# Of no training and no validation, though weights that were rejected have been judged on them; each
+# stands for a million seeds of streams.
 HARSH_MIX = dict.fromkeys(EFFELSBERG_MIX, 0.3)
 # Interference that imitates: three frames of ten hold narrow-band, as many broad-band events, one a
 # swept one, each between what nobody sees and what is there without doubt.
