@@ -20,10 +20,10 @@ NAME, LAYERS_NAME = "calorimeter-flow", "calorimeter-layers"
 CARD = models.Card(
     summary="Draws showers of electrons in the calorimeter of CaloChallenge's data set 2 (45 x 16 x 9"
     " cells, energy in absorbers and sensors), given energy, angle and thickness of the absorbers, and"
-    " says how likely a shower is. Five networks; their differences are its uncertainty.",
+    " says how likely a shower is. Several networks; their difference is its uncertainty.",
     data="Electrons of 1 to 100 GeV (log-uniform), 0 to 30 degrees, from Geant4 11.4 with the small"
     " tables that the project writes, most of them with absorbers of 1.4 mm: `training_showers`. Each"
-    " network leaves out a fifth of them. Where `start` is given among the parameters, that version's"
+    " network leaves out its part of them. Where `start` is given among the parameters, that version's"
     " visible energies and layers stay, and the showers taught how layers divide into cells.",
     limits="How well its cells can be told from Geant4's: see the book's page of the calorimeter."
     " Refuses other energies, angles and thicknesses unless told to extrapolate. Not for other"
