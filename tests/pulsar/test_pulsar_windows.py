@@ -17,10 +17,12 @@ from physics_twins.pulsar.classifying.recall_curves import (
 )
 from physics_twins.pulsar.classifying.window_canvas import (
     FRAME_SPECTRA,
+    Canvas,
     Pulse,
     paint_pulse,
 )
 from physics_twins.pulsar.classifying.windows import labelled_stream, normalised_windows
+from physics_twins.pulsar.physics.interference import Event
 from physics_twins.pulsar.physics.sky import receiver_band
 from physics_twins.pulsar.verb_parameters import EIGHT_CLASSES, W_CLS, LabelParameters, WindowParameters
 
@@ -84,11 +86,15 @@ def test_faint_interference_is_as_faint_as_stated_and_has_no_label():
     assert not stream["clear"].values.any()
 
 
-def test_a_sweep_that_goes_on_is_nowhere_stronger_than_stated():
-    faint = QUIET.replace(n_windows=24, window_frames=4, peryton_fraction=0.2, clear_only=False)
-    snr = labelled_stream(faint.replace(rfi_snr_min=3.0, rfi_snr_max=8.0), seed=3)["snr_other"].values
-    assert (snr > 3).sum() > 10
-    assert snr.max() < 2 * 8.0  # four of the strongest in one frame
+@pytest.mark.parametrize("kind", ["nbrfi", "bbrfi", "other"])
+def test_interference_that_goes_on_is_nowhere_stronger_than_stated(kind):
+    faint = QUIET.replace(n_windows=24, window_frames=4, clear_only=False, rfi_snr_max=8.0)
+    often = {f"{name}_{where}": 0.5 for name in ("nbrfi", "bbrfi") for where in ("fraction", "outside")}
+    often |= {"rfi_snr_min": 3.0, "peryton_fraction": 0.2}
+    stream = labelled_stream(faint.replace(**often), seed=3)
+    snr = stream[f"snr_{kind}"].values
+    assert (snr >= 3).sum() > 10
+    assert snr.max() <= 8.0 * (1 + 1e-6)
 
 
 def test_interference_may_lie_outside_the_labelled_frames(mixed):
@@ -159,3 +165,13 @@ def test_a_threshold_is_exceeded_by_the_stated_part():
     assert fraction_above(scores, threshold_at(scores, 0.05))[0] == pytest.approx(0.05)
     with pytest.raises(ValueError, match="needs 1000 frames or more, found 10"):
         threshold_at(scores[:10], 0.001)
+
+
+def test_interference_has_the_snr_of_the_best_boxcar_in_it_and_not_of_the_silence_around_it():
+    patch = np.zeros((200, 8), np.float32)
+    patch[40:44, 2:4] = 3.0  # eight samples of 3 sigma: 24 over the root of 8
+    canvas = Canvas(np.zeros((1024, 256), np.float32), 4, receiver_band(QUIET))
+    event = Event("radar", start=300, first_channel=16, patch=patch)
+    canvas.add(event, snr=5.0, frame=1, highest_snr=8.0)
+    assert canvas.power["nbrfi"] == pytest.approx([0, 25, 0, 0])
+    assert canvas.signal[340, 18] == pytest.approx(3.0 * 5.0 / (24 / 8**0.5))

@@ -117,30 +117,54 @@ class Canvas:
         """Whether a frame that shall hold interference of some S/N does not, or not clearly."""
         return self.power[kind][frame] < min(snr, SNR_PRESENT) ** 2 * (1 - 1e-6)
 
-    def add(self, event: Event, snr: float, frame: int) -> None:
-        """Add an event, scaled to have the stated S/N within a frame, if it reaches that frame."""
-        power = _power_of_frames(event, len(self.power[event.label]))
+    def add(self, event: Event, snr: float, frame: int, highest_snr: float) -> None:
+        """Add an event, scaled so that a frame then holds the stated S/N of its kind.
+
+        Nothing is added where the event does not reach that frame, or where it would bring another
+        one that it reaches above the highest S/N.
+        """
+        held = self.power[event.label]
+        power = _power_of_frames(event, len(held))
         if power[frame] > 0:
-            scale = snr / np.sqrt(power[frame])
-            event.scaled(scale).add_to(self.signal)
-            self.power[event.label] += scale**2 * power
+            scale = (snr**2 - held[frame]) / power[frame]
+            total = held + scale * power
+            if total[power > 0].max() <= highest_snr**2 * (1 + 1e-6):
+                event.scaled(np.sqrt(scale)).add_to(self.signal)
+                self.power[event.label] = total
 
 
 def _power_of_frames(event: Event, n_frames: int) -> NDArray[np.float64]:
     """Return the squared S/N of an event in each frame.
 
-    Of interference it is that of a boxcar over its times and channels within the frame, since nobody
-    knows how it is modulated; of what sweeps, that of a filter matched to it.
+    Of interference it is that of the best boxcar over some of its times and channels within the frame,
+    since nobody knows how it is modulated; of what sweeps, that of a filter matched to it.
     """
     frame = (event.start + np.arange(len(event.patch))) // FRAME_SPECTRA
-    inside = frame < n_frames
-    frame, patch = frame[inside], event.patch[inside]
-    if event.label == "other":
-        squares = np.einsum("tc,tc->t", patch, patch, dtype=np.float64)
-        return np.bincount(frame, squares, minlength=n_frames).astype(np.float64)
-    total = np.bincount(frame, patch.sum(axis=1, dtype=np.float64), minlength=n_frames)
-    n_samples = patch.shape[1] * np.bincount(frame, minlength=n_frames)
-    return total**2 / np.maximum(n_samples, 1)
+    power_of = _matched_power if event.label == "other" else _boxcar_power
+    power = np.zeros(n_frames)
+    for each in range(event.start // FRAME_SPECTRA, min(n_frames, frame[-1] + 1)):
+        power[each] = power_of(event.patch[frame == each])
+    return power
+
+
+def _matched_power(patch: NDArray[np.float32]) -> float:
+    return float(np.square(patch, dtype=np.float64).sum())
+
+
+def _boxcar_power(patch: NDArray[np.float32]) -> float:
+    """Return the squared S/N of the best boxcar; each side is a power of two long, or the whole."""
+    total = np.pad(patch, ((1, 0), (1, 0))).cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
+    best = 0.0
+    for n_time in _lengths(patch.shape[0]):
+        rows = total[n_time:] - total[:-n_time]
+        for n_channels in _lengths(patch.shape[1]):
+            boxes = rows[:, n_channels:] - rows[:, :-n_channels]
+            best = max(best, float(boxes.max()) / np.sqrt(n_time * n_channels))
+    return best**2
+
+
+def _lengths(n: int) -> list[int]:
+    return [*(1 << octave for octave in range((n - 1).bit_length())), n]
 
 
 def _rfi_snr(parameters: WindowParameters, rng: np.random.Generator) -> float:
@@ -175,12 +199,13 @@ def add_interference(
     """Add interference to all frames that shall hold it; narrow-band events go on in the next such."""
     names = [name for name, label in EVENTS.items() if label == kind]
     for frame in map(int, np.flatnonzero(frames)):
-        last = frame
-        while kind == "nbrfi" and frames[last + 1 : last + 2].any() and rng.random() < 0.5:
-            last += 1
         snr = _rfi_snr(parameters, rng)
-        while canvas.lacks(kind, frame, snr):  # what was drawn may be silent in this frame
-            canvas.add(_event(canvas.band, names, frame, last, rng), snr, frame)
+        while canvas.lacks(kind, frame, snr):  # what was drawn may be silent here, or too strong later
+            last = frame
+            while kind == "nbrfi" and frames[last + 1 : last + 2].any() and rng.random() < 0.5:
+                last += 1
+            event = _event(canvas.band, names, frame, last, rng)
+            canvas.add(event, snr, frame, parameters.rfi_snr_max)
 
 
 def add_other(
@@ -192,29 +217,28 @@ def add_other(
         add_peryton(canvas, frame, parameters, rng)
         return
     lost = _event(canvas.band, ("dropout",), frame, frame, rng)
-    while fault == 1 and lost.stop_channel - lost.first_channel == canvas.signal.shape[1]:
-        # Of the whole band it is no data, not "other".
-        lost = _event(canvas.band, ("dropout",), frame, frame, rng)
-    times = slice(lost.start, min(lost.stop, (frame + 1) * FRAME_SPECTRA))
+    stop = (frame + 1) * FRAME_SPECTRA
     if fault == 1:
-        canvas.faults.append((times, slice(lost.first_channel, lost.stop_channel), 0.0))
-    else:
+        while lost.stop_channel - lost.first_channel == canvas.signal.shape[1]:
+            # Of the whole band it is no data, not "other".
+            lost = _event(canvas.band, ("dropout",), frame, frame, rng)
+        channels = slice(lost.first_channel, lost.stop_channel)
+        canvas.faults.append((slice(lost.start, min(lost.stop, stop)), channels, 0.0))
+    else:  # to the end of the frame: a short jump up would be a broad-band impulse
         change = rng.choice([-1, 1]) * np.exp(rng.uniform(*np.log(GAIN_JUMP)))
-        canvas.faults.append((times, slice(None), 1 + float(change)))
+        canvas.faults.append((slice(lost.start, stop), slice(None), 1 + float(change)))
     canvas.power["other"][frame] += SNR_PRESENT**2  # far above the noise in any case
 
 
 def add_peryton(
     canvas: Canvas, frame: int, parameters: WindowParameters, rng: np.random.Generator
 ) -> None:
-    """Add a swept signal from Earth to a frame; it may go on in the next ones, fainter."""
-    last = min(frame + int(rng.integers(parameters.window_frames)), canvas.n_frames - 1)
-    snr = SNR_PRESENT
+    """Add a swept signal from Earth to a frame; it may go on in the next ones."""
+    snr = _rfi_snr(parameters, rng)
     while canvas.lacks("other", frame, snr):
+        last = min(frame + int(rng.integers(parameters.window_frames)), canvas.n_frames - 1)
         event = _event(canvas.band, ("peryton",), frame, last, rng)
-        if _power_of_frames(event, canvas.n_frames).argmax() == frame:
-            snr = _rfi_snr(parameters, rng)
-            canvas.add(event, snr, frame)
+        canvas.add(event, snr, frame, parameters.rfi_snr_max)
 
 
 def _event(band: Band, names: Sequence[str], first: int, last: int, rng: np.random.Generator) -> Event:

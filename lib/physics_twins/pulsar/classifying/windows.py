@@ -43,8 +43,9 @@ def labelled_stream(parameters: WindowParameters, *, seed: int) -> xr.Dataset:
     Returns:
         `data` (time, frequency), uint8, longer than all frames by a window. For each frame: `label`, a
         number of `LABELS`; `labelled`, whether it is the first of a window; `clear`, whether each
-        kind of interference is there or not, without doubt; `snr_nbrfi`, `snr_bbrfi`, `snr_other`, what
-        a boxcar over that interference within the frame finds. For each pulse: `pulse_frame`,
+        kind of interference is there or not, without doubt; `snr_nbrfi`, `snr_bbrfi`, what the best
+        boxcar in that interference finds within the frame; `snr_other`, what a filter matched to a
+        sweep finds, and 8 for a fault. For each pulse: `pulse_frame`,
         `pulse_time_s` at the highest channel, `pulse_dm_pc_cm3`, `pulse_width_ms`, `pulse_snr` of the
         whole sweep. `level` and `gain` (frequency): mean and standard deviation of the noise.
     """
