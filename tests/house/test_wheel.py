@@ -90,13 +90,13 @@ def test_a_sweep_runs_from_any_folder(twins, tmp_path):
 @pytest.mark.slow
 def test_the_shipped_models_come_with_the_wheel(twins, installed, tmp_path):
     listed = twins("models")
-    for name in ("calorimeter-flow/1", "pulsar-classifier/3"):
+    for name in ("calorimeter-flow/1", "pulsar-classifier/4"):
         assert name in listed
     assert "damaged" not in listed
     look = "from physics_twins.pulsar.model import load_classifier; print(load_classifier().address)"
     command = [installed / "bin" / "python", "-c", look]
     loaded = subprocess.run(command, cwd=tmp_path, env=alone(), capture_output=True, text=True)
-    assert loaded.stdout.strip() == "pulsar-classifier/3", loaded.stderr
+    assert loaded.stdout.strip() == "pulsar-classifier/4", loaded.stderr
 
 
 @pytest.mark.slow

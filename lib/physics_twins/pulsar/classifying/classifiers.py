@@ -158,7 +158,7 @@ def _logistic(x: NDArray[np.floating]) -> NDArray[np.floating]:
 THRESHOLDS = "thresholds"
 _log = logging.getLogger(__name__)
 # On validation streams in the Effelsberg mix 0.1 % of the frames without a pulse are above it.
-KEEP_THRESHOLD = 0.02
+KEEP_THRESHOLD = 0.01
 
 
 @dataclass(frozen=True)
