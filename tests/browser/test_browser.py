@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from lab_browser import KERNEL_IS_IDLE, PIXELS, Lab, misfits, run_all_cells
 
+from physics_twins import calorimeter
+
 pytestmark = [
     pytest.mark.slow,
     # Playwright's event loop outlives it by a moment.
@@ -35,6 +37,10 @@ FIND_IMAGE = """() => {
 TITLES = """() => window.Bokeh.documents.flatMap((d) => [...d._all_models.values()])
   .filter((m) => m.type == "Title").map((m) => m.text).join("; ")"""
 ENTERED = "() => Number(document.querySelector('.widget-text input[type=number]').value)"
+# Of measured showers: chi squared per point along the path, as the note tells it.
+ALONG = (
+    """() => Number(document.body.innerText.match(/χ² per point is (\\S+) along/)?.[1] ?? Infinity)"""
+)
 FIRST_ENTRY = f"(text) => ({ENTERED})() == Number(text)"
 
 # The brightness of the corners of figures, where nothing but their ground is.
@@ -106,6 +112,13 @@ def set_theme(page: Any, name: str) -> None:
     code = "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
     page.evaluate(code, name)
     page.wait_for_timeout(1500)  # figures are painted anew
+
+
+def load(page: Any, path: Path) -> None:
+    entry = page.locator(".widget-text input[type=text][placeholder^='parameters/']").last
+    entry.fill(str(path))
+    entry.press("Tab")
+    button(page, "Load").click()
 
 
 def title_says(page: Any, text: str) -> None:
@@ -200,6 +213,29 @@ def test_the_calorimeters_panel_draws_follows_and_says_what_it_does_not_know(pag
     assert page.errors == []
 
 
+@pytest.mark.parametrize("page", ["calorimeter"], indirect=True)
+def test_measured_showers_lie_behind_the_calorimeters_sliders_and_are_handed_on(page, tmp_path):
+    flow = calorimeter.load_flow()
+    asked = {"energy_gev": 18.0, "energy_max_gev": 22.0, "theta_max_deg": 0.0, "n_showers": 300}
+    made = calorimeter.generate(flow, flow.parameters.replace(absorber_mm=1.5, **asked), seed=4)
+    calorimeter.files.write_calochallenge(made, tmp_path / "beam.hdf5")
+    load(page, tmp_path / "beam.hdf5")
+    page.wait_for_selector("text=300 showers of 18 to 22 GeV: move the sliders", timeout=60_000)
+    page.wait_for_selector("text=χ² per point is", timeout=60_000)
+    away = page.evaluate(ALONG)
+    page.locator(".widget-text input[type=number]").nth(2).fill("1.5")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=°, 1.5 mm", timeout=60_000)
+    page.wait_for_function(f"(away) => ({ALONG})() < away / 5", arg=away, timeout=60_000)
+    page.screenshot(path=tmp_path / "measured.png")
+    button(page, "Calibrate from here").click()
+    page.wait_for_selector("text=run calorimeter/5_twin -p observed_path=", timeout=20_000)
+    load(page, tmp_path / "none.hdf5")
+    page.wait_for_selector("text=Not loaded: there is no file", timeout=20_000)
+    page.wait_for_selector("text=Points: ", timeout=20_000)
+    assert page.errors == []
+
+
 @pytest.mark.parametrize("page", ["pulsar"], indirect=True)
 def test_undo_files_and_keys_do_what_a_hand_does(page, tmp_path):
     title_says(page, "Dedispersed at 56.77 pc cm⁻³")
@@ -234,10 +270,7 @@ def test_undo_files_and_keys_do_what_a_hand_does(page, tmp_path):
 
     wanted = tmp_path / "mine.json"
     wanted.write_text('{"dm_pc_cm3": 60.5}')
-    path = page.locator(".widget-text input[type=text][placeholder^='parameters/']").last
-    path.fill(str(wanted))
-    path.press("Tab")
-    button(page, "Load").click()
+    load(page, wanted)
     title_says(page, "Dedispersed at 60.5 pc cm⁻³")
     wanted.write_text('{"dm_pc_cm": 60.5}')
     with page.expect_file_chooser() as chooser:

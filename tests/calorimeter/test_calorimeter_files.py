@@ -18,6 +18,7 @@ from physics_twins.calorimeter.formats.calochallenge import CaloChallengeReader,
 from physics_twins.calorimeter.geant4 import voxels
 from physics_twins.calorimeter.geant4.beam import draw
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
+from physics_twins.data import save
 
 ROUND = CalorimeterParameters(**CALO_CHALLENGE_2, energy_gev=1.0, energy_max_gev=50.0)
 FLAT = CalorimeterParameters(theta_max_deg=30.0, phi_deg=20.0, spot_mm=10.0, energy_max_gev=50.0)
@@ -422,3 +423,59 @@ def test_memory_does_not_grow_with_a_file(tmp_path):
     # The second file is 260 MB larger.
     assert large - small < 40
     assert (tmp_path / "large.hdf5").stat().st_size > 200e6
+
+
+def opened(path, **options):
+    return list(files.open_showers(path, ROUND, **options))
+
+
+def test_a_file_is_known_by_what_it_holds(tmp_path):
+    made = showers(ROUND)
+    files.write_calochallenge(made, tmp_path / "a.hdf5")
+    save(made, tmp_path / "b.nc")
+    (challenge,), (own,) = opened(tmp_path / "a.hdf5", theta_deg=12.0), opened(tmp_path / "b.nc")
+    for found in (challenge, own):
+        np.testing.assert_array_equal(found["showers"].values, made["showers"].values)
+    assert (challenge["theta_deg"] == 12.0).all()
+    np.testing.assert_array_equal(own["theta_deg"], made["theta_deg"])
+    (untold,) = opened(tmp_path / "a.hdf5")
+    assert np.isnan(untold["theta_deg"]).all()
+    flat = showers(FLAT)
+    files.write_threedgan(flat, tmp_path / "c.h5")
+    (found,) = files.open_showers(tmp_path / "c.h5", FLAT)
+    np.testing.assert_array_equal(found["showers"].values, flat["showers"].values)
+
+
+def test_saved_showers_are_read_block_by_block(tmp_path, monkeypatch):
+    save(showers(ROUND), tmp_path / "b.nc")
+    monkeypatch.setattr(shower_file, "BLOCK_BYTES", 2 * 6480 * 4)
+    assert [block.sizes["shower"] for block in opened(tmp_path / "b.nc")] == [2, 2, 2, 1]
+
+
+def negative(made):
+    return made.assign(showers=made["showers"] - 1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"root\x00\x00", "a ROOT file: convert_root makes HDF5 of it"),
+        (b"", "no HDF5 file"),
+        ({"other": np.zeros(3)}, "no showers of CaloChallenge .* the file holds other"),
+        (lambda made: made.isel(depth=slice(9)), "showers: cells .*'depth': 9"),
+        (negative, "showers: event 0 .*: -1 MeV, expected from 0"),
+        (lambda made: made.assign(energy_gev=np.nan * made["energy_gev"]), "energy_gev: event 0: nan"),
+    ],
+)
+def test_a_file_of_no_showers_is_refused_by_name(tmp_path, content, told):
+    path = tmp_path / "wrong.file"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, dict):
+        with h5py.File(path, "w") as file:
+            for key, values in content.items():
+                file[key] = values
+    else:
+        save(content(showers(ROUND)), path)
+    with pytest.raises(ShowerFileError, match=f"wrong.file.*{told}"):
+        opened(path)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from physics_twins import pulsar
-from twin_panels.pulsar import CALIBRATE, SIMULATED, PulsarPanel
+from twin_panels.measuring import CALIBRATE
+from twin_panels.pulsar import PulsarPanel
 
 QUIET = dict.fromkeys(("carrier_rate_hz", "impulse_rate_hz"), 0.0)
 TRUTH = pulsar.ObservationParameters(
@@ -56,8 +57,8 @@ def test_it_is_handed_on_and_let_go(panel, path):
     panel.buttons[CALIBRATE].click()
     assert panel.handover.here.line.split("run ", 1)[1].startswith("pulsar/5_twin -p dm_pc_cm3=45.0")
     assert f"-p 'observed_path={path}'" in panel.handover.here.line
-    panel.buttons[SIMULATED].click()
-    assert panel.recording is None
+    panel.buttons[PulsarPanel.without].click()
+    assert panel.measured is None
     assert panel.buttons[CALIBRATE].disabled
     assert panel.note.startswith("The pulse at DM 45 ")
 
@@ -70,9 +71,9 @@ def test_a_wrong_file_is_refused_in_a_sentence_and_the_frame_stays(panel, tmp_pa
     wrong = tmp_path / "wrong.fil"
     if content is not None:
         wrong.write_bytes(content)
-    before = panel.recording
+    before = panel.measured
     panel.handover.path.value = str(wrong)
     panel.handover.buttons["Load"].click()
     assert "Not loaded: " in panel.handover.shown.value
     assert told in unescape(panel.handover.shown.value)
-    assert panel.recording is before
+    assert panel.measured is before

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as ipw
@@ -16,14 +17,17 @@ from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow, load_flow
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.calorimeter.projections import bands, densities, profiles, projections
+from physics_twins.calorimeter.twin_parameters import BeamTimeParameters
 from physics_twins.models import ModelError
 from physics_twins.twin import TwinState
+from twin_panels import batch, measured_showers
 from twin_panels.background import Background, sentence
 from twin_panels.controls import Controls
 from twin_panels.farmed import farmed, growing
 from twin_panels.figures import retitle
 from twin_panels.geant4_here import FIRE, N_SHOWERS, Geant4Here
-from twin_panels.panel import Panel
+from twin_panels.measured_showers import MeasuredShowers
+from twin_panels.measuring import MeasuringPanel
 from twin_panels.shower_views import Profiles, Views
 
 SEED = 3
@@ -45,15 +49,17 @@ _NEXT = (
 @dataclass(frozen=True)
 class _Band:
     parameters: CalorimeterParameters
-    data: xr.Dataset
+    known: xr.Dataset
 
 
-class CalorimeterPanel(Panel[CalorimeterParameters]):
+class CalorimeterPanel(MeasuringPanel[CalorimeterParameters, MeasuredShowers]):
     """Sliders beside one shower of the flow in three views, with its profiles.
 
     The shower has one seed: it moves with the sliders as far as the flow is continuous. Bands show
     what showers of this energy, angle and absorber are like: the flow's, drawn beside the kernel's
-    work, and Geant4's, fired at the press of a button or taken from a reference's showers nearby.
+    work, and Geant4's, fired at the press of a button or taken from a reference's showers nearby. Means
+    of a file's showers can lie over them (`take`, or *Load*): energy, angle and absorber are fitted to
+    them by hand, and the distance is told.
 
     Args:
         start: Parameters to begin with.
@@ -69,6 +75,7 @@ class CalorimeterPanel(Panel[CalorimeterParameters]):
 
     figure_width = 740
     notebook = "calorimeter/4_infer"
+    without = "Let file go"
     use = """from physics_twins import calorimeter, figures
 one = parameters.replace(n_showers=1)
 shower = calorimeter.generate(calorimeter.load_flow(), one, seed=SEED, member=0)
@@ -114,8 +121,47 @@ calorimeter.shower_plots.profiles(calorimeter.features(shower))"""
         return row(*columns, sizing_mode="stretch_width", max_width=MAX_WIDTH, styles=wrapped)
 
     def extras(self) -> dict[str, ipw.Button]:
-        """Return the button that fires Geant4 at what is shown."""
-        return {FIRE: self.geant4.button}
+        """Return the button that fires Geant4 at what is shown, and those of measured showers."""
+        return {FIRE: self.geant4.button, **super().extras()}
+
+    def read(self, path: Path) -> tuple[MeasuredShowers, CalorimeterParameters, str]:
+        """Return a file's showers, and the parameters in their middle.
+
+        Raises:
+            ModelError: There is no flow.
+            OSError: The file cannot be read.
+            ValueError: It is damaged, of no known format, of other cells, or holds no showers for which
+                the flow was trained.
+        """
+        found = measured_showers.read(path, self._flow or _load())
+        names = ("energy_gev", "theta_deg") if found.knows_angles else ("energy_gev",)
+        middle = {name: float(f"{found.known[name].median():.3g}") for name in names}
+        return found, self.parameters.replace(**middle), found.in_words
+
+    def stands(self) -> None:
+        """Tell and draw nothing of a file that is gone."""
+        if self.measured is None:
+            self._tell_of("measured", "")
+            with self._canvas.one_patch():
+                self.profiles.show_measured(None)
+
+    def calibrating(self, measured: MeasuredShowers) -> str:
+        """Return the command that calibrates on the file, and asks and audits at these parameters.
+
+        Raises:
+            ValueError: The file has too few showers.
+        """
+        now, usual = self.parameters, BeamTimeParameters()
+        more: dict[str, Any] = {"audited_gev": now.energy_gev}
+        if self._flow and self._flow.address.partition("/")[0] not in ("", usual.model):
+            more["model"] = self._flow.address
+        if not measured.knows_angles:
+            more["observed_theta_deg"] = now.theta_deg
+        n = measured.known.sizes["shower"]
+        if n < usual.n_measured + 2 * usual.n_watched:
+            more |= {"n_measured": n // 2, "n_watched": n // 4}
+            usual.replace(**more)
+        return batch.run_line("calorimeter/5_twin", usual, observed_path=str(measured.path), **more)
 
     def compute(self, parameters: CalorimeterParameters) -> xr.Dataset:
         """Return one shower of the flow from three sides, with its profiles.
@@ -141,6 +187,7 @@ calorimeter.shower_plots.profiles(calorimeter.features(shower))"""
         self.profiles.show(data, hold=self.drags)
         self.views.depth.follow(0.0, data.attrs["deepest_mm"])
         self._show_reference(energy_gev, theta_deg, absorber_mm)
+        self._show_measured(data)
         part = float(data["longitudinal"].sum())
         retitle(
             self.profiles.longitudinal,
@@ -162,8 +209,9 @@ calorimeter.shower_plots.profiles(calorimeter.features(shower))"""
     def _show_band(self, result: Any) -> None:
         if isinstance(result, _Band):
             with self._canvas.one_patch():
-                self.profiles.show_band("flow", result.data)
-            p, n = result.parameters, result.data.attrs["n_showers"]
+                self.profiles.show_band("flow", bands(result.known))
+                self._show_measured(result.known, result.known)
+            p, n = result.parameters, result.known.sizes["shower"]
             of = f" of {N_BAND}" if n < N_BAND else ""
             where = f"{p.energy_gev:.3g} GeV, {p.theta_deg:.3g}°, {p.absorber_mm:.3g} mm"
             self._tell_of("band", f"Blue: {n}{of} showers of the flow at {where}.")
@@ -196,6 +244,25 @@ calorimeter.shower_plots.profiles(calorimeter.features(shower))"""
         few = "" if n >= LEAST_NEAR else f", too few for a band ({LEAST_NEAR})"
         self._tell_of("reference", f"Green: {told}{few}.")
 
+    def _show_measured(self, shown: xr.Dataset, drawn: xr.Dataset | None = None) -> None:
+        """Show the means of measured showers nearby, and tell how far those drawn at one point are.
+
+        Absorbers of measured showers are not known.
+        """
+        if self.measured is None:
+            return
+        near = _near(self.measured.known, self.parameters.energy_gev, self.parameters.theta_deg)
+        if few := near.sizes["shower"] < LEAST_NEAR:
+            self.profiles.show_measured(None)
+        else:
+            self.profiles.show_measured(measured_showers.means(near), shown)
+        told = f", too few for a mean ({LEAST_NEAR})." if few else "."
+        if drawn is not None and not few:
+            told = f". {measured_showers.distance_in_words(near, drawn)}"
+        within = "20 % and 5°" if self.measured.knows_angles else "20 %"
+        n, name = near.sizes["shower"], self.measured.path.name
+        self._tell_of("measured", f"Points: {n} showers of {name} within {within}{told}")
+
     def _reference_name(self) -> str:
         known = self._reference
         return "Geant4" if known is None else str(known.attrs.get("made_by", "reference")).split(",")[0]
@@ -212,7 +279,8 @@ calorimeter.shower_plots.profiles(calorimeter.features(shower))"""
 
     def _tell_of(self, what: str, sentence: str) -> None:
         self._told[what] = sentence
-        lines = (self._told.get(name, "") for name in ("band", "reference", "audit"))
+        names = ("measured", "band", "reference", "audit")
+        lines = (self._told.get(name, "") for name in names)
         self._tell(" ".join(filter(None, lines)))
 
 
@@ -242,22 +310,25 @@ def _bands(
     calls = [partial(_drawn, flow, asked, seed + 1 + n) for n in range(N_BAND // N_PART)]
     drawn = farmed(client, calls) if client else (call() for call in calls)
     for known in growing(drawn, "shower"):
-        yield None if known is None else _Band(parameters, bands(known))
+        yield None if known is None else _Band(parameters, known)
 
 
 def _drawn(flow: ShowerFlow, parameters: CalorimeterParameters, seed: int) -> xr.Dataset:
     return profiles(generate(flow, parameters, seed=seed))
 
 
-def _near(known: xr.Dataset, energy_gev: float, theta_deg: float, absorber_mm: float) -> xr.Dataset:
-    """Return those of known showers whose particle and absorber are like these."""
+def _near(
+    known: xr.Dataset, energy_gev: float, theta_deg: float, absorber_mm: float | None = None
+) -> xr.Dataset:
+    """Return those of known showers whose particle and absorber are like these, as far as is known."""
     away = {
         "energy": np.log(known["energy_gev"].values / energy_gev),
-        "theta_deg": known["theta_deg"].values - theta_deg,
-        "absorber_mm": np.asarray(known.attrs.get("absorber_mm", np.inf) - absorber_mm),
+        "theta_deg": np.nan_to_num(known["theta_deg"].values - theta_deg),
     }
+    if absorber_mm is not None:
+        away["absorber_mm"] = np.asarray(known.attrs.get("absorber_mm", np.inf) - absorber_mm)
     near = np.logical_and.reduce(
-        np.broadcast_arrays(*(np.abs(away[name]) <= reach for name, reach in NEAR.items()))
+        np.broadcast_arrays(*(np.abs(each) <= NEAR[name] for name, each in away.items()))
     )
     return known.isel(shower=near)
 

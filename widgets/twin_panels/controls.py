@@ -200,7 +200,7 @@ def control(info: FieldDescription, value: Any, ends: tuple[float, float] | None
 
 def in_red(sentence: str) -> str:
     """Return HTML of a sentence in the colour of errors; "" for none."""
-    style = "color: var(--jp-error-color1, #b00020); line-height: 1.3"
+    style = "color: var(--jp-error-color1, #b00020); line-height: 1.3; overflow-wrap: anywhere"
     return f'<div style="{style}">{escape(sentence)}</div>' if sentence else ""
 
 

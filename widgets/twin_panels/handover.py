@@ -130,9 +130,9 @@ class Handover(Generic[Model]):
         """
         self._controls.set(batch.from_text(type(self._controls.parameters), text))
 
-    def offer(self, heading: str, line: str) -> None:
-        """Show a command to be copied, or run here."""
-        self._show(heading, lambda: line, is_command=True)
+    def offer(self, heading: str, line: Callable[[], str]) -> None:
+        """Show a command to be copied, or run here; or why there is none, where that is refused."""
+        self._show(heading, line, is_command=True)
 
     def _restore(self, text: str) -> None:
         if self._is_writing:

@@ -1,11 +1,10 @@
 """The pulsar's panel: one pulse sweeping through the band, and what dedispersion makes of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ipywidgets as ipw
 import numpy as np
 import xarray as xr
 from bokeh.layouts import column
@@ -31,8 +30,7 @@ from twin_panels.figures import (
     place_legend,
     retitle,
 )
-from twin_panels.handover import button
-from twin_panels.panel import Panel
+from twin_panels.measuring import MeasuringPanel
 
 # No more than a laptop's screen shows beside the controls: Bokeh skips pixels rather than average them.
 MAX_SPECTRA = 420
@@ -40,14 +38,13 @@ SEED = 28  # its preview shows both kinds of interference
 AFTER = "Time after arrival at the top of the band (ms)"
 SIGMA = "σ of the noise"
 TRUE_PULSE = "true pulse"
-CALIBRATE, SIMULATED = "Calibrate from here", "Simulate again"
 _NEXT = (
     "train one with the notebook pulsar/2_train, or unpack one with twins models import FILE.zip,"
     " and move a slider"
 )
 
 
-class PulsarPanel(Panel[ObservationParameters]):
+class PulsarPanel(MeasuringPanel[ObservationParameters, recording.Recording]):
     """Sliders beside one pulse in time and frequency, its dedispersed profile and the residual.
 
     The true pulse is drawn into both figures. Time counts from the pulse's arrival at the highest
@@ -61,6 +58,7 @@ class PulsarPanel(Panel[ObservationParameters]):
     """
 
     notebook = "pulsar/1_simulate"
+    without = "Simulate again"
     use = f"""from physics_twins import figures, pulsar
 pulse = pulsar.simulate_pulse(parameters, seed=SEED, max_spectra={MAX_SPECTRA})
 figures.load_extension()
@@ -74,7 +72,6 @@ figures.image(pulse, levelled=True, title="The panel's pulse")"""
         seed: int = SEED,
     ) -> None:
         self._client, self._seed = client, seed
-        self.recording: recording.Recording | None = None
         self._background = Background(self._tell_label)
         super().__init__(start or ObservationParameters())
 
@@ -88,8 +85,8 @@ figures.image(pulse, levelled=True, title="The panel's pulse")"""
         """Return one pulse with its dedispersed profile, and the profile of the true pulse alone."""
         observation = simulate_pulse(parameters, seed=self._seed, max_spectra=MAX_SPECTRA)
         dm_pc_cm3, client, seed = parameters.dm_pc_cm3, self._client, self._seed
-        if self.recording:
-            return self.recording.beside(observation, dm_pc_cm3)
+        if self.measured:
+            return self.measured.beside(observation, dm_pc_cm3)
         needs = "" if client else "physics_twins.pulsar.preview_label"
         self._background.ask(lambda: _labels(parameters, seed, client), needs=needs)
         profiles = {
@@ -103,32 +100,14 @@ figures.image(pulse, levelled=True, title="The panel's pulse")"""
         time_ms = 1e3 * (data["time"].values - float(data["pulse_time_s"][0]))
         self._show_waterfall(data, time_ms)
         self._show_profile(data, time_ms)
-        if self.recording:
-            name, at_s = self.recording.path.name, self.recording.arrival_s
+        if self.measured:
+            name, at_s = self.measured.path.name, self.measured.arrival_s
             self._tell(f"Recorded: {name}, {at_s:.4f} s after its start. Red: the twin's pulse.")
         else:
             self._tell(f"The pulse at DM {data.attrs['dm_pc_cm3']:.4g} is being labelled.")
 
-    def extras(self) -> dict[str, ipw.Button]:
-        """Return what leads from a recording to its calibration, and back to simulated pulses."""
-        told = "Show the command that calibrates the twin on the loaded file, from these parameters"
-        onward = button(CALIBRATE, told, "crosshairs")
-        back = button(SIMULATED, "Let the loaded file go, simulate pulses again", "arrow-left")
-        onward.on_click(lambda _: self._calibrate())
-        back.on_click(lambda _: self.simulate_again())
-        for each in (onward, back):
-            each.disabled, each.layout.display = True, "none"
-        return {CALIBRATE: onward, SIMULATED: back}
-
-    def takes(self) -> Callable[[Path], str] | None:
-        """Return what takes a telescope's file."""
-        return self.take
-
-    def take(self, path: str | Path) -> str:
-        """Put a telescope's file behind the sliders: its strongest pulse at the DM of now.
-
-        Returns:
-            What was found, in a sentence.
+    def read(self, path: Path) -> tuple[recording.Recording, ObservationParameters, str]:
+        """Return a telescope file's strongest pulse at the DM of now, and the parameters in its band.
 
         Raises:
             OSError: The file cannot be read.
@@ -139,30 +118,20 @@ figures.image(pulse, levelled=True, title="The panel's pulse")"""
             "duration_s"
         ]
         options = {"duration_s": duration_s, "max_spectra": MAX_SPECTRA}
-        self.recording, band = recording.read(path, now, **options)
-        self._stands_behind(band, "twin's pulse")
-        return f"The strongest pulse at DM {now.dm_pc_cm3:g}: move the sliders until red lies on it."
+        found, band = recording.read(path, now, **options)
+        told = f"The strongest pulse at DM {now.dm_pc_cm3:g}: move the sliders until red lies on it."
+        return found, band, told
 
-    def simulate_again(self) -> None:
-        """Let the recording go."""
-        self.recording = None
-        self._stands_behind(self.parameters, TRUE_PULSE)
-
-    def _stands_behind(self, parameters: ObservationParameters, label: str) -> None:
-        for name in (CALIBRATE, SIMULATED):
-            self.buttons[name].disabled = self.recording is None
-            self.buttons[name].layout.display = "none" if self.recording is None else ""
+    def stands(self) -> None:
+        """Call the red curve the twin's while a recording stands behind it, and label nothing."""
         self._background.ask(lambda: iter(()))
         legend: Any = self.profile.legend[0]
-        legend.items[1].label = {"value": label}
-        self.controls.set(parameters)
-        self.update(self.parameters)
+        legend.items[1].label = {"value": "twin's pulse" if self.measured else TRUE_PULSE}
 
-    def _calibrate(self) -> None:
-        if self.recording:
-            path = str(self.recording.path)
-            line = batch.run_line("pulsar/5_twin", self.parameters, observed_path=path)
-            self.handover.offer("The twin is calibrated on the file, from these parameters:", line)
+    def calibrating(self, measured: recording.Recording) -> str:
+        """Return the command that calibrates on the recording, from these parameters."""
+        path = str(measured.path)
+        return batch.run_line("pulsar/5_twin", self.parameters, observed_path=path)
 
     def wait(self) -> None:
         """Wait until the label belongs to the pulse shown."""

@@ -5,12 +5,21 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from bokeh.models import ColumnDataSource, HoverTool
+from bokeh.models import ColumnDataSource, GlyphRenderer, HoverTool
 from bokeh.plotting import figure
 
 from physics_twins.data import round_up
 from physics_twins.figures.style import BLUE, GREEN, VERMILLION
-from twin_panels.figures import FollowingRange, LiveImage, fill, frame, place_legend, retitle
+from twin_panels.figures import (
+    FollowingRange,
+    LiveImage,
+    add_to_legend,
+    fill,
+    frame,
+    place_legend,
+    retitle,
+)
+from twin_panels.theme import NEUTRAL
 
 DENSITY = "MeV mm⁻²"
 # From a few cells at threshold in the outermost ring to the core at 100 GeV.
@@ -99,6 +108,7 @@ class Profiles:
         lateral: Figure away from it.
         curves: The shower by profile.
         bands: Bands by profile and by whose they are, `flow` or `reference`.
+        measured: Measured means with their errors by profile.
     """
 
     def __init__(self, depth: FollowingRange, reference: str) -> None:
@@ -126,7 +136,7 @@ class Profiles:
             y_axis_type="log",
             **_RIGHT,
         )
-        self.curves, self.bands = {}, {}
+        self.curves, self.bands, self.measured = {}, {}, {}
         self._heights: dict[str, float] = {}
         for name, where in (("longitudinal", self.longitudinal), ("lateral", self.lateral)):
             self._fill_figure(name, where, reference)
@@ -155,6 +165,27 @@ class Profiles:
             fill(self.bands[name, whose], columns)
         self._make_room(whose, np.zeros(0) if band is None else band["longitudinal_high"].values)
 
+    def show_measured(self, means: xr.Dataset | None, cells: xr.Dataset | None = None) -> None:
+        """Bring the points to measured means, from `measured_showers.means`; None empties them.
+
+        Args:
+            means: They lie cell by cell where those of `cells` do, whose thickness places them.
+            cells: What is shown: one of `projections.profiles`.
+        """
+        for name, source in self.measured.items():
+            columns: dict[str, Any] = dict.fromkeys(("place", "mean", "low", "high"), np.zeros(0))
+            if means is not None and cells is not None:
+                mean, error = (100 * means[name + part].values for part in ("", "_error"))
+                ends = (("mean", mean), ("low", mean - error), ("high", mean + error))
+                columns = {"place": _places(cells[name])}
+                columns |= {column: _in_range(name, values) for column, values in ends}
+            fill(source, columns)
+        highest = np.zeros(0)
+        if means is not None:
+            highest = (means["longitudinal"] + means["longitudinal_error"]).values
+        self._measured_item.visible = means is not None
+        self._make_room("measured", highest)
+
     def _make_room(self, whose: str, longitudinal: np.ndarray, *, hold: bool = False) -> None:
         """Let the longitudinal axis hold the highest of all that is drawn."""
         self._heights[whose] = 100 * float(longitudinal.max(initial=0.0))
@@ -174,8 +205,18 @@ class Profiles:
         curve = where.step("place", "percent", source=source, mode="center", **style)
         tips = [("(mm)", "@place{0.0}"), ("this shower (%)", "@percent{0.00}")]
         where.add_tools(HoverTool(renderers=[curve], tooltips=tips, mode="vline"))
+        points = self._fill_points(name, where)
         if where.legend:
             place_legend(where)
+            add_to_legend(where, points, "measured: mean and its error")
+            self._measured_item: Any = where.legend[0].items[-1]
+            self._measured_item.visible = False
+
+    def _fill_points(self, name: str, where: figure) -> GlyphRenderer:
+        source = ColumnDataSource({"place": [], "mean": [], "low": [], "high": []})
+        self.measured[name] = source
+        where.segment("place", "low", "place", "high", source=source, color=NEUTRAL, line_width=2)
+        return where.scatter("place", "mean", source=source, color=NEUTRAL, size=5)
 
 
 def _labelled(name: str, label: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from . import parametrised as parametrised
 from . import samples as samples
 from . import training_showers as training_showers
 from .audit_twin import audit_twin as audit_twin
+from .beam_times import beam_time as beam_time
 from .calibrate import calibrate as calibrate
 from .calibrate import identity as identity
 from .calibrate import ratio_of_means as ratio_of_means
@@ -30,7 +31,6 @@ from .parameters import CALO_CHALLENGE_2 as CALO_CHALLENGE_2
 from .parameters import CalorimeterParameters as CalorimeterParameters
 from .simulate import part as part
 from .simulate import simulate as simulate
-from .simulated_beam import beam_time as beam_time
 from .train import train as train
 from .train_ensemble import train_ensemble as train_ensemble
 from .twin_parameters import BeamTimeParameters as BeamTimeParameters

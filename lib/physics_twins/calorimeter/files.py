@@ -1,9 +1,12 @@
 """Files of showers: CaloChallenge's and 3DGAN's HDF5, to and from the form of `simulate`; and ROOT.
 
+`open_showers` knows by itself which of them a file is.
+
 All are read and written block by block, so that memory does not grow with a file. What cannot be
 right in one is refused with its name, the key and the event.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +22,23 @@ from physics_twins.calorimeter.formats.binning import (
     regular,
     write_binning,
 )
-from physics_twins.calorimeter.formats.calochallenge import CaloChallengeReader, CaloChallengeWriter
+from physics_twins.calorimeter.formats.calochallenge import (
+    ENERGIES,
+    CaloChallengeReader,
+    CaloChallengeWriter,
+)
 from physics_twins.calorimeter.formats.root import Converted, RootMapping, convert_root
-from physics_twins.calorimeter.formats.shower_file import ShowerFileError, blocks
-from physics_twins.calorimeter.formats.threedgan import ThreeDGanReader, ThreeDGanWriter
+from physics_twins.calorimeter.formats.shower_file import (
+    ShowerFileError,
+    blocks,
+    check_values,
+    numbers,
+    reading,
+)
+from physics_twins.calorimeter.formats.threedgan import CELLS, ThreeDGanReader, ThreeDGanWriter
 from physics_twins.calorimeter.geant4 import voxels
 from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.data import open_dataset
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,6 +56,7 @@ __all__ = [
     "binning_of",
     "calochallenge_showers",
     "convert_root",
+    "open_showers",
     "read_binning",
     "regular",
     "threedgan_showers",
@@ -153,6 +168,71 @@ def threedgan_showers(
         phi = np.rad2deg(columns.get("phi_deg", np.zeros(len(inclined))))
         angles = {"theta_deg": np.abs(inclined), "phi_deg": (phi + turned) % 360}
         yield _dataset(parameters, path, block.first, block.cells_mev, columns | angles)
+
+
+def open_showers(
+    path: str | os.PathLike[str], parameters: CalorimeterParameters, *, theta_deg: float = math.nan
+) -> Iterator["xr.Dataset"]:
+    """Yield the showers of a file of any of these formats, some at a time, in the form of `simulate`.
+
+    A file of CaloChallenge, of 3DGAN, or a dataset of `simulate` that was saved: what it holds tells.
+
+    Args:
+        path: The file.
+        parameters: The calorimeter and its cells.
+        theta_deg: The particles' angle where the file tells none, as CaloChallenge's do not.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ShowerFileError: It is damaged, of no such format, has other cells, or a value is negative or no
+            number.
+    """
+    path = Path(path)
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(4) == b"root":
+                raise ShowerFileError(f"{path}: a ROOT file: convert_root makes HDF5 of it")
+    with reading(path) as file:
+        held = list(file)
+        saved = {*_SAVED} <= {*held}
+        if saved and not {ENERGIES, CELLS} & {*held}:
+            for key in _SAVED:
+                numbers(file, key, path)
+    if ENERGIES in held:
+        for block in calochallenge_showers(path, parameters):
+            angles = block["theta_deg"]
+            yield block.assign(theta_deg=angles.copy(data=np.full(angles.shape, theta_deg)))
+    elif CELLS in held:
+        yield from threedgan_showers(path, parameters)
+    elif saved:
+        yield from _saved_showers(path, parameters)
+    else:
+        told = ", ".join(held[:20]) or "nothing"
+        raise ShowerFileError(
+            f"{path}: no showers of CaloChallenge ({ENERGIES}), of 3DGAN ({CELLS}) or of simulate"
+            f" ({', '.join(_SAVED)}): the file holds {told}"
+        )
+
+
+_SAVED = ("showers", "energy_gev", "theta_deg")  # what of a saved dataset is checked
+
+
+def _saved_showers(path: Path, parameters: CalorimeterParameters) -> Iterator["xr.Dataset"]:
+    try:
+        saved = open_dataset(path, chunks={})
+    except ValueError as error:
+        raise ShowerFileError(str(error)) from None
+    shape = {axis.name: len(axis.centres) for axis in voxels.axes(parameters)}
+    with saved:
+        found = {str(name): n for name, n in saved["showers"].sizes.items()}
+        n = found.pop("shower", 0)
+        if found != shape:
+            raise ShowerFileError(f"{path}: showers: cells {found}, expected {shape}")
+        for first, last in blocks(n, 4 * math.prod(shape.values())):
+            block = saved[[*_SAVED]].isel(shower=slice(first, last)).load()
+            for name in _SAVED:
+                check_values(block[name].values, name, path, first, unit=block[name].attrs["units"])
+            yield block
 
 
 _COLUMNS = {"energy": "energy_gev", "theta": "theta_deg", "phi": "phi_deg", "x": "x_mm", "y": "y_mm"}

@@ -52,12 +52,21 @@ class MonitorParameters(Parameters):
 
 
 class BeamTimeParameters(Parameters):
-    """A beam time that is simulated: what the fit must find untold, and how much is shot."""
+    """A beam time: a file's showers, or what the fit must find untold, and how much is shot."""
 
     model: str = field(
         "calorimeter-flow",
         help="Name of a trained flow, or name/version; see `twins models`. It says what is read out:"
         " calorimeter-layers sees layers of silicon alone",
+    )
+    observed_path: str = field(
+        "",
+        input_file=True,
+        help="A file of measured showers: CaloChallenge's, 3DGAN's, or a saved dataset of simulate;"
+        " empty simulates a test beam with hidden values",
+    )
+    observed_theta_deg: float = field(
+        0.0, ge=0, le=60, unit="deg", help="Angle of the file's particles where it tells none"
     )
     hidden_absorber_mm: float = field(
         1.47, ge=1.2, le=1.6, unit="mm", help="Thickness that the absorbers have"
@@ -70,7 +79,12 @@ class BeamTimeParameters(Parameters):
     beam_max_gev: float = field(20.0, ge=1, le=100, unit="GeV", help="Highest energy")
     n_measured: int = field(400, ge=100, le=100_000, help="Showers that are measured to calibrate on")
     n_watched: int = field(200, ge=20, le=100_000, help="Showers before and after the ageing")
-    ageing: float = field(0.98, ge=0.5, le=1.5, help="Gain after the ageing over that before it")
+    ageing: float = field(
+        0.98,
+        ge=0.5,
+        le=1.5,
+        help="Gain after the ageing over that before it; put on a file's showers, too",
+    )
     n_asked: int = field(100, ge=20, le=10_000, help="Showers of the twin for each what-if question")
     audited_gev: float = field(10.0, ge=1, le=100, unit="GeV", help="Energy at which it is audited")
     n_audited: int = field(200, ge=20, le=100_000, help="Showers of Geant4 in the audit, at most")
