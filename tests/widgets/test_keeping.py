@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from bokeh.models import ColumnDataSource
 
+from physics_twins.figures.style import BLUE
 from physics_twins.pulsar.parameters import ObservationParameters
 from twin_panels.figures import fill, frame, place_legend
-from twin_panels.keeping import Comparison
+from twin_panels.keeping import BEFORE, Comparison
 from twin_panels.pulsar import PulsarPanel
 
 
@@ -94,3 +95,24 @@ def test_a_drag_leaves_one_curve_and_a_pin_stays_until_it_is_let_go():
     panel.controls["dm_pc_cm3"].value = 62.0
     panel.buttons["Pin"].click()
     assert panel.comparison.told.value == ""
+
+
+def contrast(colour, alpha, ground):
+    """By WCAG 2.1: of a colour that is so much through, against a ground."""
+
+    def luminance(channels):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    one, other = ([int(c[n : n + 2], 16) / 255 for n in (1, 3, 5)] for c in (colour, ground))
+    mixed = [alpha * a + (1 - alpha) * b for a, b in zip(one, other, strict=True)]
+    dark, light = sorted((luminance(mixed), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("ground", ["#FFFFFF", "#111111"])  # of the lab, light and dark
+def test_the_curve_before_a_move_stands_back_behind_that_of_now_in_both_themes(ground):
+    now = contrast(BLUE, 1, ground)
+    assert 1.3 < contrast(BEFORE["color"], BEFORE["alpha"], ground) < now
+    dark = "#111111"
+    assert contrast(BEFORE["color"], 1, dark) > contrast(BLUE, 1, dark)  # as it was

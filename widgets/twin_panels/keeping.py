@@ -14,7 +14,9 @@ from physics_twins.figures.style import PURPLE, SKY
 from twin_panels.controls import Model
 from twin_panels.figures import LINE_WIDTH, add_to_legend, fill
 
-BEFORE = {"color": SKY}  # solid: a browser without a GPU takes long over the dots of a noisy curve
+# Solid: a browser without a GPU takes long over the dots of a noisy curve. Half through: whatever the
+# theme, it is nearer to the ground than the curve of now.
+BEFORE = {"color": SKY, "alpha": 0.5}
 BEFORE_WORDS = "before the last move"
 PINNED = {"color": PURPLE, "line_dash": "dotdash"}
 
