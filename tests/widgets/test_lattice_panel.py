@@ -124,8 +124,65 @@ def test_the_code_shown_runs_the_same_chain():
     panel = LatticePanel(n_pieces=1)
     panel.wait()
     names: dict = {}
-    exec(panel.as_code().replace("n_pieces=30", "n_pieces=1"), names)
+    code = (
+        panel.as_code()
+        .replace("n_pieces=30", "n_pieces=1")
+        .replace("\nfigure_of(", "\nmade = figure_of(")
+    )
+    exec(code, names)
     assert names["parameters"] == panel.parameters
     assert len(names["chain"].history) == panel.means.data["n"][-1]
     told = names["chain"].found["charge_squared"].text
     assert f"charge squared {told}" in panel.note
+    field, course, trace = names["made"]
+    shown = panel.image.source.data["image"][0]
+    values = np.flipud(field.dimension_values("value", flat=False))
+    np.testing.assert_allclose(np.clip(127.5 * (values[::-1] + 1), 0, 255), shown, atol=0.51)
+    assert field.opts.get().kwargs["title"] == panel.field.title.text
+    ((n, mean),) = course.get(1).array()
+    assert (n, mean) == pytest.approx((panel.means.data["n"][-1], panel.means.data["quoted"][-1]))
+    exact = panel.means.data["exact"][0]
+    assert list(course.get(2).dimension_values(1)) == pytest.approx([exact, exact])
+    assert course.opts.get().kwargs["title"] == panel.course.title.text
+    history = trace.get(0).dimension_values(1)
+    assert (history.min(), history.max()) == (
+        panel.series.data["value"].min(),
+        panel.series.data["value"].max(),
+    )
+
+
+def test_heights_hold_all_that_is_drawn_and_only_grow_while_a_hand_drags(monkeypatch):
+    panel = LatticePanel(U1, n_pieces=2)
+    panel.wait()
+    slider = panel.controls["beta"].slider
+
+    def heights():
+        return [(r.start, r.end) for r in (panel.course.y_range, panel.trace.y_range)]
+
+    def inside():
+        panel.wait()
+        low, high = heights()[0]
+        for name in ("low", "high", "exact"):
+            shown = panel.means.data[name]
+            shown = shown[np.isfinite(shown)]  # not of each beta is there an exact value
+            assert ((shown >= low) & (shown <= high)).all(), name
+        low, high = heights()[1]
+        return low <= panel.series.data["value"].min() and panel.series.data["value"].max() <= high
+
+    assert inside()
+    for position in (0.0, 1.0):  # charges are many at one end, and none at the other
+        panel.controls.reset()
+        slider.value = position
+        assert inside(), position
+    panel.controls.reset()
+    slider.value = 0.1
+    assert inside()
+    wide = heights()
+    monkeypatch.setattr(panel._history, "_drag_s", np.inf)  # the hand has not let go meanwhile
+    slider.value = 0.5
+    assert panel.drags
+    assert inside()
+    assert heights() == wide
+    panel.controls["side"].value = 6
+    assert inside()
+    assert heights()[1] != wide[1]

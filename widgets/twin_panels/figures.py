@@ -1,6 +1,6 @@
 """Pieces of live Bokeh figures: what they need to follow a hand, and to keep a reader's zoom."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
+from physics_twins.data import round_up
 from twin_panels.theme import NEUTRAL
 
 PALETTE = "Viridis256"
@@ -100,6 +101,22 @@ def _stand_in(where: figure, drawn: GlyphRenderer) -> GlyphRenderer:
 def fill(source: ColumnDataSource, columns: Mapping[str, NDArray[Any]]) -> None:
     """Replace a source's columns; numbers travel with the precision of a screen."""
     source.data = {name: np.asarray(column, np.float32) for name, column in columns.items()}  # pyright: ignore
+
+
+def ends_around(*values: Sequence[float] | NDArray[Any]) -> tuple[float, float]:
+    """Return where an axis ends that holds some values with room, and seldom changes.
+
+    >>> ends_around([0.52, 0.58, float("nan")])
+    (0.5, 0.6)
+    """
+    all_of = np.concatenate([np.asarray(each, float) for each in values])
+    all_of = all_of[np.isfinite(all_of)]
+    low, high = (float(all_of.min()), float(all_of.max())) if len(all_of) else (0.0, 1.0)
+    step = round_up((high - low) / 4 or abs(high) / 4 or 1.0)
+    return (
+        float(step * np.floor(low / step - 0.05)),
+        float(step * np.ceil(high / step + 0.05)),
+    )
 
 
 class FollowingRange:

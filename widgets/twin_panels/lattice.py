@@ -15,7 +15,15 @@ from physics_twins import lattice, models
 from physics_twins.figures.style import BLUE, GREEN, VERMILLION
 from twin_panels.background import Background, sentence
 from twin_panels.controls import Controls
-from twin_panels.figures import FollowingRange, LiveImage, fill, frame, place_legend, retitle
+from twin_panels.figures import (
+    FollowingRange,
+    LiveImage,
+    ends_around,
+    fill,
+    frame,
+    place_legend,
+    retitle,
+)
 from twin_panels.panel import Panel
 
 SEED = 5
@@ -54,6 +62,10 @@ class Drawn:
     found: dict[str, lattice.Measured]
     acceptance: float
 
+    def watched(self, theory: str) -> lattice.Measured:
+        """Return the number that is watched as it settles."""
+        return self.found.get(SHOWN[theory][1]) or self.found["plaquette"]
+
 
 class LatticePanel(Panel[lattice.LatticeParameters]):
     """Sliders of a theory beside a chain of it that runs: field, history, and a number as it settles.
@@ -65,10 +77,11 @@ class LatticePanel(Panel[lattice.LatticeParameters]):
     notebook = "lattice/1_simulate"
     use = f"""from physics_twins import figures
 from twin_panels.lattice import drawn, previewed
-*_, chain = drawn(previewed(parameters), SEED, n_pieces={N_PIECES})
-print({{name: number.text for name, number in chain.found.items()}})
+from twin_panels.lattice_figure import figure_of
 figures.load_extension()
-figures.series(chain.history, title="History")"""
+*before, chain = drawn(previewed(parameters), SEED, n_pieces={N_PIECES})
+print({{name: number.text for name, number in chain.found.items()}})
+figure_of(previewed(parameters), [*before, chain])"""
 
     def __init__(
         self,
@@ -96,10 +109,10 @@ figures.series(chain.history, title="History")"""
         fixed = {"sizing_mode": "fixed", "width": 430, "height": 330}
         self.field = frame(x="x, in lattice spacings", y="t, in lattice spacings", **fixed)
         self.image = LiveImage(self.field, low=-1, high=1, unit="φ, flux / π, or Re tr P / N")
-        self._n = FollowingRange()
+        self._n, self._mean, self._value = FollowingRange(), FollowingRange(), FollowingRange()
         along: dict[str, Any] = {"x": "Measurements", "x_range": self._n.model}
-        self.course = frame(y="Mean and error", height=230, **along)
-        self.trace = frame(y="History", height=200, **along)
+        self.course = frame(y="Mean and error", height=230, y_range=self._mean.model, **along)
+        self.trace = frame(y="History", height=200, y_range=self._value.model, **along)
         self.means = ColumnDataSource(
             {n: [] for n in ("n", "low", "high", "quoted", "flagged", "exact")}
         )
@@ -132,7 +145,7 @@ figures.series(chain.history, title="History")"""
     def show(self, data: xr.Dataset) -> None:
         """Name the chain that begins; the last one stays until its first piece is there.
 
-        Axes end where the chain will: only heights follow it.
+        Axes end where the chain will; heights follow it as it grows, and only grow while a hand drags.
         """
         self._n.follow(0.0, float(self._n_pieces * piece_of(self._asked)))
         self._course = []
@@ -149,7 +162,7 @@ figures.series(chain.history, title="History")"""
             return
         asked, n = self._asked, len(result.history)
         watched, name, words = SHOWN[asked.theory]
-        number = result.found.get(name) or result.found["plaquette"]
+        number = result.watched(asked.theory)
         told = number.estimate
         self._course.append((n, told.value, told.error, bool(number.reason)))
         places, values, errors, flagged = np.array(self._course, dtype=float).T
@@ -169,6 +182,9 @@ figures.series(chain.history, title="History")"""
                     "exact": np.full(len(values), self._exact.get(name, np.nan)),
                 },
             )
+            heights = values - errors, values + errors, [self._exact.get(name, np.nan)]
+            self._mean.follow(*ends_around(*heights), hold=self.drags)
+            self._value.follow(*ends_around(result.history.values), hold=self.drags)
             step = max(1, n // N_SHOWN)
             fill(self.series, {"n": np.arange(n)[::step], "value": result.history.values[::step]})
             retitle(self.course, f"{words}: {number.text.partition(',')[0]}")
@@ -178,8 +194,7 @@ figures.series(chain.history, title="History")"""
         self._tell(self._in_words(result))
 
     def _in_words(self, result: Drawn) -> str:
-        watched, n = SHOWN[self._asked.theory][1], len(result.history)
-        number = result.found.get(watched) or result.found["plaquette"]
+        n, number = len(result.history), result.watched(self._asked.theory)
         parts = [f"{self._asked.method}: {100 * result.acceptance:.0f} % of updates accepted."]
         if not number.reason:
             parts.append(f"Effective sample size {n / (2 * number.tau.value):.0f} of {n}.")
