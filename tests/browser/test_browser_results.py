@@ -5,7 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_browser import COLOURS_OF_FIGURES, KERNEL_IS_IDLE, Lab, requests_elsewhere
+from lab_browser import (
+    COLOURS_OF_FIGURES,
+    KERNEL_IS_IDLE,
+    Lab,
+    requests_elsewhere,
+    serious_findings,
+)
 from small_notebooks import OPEN, PERIOD, SAVE, write_notebook
 from sources import TESTS
 
@@ -73,6 +79,20 @@ def test_a_report_opens_from_disk_with_its_figures_and_asks_nobody(browser, done
     context.close()
 
 
+def test_axe_finds_nothing_serious_on_a_report(browser, done):
+    tab = browser.new_page()
+    tab.goto(done.report.resolve().as_uri())
+    tab.wait_for_function(DRAWN, arg=N_FIGURES, timeout=60_000)
+    tab.evaluate("() => document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    found = serious_findings(tab)
+    # It is seen where something is wrong.
+    tab.evaluate("() => document.querySelector('h1').setAttribute('style', 'color: #bbb')")
+    wrong = serious_findings(tab)
+    tab.close()
+    assert found == []
+    assert wrong == ["color-contrast (serious): 1"]
+
+
 def test_an_executed_notebook_opens_with_its_figures_and_asks_nobody(browser, done, lab, tmp_path):
     tab = lab.open(browser, in_lab(lab, done.folder / "1_look.ipynb"), height=2000)
     elsewhere = requests_elsewhere(tab)
@@ -87,12 +107,34 @@ def test_an_executed_notebook_opens_with_its_figures_and_asks_nobody(browser, do
         tab.close()
 
 
-def test_a_report_whose_scripts_do_not_run_says_how_its_figures_are_seen(browser, done):
+def test_a_report_whose_scripts_do_not_run_shows_still_pictures_and_how_figures_are_zoomed(
+    browser, done, tmp_path
+):
     """As in the lab, until it is trusted there."""
-    context = browser.new_context(java_script_enabled=False)
+    context = browser.new_context(java_script_enabled=False, offline=True)
     tab = context.new_page()
     tab.goto(done.report.resolve().as_uri())
-    told = tab.locator("noscript")
-    assert told.is_visible()
-    assert told.locator("b").inner_text() == "Trust HTML"
+    assert tab.get_by_text("Trust HTML").is_visible()
+    pictures = tab.get_by_role("img")
+    titles = [pictures.nth(number).get_attribute("aria-label") for number in range(N_FIGURES)]
+    assert titles[0] == "Passages"
+    assert titles[1].startswith("u1 on 16 x 16 by")
+    assert all(pictures.nth(number).bounding_box()["height"] > 150 for number in range(N_FIGURES))
+    tab.screenshot(path=tmp_path / "untrusted.png", full_page=True)
     context.close()
+
+
+# In the lab's own view of a page: its frame, and whether the lab trusts it.
+FRAME = ".jp-HTMLViewer iframe"
+
+
+def test_the_lab_shows_still_pictures_of_a_report_that_it_does_not_trust(browser, done, lab, tmp_path):
+    tab = lab.open(browser, in_lab(lab, done.report))
+    try:
+        frame = tab.frame_locator(FRAME)
+        frame.get_by_role("img", name="Passages").wait_for(timeout=90_000)
+        assert "allow-scripts" not in (tab.locator(FRAME).get_attribute("sandbox") or "")
+        assert frame.get_by_role("img").count() == N_FIGURES
+    finally:
+        tab.screenshot(path=tmp_path / "lab.png")
+        tab.close()

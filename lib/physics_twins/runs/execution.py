@@ -23,15 +23,25 @@ from traitlets import Dict, default
 from traitlets.config import Config
 
 from physics_twins.data import write_text
+from physics_twins.runs.stills import stills
 
 # A socket's path may have 107 bytes; ours end in "/twins-xxxxxxxx/kernel-1".
 _LONGEST_PLACE_BYTES = 80
 
 # The blocks left empty load scripts from elsewhere. Formulas are MathML, which browsers draw.
+# Colours of nbconvert that have less contrast than 4.5 against their ground are replaced.
 _TEMPLATE = """
 {%- extends 'lab/index.html.j2' -%}
-{% block body_header %}{{ super() }}<noscript>Figures are drawn by scripts, which do not run here:
-press <b>Trust HTML</b> above, or open this page in a browser tab of its own.</noscript>{% endblock %}
+{% block body_header %}{{ super() }}<noscript>Scripts do not run here, and figures are still
+pictures. To zoom them press <b>Trust HTML</b> above, or open this page in a tab of its own.</noscript>
+{% endblock %}
+{% block html_head_css %}{{ super() }}<style>
+:root { --jp-mirror-editor-number-color: #006400; --jp-mirror-editor-comment-color: #2f6161;
+  --jp-mirror-editor-operator-color: #8a00d4; --jp-cell-prompt-opacity: 1;
+  --jp-cell-prompt-not-active-opacity: 1; --jp-cell-prompt-not-active-font-color: #595959; }
+.jp-InputPrompt, .jp-OutputPrompt { color: #595959; }
+.jp-RenderedHTMLCommon a, .jp-RenderedHTMLCommon a:link { text-decoration: underline; }
+</style>{% endblock %}
 {% block html_head_js %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
@@ -207,9 +217,20 @@ def write_report(exporter: Any, notebook: Path, page: Path) -> None:
     write_text(notebook, nbformat.writes(content))
     with suppress(Exception):  # so that its figures are drawn when it is opened; it may be read anyway
         NotebookNotary().sign(content)
+    for cell in cells:
+        for output in cell.outputs:
+            _leave_stills(output)
     with _ONE_AT_A_TIME:
         body, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": notebook.stem}})
     write_text(page, body)
+
+
+def _leave_stills(output: nbformat.NotebookNode) -> None:
+    """Add pictures of an output's figures, which a browser shows where scripts do not run."""
+    html = output.get("data", {}).get("text/html", "")
+    with suppress(Exception):  # whatever cannot be drawn so is drawn by its script
+        if drawn := "".join(stills(html)):
+            output["data"]["text/html"] = f"{html}<noscript>{drawn}</noscript>"
 
 
 def _settled(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
