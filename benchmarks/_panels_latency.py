@@ -23,6 +23,8 @@ from lab_browser import PIXELS, Lab, run_all_cells, running_browser, why_no_brow
 from _table import Figure, Skipped, median_and_spread, this_machine
 
 N_MOVES, N_READY = 40, 3
+# Between moves: as a hand that goes on, and as one that looks, while work beside begins after 0.4 s.
+PAUSES_MS = (250, 1000)
 # By module: the panel, and which slider goes to and fro between which positions.
 PANELS = {
     "pulsar": ("PulsarPanel", 0, (0.15, 0.35)),
@@ -36,7 +38,7 @@ IMAGE = """() => {
   return models.findLast((m) => m.type == "ColumnDataSource" && "image" in m.data);
 }"""
 # Bokeh paints in the animation frame after a change; a message sent in it comes after the painting.
-MOVE = """async ([slider, positions]) => {
+MOVE = """async ([slider, positions, pause_ms]) => {
   const source = (IMAGE)();
   const handle = document.querySelectorAll(".noUi-target")[slider].noUiSlider;
   const waits = [];
@@ -54,7 +56,7 @@ MOVE = """async ([slider, positions]) => {
       const begun = performance.now();
       handle.set(position);
     }));
-    await new Promise((done) => setTimeout(done, 250));
+    await new Promise((done) => setTimeout(done, pause_ms));
   }
   return waits;
 }""".replace("IMAGE", IMAGE)
@@ -69,12 +71,12 @@ def panel_latency_ms() -> Figure:
 
     The pulsar's first; 40 moves each, 250 ms apart.
     """
-    values, errors = [], []
-    for waits_ms, _ in _measured().values():
-        for quantile in (0.5, 0.95):
-            values.append(float(np.quantile(waits_ms, quantile)))
-            errors.append(_scatter(waits_ms, quantile))
-    return Figure(values, errors, "ms", LATENCY_LIMIT, this_machine())
+    return _latency(PAUSES_MS[0])
+
+
+def panel_latency_beside_ms() -> Figure:
+    """The same with moves 1 s apart, so that each meets the work that the last one has begun beside."""
+    return _latency(PAUSES_MS[1])
 
 
 def panel_kernel_ms() -> Figure:
@@ -101,16 +103,25 @@ def panel_ready_s() -> Figure:
     The median of three, for each panel, the pulsar's first.
     """
     values, errors = [], []
-    for _, ready_s in _measured().values():
+    for ready_s, _ in _measured().values():
         median, spread = median_and_spread(ready_s)
         values.append(median)
         errors.append(spread)
     return Figure(values, errors, "s", READY_LIMIT_S, this_machine())
 
 
+def _latency(pause_ms: int) -> Figure:
+    values, errors = [], []
+    for _, waits in _measured().values():
+        for quantile in (0.5, 0.95):
+            values.append(float(np.quantile(waits[pause_ms], quantile)))
+            errors.append(_scatter(waits[pause_ms], quantile))
+    return Figure(values, errors, "ms", LATENCY_LIMIT, this_machine())
+
+
 @cache
-def _measured() -> dict[str, tuple[list[float], list[float]]]:
-    """Return latencies in ms and times to ready in s of each panel."""
+def _measured() -> dict[str, tuple[list[float], dict[int, list[float]]]]:
+    """Return times to ready in s of each panel, and latencies in ms by the pause between moves."""
     if reason := why_no_browser():
         raise Skipped(reason)
     measured = {}
@@ -120,8 +131,8 @@ def _measured() -> dict[str, tuple[list[float], list[float]]]:
             _run(tab)
             ready_s = [_run(tab) for _ in range(N_READY)]
             time.sleep(10)  # what is drawn in the background is done
-            waits_ms = tab.evaluate(MOVE, [slider, _positions(ends)])
-            measured[name] = (waits_ms[1:], ready_s)
+            waits = {ms: tab.evaluate(MOVE, [slider, _positions(ends), ms])[1:] for ms in PAUSES_MS}
+            measured[name] = (ready_s, waits)
             tab.close()
     return measured
 
@@ -163,6 +174,7 @@ def _scatter(values: list[float], quantile: float) -> float:
 
 BENCHMARKS: dict[str, Callable[[], Figure]] = {
     "panel_latency_ms": panel_latency_ms,
+    "panel_latency_beside_ms": panel_latency_beside_ms,
     "panel_kernel_ms": panel_kernel_ms,
     "panel_ready_s": panel_ready_s,
 }

@@ -1,5 +1,6 @@
 """A real JupyterLab of the tests' own in a real browser: started, opened, driven, ended."""
 
+import functools
 import importlib.util
 import json
 import os
@@ -226,7 +227,9 @@ class Lab:
     def visit(
         self, browser: Any, where: str, *, width: float = 1440, height: float = 1200, scale: float = 1
     ) -> Any:
-        """Return a tab at an address of this server; its errors are collected in its `errors`.
+        """Return a tab at an address of this server; `errors` of it collects its errors.
+
+        Its `dialogs` collects what windows have said that opened in front of all else.
 
         Args:
             browser: From `running_browser`.
@@ -237,10 +240,11 @@ class Lab:
         """
         view = {"width": int(width), "height": int(height)}
         tab = browser.new_page(viewport=view, device_scale_factor=scale)
-        tab.errors = []
+        tab.errors, tab.dialogs = [], []
         tab.on("pageerror", lambda error: tab.errors.append(str(error)))
         # A dialog would swallow the commands that follow.
-        tab.add_locator_handler(tab.locator(".jp-Dialog"), _accept, no_wait_after=True)
+        accept = functools.partial(_accept, tab.dialogs)
+        tab.add_locator_handler(tab.locator(".jp-Dialog"), accept, no_wait_after=True)
         tab.goto(f"{self.address}{where}?token={self._token}")
         return tab
 
@@ -252,8 +256,9 @@ class Lab:
             return False
 
 
-def _accept(dialog: Any) -> None:
+def _accept(told: list[str], dialog: Any) -> None:
     with suppress(Exception):  # some go by themselves
+        told.append(dialog.inner_text(timeout=1000))
         dialog.locator(".jp-mod-accept").click(timeout=5000)
 
 
