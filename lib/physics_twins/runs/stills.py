@@ -85,7 +85,7 @@ class _Still:
 
     def _at(self, reference: Any) -> Mapping[str, Any]:
         """Return the attributes of a model, {} for none."""
-        known = self._models.get(reference.get("id"), {}) if isinstance(reference, dict) else {}
+        known = self._models.get(str(reference.get("id")), {}) if isinstance(reference, dict) else {}
         return {"name": known.get("name", ""), **known.get("attributes", {})}
 
     def _value(self, told: Any) -> Any:
