@@ -114,7 +114,8 @@ def test_a_report_whose_scripts_do_not_run_shows_still_pictures_and_how_figures_
     context = browser.new_context(java_script_enabled=False, offline=True)
     tab = context.new_page()
     tab.goto(done.report.resolve().as_uri())
-    assert tab.get_by_text("Trust HTML").is_visible()
+    told = tab.locator("noscript b")
+    assert (told.inner_text(), told.is_visible()) == ("Trust HTML", True)
     pictures = tab.get_by_role("img")
     titles = [pictures.nth(number).get_attribute("aria-label") for number in range(N_FIGURES)]
     assert titles[0] == "Passages"
@@ -124,13 +125,16 @@ def test_a_report_whose_scripts_do_not_run_shows_still_pictures_and_how_figures_
     context.close()
 
 
-# In the lab's own view of a page: its frame, and whether the lab trusts it.
+# In the lab's own view of a page.
 FRAME = ".jp-HTMLViewer iframe"
+OPEN_FILE = "(path) => { window.jupyterapp.commands.execute('docmanager:open', { path }); }"
 
 
 def test_the_lab_shows_still_pictures_of_a_report_that_it_does_not_trust(browser, done, lab, tmp_path):
-    tab = lab.open(browser, in_lab(lab, done.report))
+    tab = lab.visit(browser, "/lab/workspaces/report")
     try:
+        tab.wait_for_function("() => window.jupyterapp?.commands.hasCommand('docmanager:open')")
+        tab.evaluate(OPEN_FILE, in_lab(lab, done.report))
         frame = tab.frame_locator(FRAME)
         frame.get_by_role("img", name="Passages").wait_for(timeout=90_000)
         assert "allow-scripts" not in (tab.locator(FRAME).get_attribute("sandbox") or "")

@@ -62,7 +62,7 @@ def test_an_image_has_its_colours_with_the_lowest_row_beneath(is_log):
     values = np.array([[1.0, 10.0], [100.0, np.nan]])
     mapper = {"color_mapper": LogColorMapper(["#000000", "#777777", "#FFFFFF"], low=1, high=100)}
     look = mapper if is_log else {"palette": ["#000000", "#777777", "#FFFFFF"]}
-    shown = figure(x_range=(0, 2), y_range=(0, 2))
+    shown = figure(x_range=(0, 2)) if is_log else figure(x_range=(0, 2), y_range=(0, 2))
     shown.image([values], x=0, y=0, dw=2, dh=2, **look)
     (image,) = still(shown).iterfind(".//svg:image", NAMESPACE)
     raw = base64.b64decode(image.get("href").partition(",")[2])

@@ -141,14 +141,16 @@ class _Still:
         return place
 
     def _reach(self, name: str) -> tuple[float, float]:
-        found = []
+        """Return the ends of all that is drawn along an axis."""
+        found: list[float] = []
         for each in self._renderers:
-            for column in (name, f"{name}0", f"{name}1"):
-                values = self._column(each, column)
-                if isinstance(values, np.ndarray | list) and len(values):
-                    array = np.asarray(values, dtype=float)
-                    found += [*array[np.isfinite(array)]]
-        return (float(min(found)), float(max(found))) if found else (0.0, 1.0)
+            for column in (name, f"{name}0", f"{name}1", f"{name}2"):
+                values = np.ravel(self._column(each, column))
+                found += [float(v) for v in values if isinstance(v, float | int | np.number)]
+            if (size := self._column(each, f"d{'wh'[name == 'y']}")) is not None:
+                found += [found[-1] + float(np.ravel(size)[0])]
+        found = [value for value in found if math.isfinite(value)]
+        return (min(found), max(found)) if found else (0.0, 1.0)
 
     def _drawn(self, renderer: Mapping[str, Any]) -> Iterator[str]:
         glyph = self._at(renderer["glyph"])
