@@ -103,21 +103,22 @@ def missing(numbers: Iterable[float], line: str) -> list[float]:
 def rewritten(line: str, old: list[float], new: list[float]) -> str:
     """Return a line in which new numbers stand for old ones, in the units and digits that it has.
 
-    Of old numbers that look alike the first in the line is the first of the list.
+    Each old number is looked for where it stands with most digits; of those that look alike the first
+    in the line is the first of the list.
 
-    >>> rewritten("| **0.626 ± 0.013**; 0.5 |", [0.6261, 0.0126], [0.6049, 0.0118])
-    '| **0.605 ± 0.012**; 0.5 |'
+    >>> rewritten("| of 1 GeV | **0.626 ± 0.013**; 0.5 |", [0.6261, 0.0126], [0.6049, 0.0118])
+    '| of 1 GeV | **0.605 ± 0.012**; 0.5 |'
     """
-    waiting = list(zip(old, new, strict=True))
-
-    def put(found: re.Match[str]) -> str:
-        for pair in waiting:
-            if scale := _scale(pair[0], found[0]):
-                waiting.remove(pair)
-                return _as_written(scale * pair[1], found[0])
-        return found[0]
-
-    return _NUMBER.sub(put, line)
+    places = list(_NUMBER.finditer(line))
+    written: dict[int, str] = {}
+    for before, after in zip(old, new, strict=True):
+        fits = [n for n, place in enumerate(places) if n not in written and _scale(before, place[0])]
+        if fits:
+            best = max(fits, key=lambda n: (_digits(_plain(places[n][0])), -n))
+            written[best] = _as_written(_scale(before, places[best][0]) * after, places[best][0])
+    for n in sorted(written, reverse=True):
+        line = line[: places[n].start()] + written[n] + line[places[n].end() :]
+    return line
 
 
 def write_anew(twin: str, known: Iterable[Mapping[str, Any]], record: Mapping[str, Any]) -> str:
@@ -134,10 +135,24 @@ def write_anew(twin: str, known: Iterable[Mapping[str, Any]], record: Mapping[st
 
 
 def _scale(value: float, text: str) -> float:
-    """Return in which unit a number is this value, rounded as it is; 0 where it is another."""
-    plain = text.replace(",", "").replace("\u2212", "-")
+    """Return in which unit a number is this value, rounded as it is; 0 where it is another.
+
+    What is rounded by half of itself or more could be any number.
+
+    >>> _scale(0.864, "0.86"), _scale(0.864, "86"), _scale(0.864, "1"), _scale(0.0, "0")
+    (1.0, 100.0, 0.0, 1.0)
+    """
+    plain = _plain(text)
     half = 0.5001 * 10.0 ** (_power(plain) - _digits(plain))
-    return next((scale for scale in _SCALES if abs(float(plain) - scale * value) <= half), 0.0)
+    for scale in _SCALES:
+        off, largest = abs(float(plain) - scale * value), abs(scale * value) / 2
+        if off <= half and (off == 0 or half <= largest):
+            return scale
+    return 0.0
+
+
+def _plain(text: str) -> str:
+    return text.replace(",", "").replace("\u2212", "-")
 
 
 def _as_written(value: float, text: str) -> str:
