@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from _table import Figure, this_machine
 from physics_twins.pulsar.classifying import recall_curves
 from physics_twins.pulsar.classifying.calibration import macro_f1, reliability
 from physics_twins.pulsar.classifying.examples import examples
-from physics_twins.pulsar.classifying.labels import CLASSES
+from physics_twins.pulsar.classifying.labels import CLASSES, components
 from physics_twins.pulsar.classifying.recall_curves import threshold_at
 from physics_twins.pulsar.model import load_classifier, predict, pulse_score
 from physics_twins.pulsar.searching.frontend import Frames
@@ -34,6 +35,8 @@ HARSH_MIX = dict.fromkeys(EFFELSBERG_MIX, 0.3)
 FAINT_MIX = HARSH_MIX | {"peryton_fraction": 0.1, "rfi_snr_min": 3.0, "rfi_snr_max": 8.0}
 ANY_SNR = {"other_fraction": 0.1, "rfi_snr_min": 1.0, "clear_only": False}
 WHITE_SEED, MIX_SEED, HARSH_SEED, CLASSES_SEED, FAINT_SEED, UNCLEAR_SEED = range(901, 907)
+TREES_SEED, N_TREES_STREAMS = 907, 300  # of the trees' training
+STRONG_SEED = 908
 # Streams of 32 pulses for each S/N, and of 128 frames without a pulse.
 AMOUNT = {"snr": (5.0, 6.0, 7.0), "n_streams": 100, "n_noise_streams": 160}
 FAINT_AMOUNT: dict[str, Any] = {"snr": (6.0, 7.0), "n_streams": 60, "n_noise_streams": 96}
@@ -84,6 +87,14 @@ def recall_faint_rfi_drop() -> Figure:
     return _figure((white["recall"] - mixed["recall"]).values, error, "", FAINT_SEED)
 
 
+def recall_strong_rfi() -> Figure:
+    """The same where all of it is strong, S/N 8 to 100: by the classifier, then by its front end."""
+    mix = FAINT_MIX | {"rfi_snr_min": 8.0, "rfi_snr_max": 100.0}
+    detectors = _classifier_and_front_end()
+    both = recall_curves.compared(detectors, mix, false_alarms=0.01, seed=STRONG_SEED, **FAINT_AMOUNT)
+    return _figure(both["recall"].values.ravel(), both["recall_error"].values.ravel(), "", STRONG_SEED)
+
+
 def macro_f1_unclear() -> Figure:
     """Macro F1 of nine labels with interference of any S/N from 1 to 100, and the calibration error.
 
@@ -94,6 +105,30 @@ def macro_f1_unclear() -> Figure:
     frames = examples([workload], [range(first, first + N_CLASS_STREAMS)])
     scores = _scores(predict(load_classifier(), frames), frames["label"].values)
     return _figure(*scores, "0.90, 0.03 wanted", UNCLEAR_SEED)
+
+
+def macro_f1_unclear_trees() -> Figure:
+    """The same by boosted trees that have learnt other streams' numbers of the front end."""
+    first, learnt = 1_000_000 * UNCLEAR_SEED, 1_000_000 * TREES_SEED
+    workload = EIGHT_CLASSES.replace(n_windows=32, **ANY_SNR)
+    known = examples([workload], [range(learnt, learnt + N_TREES_STREAMS)])
+    frames = examples([workload], [range(first, first + N_CLASS_STREAMS)])
+    names = known["label"].values
+    held = [names == len(CLASSES)]
+    held += [np.array([*ones, False])[names] for ones in zip(*map(components, CLASSES), strict=True)]
+    other, *parts = (_tree_probability(known, is_there, frames) for is_there in held)
+    eight = np.stack([1 - other] * len(CLASSES), axis=1)
+    for part, ones in zip(parts, zip(*map(components, CLASSES), strict=True), strict=True):
+        eight *= np.where(ones, part[:, None], 1 - part[:, None])
+    scores = _scores(np.column_stack([eight, other]), frames["label"].values)
+    return _figure(*scores, "0.90, 0.03 wanted", UNCLEAR_SEED)
+
+
+def _tree_probability(
+    known: xr.Dataset, is_there: NDArray[np.bool_], frames: xr.Dataset
+) -> NDArray[np.float64]:
+    trees = HistGradientBoostingClassifier(max_iter=150, max_leaf_nodes=15, random_state=0)
+    return trees.fit(known["scalars"].values, is_there).predict_proba(frames["scalars"].values)[:, 1]
 
 
 def macro_f1_and_calibration() -> Figure:
@@ -225,6 +260,8 @@ BENCHMARKS = {
     "recall_faint_rfi": recall_faint_rfi,
     "recall_faint_rfi_front_end": recall_faint_rfi_front_end,
     "recall_faint_rfi_drop": recall_faint_rfi_drop,
+    "recall_strong_rfi": recall_strong_rfi,
     "macro_f1_unclear": macro_f1_unclear,
+    "macro_f1_unclear_trees": macro_f1_unclear_trees,
     "macro_f1": macro_f1_and_calibration,
 }

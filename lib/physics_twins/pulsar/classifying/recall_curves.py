@@ -214,9 +214,9 @@ def compared(
         a finite number of frames sets, in quadrature; `threshold` (detector).
     """
     first, snr = 1_000_000 * seed, [float(value) for value in snr]
-    noise = W_CLS.replace(n_windows=128, window_frames=1, pulse_fraction=0.0, **mix)
+    noise = W_CLS.replace(n_windows=32, pulse_fraction=0.0, **mix)
     others = range(first + 500_000, first + 500_000 + n_noise_streams)
-    without = scores(detectors, noise, others)
+    without = scores(detectors, noise, others, every_frame=True)
     parameters = [W_CLS.replace(n_windows=32, snr_min=value, snr_max=value, **mix) for value in snr]
     recall, error = np.empty((2, len(detectors), len(snr)))
     for n, each in enumerate(parameters):
@@ -256,7 +256,11 @@ def recall_with_error(
 
 
 def scores(
-    detectors: Mapping[str, Detector], parameters: WindowParameters, seeds: Iterable[int]
+    detectors: Mapping[str, Detector],
+    parameters: WindowParameters,
+    seeds: Iterable[int],
+    *,
+    every_frame: bool = False,
 ) -> dict[str, NDArray[np.floating]]:
     """Return each detector's scores of the labelled frames of some streams, by name.
 
@@ -264,10 +268,12 @@ def scores(
         detectors: By name.
         parameters: What the streams hold.
         seeds: One for each stream.
+        every_frame: Score the frames between the labelled ones, too, in which sweeps go on.
     """
     found: dict[str, list[NDArray[np.floating]]] = {name: [] for name in detectors}
     for seed in seeds:
         stream = labelled_stream(parameters, seed=seed)
+        stream["labelled"] |= every_frame
         for name, detect in detectors.items():
             found[name].append(detect(stream))
     return {name: np.concatenate(parts) for name, parts in found.items()}
