@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # a Jupyter
 
 from lab_browser import PIXELS, Lab, run_all_cells, running_browser, why_no_browser
 
-from _table import Figure, Skipped, median_and_spread, this_machine
+from _table import Figure, Skipped, median_and_spread, this_machine_and_load
 
 N_MOVES, N_READY = 40, 3
 # Between moves: as a hand that goes on, and as one that looks, while work beside begins after 0.4 s.
@@ -94,7 +94,7 @@ def panel_kernel_ms() -> Figure:
         median, spread = median_and_spread(spent_ms[1:])
         values.append(median)
         errors.append(spread)
-    return Figure(values, errors, "ms", None, this_machine())
+    return Figure(values, errors, "ms", None, this_machine_and_load())
 
 
 def panel_ready_s() -> Figure:
@@ -107,7 +107,7 @@ def panel_ready_s() -> Figure:
         median, spread = median_and_spread(ready_s)
         values.append(median)
         errors.append(spread)
-    return Figure(values, errors, "s", READY_LIMIT_S, this_machine())
+    return Figure(values, errors, "s", READY_LIMIT_S, this_machine_and_load())
 
 
 def _latency(pause_ms: int) -> Figure:
@@ -116,7 +116,7 @@ def _latency(pause_ms: int) -> Figure:
         for quantile in (0.5, 0.95):
             values.append(float(np.quantile(waits[pause_ms], quantile)))
             errors.append(_scatter(waits[pause_ms], quantile))
-    return Figure(values, errors, "ms", LATENCY_LIMIT, this_machine())
+    return Figure(values, errors, "ms", LATENCY_LIMIT, this_machine_and_load())
 
 
 @cache

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _table import Figure, Skipped, median_and_spread, this_machine
+from _table import Figure, Skipped, median_and_spread, this_machine_and_load
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -26,7 +26,7 @@ def first_ten_minutes() -> Figure:
     os.environ.pop("PHYSICS_TWINS_RUNS", None)
     with tempfile.TemporaryDirectory() as folder, running_browser() as browser:
         seconds = first_minutes.drive(Path(folder, "project"), browser)
-    return Figure(sum(seconds.values()) / 60, None, "min", AIM_MIN, this_machine(), (SEED,))
+    return Figure(sum(seconds.values()) / 60, None, "min", AIM_MIN, this_machine_and_load(), (SEED,))
 
 
 def first_figure_s() -> Figure:
@@ -40,7 +40,7 @@ def first_figure_s() -> Figure:
     with running_browser() as browser:
         spent_s = [_first_figure_s(browser) for _ in range(N_COLD)]
     value, spread = median_and_spread(spent_s)
-    return Figure(value, spread, "s", FIRST_LIMIT_S, this_machine(), (SEED,))
+    return Figure(value, spread, "s", FIRST_LIMIT_S, this_machine_and_load(), (SEED,))
 
 
 def _first_figure_s(browser: Any) -> float:

@@ -128,6 +128,11 @@ def this_machine() -> str:
     return f"{os.cpu_count()} cores {model or sys.platform}"
 
 
+def this_machine_and_load() -> str:
+    """Return the same, and how many processes wanted a core in the last minute."""
+    return f"{this_machine()}, load {os.getloadavg()[0]:.1f}"
+
+
 def _row(name: str, figure: Figure) -> str:
     error, reference = _text(figure.error), _text(figure.reference)
     return _line(name, _text(figure.value), error, figure.unit, reference, figure.device)
