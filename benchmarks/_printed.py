@@ -53,6 +53,11 @@ PRINTED = {
         "calibration_coverage": Printed("couplings of 60 ensembles each, 8²"),
         "monitor_calls": Printed("false alarms in 3,840 batches", (0, 1, 8)),
     },
+    "panels": {
+        "first_figure_s": Printed("to its first painted figure", page="environment"),
+        "panel_latency_ms": Printed("moves 250 ms apart, on a machine", page="environment"),
+        "panel_latency_beside_ms": Printed("moves 1 s apart, on a machine", page="environment"),
+    },
     "pulsar": {
         "recall_faint_rfi": Printed("pulses of S/N 6, 7 found at 1 % false alarms among"),
         "recall_faint_rfi_front_end": Printed("pulses of S/N 6, 7 found at 1 % false alarms among"),
