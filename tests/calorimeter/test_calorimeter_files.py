@@ -465,6 +465,12 @@ def negative(made):
         (lambda made: made.isel(depth=slice(9)), "showers: cells .*'depth': 9"),
         (negative, "showers: event 0 .*: -1 MeV, expected from 0"),
         (lambda made: made.assign(energy_gev=np.nan * made["energy_gev"]), "energy_gev: event 0: nan"),
+        (lambda made: made.assign(energy_gev=made["showers"]), "energy_gev: axes .*expected"),
+        (lambda made: made.drop_attrs().assign(theta_deg=-made["theta_deg"] - 1), "theta_deg: event 0"),
+        (
+            {name: np.ones(3) for name in ("showers", "energy_gev", "theta_deg")},
+            "no showers of CaloChallenge",
+        ),
     ],
 )
 def test_a_file_of_no_showers_is_refused_by_name(tmp_path, content, told):

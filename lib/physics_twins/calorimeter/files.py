@@ -194,17 +194,17 @@ def open_showers(
                 raise ShowerFileError(f"{path}: a ROOT file: convert_root makes HDF5 of it")
     with reading(path) as file:
         held = list(file)
-        saved = {*_SAVED} <= {*held}
-        if saved and not {ENERGIES, CELLS} & {*held}:
-            for key in _SAVED:
-                numbers(file, key, path)
+        is_saved = {*_SAVED} <= {*held} and not {ENERGIES, CELLS} & {*held}
+        if is_saved:
+            arrays = [numbers(file, key, path) for key in _SAVED]
+            is_saved = all("DIMENSION_LIST" in each.attrs for each in arrays)  # as netCDF-4 has it
     if ENERGIES in held:
         for block in calochallenge_showers(path, parameters):
             angles = block["theta_deg"]
             yield block.assign(theta_deg=angles.copy(data=np.full(angles.shape, theta_deg)))
     elif CELLS in held:
         yield from threedgan_showers(path, parameters)
-    elif saved:
+    elif is_saved:
         yield from _saved_showers(path, parameters)
     else:
         told = ", ".join(held[:20]) or "nothing"
@@ -218,20 +218,24 @@ _SAVED = ("showers", "energy_gev", "theta_deg")  # what of a saved dataset is ch
 
 
 def _saved_showers(path: Path, parameters: CalorimeterParameters) -> Iterator["xr.Dataset"]:
-    try:
-        saved = open_dataset(path, chunks={})
-    except ValueError as error:
-        raise ShowerFileError(str(error)) from None
     shape = {axis.name: len(axis.centres) for axis in voxels.axes(parameters)}
+    try:
+        saved = open_dataset(path, chunks={"shower": 1000})
+    except ValueError as error:
+        raise ShowerFileError(f"{path}: damaged or no netCDF-4: {error}") from None
     with saved:
         found = {str(name): n for name, n in saved["showers"].sizes.items()}
         n = found.pop("shower", 0)
         if found != shape:
             raise ShowerFileError(f"{path}: showers: cells {found}, expected {shape}")
+        for name in _SAVED[1:]:
+            if saved[name].dims != ("shower",):
+                raise ShowerFileError(f"{path}: {name}: axes {saved[name].dims}, expected ('shower',)")
         for first, last in blocks(n, 4 * math.prod(shape.values())):
             block = saved[[*_SAVED]].isel(shower=slice(first, last)).load()
             for name in _SAVED:
-                check_values(block[name].values, name, path, first, unit=block[name].attrs["units"])
+                unit = str(block[name].attrs.get("units", ""))
+                check_values(block[name].values, name, path, first, unit=unit)
             yield block
 
 
