@@ -5,9 +5,9 @@ from functools import cache
 import pandas as pd
 
 from _pulsar_barycentre import doppler_factor
+from _pulsar_series import read_series
 from _table import Figure, Skipped, this_machine
 from physics_twins.data import find_data_file
-from physics_twins.pulsar.formats.presto import PrestoReader
 from physics_twins.pulsar.infer import candidate_table, infer
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.searching.periods import find_period
@@ -26,8 +26,7 @@ def real_period() -> tuple[float, float]:
     path = find_data_file(name)
     if path is None or find_data_file("pulsar/GBT_J1807-0847.inf") is None:
         raise Skipped(f"{name} is not here: twins data fetch {name}")
-    with PrestoReader(path) as file:
-        series = file.series()
+    series = read_series(path)
     found = find_period(series)
     middle_mjd = series.attrs["start_mjd"] + float(series["time"].mean()) / 86400
     position = series.attrs["right_ascension"], series.attrs["declination"]

@@ -82,34 +82,3 @@ def dada(path: Path, data: bytes, keywords: dict[str, str | None] | None = None)
     lines = [f"{k:<16}{v}\n" for k, v in (sound | (keywords or {})).items() if v is not None]
     path.write_bytes("".join(lines).encode().ljust(4096, b"\0") + data)
     return path
-
-
-def presto(path: Path, series: NDArray[Any], lines: dict[str, str | None] | None = None) -> Path:
-    """Write a PRESTO pair line by line, sound or not; return the `.inf`."""
-    sound = {
-        "Data file name without suffix": path.stem,
-        "Telescope used": "GBT",
-        "Instrument used": "VEGAS",
-        "Object being observed": "J0000+0000",
-        "J2000 Right Ascension (hh:mm:ss.ssss)": "18:07:37.9999",
-        "J2000 Declination     (dd:mm:ss.ssss)": "-08:47:43.7463",
-        "Data observed by": "unset",
-        "Epoch of observation (MJD)": "60000.5",
-        "Barycentered?           (1 yes, 0 no)": "0",
-        "Number of bins in the time series": str(len(series)),
-        "Width of each time series bin (sec)": "0.001",
-        "Any breaks in the data? (1 yes, 0 no)": "0",
-        "Type of observation (EM band)": "Radio",
-        "Beam diameter (arcsec)": "1000",
-        "Dispersion measure (cm-3 pc)": "112.38",
-        "Central freq of low channel (MHz)": "1485.0",
-        "Total bandwidth (MHz)": "16",
-        "Number of channels": "16",
-        "Channel bandwidth (MHz)": "1",
-        "Data analyzed by": "unset",
-    }
-    merged = sound | (lines or {})
-    text = "".join(f" {k:<38} =  {v}\n" for k, v in merged.items() if v is not None)
-    path.with_suffix(".inf").write_text(text + " Any additional notes:\n    x = 3\n")
-    path.with_suffix(".dat").write_bytes(np.asarray(series, "<f4").tobytes())
-    return path.with_suffix(".inf")

@@ -8,7 +8,6 @@ from real_files import real_file
 from scipy import stats
 
 from physics_twins.pulsar.files import write_dataset
-from physics_twins.pulsar.formats.presto import PrestoReader
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.searching.dedispersion import dedispersed_series
 from physics_twins.pulsar.searching.periods import (
@@ -161,8 +160,7 @@ def test_the_earth_moves_at_30_km_s_and_turns_at_half_of_one():
 def test_the_real_pulsar_has_the_period_of_the_catalogue():
     path = real_file("pulsar/GBT_J1807-0847.dat")
     real_file("pulsar/GBT_J1807-0847.inf")
-    with PrestoReader(path) as file:
-        series = file.series()
+    series = judge("_pulsar_series").read_series(path)
     found = find_period(series)
     # ATNF catalogue, Hobbs et al. (2004), MNRAS 353, 1311: at the barycentre, epoch MJD 48244.
     middle_mjd = series.attrs["start_mjd"] + float(series["time"].mean()) / 86400

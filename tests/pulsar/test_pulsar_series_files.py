@@ -1,18 +1,13 @@
-"""PSRDADA files, PRESTO time series, and which file is taken for what."""
-
-import struct
-from dataclasses import replace
+"""PSRDADA files, and which file is taken for what."""
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pulsar_files import FREQUENCY_MHZ, dada, presto, psrfits
-from real_files import real_file
+from pulsar_files import FREQUENCY_MHZ, dada, psrfits
 
 from physics_twins.pulsar.files import open_observation, write_dataset
 from physics_twins.pulsar.formats.observation_file import ObservationFileError, ObservationWarning
-from physics_twins.pulsar.formats.presto import PrestoError, PrestoReader
 from physics_twins.pulsar.formats.psrdada import DadaError, DadaReader
 from physics_twins.pulsar.formats.psrfits import PsrfitsReader
 from physics_twins.pulsar.formats.sigproc import FilterbankHeader, FilterbankReader, FilterbankWriter
@@ -22,7 +17,6 @@ from physics_twins.pulsar.simulate import simulate
 
 RNG = np.random.default_rng(6)
 BYTES = RNG.integers(0, 256, (20, 16)).astype(np.uint8)
-SERIES = RNG.normal(size=500).astype("<f4")
 
 
 @pytest.mark.parametrize("kind", ["u1", "<u2", "<f4"])
@@ -109,72 +103,11 @@ def test_a_dada_file_cut_anywhere_is_refused_or_read_as_far_as_it_goes(tmp_path)
             DadaReader(tmp_path / "cut.dada")
 
 
-@pytest.mark.parametrize("name", ["a.dat", "a.inf"])
-def test_a_presto_series_is_opened_by_either_file(tmp_path, name):
-    presto(tmp_path / "a.inf", SERIES)
-    with open_observation(tmp_path / name) as file:
-        assert isinstance(file, PrestoReader)
-        np.testing.assert_array_equal(file.read(0, 500)[:, 0], SERIES)
-        np.testing.assert_array_equal(file.series().isel(time=slice(3, 9)), SERIES[3:9])
-        assert file.header == FilterbankHeader(1, 32, 1492.5, 16.0, 1e-3, 60000.5, "J0000+0000")
-        attributes = file.series().attrs
-    assert (attributes["dm_pc_cm3"], attributes["barycentred"]) == (112.38, 0)
-
-
-def test_what_follows_the_last_part_of_an_observation_with_breaks_is_left_out(tmp_path):
-    breaks = {"Any breaks in the data? (1 yes, 0 no)": "1"}
-    breaks |= {"On/Off bin pair #  1": "0          , 199", "On/Off bin pair #  2": "300        , 399"}
-    with open_observation(presto(tmp_path / "a.inf", SERIES, breaks)) as file:
-        assert (file.n_spectra, file.attributes["on_bins"]) == (400, [0, 199, 300, 399])
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ({"Number of bins in the time series": "501"}, "time series = 501: the .dat holds 500"),
-        ({"Number of bins in the time series": "499"}, "time series = 499: the .dat holds 500"),
-        ({"Number of bins in the time series": "1e400"}, "expected a number"),
-        ({"Number of bins in the time series": None}, "Number of bins in the time series: missing"),
-        ({"Width of each time series bin (sec)": "0"}, "Width of each time series bin = 0.0 s"),
-        ({"Dispersion measure (cm-3 pc)": "x"}, "Dispersion measure = 'x'"),
-        ({"Type of observation (EM band)": "X-ray"}, "Type of observation = 'X-ray'"),
-        ({"Total bandwidth (MHz)": "0"}, "Total bandwidth"),
-        ({"Any breaks in the data? (1 yes, 0 no)": "1"}, "On/Off bin pair"),
-        ({"Data observed by": "x" * 70000}, "longer than 65536 bytes"),
-    ],
-)
-def test_an_inf_that_lies_is_refused_by_file_and_field(tmp_path, lines, message):
-    path = presto(tmp_path / "bad.inf", SERIES, lines)
-    with pytest.raises(PrestoError) as error:
-        PrestoReader(path)
-    assert str(error.value).startswith(str(path))
-    assert message in str(error.value)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")  # ours: what was assumed
-def test_a_presto_series_cut_anywhere_is_refused(tmp_path):
-    inf = presto(tmp_path / "cut.inf", SERIES)
-    text, raw = inf.read_bytes(), inf.with_suffix(".dat").read_bytes()
-    needed = text.index(b" Data analyzed by")
-    for n_bytes in range(needed):
-        inf.write_bytes(text[:n_bytes])
-        # A number cut inside its digits is another number; only the last one has no line behind it.
-        if not text[:n_bytes].rsplit(b"\n")[-1].startswith(b" Channel bandwidth"):
-            with pytest.raises(PrestoError, match=r"cut\.inf: \w+"):
-                PrestoReader(inf)
-    inf.write_bytes(text)
-    for n_bytes in range(len(raw)):
-        inf.with_suffix(".dat").write_bytes(raw[:n_bytes])
-        with pytest.raises(PrestoError):
-            PrestoReader(inf)
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning")  # ours: what was assumed
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_random_damage_gives_our_own_error_or_a_readable_file(tmp_path, data):
-    whole = [dada(tmp_path / "a.dada", BYTES.tobytes()), presto(tmp_path / "a.inf", SERIES)]
-    path = data.draw(st.sampled_from(whole))
+    path = dada(tmp_path / "a.dada", BYTES.tobytes())
     raw = bytearray(path.read_bytes())
     n_used = min(len(raw), 800)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -204,7 +137,9 @@ def test_a_file_is_recognised_by_its_content_and_not_by_its_name(tmp_path):
             np.testing.assert_array_equal(file.read(0, 16), BYTES[:16])
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 5000, b"GIF89a", struct.pack("<500f", *SERIES)])
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 5000, b"GIF89a", RNG.normal(size=500).astype("<f4").tobytes()]
+)
 @pytest.mark.parametrize("name", ["bad.fil", "bad.dat"])
 def test_a_file_of_no_known_format_is_refused(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
@@ -231,21 +166,3 @@ def test_the_search_finds_the_same_in_every_format(tmp_path):
                 np.testing.assert_allclose(found[variable], expected[variable], rtol=1e-5)
         part = excerpt(tmp_path / name, 0.1, 0.2)
         np.testing.assert_array_equal(part["data"], excerpt(observation, 0.1, 0.2)["data"])
-
-
-def test_a_time_series_is_not_searched_for_dispersed_pulses(tmp_path):
-    with pytest.raises(ValueError, match=r"a\.inf: n_channels = 1"):
-        infer(SearchParameters(), presto(tmp_path / "a.inf", SERIES))
-
-
-def test_the_real_time_series_is_read(tmp_path):
-    path = real_file("pulsar/GBT_J1807-0847.inf")
-    real_file("pulsar/GBT_J1807-0847.dat")
-    with open_observation(path) as file:
-        assert file.n_spectra == 131072
-        assert file.header == replace(
-            FilterbankHeader(1, 32, 820.390625, 200.0, 0.00016384),
-            start_mjd=59313.309837974340741,
-            source_name="J1807-0847",
-        )
-        assert file.attributes["dm_pc_cm3"] == 112.3802

@@ -36,8 +36,7 @@ def open_observation(path: str | os.PathLike[str], *, drop_partial: bool = False
     """Open a file of any known format for streaming, best in a `with` block.
 
     What a file is, its first bytes say, not its name: SIGPROC filterbank, PSRFITS in search mode,
-    PSRDADA with detected power, or the `.inf` of a PRESTO time series. A `.dat` has no such bytes and
-    is known by the `.inf` beside it.
+    or PSRDADA with detected power.
 
     Args:
         path: The file.
@@ -65,16 +64,8 @@ def _reader(path: Path, start: bytes) -> type[ObservationReader]:
         from physics_twins.pulsar.formats.psrdada import DadaReader
 
         return DadaReader
-    if b"Data file name without suffix" in start or _inf_beside(path):
-        from physics_twins.pulsar.formats.presto import PrestoReader
-
-        return PrestoReader
-    known = "SIGPROC (HEADER_START), FITS (SIMPLE), PSRDADA (HDR_SIZE), PRESTO (.inf)"
+    known = "SIGPROC (HEADER_START), FITS (SIMPLE), PSRDADA (HDR_SIZE)"
     raise ObservationFileError(f"{path}: the first bytes: {start[:16]!r} begin none of {known}")
-
-
-def _inf_beside(path: Path) -> bool:
-    return path.suffix == ".dat" and path.with_suffix(".inf").is_file()
 
 
 def write_dataset(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
