@@ -1,11 +1,17 @@
-"""Small telescope files for the tests, sound or not, made without the library's own writers."""
+"""Small telescope files for the tests, made without the library's own writers; pulses put into one."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 from astropy.io import fits
 from numpy.typing import NDArray
+
+from physics_twins.pulsar.files import open_observation, write_dataset
+from physics_twins.pulsar.injection import inject_file
 
 FREQUENCY_MHZ = 1500.0 - np.arange(16)
 
@@ -82,3 +88,16 @@ def dada(path: Path, data: bytes, keywords: dict[str, str | None] | None = None)
     lines = [f"{k:<16}{v}\n" for k, v in (sound | (keywords or {})).items() if v is not None]
     path.write_bytes("".join(lines).encode().ljust(4096, b"\0") + data)
     return path
+
+
+def injected(
+    observation: xr.Dataset, pulses: list[Any], **options: Any
+) -> tuple[xr.Dataset, pd.DataFrame]:
+    """Return an observation with pulses put in, by way of a file, and the truth about them."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_dataset(observation, folder / "in.fil")
+        truth = inject_file(folder / "in.fil", folder / "out.fil", pulses, **options)
+        with open_observation(folder / "out.fil") as file:
+            data = file.read(0, file.n_spectra)
+    return observation.assign(data=(("time", "frequency"), data, observation["data"].attrs)), truth

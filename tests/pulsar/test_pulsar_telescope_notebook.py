@@ -3,10 +3,10 @@
 import holoviews as hv
 import numpy as np
 import pytest
+from pulsar_files import injected
 from test_pulsar_telescope import observation, white
 
 from physics_twins import runs
-from physics_twins.data import open_dataset
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar import injection
 from physics_twins.pulsar.figures import telescope_plots
@@ -28,15 +28,14 @@ def test_a_simulated_telescope_is_matched_and_its_lookalike_kept(tmp_path):
     values = {"n_channels": 48, "duration_s": 4.4, "lookalike_s": 1.5, "lookalike_name": "a.sf"}
     run = runs.run("pulsar/6_match_telescope", values, out=tmp_path / "run")
     assert run.status == "complete"
-    telescope = open_dataset(run.folder / "telescope.nc")
-    assert telescope.sizes["frequency"] == 48
-    assert run.metrics["n_pulses_taken_out"] == telescope.attrs["n_pulses"] == 0
+    assert run.metrics["n_pulses_taken_out"] == 0
     assert run.metrics["noise_differs_by"] < 0.05
     with (
         open_observation(run.folder / "a.sf") as made,
         open_observation(run.folder / "a_pulses.sf") as copy,
     ):
         assert made.n_spectra == copy.n_spectra == 1500
+        assert made.header.n_channels == 48
         changed = (made.read(0, 1500) != copy.read(0, 1500)).any(axis=1)
     assert 0 < changed.sum() < 500  # three sweeps of 60 spectra each, and no other spectrum
 
@@ -103,7 +102,7 @@ def test_figures_of_a_recording_and_its_lookalike_are_drawn(noise):
 
 def test_spread_pulses_all_fit_and_are_evenly_apart(noise):
     pulses = injection.spread(Pulse(0.0, 20.0, 5.0, 2.0), 5, noise)
-    made, truth = injection.inject(noise, pulses, sefd_jy=10.0, seed=1)
+    made, truth = injected(noise, pulses, sefd_jy=10.0, seed=1)
     assert len(truth) == 5
     assert np.ptp(np.diff([each.time_s for each in pulses])) <= 2.1e-3  # whole spectra of 1 ms
     changed = np.flatnonzero((made["data"] != noise["data"]).any("frequency").values)

@@ -42,7 +42,6 @@ from .simulate import simulate_pulse as simulate_pulse
 from .stream import write_stream as write_stream
 from .telescope import lookalike as lookalike
 from .telescope import match_telescope as match_telescope
-from .telescope import save_telescope as save_telescope
 from .telescope import write_lookalike as write_lookalike
 from .telescopes.recorded_pulse import Pulse as Pulse
 from .telescopes.telescope_portrait import portrait as portrait

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from physics_twins import __version__
-from physics_twins.data import save
 from physics_twins.pulsar.files import open_writer
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader, as_dataset
 from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
@@ -32,8 +31,6 @@ N_BLOCKS = 8
 # A pulse is taken out from so many of its widths before its middle to so many after it.
 BEFORE_FWHM, AFTER_FWHM = 1.5, 4.0
 N_SEARCHES = 2  # a bright pulse hides a faint one beside it
-_ATTRIBUTES = ("n_bits", "channel_width_mhz", "sampling_time_s", "source_name")
-_COUNTS = ("n_spectra", "block_spectra", "n_pulses")
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,6 @@ class Telescope:
         counts: Segments of the recording, shape (segment, time, channel).
         level: The quiet noise's level in halves of blocks, shape (segment, half, channel), in counts.
         source: Name of the recording.
-        n_spectra: How many spectra the recording has.
         block_spectra: Length of a block; slower changes than this are the level's.
         n_pulses: How many pulses were found and taken out.
     """
@@ -54,7 +50,6 @@ class Telescope:
     counts: NDArray[Any]
     level: NDArray[np.float32]
     source: str
-    n_spectra: int
     block_spectra: int
     n_pulses: int
 
@@ -68,9 +63,7 @@ class Telescope:
         return np.asarray(level[low] + share * (upper - level[low]), dtype=np.float32)
 
 
-def match_telescope(
-    data: Observation, *, search: SearchParameters | None = None, block_spectra: int | None = None
-) -> Telescope:
+def match_telescope(data: Observation, *, search: SearchParameters | None = None) -> Telescope:
     """Return a telescope's own noise and interference: a recording without its pulses.
 
     Pulses that the search finds are replaced, each along its own track, by what the same channels have
@@ -81,25 +74,19 @@ def match_telescope(
         data: A dataset with `data` (time, frequency), or a file. Of a long one, evenly spaced segments
             of up to 8192 spectra are kept, 2^25 samples in all.
         search: Range of dispersion and threshold of the pulses that are taken out.
-        block_spectra: How long the blocks are, an even number; an eighth of a segment by default.
 
     Raises:
         FileNotFoundError: There is no such file.
         ObservationFileError: The file is damaged or of no known format.
-        ValueError: There are fewer than 256 spectra or 2 channels, nothing that varies, or the blocks
-            do not fit.
+        ValueError: There are fewer than 256 spectra or 2 channels, or nothing that varies.
     """
     search = search or SearchParameters()
     with open_spectra(data) as spectra:
         header, name = replace(spectra.header, others=(), start_mjd=0.0), spectra.name
-        n_spectra, n_bits = spectra.n_spectra, spectra.n_bits
+        n_bits = spectra.n_bits
         segments = [spectra.part(start, length) for start, length in _segments(spectra)]
     length = segments[0].sizes["time"]
-    block = block_spectra or length // N_BLOCKS // 2 * 2
-    if not 32 <= block <= length or block % 2:
-        raise ValueError(
-            f"block_spectra = {block}: must be even, and 32 to {length}, a segment's spectra"
-        )
+    block = length // N_BLOCKS // 2 * 2
     length -= length % block
     found = [_without_pulses(segment, search) for segment in segments]
     counts = np.stack([values[:length] for values, _ in found])
@@ -108,7 +95,7 @@ def match_telescope(
     if not np.ptp(counts, axis=(0, 1)).any():
         raise ValueError(f"{name}: data: no channel varies")
     n_pulses = sum(n for _, n in found)
-    return Telescope(header, counts, level.astype(np.float32), name, n_spectra, block, n_pulses)
+    return Telescope(header, counts, level.astype(np.float32), name, block, n_pulses)
 
 
 def _segments(spectra: Spectra) -> list[tuple[int, int]]:
@@ -152,29 +139,6 @@ def _without_pulses(segment: xr.Dataset, search: SearchParameters) -> tuple[NDAr
         if not found.sizes["candidate"]:
             break
     return values, n_found
-
-
-def save_telescope(telescope: Telescope, path: str | os.PathLike[str]) -> Path:
-    """Write a telescope as netCDF-4 in one step; return its path."""
-    header = telescope.header
-    about = {name: getattr(header, name) for name in _ATTRIBUTES}
-    counts = {name: getattr(telescope, name) for name in _COUNTS}
-    units = {"units": "counts"}
-    dataset = xr.Dataset(
-        {
-            "counts": (("segment", "time", "frequency"), telescope.counts, units),
-            "level": (("segment", "half", "frequency"), telescope.level, units),
-        },
-        coords={"frequency": ("frequency", header.frequency_mhz, {"units": "MHz"})},
-        attrs={
-            "title": "A telescope's own samples, without pulses",
-            "source": telescope.source,
-            "physics_twins_version": __version__,
-        }
-        | about
-        | counts,
-    )
-    return save(dataset, Path(path))
 
 
 BLOCK_SAMPLES = 1 << 21

@@ -83,20 +83,25 @@ class Calibration:
     Attributes:
         level: Mean, in counts, shape (channel,).
         sigma: Standard deviation, in counts, shape (channel,); 0 where a channel is constant.
-        sigma_jy: Standard deviation, in Jy, shape (channel,).
+        sigma_jy: Standard deviation, in Jy.
     """
 
     level: NDArray[np.float64]
     sigma: NDArray[np.float64]
-    sigma_jy: NDArray[np.float64]
+    sigma_jy: float
 
     @property
     def counts_per_jy(self) -> NDArray[np.float64]:
         """Counts that a flux density of 1 Jy adds, shape (channel,)."""
         return self.sigma / self.sigma_jy
 
+    def snr_ideal(self, counts: NDArray[np.float64]) -> float:
+        """Return the S/N of the filter matched to what is added, shape (time, channel)."""
+        alive = self.sigma > 0
+        return float(np.sqrt(np.square(counts[:, alive] / self.sigma[alive]).sum()))
 
-def calibrate_spectra(spectra: Spectra, *, sefd_jy: float | NDArray[np.float64]) -> Calibration:
+
+def calibrate_spectra(spectra: Spectra, *, sefd_jy: float) -> Calibration:
     """Return what a recording's counts mean, by the radiometer equation.
 
     The noise of one sample is the system equivalent flux density over sqrt(n_pol * bandwidth * time)
@@ -104,22 +109,14 @@ def calibrate_spectra(spectra: Spectra, *, sefd_jy: float | NDArray[np.float64])
 
     Args:
         spectra: The open recording.
-        sefd_jy: System equivalent flux density, system temperature over gain, of the telescope or of
-            each channel, the highest frequency first.
+        sefd_jy: System equivalent flux density, system temperature over gain.
 
     Raises:
-        ValueError: `sefd_jy` is not positive or has the wrong length, or no channel varies.
+        ValueError: `sefd_jy` is not positive, or no channel varies.
     """
-    header = spectra.header
-    sefd = np.asarray(sefd_jy, dtype=float)
-    if sefd.shape not in ((), (header.n_channels,)):
+    if not 0 < sefd_jy < np.inf:
         raise ValueError(
-            f"sefd_jy: {sefd.size} values, expected 1 or one for each of {header.n_channels} channels"
-        )
-    if not (np.isfinite(sefd) & (sefd > 0)).all():
-        wrong = sefd[~(np.isfinite(sefd) & (sefd > 0))].flat[0] if sefd.ndim else float(sefd)
-        raise ValueError(
-            f"sefd_jy = {wrong:g} Jy: must be positive; it is system temperature over gain, which no"
+            f"sefd_jy = {sefd_jy:g} Jy: must be positive; it is system temperature over gain, which no"
             " file states"
         )
     length = min(PART_SPECTRA, spectra.n_spectra)
@@ -128,10 +125,11 @@ def calibrate_spectra(spectra: Spectra, *, sefd_jy: float | NDArray[np.float64])
     level, sigma = (np.median(column, axis=0) for column in zip(*parts, strict=True))
     if not (sigma > 0).any():
         raise ValueError(f"{spectra.name}: data: no channel varies")
-    one_jy = noise_sigma_jy(
-        1.0,
+    header = spectra.header
+    sigma_jy = noise_sigma_jy(
+        sefd_jy,
         1.0,
         channel_width_mhz=header.channel_width_mhz,
         sampling_s=header.sampling_time_s,
     )
-    return Calibration(level, sigma, np.broadcast_to(one_jy * sefd, sigma.shape).copy())
+    return Calibration(level, sigma, sigma_jy)
