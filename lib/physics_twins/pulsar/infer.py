@@ -1,4 +1,4 @@
-"""Search an observation, simulated or recorded, block by block, and label its frames."""
+"""Search an observation, simulated or recorded, block by block."""
 
 import logging
 from collections.abc import Iterator
@@ -23,8 +23,6 @@ from physics_twins.pulsar.searching.search import FRAME, Candidate, detect, stro
 
 logger = logging.getLogger(__name__)
 
-# A frame holds interference when this many of its samples were removed as such.
-NARROWBAND_FRACTION = 1e-3  # 32 samples in two of 256 channels, in a frame of 256 spectra
 # What a block holds at most, so that memory does not grow with the number of channels: a block needs
 # some four bytes a sample.
 MAX_BLOCK_SAMPLES = 4_000_000
@@ -60,11 +58,9 @@ def infer(search: SearchParameters, data: Observation, *, client: Any = None) ->
     Returns:
         For each candidate, strongest first: `dm_pc_cm3`, `time_s` (arrival at the highest channel),
         `snr`, `width_s` (full width at half maximum of the filter that sees it best), `label`,
-        `probability` (candidate). For each frame: `frame_start_s` and
-        whether it holds a pulse, `frame_pulse`, narrow-band, `frame_nbrfi`, or broad-band
-        interference, `frame_bbrfi` (frame). For each channel: how much of it was removed,
-        `removed_fraction` (frequency). The attribute `missing_fraction` says which part of the samples
-        carried no data, and was left out.
+        `probability` (candidate). For each channel: how much of it was removed, `removed_fraction`
+        (frequency). The attribute `missing_fraction` says which part of the samples carried no data,
+        and was left out.
 
     Raises:
         ValueError: There is nothing to search: no spectra, or one channel, which has no dispersion.
@@ -112,9 +108,7 @@ def split_blocks(n_spectra: int, band: Band, search: SearchParameters) -> Iterat
     n_wanted = min(search.block_s / band.sampling_s, MAX_BLOCK_SAMPLES / len(band.frequency_mhz))
     # Level and noise are told beside the widest pulse.
     n_wanted = max(n_wanted, BASELINE_WIDTHS * 1e-3 * search.width_max_ms / band.sampling_s)
-    # Frames of all blocks together have equal lengths.
-    n_frames = max(1, round(n_wanted / search.frame_spectra))
-    length = max(n_frames, -(-overlap // search.frame_spectra)) * search.frame_spectra
+    length = max(round(n_wanted), overlap, 1)
     start = 0
     while start < n_spectra:
         last = n_spectra - start < length + max(length // 2, overlap)
@@ -130,8 +124,6 @@ class BlockResult:
     candidates: list[Candidate]
     missing_fraction: float
     removed_fraction: NDArray[np.float64]
-    frame_nbrfi: NDArray[np.bool_]
-    frame_bbrfi: NDArray[np.bool_]
 
 
 def search_block(
@@ -153,14 +145,10 @@ def search_block(
     candidates = detect(prepared, band, search, **where, start_s=start_s)
     core = slice(block.n_before, block.n_before + block.n_core)
     cells = prepared.cells.removed[block.n_before // CELL : -(-core.stop // CELL)]
-    # A rest at the end that is shorter than a cell has none.
-    narrowband = np.resize(np.repeat(cells.mean(axis=1), CELL), block.n_core)
     return BlockResult(
         candidates,
         0.0 if prepared.missing is None else float(prepared.missing[core].mean()),
         np.where(prepared.good, cells.mean(axis=0), 1.0),
-        _frames(narrowband, search.frame_spectra) > NARROWBAND_FRACTION,
-        _frames(prepared.impulses.removed[core], search.frame_spectra) > 0,
     )
 
 
@@ -202,12 +190,6 @@ def _read(spectra: Spectra, block: Block) -> NDArray[Any]:
     return spectra.read(block.start - block.n_before, block.n_before + block.n_read)
 
 
-def _frames(values: NDArray[Any], frame_spectra: int) -> NDArray[np.float64]:
-    """Return the mean over each complete frame."""
-    n_frames = len(values) // frame_spectra
-    return values[: n_frames * frame_spectra].reshape(n_frames, frame_spectra).mean(axis=1)
-
-
 def _result(
     candidates: list[Candidate],
     parts: list[BlockResult],
@@ -215,14 +197,6 @@ def _result(
     band: Band,
     search: SearchParameters,
 ) -> xr.Dataset:
-    frame_s = search.frame_spectra * band.sampling_s
-    nbrfi = np.concatenate([part.frame_nbrfi for part in parts])
-    start_s = np.arange(len(nbrfi)) * frame_s
-    pulse = np.zeros(len(nbrfi), dtype=bool)
-    for c in candidates:
-        if c.label == "pulse":
-            end_s = c.time_s + c.dm_pc_cm3 * band.delay_s_per_dm + c.width_s / 2
-            pulse |= (start_s + frame_s > c.time_s - c.width_s / 2) & (start_s < end_s)
     core = [block.n_core for block in blocks]
     removed = np.average([part.removed_fraction for part in parts], axis=0, weights=core)
     missing = float(np.average([part.missing_fraction for part in parts], weights=core))
@@ -236,15 +210,9 @@ def _result(
         numbers
         | {
             "label": ("candidate", np.array([c.label for c in candidates], dtype=str), {"units": "1"}),
-            "frame_pulse": ("frame", pulse, {"units": "1"}),
-            "frame_nbrfi": ("frame", nbrfi, {"units": "1"}),
-            "frame_bbrfi": ("frame", np.concatenate([p.frame_bbrfi for p in parts]), {"units": "1"}),
             "removed_fraction": ("frequency", removed, {"units": "1"}),
         },
-        coords={
-            "frame_start_s": ("frame", start_s, {"units": "s"}),
-            "frequency": ("frequency", band.frequency_mhz, {"units": "MHz"}),
-        },
+        coords={"frequency": ("frequency", band.frequency_mhz, {"units": "MHz"})},
         attrs=search.to_attributes()
         | {"sampling_time_s": band.sampling_s, "delay_s_per_dm": band.delay_s_per_dm}
         | {"missing_fraction": missing},

@@ -1,12 +1,14 @@
 """Labelled frames as the network sees them: streams with known content, seen by the front end."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins.clusters import results
 from physics_twins.data import attributes
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.classifying.windows import labelled_stream
@@ -47,12 +49,8 @@ def examples(
     """
     sought = sought or LabelParameters()
     wanted = [(part, seed) for part, own in enumerate(seeds) for seed in own]
-    if client is None:
-        found = [examples_of_stream(parts[part], sought, seed=seed) for part, seed in wanted]
-    else:
-        kinds, own = [parts[part] for part, _ in wanted], [seed for _, seed in wanted]
-        futures = client.map(_of_stream, kinds, own, sought=sought)
-        found = [future.result() for future in futures]
+    calls = [partial(examples_of_stream, parts[part], sought, seed=seed) for part, seed in wanted]
+    found = list(results(client, calls))
     for (part, _), each in zip(wanted, found, strict=True):
         each["part"] = ("frame", np.full(each.sizes["frame"], part), {"units": "1"})
     facts = {"title": "Labelled frames", "seed": wanted[0][1], "n_streams": len(wanted)}
@@ -81,10 +79,6 @@ def examples_of_stream(
     front_end = FrontEnd(band.frequency_mhz, band.sampling_s, sought)
     frames = front_end(stream["data"].values, n_before=0, n_frames=stream.sizes["frame"])
     return _examples(stream, frames, parameters, seed)
-
-
-def _of_stream(parameters: WindowParameters, seed: int, *, sought: LabelParameters) -> xr.Dataset:
-    return examples_of_stream(parameters, sought, seed=seed)
 
 
 def _examples(
