@@ -40,10 +40,9 @@ def label(
     """Label the frames of an observation, and keep what may be needed.
 
     The folder then holds `labels.csv` with a row for each frame (`read_labels`), `pieces/` with what
-    is kept, each a file that can be searched again, `decisions.jsonl` with a line for each piece and
-    each alert, and `alerts.jsonl`; `pulse_table` reads the fitted pulses from it. A call that was
-    stopped goes on where it was; a finished one is found, not repeated. A process that was killed may
-    raise the alerts of its last seconds again.
+    is kept, each a file that can be searched again, and `decisions.jsonl` with a line for each piece
+    and each alert. A call that was stopped goes on where it was; a finished one is found, not repeated.
+    A process that was killed may raise the alerts of its last seconds again.
 
     Args:
         source: A dataset with `data` (time, frequency), or the path of a file that
@@ -71,12 +70,12 @@ def label(
             parameters = parameters(stream.header)
         front_end = FrontEnd(stream.header.frequency_mhz, stream.header.sampling_time_s, parameters)
         if more_to_come and stream.n_spectra < parameters.frame_spectra:
-            return Labelling.nothing(Path(out_folder))
+            return Labelling(Path(out_folder), {})
         with LabelFolder(Path(out_folder)) as folder:
             run = LabelRun(stream, folder, front_end, classifier, keep, alert=alert, measure=measure)
             if not run.state.finished:
                 run.go(client, more_to_come, show=progress)
-            return run.result()
+            return run.state
 
 
 LEDGER = "ledger.json"
@@ -201,11 +200,7 @@ class _Watch:
                 bytes=size,
                 changed=changed,
                 folder=out.name,
-                n_frames=done.n_frames,
-                n_pieces=done.n_pieces,
-                n_alerts=done.n_alerts,
-                deleted_fraction=done.deleted_fraction,
-                missing_fraction=done.missing_fraction,
+                **done.summary(),
             )
 
     def _label(self, path: Path, *, more_to_come: bool) -> tuple[Path, Labelling]:
@@ -215,16 +210,12 @@ class _Watch:
         first = 1 if former is None else _number(path.name, former) + 1
         for n in itertools.count(first):
             out = self.out_folder / (path.name if n == 1 else f"{path.name}~{n}")
+            options |= {"out_folder": out, "more_to_come": more_to_come}
             try:
-                done = label(
-                    path, self.parameters, out_folder=out, more_to_come=more_to_come, **options
-                )
+                return out, label(path, self.parameters, **options)
             except OtherLabellingError as error:
                 if not error.of_other_file:
                     raise
-                continue
-            if not (done.finished and done.is_shorter):
-                return out, done
         raise AssertionError  # a count has no end
 
     def _remember(self, name: str, **facts: Any) -> None:

@@ -28,24 +28,6 @@ HAS_IMPULSE = np.array([*(components(name)[2] for name in CLASSES), False])
 IS_OTHER = np.array([name == OTHER for name in LABELS])
 
 
-@dataclass(frozen=True)
-class FrameLabels:
-    """The labels of frames.
-
-    Attributes:
-        label: Numbers of `labels.LABELS`, shape (frame,).
-        probability: Of each of `labels.LABELS`, shape (frame, label); a row adds up to 1.
-    """
-
-    label: NDArray[np.int64]
-    probability: NDArray[np.float32]
-
-    @property
-    def p_pulse(self) -> NDArray[np.float32]:
-        """Probability that a pulse arrives in the frame, whatever else is in it, shape (frame,)."""
-        return self.probability[:, HAS_PULSE].sum(axis=1)
-
-
 class Classifier(Protocol):
     """What labels frames; one that is sent to workers must be a plain object."""
 
@@ -59,8 +41,8 @@ class Classifier(Protocol):
         """P(pulse) from which a frame is kept, chosen on validation data."""
         ...
 
-    def classify(self, frames: Frames) -> FrameLabels:
-        """Return the labels of consecutive frames."""
+    def classify(self, frames: Frames) -> NDArray[np.float32]:
+        """Return the probability of each of `labels.LABELS` in consecutive frames, (frame, label)."""
         ...
 
 
@@ -105,8 +87,8 @@ class ThresholdClassifier:
         """What the decision log calls it."""
         return "thresholds"
 
-    def classify(self, frames: Frames) -> FrameLabels:
-        """Return the labels of consecutive frames."""
+    def classify(self, frames: Frames) -> NDArray[np.float32]:
+        """Return the probability of each of `labels.LABELS` in consecutive frames, (frame, label)."""
         values = frames.scalars
         column = {name: values[:, n] for n, name in enumerate(SCALARS)}
         # The wing of a stronger pulse in another frame is no pulse of its own.
@@ -125,7 +107,7 @@ class ThresholdClassifier:
             ],
             axis=0,
         )
-        return labels_from(
+        return from_components(
             pulse, *(_logistic(_RATIO_STEEPNESS * (x - 1)) for x in (narrow, broad, other))
         )
 
@@ -136,19 +118,18 @@ _RATIO_STEEPNESS = 12.0
 _SHARE_OF_PULSE = 0.3
 
 
-def labels_from(
+def from_components(
     pulse: NDArray[np.floating],
     nbrfi: NDArray[np.floating],
     bbrfi: NDArray[np.floating],
     other: NDArray[np.floating],
-) -> FrameLabels:
-    """Return labels from the probabilities of components that are independent, each (frame,)."""
+) -> NDArray[np.float32]:
+    """Return probabilities of labels from those of independent components, each (frame,)."""
     known = np.stack([pulse, nbrfi, bbrfi], axis=1)
     columns = [
         (1 - other) * np.where(components(name), known, 1 - known).prod(axis=1) for name in CLASSES
     ]
-    probability = np.stack([*columns, other], axis=1).astype(np.float32)
-    return FrameLabels(probability.argmax(axis=1), probability)
+    return np.stack([*columns, other], axis=1).astype(np.float32)
 
 
 def _logistic(x: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -180,11 +161,10 @@ class TrainedClassifier:
     frequencies: Mapping[str, float] = field(default_factory=lambda: EFFELSBERG)
     keep_threshold: float = KEEP_THRESHOLD
 
-    def classify(self, frames: Frames) -> FrameLabels:
-        """Return the labels of consecutive frames."""
+    def classify(self, frames: Frames) -> NDArray[np.float32]:
+        """Return the probability of each of `labels.LABELS` in consecutive frames, (frame, label)."""
         seen = self.network.probabilities(frames)
-        probability = at_frequencies(seen, self.network.frequencies, self.frequencies)
-        return FrameLabels(probability.argmax(axis=1), probability.astype(np.float32))
+        return at_frequencies(seen, self.network.frequencies, self.frequencies).astype(np.float32)
 
 
 def find_classifier(address: str = "") -> Classifier:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.classifying.classifiers import Classifier, FrameLabels
+from physics_twins.pulsar.classifying.classifiers import HAS_PULSE, Classifier
 from physics_twins.pulsar.formats.spectra import Spectra, open_spectra
 from physics_twins.pulsar.searching.cells import BASELINE_WIDTHS
 from physics_twins.pulsar.searching.frontend import Frames, FrontEnd
@@ -47,7 +47,7 @@ class LabelledBlock:
 
     Attributes:
         first_frame: Their first.
-        labels: Label and probabilities.
+        probability: Of each of `labels.LABELS`, shape (frame, label); a row adds up to 1.
         snr: S/N of the best candidate, shape (frame,).
         dm_pc_cm3: Its DM.
         sample: Its arrival at the highest channel in samples from the start of the observation.
@@ -57,7 +57,7 @@ class LabelledBlock:
     """
 
     first_frame: int
-    labels: FrameLabels
+    probability: NDArray[np.float32]
     snr: NDArray[np.float32]
     dm_pc_cm3: NDArray[np.float64]
     sample: NDArray[np.int64]
@@ -67,6 +67,16 @@ class LabelledBlock:
 
     def __len__(self) -> int:
         return len(self.snr)
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        """Numbers of `labels.LABELS`, the most probable ones, shape (frame,)."""
+        return self.probability.argmax(axis=1)
+
+    @property
+    def p_pulse(self) -> NDArray[np.float32]:
+        """Probability that a pulse arrives in the frame, whatever else is in it, shape (frame,)."""
+        return self.probability[:, HAS_PULSE].sum(axis=1)
 
 
 def split_stream(
@@ -133,7 +143,7 @@ def label_block(
     looked_from = block.start + block.n_before
     return LabelledBlock(
         block.first_frame,
-        FrameLabels(found.label[own], found.probability[own]),
+        found[own],
         frames.snr[own],
         frames.dm_pc_cm3[own],
         frames.sample[own] + looked_from,

@@ -1,7 +1,6 @@
 """Which frames of a stream are kept and why, and the pieces that they make together."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,16 +64,6 @@ class Piece:
             best,
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Piece":
-        """Return the piece written by `to_dict`."""
-        known: dict[str, Any] = {**values, "strongest": Decision(**values["strongest"])}
-        return cls(**known)
-
 
 @dataclass(frozen=True)
 class KeepRule:
@@ -103,11 +92,11 @@ class KeepRule:
 
     def reasons(self, block: LabelledBlock) -> NDArray[np.str_]:
         """Return why each frame is kept, empty where it is not, shape (frame,)."""
-        other = IS_OTHER[block.labels.label] & self.keep.keep_other
-        pulse = (block.labels.p_pulse >= self.threshold) & ~IS_OTHER[block.labels.label]
+        other = IS_OTHER[block.label] & self.keep.keep_other
+        pulse = (block.p_pulse >= self.threshold) & ~IS_OTHER[block.label]
         shortest_sweep = self.lowest_dm_pc_cm3 * self.delay_per_dm
         long = LEAST_SWEEP_WIDTHS * block.impulse_width > shortest_sweep
-        unclear = np.where(HAS_IMPULSE[block.labels.label] & long, UNCLEAR, "")
+        unclear = np.where(HAS_IMPULSE[block.label] & long, UNCLEAR, "")
         return np.where(pulse, PULSE, np.where(other, OTHER, unclear))
 
     def decisions(self, block: LabelledBlock, reasons: NDArray[np.str_]) -> list[Decision]:
@@ -115,7 +104,7 @@ class KeepRule:
         return [self._decision(block, int(n), str(reasons[n])) for n in np.flatnonzero(reasons != "")]
 
     def _decision(self, block: LabelledBlock, n: int, why: str) -> Decision:
-        frame, label = block.first_frame + n, int(block.labels.label[n])
+        frame, label = block.first_frame + n, int(block.label[n])
         arrival, around = int(block.sample[n]), int(np.ceil(PULSE_WIDTHS * block.width[n]))
         sweep = int(np.ceil(float(block.dm_pc_cm3[n]) * self.delay_per_dm))
         begin, end = frame * self.frame_spectra, (frame + 1) * self.frame_spectra
@@ -130,7 +119,7 @@ class KeepRule:
             stop=last + self.margin,
             why=why,
             label=LABELS[label],
-            p_pulse=float(block.labels.p_pulse[n]),
+            p_pulse=float(block.p_pulse[n]),
             snr=float(block.snr[n]),
             dm_pc_cm3=float(block.dm_pc_cm3[n]),
             time_s=arrival * self.sampling_s,
@@ -146,31 +135,3 @@ class KeepRule:
         """
         reach = self.margin + int(np.ceil(PULSE_WIDTHS * widest))
         return next_frame * self.frame_spectra - reach
-
-
-class Pieces:
-    """Joins the frames that are kept, in order, to pieces; one is open at a time.
-
-    Attributes:
-        open: The piece that later frames may still join.
-    """
-
-    def __init__(self, opened: Piece | None = None) -> None:
-        self.open = opened
-
-    def add(self, decision: Decision) -> list[Piece]:
-        """Take a frame; return the pieces that are complete by that."""
-        if self.open and decision.start <= self.open.stop:
-            self.open = self.open.joined(decision)
-            return []
-        complete = [self.open] if self.open else []
-        n = decision.frame
-        self.open = Piece(decision.start, decision.stop, n, n, decision)
-        return complete
-
-    def close(self, settled: int | None = None) -> list[Piece]:
-        """Return the open piece if it ends before `settled`; without it, in any case."""
-        if self.open is None or (settled is not None and self.open.stop >= settled):
-            return []
-        complete, self.open = [self.open], None
-        return complete

@@ -7,10 +7,10 @@ a labelling that was killed is taken up again there: what stands behind is cut o
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -22,13 +22,7 @@ from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.streams.frame_stream import LabelledBlock
 from physics_twins.pulsar.streams.keeping import Piece
 
-TABLE, DECISIONS, ALERTS, PROGRESS, PIECES = (
-    "labels.csv",
-    "decisions.jsonl",
-    "alerts.jsonl",
-    "progress.json",
-    "pieces",
-)
+TABLE, DECISIONS, PROGRESS, PIECES = "labels.csv", "decisions.jsonl", "progress.json", "pieces"
 # Columns of the table and their units; text has none.
 COLUMNS: Mapping[str, str] = {
     "frame": "1",
@@ -67,7 +61,7 @@ class LabelFolder:
         lengths = self.progress.get("bytes", {})
         self._files: dict[str, BinaryIO] = {}
         try:
-            for name in (TABLE, DECISIONS, ALERTS):
+            for name in (TABLE, DECISIONS):
                 self._files[name] = _cut(path / name, int(lengths.get(name, 0)))
         except BaseException:
             self.close()
@@ -91,13 +85,13 @@ class LabelFolder:
     ) -> None:
         """Append a block's frames to the table."""
         frame = block.first_frame + np.arange(len(block))
-        label = block.labels.label
+        label = block.label
         columns = (
             frame,
             frame * frame_s,
             np.array(LABELS)[label],
-            np.take_along_axis(block.labels.probability, label[:, None], axis=1)[:, 0],
-            block.labels.p_pulse,
+            np.take_along_axis(block.probability, label[:, None], axis=1)[:, 0],
+            block.p_pulse,
             block.snr,
             block.dm_pc_cm3,
             block.sample * sampling_s,
@@ -111,13 +105,9 @@ class LabelFolder:
 
     def log(self, what: str, **facts: Any) -> dict[str, Any]:
         """Append a line to the decision log and return it."""
-        return self._append(DECISIONS, what, facts)
-
-    def log_alert(self, **facts: Any) -> dict[str, Any]:
-        """Append a line to the alerts and to the decision log, and return it."""
-        line = self._append(ALERTS, "alert", facts)
-        self._files[ALERTS].flush()
-        self._append(DECISIONS, "alert", facts)
+        line = {"what": what, "when": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
+        self._files[DECISIONS].write((json.dumps(line) + "\n").encode())
+        self._files[DECISIONS].flush()
         return line
 
     def save(self, progress: Mapping[str, Any]) -> None:
@@ -129,11 +119,6 @@ class LabelFolder:
             lengths[name] = file.tell()
         self.progress = dict(progress) | {"bytes": lengths}
         write_json(self.path / PROGRESS, self.progress)
-
-    def _append(self, name: str, what: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-        line = {"what": what, "when": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
-        self._files[name].write((json.dumps(line) + "\n").encode())
-        return line
 
 
 def read_labels(folder: str | os.PathLike[str]) -> xr.Dataset:
@@ -155,27 +140,11 @@ def read_labels(folder: str | os.PathLike[str]) -> xr.Dataset:
     return xr.Dataset(variables, {"frame": ("frame", table["frame"].to_numpy(), {"units": "1"})})
 
 
-def read_lines(folder: str | os.PathLike[str], name: str = DECISIONS) -> list[dict[str, Any]]:
-    """Return the lines of the decision log or of the alerts; none where there is no such file."""
-    path = Path(folder, name)
+def read_lines(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Return the lines of the decision log; none where there is no such file."""
+    path = Path(folder, DECISIONS)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return [json.loads(line) for line in lines]
-
-
-def decision_table(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """Return the pieces that are kept, with the reason and the strongest candidate of each."""
-    names = ["start_s", "duration_s", "why", "label", "p_pulse", "snr", "dm_pc_cm3", "width_ms"]
-    lines = [line for line in read_lines(folder) if line["what"] == "kept"]
-    return pd.DataFrame([{name: line[name] for name in names} for line in lines], columns=names)
-
-
-def pulse_table(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """Return what was measured of each kept pulse; an error is half the 68 % interval's length."""
-    kept = [line for line in read_lines(folder) if line["what"] == "kept"]
-    measured = [line["measured"] for line in kept if "snr" in line.get("measured", {})]
-    names = ["time_s", "dm_pc_cm3", "width_ms", "snr"]
-    columns = [column for name in names for column in (name, f"{name}_error")] + ["p_value"]
-    return pd.DataFrame([_measured_row(pulse, names) for pulse in measured], columns=columns)
 
 
 def _measured_row(pulse: Mapping[str, Any], names: list[str]) -> dict[str, float]:
@@ -196,100 +165,72 @@ def _cut(path: Path, n_bytes: int) -> BinaryIO:
 
 
 @dataclass
-class Progress:
-    """The state of a labelling between two blocks.
+class Labelling:
+    """What a labelling has come to; between two blocks its state.
 
     Attributes:
-        facts: What must be the same for it to go on: the observation, parameters, classifier.
+        folder: Where its table, its log and its pieces are.
+        facts: What must be the same for it to go on.
         finished: Whether the whole observation is labelled.
-        next_frame: First frame without a label.
-        counts: How many frames have each of `LABELS`.
-        n_pieces: Pieces written.
+        n_frames: Frames labelled.
+        n_spectra: Their spectra.
+        counts: How many have each label.
+        n_pieces: Pieces kept.
         kept_spectra: Spectra in them.
-        kept_until: Spectrum after the last that is in a piece.
-        n_spectra: Spectra that the observation held when it was finished.
-        last_other: Last frame labelled "other".
+        kept_until: The spectrum after the last of them.
         n_alerts: Alerts raised.
+        last_other: The last frame that was "other".
         missing_frames: Frames' worth of samples that carry no data.
-        seconds: Time spent.
-        open: The piece that later frames may still join.
+        seconds: Time spent, over all calls.
+        open: The piece that later frames may join.
     """
 
+    folder: Path
     facts: dict[str, Any]
     finished: bool = False
-    next_frame: int = 0
-    counts: list[int] = field(default_factory=lambda: [0] * len(LABELS))
+    n_frames: int = 0
+    n_spectra: int = 0
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
     n_pieces: int = 0
     kept_spectra: int = 0
     kept_until: int = 0
-    n_spectra: int = 0
-    last_other: int = -2
     n_alerts: int = 0
+    last_other: int = -2
     missing_frames: float = 0.0
     seconds: float = 0.0
     open: Piece | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the state written by `to_dict`; further names are ignored."""
-        known: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        if known.get("open"):
-            known["open"] = Piece.from_dict(known["open"])
-        return cls(**known)
-
-
-@dataclass(frozen=True)
-class Labelling:
-    """What a labelling has come to.
-
-    Attributes:
-        folder: Where its table, its log and its pieces are.
-        finished: Whether the whole observation is labelled.
-        n_frames: Frames labelled.
-        counts: How many have each label.
-        n_pieces: Pieces kept.
-        kept_spectra: Spectra in them.
-        n_spectra: Spectra of all frames labelled.
-        is_shorter: Whether it is finished, and the observation has grown since.
-        n_alerts: Alerts raised.
-        missing_fraction: Share of the samples that carry no data.
-        seconds: Time spent, over all calls.
-    """
-
-    folder: Path
-    finished: bool
-    n_frames: int
-    counts: dict[str, int]
-    n_pieces: int
-    kept_spectra: int
-    n_spectra: int
-    is_shorter: bool
-    n_alerts: int
-    missing_fraction: float
-    seconds: float
-
-    @classmethod
-    def nothing(cls, folder: Path) -> Self:
-        """Return what a labelling comes to that has not begun."""
-        return cls(folder, False, 0, dict.fromkeys(LABELS, 0), 0, 0, 0, False, 0, 0.0, 0.0)
+    @property
+    def missing_fraction(self) -> float:
+        """Share of the samples that carry no data."""
+        return self.missing_frames / max(1, self.n_frames)
 
     @property
     def deleted_fraction(self) -> float:
         """Share of the spectra that are in no piece."""
         return 1 - self.kept_spectra / max(1, self.n_spectra)
 
+    def summary(self) -> dict[str, float]:
+        """Return its numbers by name."""
+        names = "n_frames", "n_pieces", "n_alerts", "deleted_fraction", "missing_fraction"
+        return {name: getattr(self, name) for name in names}
+
     def labels(self) -> xr.Dataset:
         """Return the table of all frames, as `label_files.read_labels` does."""
         return read_labels(self.folder)
 
     def decisions(self) -> pd.DataFrame:
-        """Return the pieces that are kept and why, as `label_files.decision_table` does."""
-        return decision_table(self.folder)
+        """Return the pieces that are kept, with the reason and the strongest candidate of each."""
+        names = ["start_s", "duration_s", "why", "label", "p_pulse", "snr", "dm_pc_cm3", "width_ms"]
+        kept = [{name: line[name] for name in names} for line in self._kept()]
+        return pd.DataFrame(kept, columns=names)
 
     def pulses(self) -> pd.DataFrame:
-        """Return the pulses that were fitted, with errors, as `label_files.pulse_table` does."""
-        return pulse_table(self.folder)
+        """Return what was measured of each kept pulse; an error is half the 68 % interval's length."""
+        measured = [line["measured"] for line in self._kept() if "snr" in line.get("measured", {})]
+        names = ["time_s", "dm_pc_cm3", "width_ms", "snr"]
+        columns = [column for name in names for column in (name, f"{name}_error")] + ["p_value"]
+        return pd.DataFrame([_measured_row(pulse, names) for pulse in measured], columns=columns)
+
+    def _kept(self) -> list[dict[str, Any]]:
+        return [line for line in read_lines(self.folder) if line["what"] == "kept"]

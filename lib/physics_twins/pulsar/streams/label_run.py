@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from pydantic import TypeAdapter
 from tqdm import tqdm
 
 from physics_twins import __version__
@@ -25,8 +26,8 @@ from physics_twins.pulsar.streams.frame_stream import (
     label_file_block,
     split_stream,
 )
-from physics_twins.pulsar.streams.keeping import OTHER, PULSE, Decision, KeepRule, Piece, Pieces
-from physics_twins.pulsar.streams.label_files import PIECES, LabelFolder, Labelling, Progress
+from physics_twins.pulsar.streams.keeping import OTHER, PULSE, Decision, KeepRule, Piece
+from physics_twins.pulsar.streams.label_files import PIECES, LabelFolder, Labelling
 from physics_twins.pulsar.streams.piece_files import BEFORE_S, write_piece
 from physics_twins.pulsar.verb_parameters import KeepParameters
 from physics_twins.runs import Interruption
@@ -45,7 +46,7 @@ class OtherLabellingError(ValueError):
     """A folder that holds another labelling.
 
     Attributes:
-        of_other_file: Whether it is that of another observation.
+        of_other_file: Whether it is that of another observation, or of what was there of it once.
     """
 
     def __init__(self, message: str, *, of_other_file: bool) -> None:
@@ -65,8 +66,11 @@ class LabelRun:
         alert: Called with each alert.
         measure: Called with each piece that holds a pulse, and what is beside it.
 
+    Attributes:
+        state: What it has come to.
+
     Raises:
-        OtherLabellingError: The folder holds the labelling of something else.
+        OtherLabellingError: The folder holds the labelling of something else, or of less.
     """
 
     def __init__(
@@ -90,34 +94,40 @@ class LabelRun:
             front_end.delay_per_dm,
             front_end.parameters.dm_min_pc_cm3,
         )
-        facts = self._facts()
-        self.state = Progress.from_dict({"facts": facts} | folder.progress)
-        if self.state.facts != facts:
-            old = self.state.facts
-            changed = ", ".join(name for name in facts if old.get(name) != facts[name])
+        facts = {
+            "identity": stream.identity(self._rule.frame_spectra),
+            "parameters": front_end.parameters.to_papermill(),
+            "keep": keep.to_papermill(),
+            "threshold": self._rule.threshold,
+            "classifier": classifier.name,
+            "version": __version__,
+        }
+        known = {"facts": facts} | folder.progress | {"folder": folder.path}
+        self.state: Labelling = TypeAdapter(Labelling).validate_python(known)
+        old = self.state.facts
+        grown = self.state.finished and self.state.n_spectra < stream.n_spectra
+        if old != facts or grown:
+            changed = [name for name in facts if old.get(name) != facts[name]] or ["length"]
             raise OtherLabellingError(
-                f"{folder.path} holds another labelling, which differs in {changed}:"
+                f"{folder.path} holds another labelling, which differs in {', '.join(changed)}:"
                 " give another folder",
-                of_other_file=old.get("identity") != facts["identity"],
+                of_other_file=grown or old.get("identity") != facts["identity"],
             )
-        self._pieces = Pieces(self.state.open)
         self._since = self._saved = time.monotonic()
 
     def go(self, client: Any, more_to_come: bool, *, show: bool) -> None:
         """Label what there is; stop between two blocks when asked to."""
+        state, n_spectra = self.state, self._stream.n_spectra
         if not self._folder.progress:
-            self._folder.log("begun", source=self._stream.name, **self.state.facts)
+            self._folder.log("begun", source=self._stream.name, **state.facts)
         blocks = list(
             split_stream(
-                self._stream.n_spectra,
-                self._front_end,
-                first_frame=self.state.next_frame,
-                more_to_come=more_to_come,
+                n_spectra, self._front_end, first_frame=state.n_frames, more_to_come=more_to_come
             )
         )
-        n_frames = -(-self._stream.n_spectra // self._front_end.parameters.frame_spectra)
+        n_frames = -(-n_spectra // self._rule.frame_spectra)
         options: dict[str, Any] = {"desc": "label", "unit": "frame", "leave": False}
-        bar = tqdm(total=n_frames, initial=self.state.next_frame, disable=not show, **options)
+        bar = tqdm(total=n_frames, initial=state.n_frames, disable=not show, **options)
         with Interruption() as interruption, bar:
             for block in self._labelled(blocks, client):
                 self._take(block)
@@ -126,36 +136,9 @@ class LabelRun:
                     break
                 if time.monotonic() - self._saved > SAVE_EVERY_S:
                     self._save()
-            if not more_to_come and self.state.next_frame >= n_frames:
+            if not more_to_come and state.n_frames >= n_frames:
                 self._finish()
             self._save()
-
-    def result(self) -> Labelling:
-        """Return what it has come to so far."""
-        return Labelling(
-            self._folder.path,
-            self.state.finished,
-            self.state.next_frame,
-            dict(zip(LABELS, self.state.counts, strict=True)),
-            self.state.n_pieces,
-            self.state.kept_spectra,
-            min(self.state.next_frame * self._rule.frame_spectra, self._stream.n_spectra),
-            self.state.finished and self.state.n_spectra < self._stream.n_spectra,
-            self.state.n_alerts,
-            self.state.missing_frames / max(1, self.state.next_frame),
-            self.state.seconds,
-        )
-
-    def _facts(self) -> dict[str, Any]:
-        """Return what must be the same for a labelling to go on."""
-        return {
-            "identity": self._stream.identity(self._rule.frame_spectra),
-            "parameters": self._front_end.parameters.to_papermill(),
-            "keep": self._rule.keep.to_papermill(),
-            "threshold": self._rule.threshold,
-            "classifier": self._classifier.name,
-            "version": __version__,
-        }
 
     def _labelled(self, blocks: Iterable[StreamBlock], client: Any) -> Iterator[LabelledBlock]:
         """Yield the labels of each block in order; with a client, few are under way at a time."""
@@ -169,21 +152,26 @@ class LabelRun:
         yield from results(client, calls, ahead=BLOCKS_AHEAD)
 
     def _take(self, block: LabelledBlock) -> None:
-        rule = self._rule
+        rule, state = self._rule, self.state
         reasons = rule.reasons(block)
         frame_s = rule.frame_spectra * rule.sampling_s
         self._folder.add_frames(block, reasons, frame_s=frame_s, sampling_s=rule.sampling_s)
         for decision in rule.decisions(block, reasons):
             self._raise_alert(decision)
-            for piece in self._pieces.add(decision):
-                self._keep(piece)
-        new = np.bincount(block.labels.label, minlength=len(LABELS)).tolist()
-        self.state.counts = [a + b for a, b in zip(self.state.counts, new, strict=True)]
-        self.state.next_frame = block.first_frame + len(block)
-        self.state.missing_frames += float(block.missing_fraction.sum())
-        widest = float(self._front_end.plan.widths[-1])
-        for piece in self._pieces.close(rule.settled(self.state.next_frame, widest)):
-            self._keep(piece)
+            if state.open and decision.start <= state.open.stop:
+                state.open = state.open.joined(decision)
+            else:
+                self._close()
+                n = decision.frame
+                state.open = Piece(decision.start, decision.stop, n, n, decision)
+        for number, count in enumerate(np.bincount(block.label).tolist()):
+            state.counts[LABELS[number]] += count
+        state.n_frames = block.first_frame + len(block)
+        state.n_spectra = min(state.n_frames * rule.frame_spectra, self._stream.n_spectra)
+        state.missing_frames += float(block.missing_fraction.sum())
+        settled = rule.settled(state.n_frames, float(self._front_end.plan.widths[-1]))
+        if state.open and state.open.stop < settled:
+            self._close()
 
     def _raise_alert(self, decision: Decision) -> None:
         """Tell of a strong pulse, and of "other" once for frames that follow each other."""
@@ -198,7 +186,7 @@ class LabelRun:
         else:
             return
         self.state.n_alerts += 1
-        line = self._folder.log_alert(kind=kind, source=self._stream.name, **_told(decision))
+        line = self._folder.log("alert", kind=kind, source=self._stream.name, **_told(decision))
         if self._alert:
             try:
                 self._alert(line)
@@ -206,8 +194,11 @@ class LabelRun:
                 _log.warning("the alert of frame %d failed: %s", decision.frame, error)
                 self._folder.log("alert failed", frame=decision.frame, error=str(error))
 
-    def _keep(self, piece: Piece) -> None:
-        """Write a piece, and say why."""
+    def _close(self) -> None:
+        """Write the open piece, and say why it is kept."""
+        piece, self.state.open = self.state.open, None
+        if piece is None:
+            return
         start = max(piece.start, self.state.kept_until)
         stop = min(piece.stop, self._stream.n_spectra)
         if start >= stop:
@@ -241,27 +232,17 @@ class LabelRun:
         return self._stream.part(first, last - first)
 
     def _finish(self) -> None:
-        for piece in self._pieces.close():
-            self._keep(piece)
-        self.state.finished, self.state.n_spectra = True, self._stream.n_spectra
-        self.state.missing_frames += self._stream.n_filled_up / self._rule.frame_spectra
-        done = self.result()
-        self._folder.log(
-            "finished",
-            n_frames=done.n_frames,
-            counts=done.counts,
-            n_pieces=done.n_pieces,
-            n_alerts=done.n_alerts,
-            deleted_fraction=done.deleted_fraction,
-            missing_fraction=done.missing_fraction,
-        )
+        self._close()
+        state = self.state
+        state.finished = True
+        state.missing_frames += self._stream.n_filled_up / self._rule.frame_spectra
+        self._folder.log("finished", counts=state.counts, **state.summary())
 
     def _save(self) -> None:
         now = time.monotonic()
         self.state.seconds += now - self._since
         self._since = self._saved = now
-        self.state.open = self._pieces.open
-        self._folder.save(self.state.to_dict())
+        self._folder.save(TypeAdapter(Labelling).dump_python(self.state, exclude={"folder"}))
 
 
 def _told(decision: Decision) -> dict[str, Any]:
