@@ -59,17 +59,6 @@ def test_errors_of_a_profile_are_those_of_its_bins_in_white_noise():
     assert float((pulls**2).sum()) < stats.chi2.isf(1e-4, 64)
 
 
-def test_chi_squared_of_noise_has_its_distribution():
-    rng = np.random.default_rng(3)
-    values = [fold(as_series(rng.normal(size=4096)), 0.2)["chi_squared"] for _ in range(200)]
-    assert stats.kstest(values, stats.chi2(63).cdf).pvalue > 1e-3
-
-
-def test_the_chance_of_a_strong_profile_is_a_number_where_floating_point_ends():
-    folded = fold(pulsar(4, 0.256, amplitude=30.0), 0.256)
-    assert -1e6 < float(folded["log10_probability"]) < -1000
-
-
 def test_h_of_noise_has_the_distribution_of_de_jager_and_buesching():
     rng = np.random.default_rng(5)
     harmonics = rng.normal(size=(20000, 20, 2)) @ np.array([1, 1j])
@@ -103,7 +92,7 @@ def test_errors_of_periods_cover_also_where_pulses_jitter():
     pulls = []
     for seed in range(16):
         period_s = rng.uniform(0.2, 0.3)
-        found = find_period(pulsar(seed, period_s, amplitude=2.0, jitter_s=3e-3), period_min_s=0.15)
+        found = find_period(pulsar(seed, period_s, amplitude=2.0, jitter_s=3e-3))
         pulls.append((float(found["period_s"]) - period_s) / float(found["period_error_s"]))
     # 16 pulls of a standard normal have a root mean square of 1 +- 0.18.
     assert 0.5 < np.sqrt(np.mean(np.square(pulls))) < 1.6
@@ -133,9 +122,7 @@ def test_whitened_noise_is_white_and_keeps_a_pulsar():
         (lambda s: fold(s, 10.0), "period_s = 10 s is outside"),
         (lambda s: fold(s[:10], 0.2), "16 samples"),
         (lambda s: fold(s.where(s.time > 1), 0.2), "samples are not finite"),
-        (lambda s: find_period(s, period_min_s=0.001), "period_min_s = 0.001 s"),
-        (lambda s: find_period(s, period_min_s=2.0, period_max_s=1.0), "must rise"),
-        (lambda s: find_period(s, period_max_s=8.0), "period_max_s = 8 s"),
+        (lambda s: find_period(s[:30]), "30 samples hold no 8 turns of 4"),
         (
             lambda s: doppler_factor("18:07:38", "-08:47:43", 59313.3, "Moon"),
             "telescope = 'Moon'",
@@ -171,7 +158,7 @@ def test_the_real_pulsar_has_the_period_of_the_catalogue():
     assert at_barycentre_s * frequency_hz == pytest.approx(1, abs=1e-5)
     assert float(found["period_error_s"]) < 1e-5 * at_barycentre_s
     assert float(found["period_s"]) == pytest.approx(0.163712, abs=2e-6)
-    assert float(found["chi_squared"]) > 70000
+    assert float(found["log10_false_alarm"]) < -1000
     assert len(found["profile"]) == 64
 
 
@@ -186,7 +173,7 @@ def test_the_period_of_an_observation_is_found_through_a_file_of_several_blocks(
     xr.testing.assert_equal(series, dedispersed_series(observation, parameters.dm_pc_cm3))
     assert series.attrs["units"] == "sigma"
     assert np.diff(series["time"]) == pytest.approx(102.4e-6)
-    found = find_period(series, period_min_s=0.02)
+    found = find_period(series)
     assert abs(float(found["period_s"]) - 0.1173) < 5 * float(found["period_error_s"])
     assert float(found["log10_false_alarm"]) < -10
 
@@ -195,5 +182,5 @@ def test_a_track_that_an_observation_does_not_hold_is_refused(tmp_path):
     observation = simulate(ObservationParameters(n_channels=16, duration_s=0.05), seed=1)
     with pytest.raises(ValueError, match="dm_pc_cm3 = 1000 pc cm-3: its track takes"):
         dedispersed_series(observation, 1000.0)
-    with pytest.raises(ValueError, match="one channel"):
+    with pytest.raises(ValueError, match="n_channels = 1"):
         dedispersed_series(observation.isel(frequency=[0]), 10.0)

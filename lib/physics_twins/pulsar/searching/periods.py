@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import special, stats
 from scipy.fft import next_fast_len
 from scipy.special import gammaln
 
@@ -21,7 +20,6 @@ MAX_HARMONICS = 64
 FINE_BINS = 512
 # Parts of the series among which the scatter of a profile is seen; each holds a turn or more.
 MAX_PARTS = 128
-CHUNK_SAMPLES = 1 << 20
 # De Jager and Buesching (2010), A&A 517, L9: a chance value above H has probability exp(-0.398405 H).
 H_TEST_SLOPE = 0.398405
 
@@ -61,9 +59,7 @@ def fold(series: xr.DataArray, period_s: float, *, n_bins: int = N_BINS) -> xr.D
 
     Returns:
         `profile`, its mean subtracted, and `profile_error` (phase), the standard error from the scatter
-        between parts of the series, which also sees pulses that vary. `chi_squared` of the profile
-        against none, with the variance of the whole series, `degrees_of_freedom`, and the logarithm of
-        the chance probability, `log10_probability`, for this one period.
+        between parts of the series, which also sees pulses that vary; `period_s`.
 
     Raises:
         ValueError: The series is too short, a sample is not finite, or the period is shorter than
@@ -73,25 +69,18 @@ def fold(series: xr.DataArray, period_s: float, *, n_bins: int = N_BINS) -> xr.D
     folded = fold_parts(values - values.mean(), sampling_s, period_s, n_bins=n_bins)
     counts = folded.counts.sum(axis=0)
     profile = folded.sums.sum(axis=0) / counts
-    chi_squared = float((counts * profile**2).sum() / values.var())
     parts = folded.sums / np.maximum(folded.counts, 1)
     used = folded.counts > 0
     n_used = used.sum(axis=0)
     scatter = np.where(used, parts - profile, 0.0)
     error = np.sqrt((scatter**2).sum(axis=0) / (n_used * (n_used - 1)))
     units = series.attrs.get("units", "1")
-    numbers = {
-        "period_s": (period_s, "s"),
-        "chi_squared": (chi_squared, "1"),
-        "degrees_of_freedom": (n_bins - 1, "1"),
-        "log10_probability": (_chi_squared_log10_chance(chi_squared, n_bins - 1), "1"),
-    }
     return xr.Dataset(
         {
             "profile": ("phase", profile, {"units": units}),
             "profile_error": ("phase", error, {"units": units}),
-        }
-        | {name: ((), value, {"units": unit}) for name, (value, unit) in numbers.items()},
+            "period_s": ((), period_s, {"units": "s"}),
+        },
         coords={"phase": ("phase", (np.arange(n_bins) + 0.5) / n_bins, {"units": "1"})},
     )
 
@@ -127,30 +116,16 @@ def fold_parts(
         allowed = f"{shortest_s:g} s ({n_bins} samples) to {longest_s:g} s (half of the series)"
         raise ValueError(f"period_s = {period_s:g} s is outside {allowed}")
     n_parts = min(MAX_PARTS, int(duration_s / period_s))
-    sums = np.zeros(n_parts * n_bins)
-    counts = np.zeros(n_parts * n_bins, dtype=np.int64)
-    for start in range(0, len(values), CHUNK_SAMPLES):
-        chunk = values[start : start + CHUNK_SAMPLES]
-        sample = np.arange(start, start + len(chunk))
-        turns = (sample + 0.5) * (sampling_s / period_s)
-        part = sample * n_parts // len(values)
-        # A phase of almost 1 rounds up to the number of bins.
-        place = part * n_bins + np.minimum((turns % 1.0 * n_bins).astype(np.int64), n_bins - 1)
-        sums += np.bincount(place, chunk, minlength=len(sums))
-        counts += np.bincount(place, minlength=len(sums))
+    sample = np.arange(len(values))
+    turns = (sample + 0.5) * (sampling_s / period_s)
+    # A phase of almost 1 rounds up to the number of bins.
+    phase = np.minimum((turns % 1.0 * n_bins).astype(np.int64), n_bins - 1)
+    place = sample * n_parts // len(values) * n_bins + phase
+    sums = np.bincount(place, values, minlength=n_parts * n_bins)
+    counts = np.bincount(place, minlength=n_parts * n_bins)
     time_s = ((np.arange(n_parts) + 0.5) / n_parts - 0.5) * duration_s
     shape = n_parts, n_bins
     return Folded(period_s, sums.reshape(shape), counts.reshape(shape), time_s)
-
-
-def _chi_squared_log10_chance(chi_squared: float, degrees_of_freedom: int) -> float:
-    """Return the logarithm of the probability of a higher value, also where it is below 1e-308."""
-    logarithm = float(stats.chi2.logsf(chi_squared, degrees_of_freedom))
-    if not np.isfinite(logarithm):  # the first terms of the asymptotic series
-        shape, half = degrees_of_freedom / 2, chi_squared / 2
-        logarithm = (shape - 1) * np.log(half) - half - special.gammaln(shape)
-        logarithm -= np.log1p(-(shape - 1) / half)
-    return float(logarithm / np.log(10))
 
 
 def h_test(
@@ -194,22 +169,17 @@ def refine(folded: Folded, n_samples: int) -> tuple[float, float, float]:
     scores, used = h_test(turned, n_samples)
     best = int(scores.argmax())
     shift_hz, n_used = float(shifts_hz[best]), int(used[best])
-    shift_hz, error_hz = _climb(harmonics[:, :n_used], folded.time_s, shift_hz, step_hz / 16)
-    score, _ = h_test(_turned(harmonics, folded.time_s, shift_hz).sum(axis=0), n_samples)
-    return 1 / folded.period_s + shift_hz, error_hz, float(score)
-
-
-def _climb(
-    harmonics: NDArray[np.complex128], time_s: NDArray[np.float64], shift_hz: float, most_hz: float
-) -> tuple[float, float]:
-    """Return where sum |C_k|^2 is highest by Newton's steps of at most `most_hz`, and the error."""
     slopes, curvature = np.zeros(1), 0.0
-    for _ in range(5):
-        slopes, curvature = _slopes(_turned(harmonics, time_s, shift_hz), time_s)
+    for _ in range(5):  # Newton's steps to where sum |C_k|^2 is highest
+        turned = _turned(harmonics[:, :n_used], folded.time_s, shift_hz)
+        slopes, curvature = _slopes(turned, folded.time_s)
         if curvature <= 0:
-            return shift_hz, np.inf
-        shift_hz += float(np.clip(slopes.sum() / curvature, -most_hz, most_hz))
-    return shift_hz, float(np.sqrt(np.square(slopes - slopes.mean()).sum()) / curvature)
+            break
+        shift_hz += float(np.clip(slopes.sum() / curvature, -step_hz / 16, step_hz / 16))
+    scatter = float(np.sqrt(np.square(slopes - slopes.mean()).sum()))
+    error_hz = scatter / curvature if curvature > 0 else np.inf
+    score, _ = h_test(_turned(harmonics[:, :n_used], folded.time_s, shift_hz).sum(axis=0), n_samples)
+    return 1 / folded.period_s + shift_hz, error_hz, float(score)
 
 
 def _turned(
@@ -245,41 +215,28 @@ MIN_TURNS = 8
 MIN_SAMPLES = 4
 
 
-def find_period(
-    series: xr.DataArray, *, period_min_s: float | None = None, period_max_s: float | None = None
-) -> xr.Dataset:
+def find_period(series: xr.DataArray) -> xr.Dataset:
     """Return the most significant period of a series, and the profile folded with it.
 
     Args:
         series: Dedispersed signal, dimension time, equally spaced.
-        period_min_s: Shortest period searched; by default four samples.
-        period_max_s: Longest; by default an eighth of the series.
 
     Returns:
         What `fold` gives, and `period_error_s`; `h_statistic`, the evidence in the whitened series;
-        `n_trials`, the frequencies and harmonic sums searched; and `log10_false_alarm`, the logarithm
-        of the probability that noise gives such an `h_statistic` in any of them, as if all were
-        independent. The period is the telescope's, not that at the barycentre.
+        `n_trials`, the frequencies and harmonic sums searched, from four samples to an eighth of the
+        series; and `log10_false_alarm`, the logarithm of the probability that noise gives such an
+        `h_statistic` in any of them, as if all were independent. The period is the telescope's, not
+        that at the barycentre.
 
     Raises:
-        ValueError: The series is too short or not finite, or the range of periods is empty.
+        ValueError: The series is too short, or a sample is not finite.
     """
     values, sampling_s = checked(series)
-    duration_s = len(values) * sampling_s
-    low_s = MIN_SAMPLES * sampling_s if period_min_s is None else period_min_s
-    high_s = duration_s / MIN_TURNS if period_max_s is None else period_max_s
-    if (
-        not MIN_SAMPLES * sampling_s * (1 - 1e-9)
-        <= low_s
-        < high_s
-        <= duration_s / MIN_TURNS * (1 + 1e-9)
-    ):
-        allowed = f"{MIN_SAMPLES * sampling_s:g} s (four samples) to {duration_s / MIN_TURNS:g} s"
-        raise ValueError(
-            f"period_min_s = {low_s:g} s, period_max_s = {high_s:g} s: must rise within {allowed}"
-        )
+    if len(values) <= MIN_SAMPLES * MIN_TURNS:
+        raise ValueError(f"series: {len(values)} samples hold no {MIN_TURNS} turns of {MIN_SAMPLES}")
+    low_hz, high_hz = MIN_TURNS / (len(values) * sampling_s), 1 / (MIN_SAMPLES * sampling_s)
     white = whiten(values)
-    frequency_hz, n_trials = _strongest(white, sampling_s, 1 / high_s, 1 / low_s)
+    frequency_hz, n_trials = _strongest(white, sampling_s, low_hz, high_hz)
     frequency_hz, _, _ = _refined(white, sampling_s, frequency_hz)
     frequency_hz = _fundamental(white, sampling_s, frequency_hz)
     frequency_hz, error_hz, score = _refined(white, sampling_s, frequency_hz)
