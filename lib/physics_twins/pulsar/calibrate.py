@@ -95,7 +95,7 @@ def calibrate(
     bandpass, the noise and the interference.
 
     Args:
-        data: An observation (time, frequency), a set of frames (frame, time, frequency), or a file.
+        data: An observation (time, frequency), or a file.
         start: About the DM, width, scattering time and period; the receiver turns counts into Jy.
         seed: Chooses the pulses that are held out.
         settings: How pulses are chosen.
@@ -195,18 +195,16 @@ def _joint(
         found.time_s[first],
         found.boxcar_s,
         scattering_ms=scattering_ms,
-        spectral_index=start.spectral_index,
     )
-    laws = found.windows.laws
     shapes = np.tile(rough.shapes[0], (len(found.time_s), 1))
     # With the DM changes the arrival at the highest channel, not that in the middle of the band.
-    moved_ms = (rough.shapes[0, 1] - start.dm_pc_cm3) * laws.delay_ms[-1] / 2
+    moved_ms = (rough.shapes[0, 1] - start.dm_pc_cm3) * found.windows.laws.delay_ms[-1] / 2
     shapes[:, 0] = 1e3 * (found.time_s - found.windows.start_s) - moved_ms
-    best = solve(found.windows, laws, shapes, rough.free)
+    best = solve(found.windows, shapes, rough.free)
     kept = np.flatnonzero(best.snr > MIN_SNR_KEPT * found.snr)
     if len(kept) in (0, len(shapes)):
         return best, np.arange(len(shapes))
-    return solve(found.windows.chosen(kept), laws, best.shapes[kept], best.free), kept
+    return solve(found.windows.chosen(kept), best.shapes[kept], best.free), kept
 
 
 def _one_sigma_jy(start: ObservationParameters) -> float:

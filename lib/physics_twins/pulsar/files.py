@@ -5,29 +5,18 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from physics_twins.pulsar.formats.observation_file import FilterbankHeader as FilterbankHeader
 from physics_twins.pulsar.formats.observation_file import (
-    FilterbankHeader,
     ObservationFileError,
-    ObservationReader,
     ObservationWriter,
+    header_of,
 )
-from physics_twins.pulsar.formats.sigproc import FilterbankError, FilterbankReader, FilterbankWriter
+from physics_twins.pulsar.formats.observation_file import ObservationReader as ObservationReader
+from physics_twins.pulsar.formats.sigproc import FilterbankError as FilterbankError
+from physics_twins.pulsar.formats.sigproc import FilterbankReader, FilterbankWriter
 
 if TYPE_CHECKING:
     import xarray as xr
-
-__all__ = [
-    "FilterbankError",
-    "FilterbankHeader",
-    "FilterbankReader",
-    "FilterbankWriter",
-    "ObservationFileError",
-    "ObservationReader",
-    "open_observation",
-    "write_dataset",
-]
 
 _RECOGNISED_BY_BYTES = 4096
 
@@ -77,20 +66,7 @@ def write_dataset(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
         ObservationFileError: Its channels are not equally spaced.
         ValueError: A value cannot be stored exactly in the dataset's `n_bits`.
     """
-    frequency_mhz = dataset["frequency"].values
-    widths_mhz = np.diff(frequency_mhz)
-    if len(widths_mhz) == 0 or np.ptp(widths_mhz) > 1e-6 * abs(widths_mhz[0]):
-        raise ObservationFileError(f"{path}: frequency: two or more equally spaced channels are needed")
-    header = FilterbankHeader(
-        n_channels=len(frequency_mhz),
-        n_bits=int(dataset.attrs["n_bits"]),
-        first_frequency_mhz=float(frequency_mhz[0]),
-        channel_width_mhz=float((frequency_mhz[-1] - frequency_mhz[0]) / len(widths_mhz)),
-        sampling_time_s=float(dataset.attrs["sampling_time_s"]),
-        start_mjd=float(dataset.attrs.get("start_mjd", 0.0)),
-        source_name=str(dataset.attrs.get("source_name", "")),
-    )
-    with open_writer(path, header) as file:
+    with open_writer(path, header_of(dataset)) as file:
         file.write(dataset["data"].values)
 
 

@@ -30,8 +30,6 @@ class Background:
     def __post_init__(self) -> None:
         n_channels = len(self.band.frequency_mhz)
         self._count, self._sum, self._square = np.zeros((3, n_channels))
-        self._removed = np.zeros(n_channels)
-        self._n_spectra = 0
         self._rounding_variance = 0.0
         self._narrowband: list[float] = []
         self._broadband: list[float] = []
@@ -48,8 +46,6 @@ class Background:
         self._sum += np.where(quiet, counts, 0).sum(axis=1, dtype=np.float64)
         self._square += np.where(quiet, counts**2, 0).sum(axis=1, dtype=np.float64)
         narrow = cleaned.narrowband[:, core] | cleaned.bad_channel[:, None]
-        self._removed += narrow.sum(axis=1)
-        self._n_spectra += piece.n_core
         self._narrowband += self._by_frame(narrow.mean(axis=0))
         self._broadband += self._by_frame(cleaned.broadband[core].astype(float))
 
@@ -59,10 +55,10 @@ class Background:
         return [float(values[a : a + self.frame_spectra].mean()) for a in edges]
 
     def bandpass(self) -> xr.Dataset:
-        """Return the gain of each channel over their median, and the counts' level, (frequency).
+        """Return the gain of each channel over their median, (frequency).
 
-        The gain is that of the noise: `gain` with its standard error, `level` and `noise` in counts,
-        and how much of each channel was removed. A channel without quiet samples has no number.
+        The gain is that of the noise: `gain` with its standard error, and `noise` in counts. A channel
+        without quiet samples has no number.
         """
         n = np.where(self._count > 1, self._count, np.nan)
         level = self._sum / n
@@ -73,9 +69,7 @@ class Background:
         columns = {
             "gain": (gain, "1"),
             "gain_error": (gain / np.sqrt(2 * n), "1"),
-            "level": (level, "counts"),
             "noise": (noise, "counts"),
-            "removed_fraction": (self._removed / max(self._n_spectra, 1), "1"),
         }
         return xr.Dataset(
             {name: ("frequency", v, {"units": unit}) for name, (v, unit) in columns.items()},

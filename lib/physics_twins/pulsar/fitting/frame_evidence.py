@@ -75,7 +75,7 @@ class FrameReader:
             gain: Noise of each channel as it should be.
         """
         self.expected, self.band, self._snr_min, self.gain = expected, band, snr_min, gain
-        self._laws = ChannelLaws.of(band, expected.scattering_index)
+        self._laws = ChannelLaws.of(band, expected)
         self._boxcar_s = expected_boxcar_s(expected, self._laws)
         dm = np.array([expected.dm_pc_cm3])
         self._delays = delay_samples(band.frequency_mhz, dm, band.sampling_s)[0]
@@ -116,22 +116,17 @@ class FrameReader:
             self.expected.dm_pc_cm3,
             [arrival_s],
             self._boxcar_s,
-            scattering_index=self.expected.scattering_index,
+            laws=self._laws,
         )
         if not windows.values.any():
             return nothing
-        shape = np.array(
-            [
-                [
-                    1e3 * (arrival_s - windows.start_s[0]),
-                    self.expected.dm_pc_cm3,
-                    squared_sigma(self.expected.width_ms),
-                    self.expected.scattering_ms,
-                    self.expected.spectral_index,
-                ]
-            ]
-        )
-        found = solve(windows, self._laws, shape, ())
+        shape = [
+            1e3 * (arrival_s - windows.start_s[0]),
+            self.expected.dm_pc_cm3,
+            squared_sigma(self.expected.width_ms),
+            self.expected.scattering_ms,
+        ]
+        found = solve(windows, np.array([shape]), ())
         snr = float(found.snr[0])
         if snr < self._snr_min:
             return nothing

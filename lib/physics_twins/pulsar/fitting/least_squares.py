@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.fitting.pulse_model import (
     DM,
     FLUENCE,
-    SCATTERING,
-    SQUARED_WIDTH,
     TIME,
-    ChannelLaws,
     normal_equations,
 )
 from physics_twins.pulsar.fitting.pulse_windows import PulseWindows
@@ -24,8 +21,6 @@ from physics_twins.pulsar.fitting.pulse_windows import PulseWindows
 MAX_STEPS = 40
 # A step that promises to gain less chi-squared than this is the last.
 GAIN_TOLERANCE = 1e-3
-# These cannot be negative.
-BOUNDED = (DM, SQUARED_WIDTH, SCATTERING)
 
 
 @dataclass(frozen=True)
@@ -33,12 +28,12 @@ class Solution:
     """Where chi-squared is lowest, and how it rises around there.
 
     Attributes:
-        shapes: As in `pulse_model.samples`, one row per pulse, shape (pulse, 5).
+        shapes: As in `pulse_model.samples`, one row per pulse, shape (pulse, 4).
         fluence: Amplitude of each pulse, in standard deviations of the noise in one sample of one
             channel times samples, shape (pulse,).
         gain: By how much the pulses lower chi-squared, summed.
-        products: From `normal_equations`, shape (pulse, 6, 6).
-        projections: From `normal_equations`, shape (pulse, 6).
+        products: From `normal_equations`, shape (pulse, 5, 5).
+        projections: From `normal_equations`, shape (pulse, 5).
         free: Columns that were fitted and are shared, in the order of `covariance`.
         covariance: Of those columns, for noise of unit variance.
     """
@@ -78,34 +73,25 @@ class Solution:
         return 1 / square + of_time**2 / matrix[:, 0, 0] + shared
 
     def matrices(self) -> NDArray[np.float64]:
-        """Normal matrices of (time, DM, ...) with the fluence eliminated, shape (pulse, 5, 5)."""
+        """Normal matrices of (time, DM, ...) with the fluence eliminated, shape (pulse, 4, 4)."""
         return _projected(self.fluence, self.products)
 
 
-def solve(
-    windows: PulseWindows,
-    laws: ChannelLaws,
-    shapes: NDArray[np.float64],
-    free: tuple[int, ...],
-    *,
-    max_steps: int = MAX_STEPS,
-) -> Solution:
+def solve(windows: PulseWindows, shapes: NDArray[np.float64], free: tuple[int, ...]) -> Solution:
     """Return the least-squares solution.
 
     Args:
         windows: The data.
-        laws: The channels.
-        shapes: Where to start, shape (pulse, 5); all but the times are equal in all rows.
-        free: Columns to fit besides the times and fluences, of `DM` to `INDEX`.
-        max_steps: Steps at most.
+        shapes: Where to start, shape (pulse, 4); all but the times are equal in all rows.
+        free: Columns to fit besides the times and fluences, of `DM` to `SCATTERING`.
     """
-    now = _evaluated(windows, laws, shapes)
+    now = _evaluated(windows, shapes)
     damping = 1e-3
-    for _ in range(max_steps):
-        step, promised = _step(now, _movable(now, free), damping)
+    for _ in range(MAX_STEPS):
+        step, promised = _step(now, free, damping)
         if promised < GAIN_TOLERANCE:
             break
-        trial = _evaluated(windows, laws, _moved(now.shapes, step, windows, laws))
+        trial = _evaluated(windows, _moved(now.shapes, step, windows))
         if trial.gain > now.gain:
             small = trial.gain - now.gain < GAIN_TOLERANCE
             now, damping = trial, max(damping / 6, 1e-7)
@@ -120,8 +106,8 @@ def solve(
     )
 
 
-def _evaluated(windows: PulseWindows, laws: ChannelLaws, shapes: NDArray[np.float64]) -> Solution:
-    products, projections = normal_equations(laws, shapes, windows.delays, windows.values)
+def _evaluated(windows: PulseWindows, shapes: NDArray[np.float64]) -> Solution:
+    products, projections = normal_equations(windows.laws, shapes, windows.delays, windows.values)
     square = np.maximum(products[:, FLUENCE, FLUENCE], 1e-300)
     fluence = np.maximum(projections[:, FLUENCE], 0.0) / square
     gain = float((fluence**2 * square).sum())
@@ -138,24 +124,20 @@ def _projected(fluence: NDArray[np.float64], products: NDArray[np.float64]) -> N
 
 
 def gradients(solution: Solution) -> NDArray[np.float64]:
-    """Return half the slopes of minus chi-squared with (time, DM, ...), shape (pulse, 5)."""
+    """Return half the slopes of minus chi-squared with (time, DM, ...), shape (pulse, 4)."""
     fluence = solution.fluence[:, None]
     linear = solution.products[:, FLUENCE, TIME:]
     return fluence * (solution.projections[:, TIME:] - fluence * linear)
 
 
-def _movable(now: Solution, free: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the free columns that are not held at a bound by their slope."""
-    slope = gradients(now).sum(axis=0)
-    at_zero = [c for c in BOUNDED if now.shapes[0, c - TIME] <= 0 and slope[c - TIME] <= 0]
-    return tuple(c for c in free if c not in at_zero)
-
-
 def _step(now: Solution, free: tuple[int, ...], damping: float) -> tuple[NDArray[np.float64], float]:
-    """Return the step of each pulse's shape, (pulse, 5), and the chi-squared that it should gain."""
+    """Return the step of each pulse's shape, (pulse, 4), and the chi-squared that it should gain."""
     matrix, slope = now.matrices(), gradients(now)
+    # No number can be negative: what is 0 and would have to become so stays.
+    movable = (now.shapes[0] > 0) | (slope.sum(axis=0) > 0)
+    free = tuple(c for c in free if movable[c - TIME])
     reduced, target = _reduced(matrix, slope, free, damping)
-    common = _solved(reduced, target)
+    common = _inverse(reduced) @ target
     columns = [c - TIME for c in free]
     step = np.zeros_like(now.shapes)
     step[:, columns] = common
@@ -187,139 +169,74 @@ def of_some(
         which: Pulses.
     """
     reduced, target = _reduced(best.matrices()[which], gradients(best)[which], best.free)
-    return _solved(reduced, target), _solved(reduced, np.eye(len(reduced)))
+    covariance = _inverse(reduced)
+    return covariance @ target, covariance
 
 
 def _moved(
-    shapes: NDArray[np.float64], step: NDArray[np.float64], windows: PulseWindows, laws: ChannelLaws
+    shapes: NDArray[np.float64], step: NDArray[np.float64], windows: PulseWindows
 ) -> NDArray[np.float64]:
     """Return shapes after a step, inside what is possible."""
-    moved = shapes + step
-    bounded = [c - TIME for c in BOUNDED]
-    moved[:, bounded] = np.maximum(moved[:, bounded], 0.0)
-    last_ms = (windows.values.shape[2] - 1) * laws.sampling_ms
-    moved[:, 0] = moved[:, 0].clip(0, last_ms)
+    last_ms = (windows.values.shape[2] - 1) * windows.laws.sampling_ms
     # A pulse broader than its window looks like a level: it must not run away.
-    column = SQUARED_WIDTH - TIME
-    moved[:, column] = moved[:, column].clip(None, np.square(last_ms / 3))
-    column = SCATTERING - TIME
-    moved[:, column] = moved[:, column].clip(None, last_ms / laws.scattering.min())
-    return moved
+    highest = [last_ms, np.inf, np.square(last_ms / 3), last_ms / windows.laws.scattering.min()]
+    return (shapes + step).clip(0, highest)
 
 
-def _solved(matrix: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the solution of a positive system, scaled so that its units do not matter."""
-    if not len(matrix):
-        return np.zeros_like(target)
+def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the inverse of a positive matrix, scaled so that its units do not matter."""
     scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-12))
     scaled = matrix * np.outer(scale, scale)
     scaled[np.diag_indices_from(scaled)] += 1e-9
-    rows = target.T * scale if target.ndim == 2 else target * scale
-    solution = np.linalg.solve(scaled, rows.T if target.ndim == 2 else rows)
-    return (solution.T * scale).T if target.ndim == 2 else solution * scale
+    return np.linalg.inv(scaled) * np.outer(scale, scale)
 
 
-# With smaller errors than this part of the value, a parabola is right to a few per cent of the error.
-PARABOLA_BELOW = 0.1
-MAX_TRIALS = 5
-TOLERANCE = 0.04  # of the root of the rise
+# A number that is so many standard deviations or fewer above 0 may as well be 0.
+NEAR_ZERO = 3.0
 
 
-def interval(
-    windows: PulseWindows, laws: ChannelLaws, best: Solution, column: int, *, noise_factor: float = 1.0
-) -> tuple[float, float]:
-    """Return the ends of the 68 % interval of one number of the shape.
-
-    Args:
-        windows: What was fitted.
-        laws: The channels.
-        best: The solution.
-        column: One of its `free` columns.
-        noise_factor: By how much the noise of a matched filter is larger than white noise's.
-    """
-    place = best.free.index(column)
-    value = float(best.shapes[0, column - TIME])
-    sigma = noise_factor * float(np.sqrt(best.covariance[place, place]))
-    if column not in BOUNDED or column == DM or sigma < PARABOLA_BELOW * value:
-        return parabola(best, column, noise_factor)
-    ends = [_end(windows, laws, best, place, side * sigma, noise_factor) for side in (-1, 1)]
-    return ends[0], ends[1]
-
-
-def parabola(best: Solution, column: int, noise_factor: float) -> tuple[float, float]:
-    """Return the ends of the interval where chi-squared is a parabola, inside the bounds."""
-    place = best.free.index(column)
-    value = float(best.shapes[0, column - TIME])
-    sigma = noise_factor * float(np.sqrt(best.covariance[place, place]))
-    low = max(value - sigma, 0.0) if column in BOUNDED else value - sigma
-    return low, value + sigma
-
-
-def within_bounds(
-    best: Solution, ends: list[tuple[float, float]], *, noise_factor: float = 1.0
-) -> Solution:
-    """Return the solution with the covariance that is left once the bounds are known.
+def intervals(
+    windows: PulseWindows, best: Solution, *, noise_factor: float = 1.0
+) -> tuple[Solution, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the 68 % intervals of what pulses share, and the covariance that the bounds leave.
 
     A tail that may be long or negative leaves DM and arrival unknown; one that cannot be negative does
-    not. Of a number whose interval ends at its bound, the variance becomes that of the interval where
-    this is shorter than the parabola says, and the others' follow as in a normal distribution.
+    not. Of a number whose interval ends at 0, the variance becomes that of what is left of it, and the
+    others' follow as in a normal distribution.
 
     Args:
+        windows: The data.
         best: The solution.
-        ends: Of the interval of each of its `free` columns.
-        noise_factor: As in `interval`.
+        noise_factor: Standard deviation of what a matched filter finds beside pulses.
+
+    Returns:
+        The solution with that covariance, and the ends of the interval of each of its `free` columns.
     """
+    value = best.shapes[0, [c - TIME for c in best.free]]
     covariance = best.covariance.copy()
-    for place, (low, high) in enumerate(ends):
-        variance = ((high - low) / 2 / noise_factor) ** 2
-        at_bound = best.free[place] in BOUNDED and low <= 0
-        if at_bound and variance < covariance[place, place]:
-            column = covariance[place] / covariance[place, place]
-            covariance -= np.outer(column, column) * (covariance[place, place] - variance)
-    return replace(best, covariance=covariance)
+    sigma = noise_factor * np.sqrt(np.diag(covariance))
+    # Chi-squared would go on falling below 0: from there it rises by one sooner.
+    beyond, _ = of_some(best, np.arange(len(best.shapes)))
+    beyond = np.where(value > 0, 0.0, np.minimum(beyond, 0.0))
+    low, high = np.maximum(value - sigma, 0.0), value + beyond + np.hypot(beyond, sigma)
+    for place in np.flatnonzero((low > 0) & (value < NEAR_ZERO * sigma)):
+        if _rise_at_zero(windows, best, int(place)) < noise_factor**2:
+            low[place] = 0.0
+    for place in np.flatnonzero(low == 0):
+        column = covariance[place] / covariance[place, place]
+        left = ((high[place] - low[place]) / 2 / noise_factor) ** 2
+        covariance -= np.outer(column, column) * max(covariance[place, place] - left, 0.0)
+    sigma = noise_factor * np.sqrt(np.diag(covariance))
+    free = low > 0
+    low, high = np.where(free, value - sigma, low), np.where(free, value + sigma, high)
+    return replace(best, covariance=covariance), low, high
 
 
-def _end(
-    windows: PulseWindows,
-    laws: ChannelLaws,
-    best: Solution,
-    place: int,
-    step: float,
-    noise_factor: float,
-) -> float:
-    """Return where the root of the rise of chi-squared is one, or the bound where it is not reached."""
-    value = float(best.shapes[0, best.free[place] - TIME])
-    if step < 0 and value <= 0:
-        return 0.0
-    inside, outside = 0.0, 0.0  # steps with too low and too high a rise; 0 while not known
-    rise_inside, rise_outside = 0.0, 0.0
-    for _ in range(MAX_TRIALS):
-        step = max(step, -value)
-        rise = _rise(windows, laws, best, place, step) / noise_factor
-        if abs(rise - 1) < TOLERANCE or (step <= -value and rise < 1):
-            break
-        if rise < 1:
-            inside, rise_inside = step, rise
-        else:
-            outside, rise_outside = step, rise
-        if outside:
-            part = (1 - rise_inside) / (rise_outside - rise_inside)
-            step = inside + part * (outside - inside)
-        else:
-            step *= min(2.0, 1 / max(rise, 0.1))
-    return value + step
-
-
-def _rise(windows: PulseWindows, laws: ChannelLaws, best: Solution, place: int, step: float) -> float:
-    """Return the root of the rise of chi-squared with one number fixed off its best value."""
-    column = best.free[place]
-    others = tuple(c for c in best.free if c != column)
+def _rise_at_zero(windows: PulseWindows, best: Solution, place: int) -> float:
+    """Return by how much chi-squared rises, lowest over the others, where one number is 0."""
+    columns = [c - TIME for c in best.free]
     shapes = best.shapes.copy()
-    response = best.covariance[place] / best.covariance[place, place] * step
-    for change, c in zip(response, best.free, strict=True):
-        shapes[:, c - TIME] += change
-        if c in BOUNDED:
-            shapes[:, c - TIME] = np.maximum(shapes[:, c - TIME], 0.0)
-    shapes[:, column - TIME] = best.shapes[:, column - TIME] + step
-    found = solve(windows, laws, shapes, others, max_steps=6)
-    return float(np.sqrt(max(best.gain - found.gain, 0.0)))
+    response = best.covariance[place] / best.covariance[place, place]
+    shapes[:, columns] -= response * shapes[0, columns[place]]
+    others = tuple(c for c in best.free if c != best.free[place])
+    return best.gain - solve(windows, shapes.clip(0), others).gain

@@ -98,7 +98,7 @@ def find_pulses(
     """
     band = receiver(data)
     background = Background(band, FRAME_SPECTRA)
-    laws = ChannelLaws.of(band, start.scattering_index)
+    laws = ChannelLaws.of(band, start)
     expected_s = expected_boxcar_s(start, laws)
     search = _search(start, settings, LONGEST_BOXCAR * expected_s)
     parts, noise_factor, boxcar_s = [], [], expected_s
@@ -186,7 +186,7 @@ def _cut_all(
         time_s,
         boxcar_s,
         start_s=piece.start_s,
-        scattering_index=start.scattering_index,
+        laws=ChannelLaws.of(band, start),
     )
     return windows, time_s
 
@@ -197,5 +197,5 @@ def _noise(cleaned: Cleaned, laws: ChannelLaws, start: ObservationParameters, bo
     boxcar_ms = 1e3 * boxcar_s
     n_samples = int(np.ceil(3 * boxcar_ms / laws.sampling_ms)) + 1
     variance = squared_sigma(boxcar_ms / BOXCAR_PER_FWHM)
-    shape = np.array([1.5 * boxcar_ms, start.dm_pc_cm3, variance, 0.0, 0.0])
+    shape = np.array([1.5 * boxcar_ms, start.dm_pc_cm3, variance, 0.0])
     return off_pulse_noise(cleaned.data, samples(laws, shape, delays, n_samples), delays)

@@ -9,23 +9,13 @@ from numpy.typing import NDArray
 from scipy import special
 
 from physics_twins.data import Estimate
-from physics_twins.pulsar.fitting.least_squares import (
-    BOUNDED,
-    Solution,
-    interval,
-    parabola,
-    solve,
-    within_bounds,
-)
+from physics_twins.pulsar.fitting.least_squares import Solution, intervals, solve
 from physics_twins.pulsar.fitting.pulse_model import (
     DM,
     FLUENCE,
-    INDEX,
     SCATTERING,
     SQUARED_WIDTH,
-    THIN_SCREEN,
     TIME,
-    ChannelLaws,
     samples,
     squared_sigma,
 )
@@ -49,13 +39,8 @@ N_SUBBANDS = 8
 # A cell holds a pulse where the model is above this part of its highest value.
 ON_PULSE = 0.01
 
-NAMES = {
-    DM: "dm_pc_cm3",
-    SQUARED_WIDTH: "width_ms",
-    SCATTERING: "scattering_ms",
-    INDEX: "spectral_index",
-}
-UNITS = {DM: "pc cm-3", SQUARED_WIDTH: "ms", SCATTERING: "ms", INDEX: "1"}
+NAMES = {DM: "dm_pc_cm3", SQUARED_WIDTH: "width_ms", SCATTERING: "scattering_ms"}
+UNITS = {DM: "pc cm-3", SQUARED_WIDTH: "ms", SCATTERING: "ms"}
 
 
 @dataclass(frozen=True)
@@ -78,8 +63,8 @@ class PulseFit:
     """What was fitted to one pulse, or to many that share a shape.
 
     Attributes:
-        parameters: `dm_pc_cm3`, `width_ms` and, where they were fitted, `scattering_ms` (at 1 GHz) and
-            `spectral_index`, each with its 68 % interval.
+        parameters: `dm_pc_cm3`, `width_ms` and, where it was fitted, `scattering_ms` (at 1 GHz), each
+            with its 68 % interval.
         pulses: `time_s`, `snr` (in white noise, as if nothing had been removed) and `fluence` of each
             pulse, and their errors (pulse). The fluence is in standard deviations of the noise in one
             sample, times ms.
@@ -121,12 +106,7 @@ class PulseFit:
 
 
 def fit_pulse(
-    observation: xr.Dataset,
-    start: PulseStart,
-    *,
-    scattering_ms: float | None = 0.0,
-    spectral_index: float | None = 0.0,
-    scattering_index: float = THIN_SCREEN,
+    observation: xr.Dataset, start: PulseStart, *, scattering_ms: float | None = 0.0
 ) -> PulseFit:
     """Fit one pulse of an observation.
 
@@ -136,9 +116,7 @@ def fit_pulse(
     Args:
         observation: With `data` (time, frequency); the pulse's whole sweep should lie inside.
         start: From a search: `infer`'s `dm_pc_cm3`, `time_s` and `width_s` of a candidate.
-        scattering_ms: Scattering time at 1 GHz that is known; None fits it.
-        spectral_index: Exponent of the spectrum that is known; None fits it.
-        scattering_index: Power of the frequency with which the scattering time falls.
+        scattering_ms: Scattering time at 1 GHz that is known; None fits it. It falls as frequency^-4.
 
     Raises:
         ValueError: A starting value is not possible, or no sample of the pulse is left.
@@ -147,23 +125,9 @@ def fit_pulse(
     data, band = cleaned_spectra(observation, max(DM_HEADROOM * start.dm_pc_cm3, MIN_CLEANING_DM))
     first_s = float(observation["time"].values[0])
     boxcar_s = BOXCAR_PER_FWHM * start.width_s
-    windows = cut(
-        data,
-        band,
-        start.dm_pc_cm3,
-        [start.time_s],
-        boxcar_s,
-        start_s=first_s,
-        scattering_index=scattering_index,
-    )
-    best = fit_windows(
-        windows,
-        start.dm_pc_cm3,
-        [start.time_s],
-        boxcar_s,
-        scattering_ms=scattering_ms,
-        spectral_index=spectral_index,
-    )
+    where = start.dm_pc_cm3, [start.time_s], boxcar_s
+    windows = cut(data, band, *where, start_s=first_s)
+    best = fit_windows(windows, *where, scattering_ms=scattering_ms)
     template = samples(windows.laws, best.shapes[0], windows.delays, windows.values.shape[2])
     return describe(windows, best, off_pulse_noise(data, template, windows.delays))
 
@@ -175,7 +139,6 @@ def fit_windows(
     boxcar_s: float,
     *,
     scattering_ms: float | None = 0.0,
-    spectral_index: float | None = 0.0,
 ) -> Solution:
     """Return the best solution for pulses that share their shape, from a search's values.
 
@@ -185,26 +148,22 @@ def fit_windows(
         time_s: Arrival of each pulse to start from, shape (pulse,).
         boxcar_s: Length of the best boxcar.
         scattering_ms: As in `fit_pulse`.
-        spectral_index: As in `fit_pulse`.
 
     Raises:
         ValueError: No sample is left in the windows.
     """
     if not windows.values.any():
         raise ValueError("no sample is left around the pulse: all are removed as interference")
-    laws = windows.laws
-    free = (DM, SQUARED_WIDTH)
-    free += (SCATTERING,) * (scattering_ms is None) + (INDEX,) * (spectral_index is None)
+    free = (DM, SQUARED_WIDTH, SCATTERING) if scattering_ms is None else (DM, SQUARED_WIDTH)
     found = []
     for factor in START_WIDTHS:
         width_ms = 1e3 * factor * boxcar_s / BOXCAR_PER_FWHM
-        tail_ms = START_TAIL * width_ms / laws.scattering.mean()
-        shapes = np.empty((len(windows), 5))
+        tail_ms = START_TAIL * width_ms / windows.laws.scattering.mean()
+        shapes = np.empty((len(windows), 4))
         shapes[:, 0] = 1e3 * (np.asarray(time_s) - windows.start_s)
         shapes[:, 1:3] = dm_pc_cm3, squared_sigma(width_ms)
         shapes[:, 3] = tail_ms if scattering_ms is None else scattering_ms
-        shapes[:, 4] = spectral_index or 0.0
-        found.append(solve(windows, laws, shapes, free))
+        found.append(solve(windows, shapes, free))
     return max(found, key=lambda solution: solution.gain)
 
 
@@ -216,30 +175,24 @@ def describe(windows: PulseWindows, best: Solution, noise_factor: float = 1.0) -
         best: The solution.
         noise_factor: From `off_pulse_noise`; errors grow by it.
     """
-    laws = windows.laws
     names = [NAMES[column] for column in best.free]
-    ends = [interval(windows, laws, best, c, noise_factor=noise_factor) for c in best.free]
-    best = within_bounds(best, ends, noise_factor=noise_factor)
-    ends = [
-        (low, high) if column in BOUNDED and column != DM else parabola(best, column, noise_factor)
-        for column, (low, high) in zip(best.free, ends, strict=True)
-    ]
+    best, lows, highs = intervals(windows, best, noise_factor=noise_factor)
     values = [float(best.shapes[0, column - TIME]) for column in best.free]
     parameters = {
-        name: Estimate(value=_shown(c, v), low=_shown(c, low), high=_shown(c, high), unit=UNITS[c])
-        for name, c, v, (low, high) in zip(names, best.free, values, ends, strict=True)
+        NAMES[c]: Estimate(value=_shown(c, v), low=_shown(c, low), high=_shown(c, high), unit=UNITS[c])
+        for c, v, low, high in zip(best.free, values, lows, highs, strict=True)
     }
     # The variance of the Gaussian is fitted; that of its width follows from the slope.
     slopes = [shown_slope(c, v) for c, v in zip(best.free, values, strict=True)]
     covariance = noise_factor**2 * best.covariance * np.outer(slopes, slopes)
-    residual = _residual(windows, laws, best)
+    residual = _residual(windows, best)
     on = residual["on_pulse"].values
     cells = residual["residual"].values
     n_off = max(int((~on).sum()), 1)
     variance_off = float(np.square(cells[~on]).sum()) / n_off if (~on).any() else 1.0
     return PulseFit(
         parameters,
-        _pulses(windows, laws, best, noise_factor),
+        _pulses(windows, best, noise_factor),
         xr.DataArray(
             covariance,
             {"parameter": names, "other": names},
@@ -272,11 +225,9 @@ def shown_slope(column: int, value: float) -> float:
     return float(0.5 / (SIGMA_PER_FWHM * np.sqrt(max(value, 1e-12))))
 
 
-def _pulses(
-    windows: PulseWindows, laws: ChannelLaws, best: Solution, noise_factor: float
-) -> xr.Dataset:
+def _pulses(windows: PulseWindows, best: Solution, noise_factor: float) -> xr.Dataset:
     """Return arrival, S/N and fluence of each pulse with their errors."""
-    template = samples(laws, best.shapes[0], windows.delays, windows.values.shape[2])
+    template = samples(windows.laws, best.shapes[0], windows.delays, windows.values.shape[2])
     seen = np.maximum(best.products[:, FLUENCE, FLUENCE], 1e-300)
     # What was removed would have added its part of the S/N.
     whole = np.sqrt(np.square(template).sum() / seen)
@@ -290,28 +241,28 @@ def _pulses(
         "time_error_s": (1e-3 * time_error_ms, "s"),
         "snr": (snr, "1"),
         "snr_error": (noise_factor * whole, "1"),
-        "fluence": (best.fluence * laws.sampling_ms, "sigma ms"),
+        "fluence": (best.fluence * windows.laws.sampling_ms, "sigma ms"),
         "fluence_error": (
-            noise_factor * np.sqrt(best.fluence_variance) * laws.sampling_ms,
+            noise_factor * np.sqrt(best.fluence_variance) * windows.laws.sampling_ms,
             "sigma ms",
         ),
     }
     return xr.Dataset({n: ("pulse", values, {"units": u}) for n, (values, u) in columns.items()})
 
 
-def _residual(windows: PulseWindows, laws: ChannelLaws, best: Solution) -> xr.Dataset:
+def _residual(windows: PulseWindows, best: Solution) -> xr.Dataset:
     """Return data, model and their difference, all pulses stacked, each weighted by its fluence."""
     n_channels, n_samples = windows.values.shape[1:]
     total = np.zeros((3, n_channels, n_samples))  # data, model, square of the weights
     for values, shape, fluence in zip(windows.values, best.shapes, best.fluence, strict=True):
         used = values != 0
-        model = fluence * samples(laws, shape, windows.delays, n_samples)
+        model = fluence * samples(windows.laws, shape, windows.delays, n_samples)
         total += fluence * np.stack([values, np.where(used, model, 0), fluence * used])
     parts = np.array_split(np.arange(n_channels), min(N_SUBBANDS, n_channels))
     data, model, weight = (np.stack([each[p].sum(axis=0) for p in parts], axis=1) for each in total)
     norm = np.sqrt(np.maximum(weight, 1e-300))
     data, model = np.where(weight > 0, data / norm, 0), np.where(weight > 0, model / norm, 0)
-    offset_ms = (np.arange(n_samples) * laws.sampling_ms) - float(np.median(best.shapes[:, 0]))
+    offset_ms = (np.arange(n_samples) * windows.laws.sampling_ms) - float(np.median(best.shapes[:, 0]))
     frequency_mhz = [float(windows.band.frequency_mhz[p].mean()) for p in parts]
     plane = ("offset", "frequency")
     sigma = {"units": "sigma"}

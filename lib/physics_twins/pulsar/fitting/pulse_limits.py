@@ -82,7 +82,7 @@ def _at(
     parameters: ObservationParameters,
 ) -> tuple[ChannelLaws, NDArray[np.float64], NDArray[np.int32], int]:
     """Return channels, the true shape, and a window that holds all of the pulse."""
-    laws = ChannelLaws.of(receiver_band(parameters), parameters.scattering_index)
+    laws = ChannelLaws.of(receiver_band(parameters), parameters)
     boxcar_ms = 1e3 * expected_boxcar_s(parameters, laws)
     delays = np.rint(laws.delay_ms * parameters.dm_pc_cm3 / laws.sampling_ms).astype(np.int32)
     n_samples = int((LENGTHS_BEFORE + LENGTHS_BEHIND) * boxcar_ms / laws.sampling_ms) + 2
@@ -91,7 +91,6 @@ def _at(
         parameters.dm_pc_cm3,
         squared_sigma(parameters.width_ms),
         parameters.scattering_ms,
-        parameters.spectral_index,
     ]
     return laws, np.array(shape), delays, n_samples
 

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics.ism import (
     MIN_TAIL_SIGMA,
     SIGMA_PER_FWHM,
@@ -23,8 +24,8 @@ from physics_twins.pulsar.physics.ism import (
 )
 
 # Columns of the normal equations: the fluence, which is linear, and what gives the pulse its shape.
-FLUENCE, TIME, DM, SQUARED_WIDTH, SCATTERING, INDEX = range(6)
-N_COLUMNS = 6
+FLUENCE, TIME, DM, SQUARED_WIDTH, SCATTERING = range(5)
+N_COLUMNS = 5
 THIN_SCREEN = 4.0
 # Further out than this, in standard deviations and in scattering times, is less than 1e-8 of a pulse.
 EDGE_SIGMA, EDGE_TAILS = 6.0, 18.0
@@ -43,24 +44,27 @@ class ChannelLaws:
         delay_ms: Delay after the highest channel, for a DM of 1 pc cm-3.
         smearing_ms: Delay across the channel, for a DM of 1 pc cm-3.
         scattering: Scattering time over that at 1 GHz.
-        log_frequency: Logarithm of the frequency over the middle of the band.
+        flux: Fluence over that in the middle of the band.
         sampling_ms: Time from one spectrum to the next.
     """
 
     delay_ms: NDArray[np.float64]
     smearing_ms: NDArray[np.float64]
     scattering: NDArray[np.float64]
-    log_frequency: NDArray[np.float64]
+    flux: NDArray[np.float64]
     sampling_ms: float
 
     @classmethod
-    def of(cls, band: Band, scattering_index: float = THIN_SCREEN) -> Self:
+    def of(cls, band: Band, parameters: ObservationParameters | None = None) -> Self:
         """Return the laws for a receiver of two channels or more.
 
         Args:
             band: The receiver.
-            scattering_index: Power of the frequency with which the scattering time falls.
+            parameters: Say with which powers of the frequency the scattering time falls, and the
+                fluence goes; by default as behind a thin screen, and not at all.
         """
+        scattering = parameters.scattering_index if parameters else THIN_SCREEN
+        spectrum = parameters.spectral_index if parameters else 0.0
         frequency_mhz = band.frequency_mhz
         highest_mhz = float(frequency_mhz[0])
         channel_width_mhz = (highest_mhz - float(frequency_mhz[-1])) / (len(frequency_mhz) - 1)
@@ -68,15 +72,15 @@ class ChannelLaws:
         return cls(
             1e3 * dispersion_delay(frequency_mhz, 1.0, reference_mhz=highest_mhz),
             1e3 * smearing_s,
-            scattering_time(frequency_mhz, 1.0, scattering_index),
-            np.log(frequency_mhz / np.sqrt(highest_mhz * frequency_mhz[-1])),
+            scattering_time(frequency_mhz, 1.0, scattering),
+            (frequency_mhz / np.sqrt(highest_mhz * frequency_mhz[-1])) ** spectrum,
             1e3 * band.sampling_s,
         )
 
     @property
     def arrays(self) -> tuple[NDArray[np.float64], ...]:
         """The four laws, for functions that numba compiles."""
-        return self.delay_ms, self.smearing_ms, self.scattering, self.log_frequency
+        return self.delay_ms, self.smearing_ms, self.scattering, self.flux
 
 
 def squared_sigma(width_ms: float) -> float:
@@ -92,7 +96,7 @@ def samples(
     Args:
         laws: The channels.
         shape: Arrival time after the first sample of the highest channel (ms), DM (pc cm-3), variance
-            of the Gaussian (ms^2), scattering time at 1 GHz (ms), spectral index.
+            of the Gaussian (ms^2), scattering time at 1 GHz (ms).
         delays: First sample of each channel, after the first of the highest, shape (channel,).
         n_samples: Samples in each channel.
     """
@@ -111,14 +115,14 @@ def normal_equations(
 
     Args:
         laws: The channels.
-        shapes: One row per pulse, as `shape` of `samples`, shape (pulse, 5).
+        shapes: One row per pulse, as `shape` of `samples`, shape (pulse, 4).
         delays: As in `samples`.
         values: Data in standard deviations of the noise, 0 where there is none,
             shape (pulse, channel, sample).
 
     Returns:
-        Products of columns, shape (pulse, 6, 6), and with the data, (pulse, 6). The first column is
-        the pulse itself, the others its slopes with the five numbers of its shape.
+        Products of columns, shape (pulse, 5, 5), and with the data, (pulse, 5). The first column is
+        the pulse itself, the others its slopes with the four numbers of its shape.
     """
     products = np.zeros((len(values), N_COLUMNS, N_COLUMNS))
     projections = np.zeros((len(values), N_COLUMNS))
@@ -186,13 +190,13 @@ def _smeared(x, variance, tau, smearing):  # pragma: no cover
 
 @numba.njit(cache=True, nogil=True)
 def _samples(laws, dt, shape, delays, out):  # pragma: no cover
-    delay_ms, smearing, scattering, log_nu = laws
-    time, dm, squared, tau, index = shape
+    delay_ms, smearing, scattering, spectrum = laws
+    time, dm, squared, tau = shape
     floor = (MIN_SIGMA_SAMPLES * dt) ** 2
     for c in range(len(delays)):
         variance, smear = squared + floor, smearing[c] * dm
         tail = tau * scattering[c]
-        flux = math.exp(index * log_nu[c])
+        flux = spectrum[c]
         start = (delays[c] - 0.5) * dt - time - delay_ms[c] * dm
         before = _smeared(start, variance, tail, smear)[0]
         for k in range(out.shape[1]):
@@ -203,16 +207,16 @@ def _samples(laws, dt, shape, delays, out):  # pragma: no cover
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _accumulate(laws, dt, shapes, delays, values, products, projections):  # pragma: no cover
-    delay_ms, smearing, scattering, log_nu = laws
+    delay_ms, smearing, scattering, spectrum = laws
     n_pulses, n_channels, n_samples = values.shape
     floor = (MIN_SIGMA_SAMPLES * dt) ** 2
     row = np.empty(N_COLUMNS)
     for p in range(n_pulses):
-        time, dm, squared, tau, index = shapes[p]
+        time, dm, squared, tau = shapes[p]
         for c in range(n_channels):
             variance, smear = squared + floor, smearing[c] * dm
             tail = tau * scattering[c]
-            flux = math.exp(index * log_nu[c])
+            flux = spectrum[c]
             start = (delays[c] - 0.5) * dt - time - delay_ms[c] * dm
             f0, f1, f2, f3, f4 = _smeared(start, variance, tail, smear)
             for k in range(n_samples):
@@ -225,7 +229,6 @@ def _accumulate(laws, dt, shapes, delays, values, products, projections):  # pra
                     row[2] = -d1 * delay_ms[c] + flux * (g4 - f4) * smearing[c]
                     row[3] = 0.5 * d2
                     row[4] = -flux * (g3 - f3) * scattering[c]
-                    row[5] = row[0] * log_nu[c]
                     for i in range(N_COLUMNS):
                         projections[p, i] += row[i] * value
                         for j in range(i, N_COLUMNS):

@@ -3,12 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
-import numba
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from physics_twins.pulsar.fitting.pulse_model import THIN_SCREEN, ChannelLaws
+from physics_twins.pulsar.fitting.pulse_model import ChannelLaws
 from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.searching.cleaning import clean
@@ -35,22 +34,17 @@ class PulseWindows:
         delays: First sample of each channel, after the first of the highest, shape (channel,).
         start_s: Time of the first sample of the highest channel, shape (pulse,).
         band: The receiver.
-        scattering_index: Power of the frequency with which the scattering time falls.
+        laws: How each of its channels sees a pulse.
     """
 
     values: NDArray[np.float32]
     delays: NDArray[np.int32]
     start_s: NDArray[np.float64]
     band: Band
-    scattering_index: float = THIN_SCREEN
+    laws: ChannelLaws
 
     def __len__(self) -> int:
         return len(self.values)
-
-    @property
-    def laws(self) -> ChannelLaws:
-        """How each channel sees a pulse."""
-        return ChannelLaws.of(self.band, self.scattering_index)
 
     def chosen(self, which: ArrayLike) -> "PulseWindows":
         """Return some of the windows."""
@@ -73,7 +67,7 @@ def cut(
     boxcar_s: float,
     *,
     start_s: float = 0.0,
-    scattering_index: float = THIN_SCREEN,
+    laws: ChannelLaws | None = None,
 ) -> PulseWindows:
     """Cut windows around pulses.
 
@@ -84,7 +78,7 @@ def cut(
         time_s: Arrivals at the highest channel, shape (pulse,).
         boxcar_s: About the length of the pulses, tail included.
         start_s: Time of the first spectrum of `data`.
-        scattering_index: Power of the frequency with which the scattering time falls.
+        laws: How each channel sees a pulse; by default with scattering of a thin screen.
     """
     times = (np.atleast_1d(np.asarray(time_s, dtype=float)) - start_s) / band.sampling_s
     margin = DM_MARGIN_PC_CM3 * band.delay_s_per_dm / 2
@@ -92,55 +86,38 @@ def cut(
     behind = int(np.ceil((LENGTHS_BEHIND * boxcar_s + margin) / band.sampling_s))
     first = np.rint(times).astype(np.int64) - before
     delays = delay_samples(band.frequency_mhz, np.array([dm_pc_cm3]), band.sampling_s)[0]
-    values = np.zeros((len(first), len(delays), before + behind + 1), dtype=np.float32)
-    _cut(data, first, delays, values)
+    time = first[:, None, None] + delays[:, None] + np.arange(before + behind + 1)
+    inside = (time >= 0) & (time < data.shape[1])
+    channel = np.arange(len(delays))[:, None]
+    values = np.where(inside, data[channel, time.clip(0, data.shape[1] - 1)], np.float32(0))
     half = round(LEVEL_S / 2 / band.sampling_s)
     _take_level_away(data, first, delays, half, values)
-    return PulseWindows(
-        values, delays, start_s + first.astype(np.float64) * band.sampling_s, band, scattering_index
-    )
+    starts_s = start_s + first.astype(np.float64) * band.sampling_s
+    return PulseWindows(values, delays, starts_s, band, laws or ChannelLaws.of(band))
 
 
-@numba.njit(cache=True, nogil=True)
-def _cut(data, first, delays, values):  # pragma: no cover
-    n_pulses, n_channels, n_samples = values.shape
-    for p in range(n_pulses):
-        for c in range(n_channels):
-            for k in range(n_samples):
-                t = first[p] + delays[c] + k
-                if 0 <= t < data.shape[1]:
-                    values[p, c, k] = data[c, t]
-
-
-@numba.njit(cache=True, nogil=True)
-def _take_level_away(data, first, delays, half, values):  # pragma: no cover
+def _take_level_away(
+    data: NDArray[np.float32],
+    first: NDArray[np.int64],
+    delays: NDArray[np.int32],
+    half: int,
+    values: NDArray[np.float32],
+) -> None:
     """Subtract from each channel of a window the mean of what is beside all windows.
 
     The cleaning's running mean counts the pulses in: it leaves the level beside them below zero.
     """
-    n_pulses, n_channels, n_samples = values.shape
-    n_time = data.shape[1]
-    total, count = np.zeros(n_time + 1), np.zeros(n_time + 1)
-    beside = np.empty(n_time, np.bool_)
-    for c in range(n_channels):
-        beside[:] = True
-        for p in range(n_pulses):
-            start = first[p] + delays[c]
-            beside[max(0, start) : max(0, start + n_samples)] = False
-        for t in range(n_time):
-            used = beside[t] and data[c, t] != 0
-            total[t + 1] = total[t] + (data[c, t] if used else 0.0)
-            count[t + 1] = count[t] + used
-        for p in range(n_pulses):
-            start = min(max(first[p] + delays[c] - half, 0), n_time)
-            stop = min(max(first[p] + delays[c] + n_samples + half, 0), n_time)
-            n = count[stop] - count[start]
-            if n < MIN_LEVEL_SPECTRA:
-                continue
-            level = (total[stop] - total[start]) / n
-            for k in range(n_samples):
-                if values[p, c, k] != 0:
-                    values[p, c, k] -= level
+    n_time, n_samples = data.shape[1], values.shape[2]
+    for c, delay in enumerate(delays):
+        starts, used = first + delay, data[c] != 0
+        for start in starts:
+            used[max(0, start) : max(0, start + n_samples)] = False
+        total = np.cumsum(np.pad(np.where(used, data[c], 0), (1, 0)), dtype=float)
+        count = np.cumsum(np.pad(used, (1, 0)))
+        low, high = (starts - half).clip(0, n_time), (starts + n_samples + half).clip(0, n_time)
+        n = count[high] - count[low]
+        level = np.where(n < MIN_LEVEL_SPECTRA, 0, (total[high] - total[low]) / np.maximum(n, 1))
+        values[:, c] -= np.where(values[:, c] != 0, level[:, None], 0)
 
 
 def off_pulse_noise(
@@ -166,29 +143,18 @@ def off_pulse_noise(
     starts = np.arange(0, data.shape[1] - int(delays.max()) - template.shape[1], step)
     if len(starts) < 64:
         return 1.0
-    found = _filtered(data, np.ascontiguousarray(template[:, core]), delays + core.start, starts)
-    found = found[np.isfinite(found)]
+    product, square = np.zeros((2, len(starts)))
+    sample = starts[:, None] + np.arange(core.start, core.stop)
+    for row, own, delay in zip(data, template[:, core], delays, strict=True):
+        part = row[sample + delay]
+        product += part @ own
+        square += (part != 0).astype(float) @ own**2
+    found = product[square > 0] / np.sqrt(square[square > 0])
     centre, sigma = np.median(found), 1.4826 * np.median(np.abs(found - np.median(found)))
     for _ in range(3):  # pulses and interference are cut away
         core_values = found[np.abs(found - centre) < CLIP_SIGMA * sigma]
         centre, sigma = core_values.mean(), core_values.std() / CLIPPED_STD
     return float(sigma)
-
-
-@numba.njit(cache=True, nogil=True)
-def _filtered(data, template, delays, starts):  # pragma: no cover
-    found = np.full(len(starts), np.nan)
-    for n in range(len(starts)):
-        product, square = 0.0, 0.0
-        for c in range(template.shape[0]):
-            for k in range(template.shape[1]):
-                value = data[c, starts[n] + delays[c] + k]
-                if value != 0:
-                    product += template[c, k] * value
-                    square += template[c, k] ** 2
-        if square > 0:
-            found[n] = product / np.sqrt(square)
-    return found
 
 
 def cleaned_spectra(observation: xr.Dataset, dm_pc_cm3: float) -> tuple[NDArray[np.float32], Band]:

@@ -286,7 +286,7 @@ class ObservationWriter(ABC):
 def as_dataset(
     header: FilterbankHeader,
     data: NDArray[Any],
-    start: int = 0,
+    start: float = 0,
     attributes: dict[str, Any] | None = None,
 ) -> "xr.Dataset":
     """Return spectra, the first being number `start`, as a dataset (time, frequency)."""
@@ -306,6 +306,28 @@ def as_dataset(
             "source_name": header.source_name,
         }
         | (attributes or {}),
+    )
+
+
+def header_of(dataset: "xr.Dataset") -> FilterbankHeader:
+    """Return the header of a dataset with `data` (time, frequency), as `as_dataset` makes one.
+
+    Raises:
+        ObservationFileError: Its channels are not equally spaced.
+    """
+    frequency_mhz = dataset["frequency"].values.astype(float)
+    widths_mhz = np.diff(frequency_mhz)
+    if len(widths_mhz) and np.ptp(widths_mhz) > 1e-6 * abs(widths_mhz[0]):
+        raise ObservationFileError("frequency: equally spaced channels are needed")
+    told = dataset.attrs
+    return FilterbankHeader(
+        n_channels=len(frequency_mhz),
+        n_bits=int(told.get("n_bits", 32 if dataset["data"].dtype.kind == "f" else 8)),
+        first_frequency_mhz=float(frequency_mhz[0]),
+        channel_width_mhz=float(np.mean(widths_mhz)) if len(widths_mhz) else -1.0,
+        sampling_time_s=float(told["sampling_time_s"]),
+        start_mjd=float(told.get("start_mjd", 0.0)),
+        source_name=str(told.get("source_name", "")),
     )
 
 

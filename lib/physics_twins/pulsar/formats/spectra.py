@@ -19,6 +19,7 @@ from physics_twins.pulsar.formats.observation_file import (
     ObservationReader,
     ObservationWriter,
     as_dataset,
+    header_of,
 )
 from physics_twins.pulsar.physics.ism import Band
 
@@ -38,6 +39,7 @@ class Spectra:
         n_spectra: How many spectra it holds.
         name: What messages call it.
         n_filled_up: How many equal ones follow that a writer has filled its last row up with.
+        first_s: Time of the first of them.
     """
 
     source: ObservationReader | NDArray[Any]
@@ -45,6 +47,7 @@ class Spectra:
     n_spectra: int
     name: str
     n_filled_up: int = 0
+    first_s: float = 0.0
 
     @property
     def reversed(self) -> bool:
@@ -99,7 +102,8 @@ class Spectra:
     def part(self, start: int, count: int) -> xr.Dataset:
         """Return some spectra as a dataset whose times count from the observation's start."""
         told = self.source.attributes if isinstance(self.source, ObservationReader) else {}
-        return as_dataset(self.header, self.read(start, count), start, told)
+        since = start + self.first_s / self.header.sampling_time_s
+        return as_dataset(self.header, self.read(start, count), since, told)
 
     def header_from(self, start: int) -> FilterbankHeader:
         """Return the source's header for a piece that begins at a spectrum."""
@@ -132,7 +136,9 @@ def open_spectra(
     """
     if isinstance(data, xr.Dataset):
         values = data["data"].transpose("time", "frequency").values
-        yield _checked(Spectra(values, _dataset_header(data), len(values), "the observation"))
+        spectra = Spectra(values, header_of(data), len(values), "the observation")
+        first_s = float(data["time"].values[0]) if "time" in data.coords and len(values) else 0.0
+        yield replace(_checked(spectra), first_s=first_s)
         return
     with open_observation(data, drop_partial=drop_partial) as file:
         filled_up = 0 if drop_partial or whole else _filled_up(file)
@@ -170,21 +176,4 @@ def _highest_first(header: FilterbankHeader) -> FilterbankHeader:
         header,
         first_frequency_mhz=float(header.frequency_mhz[-1]),
         channel_width_mhz=-header.channel_width_mhz,
-    )
-
-
-def _dataset_header(data: xr.Dataset) -> FilterbankHeader:
-    frequency_mhz = data["frequency"].values.astype(float)
-    steps_mhz = np.diff(frequency_mhz)
-    if len(steps_mhz) and np.ptp(steps_mhz) > 1e-6 * abs(steps_mhz[0]):
-        raise ValueError("frequency: equally spaced channels are needed")
-    is_float = data["data"].dtype.kind == "f"
-    return FilterbankHeader(
-        n_channels=len(frequency_mhz),
-        n_bits=int(data.attrs.get("n_bits", 32 if is_float else 8)),
-        first_frequency_mhz=float(frequency_mhz[0]),
-        channel_width_mhz=float(np.mean(steps_mhz)) if len(steps_mhz) else -1.0,
-        sampling_time_s=float(data.attrs["sampling_time_s"]),
-        start_mjd=float(data.attrs.get("start_mjd", 0.0)),
-        source_name=str(data.attrs.get("source_name", "")),
     )
