@@ -175,33 +175,6 @@ class PsrfitsError(ObservationFileError):
     """A file that is no sound PSRFITS search-mode file; the message names the file and the field."""
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """What turns samples into values: scale times sample, plus offset, times weight.
-
-    Attributes:
-        scale: Shape (polarisation, channel).
-        offset: Shape (polarisation, channel).
-        weight: Shape (channel,); 0 marks a channel that is not to be used.
-    """
-
-    scale: NDArray[np.float32]
-    offset: NDArray[np.float32]
-    weight: NDArray[np.float32]
-
-    def intensity(self, samples: NDArray[Any], taken: tuple[int, ...]) -> NDArray[np.float32]:
-        """Return the sum over the polarisations taken, (time, channel).
-
-        Args:
-            samples: Shape (time, polarisation, channel).
-            taken: Their indices.
-        """
-        total = (self.offset[[*taken]].sum(axis=0) * self.weight)[None]
-        for p in taken:
-            total = total + samples[:, p] * (self.scale[p] * self.weight)
-        return total
-
-
 class PsrfitsReader(ObservationReader):
     """A search-mode file opened for streaming: total intensity as 32-bit floating-point numbers.
 
@@ -214,7 +187,7 @@ class PsrfitsReader(ObservationReader):
     suffix = ".sf"
 
     def _open(self, drop_partial: bool) -> None:
-        self._scaling_of: tuple[int, Scaling] | None = None
+        self._scaling_of: tuple[int, NDArray[Any], NDArray[Any]] | None = None
         try:
             primary, self._table = find_table(self._file, "SUBINT")
             check_mode(primary, self._table.cards)
@@ -235,43 +208,27 @@ class PsrfitsReader(ObservationReader):
         while done < count:
             row, first = divmod(start + done, self._layout.row_spectra)
             n = min(self._layout.row_spectra - first, count - done)
-            if self.has_row(row):
-                samples = self.samples(row, first, n)
-                out[done : done + n] = self.scaling(row).intensity(samples, self._layout.taken)
+            if self._stored[row] >= 0:
+                scale, offset = self._scaling(row)
+                total = offset[None]
+                for p, samples in enumerate(self._samples(row, first, n)):
+                    total = total + samples * scale[p]
+                out[done : done + n] = total
             else:
                 out[done : done + n] = np.nan
             done += n
         return out
 
-    @property
-    def row_spectra(self) -> int:
-        """Spectra in a row."""
-        return self._layout.row_spectra
-
-    @property
-    def is_shifted(self) -> bool:
-        """Whether samples are stored with TZERO."""
-        return self._layout.shift != 0
-
-    def has_row(self, row: int) -> bool:
-        """Return whether a row is in the file, or lost."""
-        return bool(self._stored[row] >= 0)
-
-    def samples(self, row: int, first: int, count: int) -> NDArray[Any]:
-        """Return the samples of one row as they are stored, shape (time, polarisation, channel).
-
-        Args:
-            row: Sub-integration.
-            first: First spectrum in it.
-            count: Spectra.
-        """
+    def _samples(self, row: int, first: int, count: int) -> list[NDArray[Any]]:
+        """Return the samples of one row as they are stored, of each polarisation that is taken."""
         layout = self._layout
         start = self._position("DATA", int(self._stored[row])) + first * layout.spectrum_bytes
         raw = np.frombuffer(self._bytes(start, count * layout.spectrum_bytes), layout.sample_type)
         values = unpack(raw, layout.n_bits, high_first=True)
         if layout.shift:
             values = values.astype(np.float32) + np.float32(layout.shift)
-        return values.reshape(count, layout.n_polarisations, layout.n_channels)
+        values = values.reshape(count, layout.n_polarisations, layout.n_channels)
+        return [values[:, p] for p in layout.taken]
 
     def _has_weights(self) -> bool:
         """Return whether any weight is not zero, as far as a few rows tell."""
@@ -283,8 +240,12 @@ class PsrfitsReader(ObservationReader):
         self._assume("all weights (DAT_WTS) are 0: every channel is taken as it is")
         return False
 
-    def scaling(self, row: int) -> Scaling:
-        """Return the scales, offsets and weights of one row; ZERO_OFF is part of the offsets.
+    def _scaling(self, row: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return what one row's samples are multiplied by, and what is added, weights included.
+
+        Returns:
+            Scales of the polarisations that are taken, shape (polarisation, channel), and their offsets
+            with ZERO_OFF, summed, shape (channel,).
 
         Raises:
             PsrfitsError: One of them is not finite.
@@ -298,8 +259,9 @@ class PsrfitsReader(ObservationReader):
             scale = self._channel_values("DAT_SCL", row, 1, shape)
             offset = self._channel_values("DAT_OFFS", row, 0, shape)
             offset = (offset - self._layout.zero * scale).astype(np.float32)
-            self._scaling_of = row, Scaling(scale, offset, weight)
-        return self._scaling_of[1]
+            taken = [*self._layout.taken]
+            self._scaling_of = row, scale[taken] * weight, offset[taken].sum(axis=0) * weight
+        return self._scaling_of[1:]
 
     def _channel_values(
         self, name: str, row: int, default: float, shape: tuple[int, int]

@@ -5,7 +5,6 @@ does not say of them stands there as 0 or empty.
 """
 
 import os
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from physics_twins.pulsar.formats.observation_file import (
     check_header,
     pack,
 )
-from physics_twins.pulsar.formats.psrfits import NAMES, PsrfitsError, Scaling
+from physics_twins.pulsar.formats.psrfits import NAMES, PsrfitsError
 
 DEPTHS = (1, 2, 4, 8, 32)
 ROW_BYTES = 1 << 20
@@ -49,39 +48,25 @@ class PsrfitsWriter(ObservationWriter):
         path: str | os.PathLike[str],
         header: FilterbankHeader,
         *,
-        scaling: Scaling | None = None,
         row_spectra: int | None = None,
-        cards: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin a file with one polarisation product, AA+BB.
 
         Args:
             path: The file.
             header: Channels, depth, time; `others` is left out, for its keywords are SIGPROC's.
-            scaling: Scales and offsets, shape (1, channel), and weights that turn the samples into
-                values; by default a sample is its value.
             row_spectra: Spectra in a row, a multiple of 8; by default 4096, or fewer in a megabyte.
-            cards: Values for keywords of the primary header, such as TELESCOP, RA or DEC.
 
         Raises:
             PsrfitsError: The header describes no file that can be written.
-            ValueError: `row_spectra` is no multiple of 8, or a keyword is not the primary header's.
+            ValueError: `row_spectra` is no multiple of 8.
         """
         check_header(header, Path(path), PsrfitsError, names=NAMES, depths=DEPTHS)
-        n_channels = header.n_channels
         most = min(ROW_SPECTRA, ROW_BYTES // header.spectrum_bytes // 8 * 8)
         self._row_spectra = max(8, most) if row_spectra is None else row_spectra
         if self._row_spectra < 8 or self._row_spectra % 8:
             raise ValueError(f"{path}: row_spectra = {row_spectra}: must be a positive multiple of 8")
-        self._scaling = scaling or Scaling(
-            np.ones((1, n_channels), np.float32),
-            np.zeros((1, n_channels), np.float32),
-            np.ones(n_channels, np.float32),
-        )
-        for values in (self._scaling.scale, self._scaling.offset, self._scaling.weight):
-            if values.size != n_channels or not np.isfinite(values).all():
-                raise ValueError(f"{path}: scaling: {n_channels} finite values are needed of each kind")
-        primary = _primary(header, Path(path), cards or {})
+        primary = _primary(header, Path(path))
         super().__init__(path, header)
         self._file.write(_bytes(primary))
         self._table_start = self._file.tell()
@@ -119,8 +104,7 @@ class PsrfitsWriter(ObservationWriter):
         row = np.zeros((), dtype=self._row_type())
         row["TSUBINT"], row["OFFS_SUB"] = row_s, (self._rows + 0.5) * row_s
         row["DAT_FREQ"] = self.header.frequency_mhz
-        row["DAT_WTS"] = self._scaling.weight
-        row["DAT_OFFS"], row["DAT_SCL"] = self._scaling.offset.ravel(), self._scaling.scale.ravel()
+        row["DAT_WTS"] = row["DAT_SCL"] = 1
         row["DATA"] = spectra.reshape(-1)
         self._file.write(row.tobytes())
         self._rows += 1
@@ -168,7 +152,7 @@ class PsrfitsWriter(ObservationWriter):
         return result
 
 
-def _primary(header: FilterbankHeader, path: Path, cards: Mapping[str, Any]) -> Header:
+def _primary(header: FilterbankHeader, path: Path) -> Header:
     seconds, start = _start(header.start_mjd)
     known = {
         "DATE": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
@@ -182,10 +166,8 @@ def _primary(header: FilterbankHeader, path: Path, cards: Mapping[str, Any]) -> 
         "STT_OFFS": seconds - int(seconds),
     }
     result = Header.fromtextfile(CARDS / "psrfits_primary.txt")
-    if unknown := cards.keys() - result.keys():
-        raise ValueError(f"{path}: {', '.join(sorted(unknown))}: no keywords of the primary header")
     try:
-        for name, value in (known | dict(cards)).items():
+        for name, value in known.items():
             result[name] = value
     except ValueError as error:
         raise PsrfitsError(f"{path}: primary header: {error}") from None

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from physics_twins.pulsar.formats.keywords import Keywords
 from physics_twins.pulsar.formats.observation_file import (
     SAMPLE_TYPES,
     FilterbankHeader,
@@ -127,31 +128,24 @@ def _read_keywords(file: BinaryIO, path: Path) -> tuple[dict[str, Any], list[str
 def _pass_over(file: BinaryIO, path: Path, name: str) -> None:
     """Go to the end of an unknown keyword's value: what stands behind it must be a keyword again.
 
-    Raises:
-        FilterbankError: The name is none, or no form of value leads to a keyword.
+    A value is a whole number, a double, a text with its length before it, a flag, or nothing.
     """
     start = file.tell()
-    if _NAME.fullmatch(name):
-        forms = [partial(_read_number, form=form) for form in (_INTEGER, _DOUBLE, _FLAG)]
-        for read in (forms[0], forms[1], _read_text, forms[2], _nothing):
-            with contextlib.suppress(FilterbankError):
-                file.seek(start)
-                read(file, path, name)
-                end = file.tell()
-                following = _read_text(file, path, name)
-                if following in _FORMS or following == "HEADER_END" or _NAME.fullmatch(following):
-                    file.seek(end)
-                    return
+    raw = file.read(4)
+    length = int.from_bytes(raw, "little")
+    for n_bytes in (4, 8, 4 + length, 1, 0) if _NAME.fullmatch(name) else ():
+        file.seek(start + n_bytes)
+        with contextlib.suppress(FilterbankError):
+            following = _read_text(file, path, name)
+            if following in _FORMS or following == "HEADER_END" or _NAME.fullmatch(following):
+                file.seek(start + n_bytes)
+                return
     raise FilterbankError(
         f"{path}: {name!r}: unknown keyword at byte {start}, which cannot be passed over"
     )
 
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{1,39}")
-
-
-def _nothing(file: BinaryIO, path: Path, name: str) -> None:
-    """Read the value of a keyword that has none."""
 
 
 def _read_number(file: BinaryIO, path: Path, name: str, form: str) -> Any:
@@ -175,21 +169,21 @@ def _read_text(file: BinaryIO, path: Path, name: str) -> str:
 
 
 def _header(keywords: dict[str, Any], path: Path) -> FilterbankHeader:
-    for name in _NEEDED:
-        if name not in keywords:
-            raise FilterbankError(f"{path}: {name}: missing from the header")
+    n_channels, n_bits, sampling_s, first_mhz, width_mhz = map(
+        Keywords(path, keywords, FilterbankError).value, _NEEDED
+    )
     if keywords.get("nifs", 1) != 1:
         found = keywords["nifs"]
         raise FilterbankError(f"{path}: nifs = {found}: only files with one IF can be read")
-    if keywords.get("signed", 0) and keywords["nbits"] != 8:
+    if keywords.get("signed", 0) and n_bits != 8:
         raise FilterbankError(f"{path}: signed = 1: signed samples are only read where nbits = 8")
     own = {*_NEEDED, "tstart", "source_name", "nifs", "nsamples", "signed"}
     return FilterbankHeader(
-        n_channels=keywords["nchans"],
-        n_bits=keywords["nbits"],
-        first_frequency_mhz=keywords["fch1"],
-        channel_width_mhz=keywords["foff"],
-        sampling_time_s=keywords["tsamp"],
+        n_channels=n_channels,
+        n_bits=n_bits,
+        first_frequency_mhz=first_mhz,
+        channel_width_mhz=width_mhz,
+        sampling_time_s=sampling_s,
         start_mjd=keywords.get("tstart", 0.0),
         source_name=keywords.get("source_name", ""),
         others=tuple((name, value) for name, value in keywords.items() if name not in own),

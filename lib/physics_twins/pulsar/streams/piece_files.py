@@ -1,15 +1,15 @@
 """What is kept of an observation: pieces as files of its own format, and what is measured of pulses."""
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from physics_twins.data import Estimate
+from physics_twins.pulsar.files import open_writer
 from physics_twins.pulsar.fitting.pulse_fit import PulseFit, PulseStart, fit_pulse
-from physics_twins.pulsar.formats.observation_file import FilterbankHeader, ObservationReader
-from physics_twins.pulsar.formats.sigproc import FilterbankWriter
+from physics_twins.pulsar.formats.observation_file import ObservationReader
 from physics_twins.pulsar.formats.spectra import Spectra
 from physics_twins.pulsar.streams.keeping import Decision
 
@@ -17,30 +17,19 @@ from physics_twins.pulsar.streams.keeping import Decision
 def write_piece(source: Spectra, folder: Path, start: int, stop: int) -> Path:
     """Write spectra `start` to `stop` and return the file.
 
-    PSRFITS stays PSRFITS, at its own depth where one scale and offset of a single polarisation hold
-    for the whole piece, else as 32-bit values; every other format and datasets become SIGPROC.
+    PSRFITS stays PSRFITS, with its values as 32-bit numbers; every other format and datasets become
+    SIGPROC.
     """
     suffix = source.source.suffix if isinstance(source.source, ObservationReader) else ".fil"
     stem = source.path.stem if source.path else "piece"
     path = folder / f"{stem}_{start:012d}{suffix}"
-    if suffix == ".sf":  # astropy is imported where it is needed
-        from physics_twins.pulsar.formats import psrfits_pieces
-
-        psrfits_pieces.write(source, path, start, stop)
-    else:
-        header = source.header_from(start)
-        first = source.raw(start, 1)
-        if first.dtype.kind != "u":
-            header = dataclasses.replace(header, n_bits=32)
-        with FilterbankWriter(path, _without_length(header)) as file:
-            source.copy_to(file, start, stop)
-    return path
-
-
-def _without_length(header: FilterbankHeader) -> FilterbankHeader:
-    """Leave out keywords that say something of the whole file."""
+    header = source.header_from(start)
+    # That keyword says something of the whole file.
     others = tuple((name, value) for name, value in header.others if name != "rawdatafile")
-    return dataclasses.replace(header, others=others)
+    n_bits = header.n_bits if source.raw(start, 1).dtype.kind == "u" else 32
+    with open_writer(path, replace(header, n_bits=n_bits, others=others)) as file:
+        source.copy_to(file, start, stop)
+    return path
 
 
 # So much before a piece is read with it, for each channel's level and the noise.
