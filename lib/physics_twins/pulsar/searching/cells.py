@@ -61,62 +61,49 @@ class Cells:
     bad_channel: NDArray[np.bool_]
 
 
-class BlockMemory:
-    """Arrays of one block, used again for the next: to ask for memory anew costs more time than to
-    fill it."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, NDArray[Any]] = {}
-
-    def array(self, name: str, shape: tuple[int, ...], kind: Any = np.float32) -> NDArray[Any]:
-        """Return an array that may hold anything."""
-        found = self._arrays.get(name)
-        if found is None or found.shape != shape:
-            found = self._arrays[name] = np.zeros(shape, kind)
-        return found
-
-
 def baseline_cells(width_max: float) -> int:
     """Return over how many cells level is followed where pulses are up to so many samples wide."""
     return max(BASELINE_CELLS, int(np.ceil(BASELINE_WIDTHS * width_max / CELL)))
 
 
-def measure_cells(
-    spectra: NDArray[Any],
-    *,
-    drift: float,
-    n_baseline: int = BASELINE_CELLS,
-    memory: BlockMemory | None = None,
-) -> Cells:
+def measure_cells(spectra: NDArray[Any], *, drift: float, n_baseline: int = BASELINE_CELLS) -> Cells:
     """Return level, noise and interference of each channel.
 
     Args:
         spectra: Counts, shape (time, channel), at least four cells long.
         drift: By how many samples a pulse comes later in a channel than in the one above, at most.
         n_baseline: Over how many cells level is followed, from `baseline_cells`.
-        memory: Where the result is put; the next call with the same memory overwrites it.
 
     Raises:
         ValueError: The spectra are shorter than four cells.
     """
     if len(spectra) < MIN_CELLS * CELL:
         raise ValueError(f"{len(spectra)} spectra are too few: at least {MIN_CELLS * CELL} are needed")
-    memory = memory or BlockMemory()
     shape = len(spectra) // CELL, spectra.shape[1]
-    names = "excess", "roughness", "baseline", "steady", "runs"
-    excess, rough, baseline, steady, runs = (memory.array(name, shape) for name in names)
-    removed = memory.array("removed", shape, np.bool_)
-    removed[:] = False
+    excess, rough, baseline = (np.empty(shape, np.float32) for _ in range(3))
+    removed = np.zeros(shape, np.bool_)
     _moments(np.ascontiguousarray(spectra), excess, rough)
     level, sigma = _quiet_level(excess, rough)
     dead = _constant(level, sigma)
     inverse = np.where(dead, 0, 1 / np.where(dead, 1, sigma)).astype(np.float32)
-    _standardise(excess, rough, level, inverse)
+    # Means and variances of cells in standard deviations of themselves: the variance of the variance of
+    # Gaussian noise in a cell is 2 / (CELL - 1).
+    excess -= level
+    excess *= inverse * np.float32(np.sqrt(CELL))
+    rough *= inverse**2
+    rough -= 1
+    rough *= np.float32(np.sqrt((CELL - 1) / 2))
     _baseline(excess, baseline, n_baseline)
-    np.subtract(excess, baseline, out=steady)
+    steady = excess - baseline
     n_cells_drift = int(np.ceil(NEARBY_CHANNELS * drift / CELL)) + 1
-    _bursts(steady, rough, n_cells_drift, runs, removed)
-    scatter, power = _scatter(steady, rough, removed)
+    # The sum over a cell and those before it in a run, scaled to unit noise.
+    runs = np.cumsum(steady, axis=0)
+    runs[RUN_CELLS:] -= runs[:-RUN_CELLS].copy()
+    runs /= np.float32(np.sqrt(RUN_CELLS))
+    _bursts(steady, rough, runs, n_cells_drift, removed)
+    n_kept = np.maximum((~removed).sum(axis=0), 1)
+    scatter = np.sqrt(np.square(steady).sum(axis=0, where=~removed) / n_kept)
+    power = 1 + rough.sum(axis=0, where=~removed) / n_kept * np.sqrt(2 / (CELL - 1))
     # The middle variance was robust; the mean over what stays is four times as precise.
     sigma = sigma * np.sqrt(np.maximum(power, 0)).astype(np.float32)
     alive = ~dead
@@ -195,19 +182,6 @@ def _quiet_level(
 _QUIET_OFFSET = 0.7317
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _standardise(mean, variance, level, inverse):  # pragma: no cover
-    """Turn means and variances of cells into standard deviations of themselves, in place."""
-    root = np.float32(np.sqrt(CELL))
-    # The variance of the variance of Gaussian noise in a cell is 2 / (CELL - 1).
-    rough = np.float32(np.sqrt((CELL - 1) / 2))
-    one = np.float32(1)
-    for n in range(len(mean)):
-        for c in range(len(level)):
-            mean[n, c] = (mean[n, c] - level[c]) * inverse[c] * root
-            variance[n, c] = (variance[n, c] * inverse[c] * inverse[c] - one) * rough
-
-
 @numba.njit(cache=True, nogil=True)
 def _baseline(excess, out, n_baseline):  # pragma: no cover
     """Write the slow variation of the cells, shape (cell, channel).
@@ -279,10 +253,9 @@ def _running_median(values, half):  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True)
-def _bursts(excess, rough, n_cells_drift, runs, removed):  # pragma: no cover
+def _bursts(excess, rough, runs, n_cells_drift, removed):  # pragma: no cover
     """Mark the cells of narrow-band interference: those that stand out from the channels around."""
     n_cells, n_channels = excess.shape
-    _runs(excess, runs)
     low, rough_low = np.float32(BURST_SIGMA), np.float32(ROUGH_SIGMA)
     for n in range(n_cells):
         n_high = 0
@@ -301,21 +274,6 @@ def _bursts(excess, rough, n_cells_drift, runs, removed):  # pragma: no cover
                 seen = _seen_around(runs, n, c, n_cells_drift)
                 if runs[n, c] < -low or runs[n, c] > TOLERANCE * seen + low:
                     removed[max(0, n - RUN_CELLS + 1) : n + 1, c] = True
-
-
-@numba.njit(cache=True, nogil=True)
-def _runs(excess, out):  # pragma: no cover
-    """Write the sum over a cell and those before it in a run, scaled to unit noise."""
-    total = np.zeros(excess.shape[1], np.float32)
-    scale = np.float32(1 / np.sqrt(RUN_CELLS))
-    for n in range(len(excess)):
-        for c in range(len(total)):
-            total[c] += excess[n, c]
-        if n >= RUN_CELLS:
-            for c in range(len(total)):
-                total[c] -= excess[n - RUN_CELLS, c]
-        for c in range(len(total)):
-            out[n, c] = total[c] * scale
 
 
 @numba.njit(cache=True, nogil=True)
@@ -345,20 +303,3 @@ def _remove(excess, removed, n, c, low):  # pragma: no cover
         for k in range(max(0, c - 1), min(excess.shape[1], c + 2)):
             if excess[t, k] > low:
                 removed[t, k] = True
-
-
-@numba.njit(cache=True, nogil=True)
-def _scatter(excess, rough, removed):  # pragma: no cover
-    """Return scatter and mean variance of the cells that stay, 1 for white noise, shape (channel,)."""
-    n_cells, n_channels = excess.shape
-    square, count = np.zeros(n_channels, np.float32), np.zeros(n_channels, np.float32)
-    power = np.zeros(n_channels, np.float32)
-    for n in range(n_cells):
-        for c in range(n_channels):
-            there = np.float32(0) if removed[n, c] else np.float32(1)
-            square[c] += there * excess[n, c] * excess[n, c]
-            power[c] += there * rough[n, c]
-            count[c] += there
-    count = np.maximum(count, np.float32(1))
-    to_variance = np.float32(np.sqrt(2 / (CELL - 1)))
-    return np.sqrt(square / count), np.float32(1) + power / count * to_variance

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.searching.cells import (
     CELL,
     MIN_CELLS,
-    BlockMemory,
     Cells,
     baseline_cells,
     quiet_noise,
@@ -66,7 +65,6 @@ def prepare(
     start: int = 0,
     n_frames: int = 1,
     frame_spectra: int | None = None,
-    memory: BlockMemory | None = None,
 ) -> Prepared:
     """Normalise spectra and remove interference, and what carries no data.
 
@@ -79,21 +77,18 @@ def prepare(
         start: Spectrum at which the first frame begins whose impulses are told.
         n_frames: Such frames.
         frame_spectra: Spectra in one; by default all.
-        memory: Where the result is put; the next call with the same memory overwrites it.
     """
     n_time = len(spectra) - n_absent
     few = max(0, MIN_CELLS * CELL - len(spectra))  # level and noise are told from so many
     if few:
         spectra, n_absent = np.pad(spectra, ((0, few), (0, 0))), n_absent + few
-    memory = memory or BlockMemory()
     spectra, missing = filled(spectra, n_absent)
     spectra, cells = measured(
         spectra,
         drift=drift_of(delays),
         n_baseline=baseline_cells(width_max),
-        memory=memory,
     )
-    data = memory.array("data", normalised_shape(*spectra.shape), np.int8)
+    data = np.empty(normalised_shape(*spectra.shape), np.int8)
     normalise_into(data, spectra, cells)
     if missing is not None:
         data[: spectra.shape[1], : len(spectra)][missing.T] = 0

@@ -41,19 +41,14 @@ def cell_statistics(cells: Cells, start: int, n_frames: int, frame_spectra: int)
     change of gain moves. `scatter`: standard deviation of all cells.
     """
     out = np.zeros((n_frames, len(NAMES)), np.float32)
-    common = common_mode(cells)
+    # The mean over the good channels of each cell, each cut at 3 sigma.
+    common = cells.excess[:, ~cells.bad_channel].clip(-3, 3).sum(axis=1)
+    common /= max(1, np.count_nonzero(~cells.bad_channel))
     per_frame = frame_spectra // CELL
     _statistics(
         cells.excess, cells.roughness, cells.removed, cells.bad_channel, common,
         start // CELL, per_frame, out,
     )  # fmt: skip
-    return out
-
-
-def common_mode(cells: Cells) -> NDArray[np.float32]:
-    """Return the mean over the good channels of each cell, each cut at 3 sigma, shape (cell,)."""
-    out = np.zeros(len(cells.excess), np.float32)
-    _common(cells.excess, cells.bad_channel, out)
     return out
 
 
@@ -85,18 +80,6 @@ def impulse_picture(impulses: Impulses, start: int, frame_spectra: int) -> NDArr
     out = np.zeros((len(part), PICTURE_TIMES), np.float32)
     out[:, : part.shape[1]] = part[:, :PICTURE_TIMES]
     return out
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _common(excess, bad, out):  # pragma: no cover
-    three = np.float32(3)
-    for n in range(len(excess)):
-        total, count = np.float32(0), 0
-        for c in range(excess.shape[1]):
-            if not bad[c]:
-                total += min(max(excess[n, c], -three), three)
-                count += 1
-        out[n] = total / max(1, count)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.searching import frame_statistics
-from physics_twins.pulsar.searching.cells import CELL, BlockMemory, Cells
+from physics_twins.pulsar.searching.cells import CELL, Cells
 from physics_twins.pulsar.searching.cleaning import prepare
 from physics_twins.pulsar.searching.dedispersion import (
     delay_samples,
@@ -144,7 +144,6 @@ class Frames:
         present: Share of it that is neither removed nor missing, shape (gated, 32).
         cells: Their cells, highest and mean, shape (gated, 2, 16, 64).
         impulses: Their subbands without any delay, shape (gated, 16, 64).
-        removed_fraction: Share of samples removed in each channel, shape (channel,).
         missing_fraction: Share of samples that carry no data, shape (frame,).
         impulse_width: Length in samples of the longest impulse that was removed, shape (frame,).
     """
@@ -158,7 +157,6 @@ class Frames:
     present: NDArray[np.float32]
     cells: NDArray[np.float32]
     impulses: NDArray[np.float32]
-    removed_fraction: NDArray[np.float64]
     missing_fraction: NDArray[np.float64]
     impulse_width: NDArray[np.int64]
 
@@ -213,7 +211,6 @@ class FrontEnd:
         frame = parameters.frame_spectra
         self.n_before = frame * max(1, int(np.ceil(self._width_max / frame)))
         self.n_after = self.n_before + self.plan.reach
-        self._memory = BlockMemory()
 
     def _narrowest_s(self) -> float:
         """Return the width of the narrowest pulse as it is received: sampled, smeared in a channel."""
@@ -245,7 +242,6 @@ class FrontEnd:
             delays=self._delays,
             width_max=self._width_max,
             n_absent=n_absent,
-            memory=self._memory,
             **place,
         )
         data, cells, impulses = prepared.data, prepared.cells, prepared.impulses
@@ -266,7 +262,6 @@ class FrontEnd:
             present,
             pictures,
             subbands,
-            np.where(cells.bad_channel, 1.0, cells.removed.mean(axis=0)),
             _missing_fraction(prepared.missing, n_there, n_before, n_frames, frame),
             _longest_runs(impulses.removed, n_before, n_frames, frame),
         )

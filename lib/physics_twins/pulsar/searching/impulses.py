@@ -6,6 +6,7 @@ sought explains better than none is no impulse, however bright.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -19,7 +20,6 @@ IMPULSE_SIGMA = 6.0
 # The sum over the band must be so high before the median over subbands is looked at.
 GATE_SIGMA = 4.0
 N_NOISE_VALUES = 512
-PART = 4096  # spectra that are added at once
 # A dispersed pulse with a longer sweep, in samples, is in less than half of the subbands at a time.
 LONGEST_SWEEP = 4 * WIDTHS[-1]
 LONGEST_BOXCAR = 2 * WIDTHS[-1]
@@ -72,7 +72,9 @@ def find_impulses(
     if len(good) < N_SUBBANDS // 2:
         return Impulses(subbands, common, total, removed)
     edges = np.linspace(0, len(good), N_SUBBANDS + 1).astype(np.int64)
-    _add(data, good, edges, subbands)
+    for out, (low, high) in zip(subbands, pairwise(edges), strict=True):
+        scale = 1 / (UNIT * np.sqrt(max(1, high - low)))
+        out[:] = data[good[low:high]].sum(axis=0, dtype=np.int32) * np.float32(scale)
     summed = subbands.sum(axis=0, dtype=np.float32)
     later = np.add.reduceat(delays[good], edges[:-1]) / np.maximum(np.diff(edges), 1)
     later = (later - later.min()).astype(np.float32)
@@ -86,25 +88,6 @@ def find_impulses(
 def drift_of(delays: NDArray[np.float64]) -> float:
     """Return by how many samples a pulse comes later in a channel than in its neighbour, at most."""
     return float(np.abs(np.diff(delays)).max(initial=0.0))
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _add(data, good, edges, subbands):  # pragma: no cover
-    """Add the good channels of each subband, in parts that stay in the cache, to unit noise."""
-    n_time = data.shape[1]
-    part = np.empty(PART, np.int32)
-    for begin in range(0, n_time, PART):
-        end = min(n_time, begin + PART)
-        for s in range(len(subbands)):
-            part[:] = 0
-            for n in range(edges[s], edges[s + 1]):
-                row = data[good[n], begin:end]
-                for t in range(len(row)):
-                    part[t] += row[t]
-            scale = np.float32(1 / (UNIT * np.sqrt(max(1, edges[s + 1] - edges[s]))))
-            out = subbands[s, begin:end]
-            for t in range(len(out)):
-                out[t] = np.float32(part[t]) * scale
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)

@@ -56,41 +56,20 @@ def normalise_into(out: NDArray[np.int8], spectra: NDArray[Any], cells: Cells) -
     )  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def _transpose(spectra, level, inverse, baseline, removed, out):  # pragma: no cover
-    """Write normalised spectra by channel through a buffer that stays in the cache."""
+    """Write normalised spectra by channel, so many at a time that they stay in the cache."""
     n_time, n_channels = spectra.shape
-    buffer = np.zeros((LINE, n_channels), np.int8)
-    offset, scale = np.empty(n_channels, np.float32), np.empty(n_channels, np.float32)
-    out[n_channels:] = 0
-    for first in range(0, n_time, LINE):
-        for begin in range(first, min(first + LINE, n_time), CELL):
-            cell = min(begin // CELL, len(baseline) - 1)
-            _scales(level, inverse, baseline[cell], removed[cell], scale, offset)
-            for t in range(begin, min(begin + CELL, n_time)):
-                _to_bytes(spectra[t], scale, offset, buffer[t - first])
-        buffer[min(LINE, n_time - first) :] = 0
-        for c in range(n_channels):
-            row = out[c, first : first + LINE]
-            for t in range(LINE):
-                row[t] = buffer[t, c]
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _scales(level, inverse, baseline, removed, scale, offset):  # pragma: no cover
-    """Set what a count is multiplied by, and what is added, in one cell."""
+    out[:] = 0
     # Cutting what is behind the point rounds, where everything is positive.
     to_sample, zero = np.float32(UNIT / np.sqrt(CELL)), np.float32(128.5)
-    for c in range(len(scale)):
-        there = inverse[c] > 0 and not removed[c]
-        keep = np.float32(1) if there else np.float32(0)
-        scale[c] = keep * inverse[c]
-        offset[c] = zero - keep * (level[c] * inverse[c] + baseline[c] * to_sample)
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _to_bytes(row, scale, offset, out):  # pragma: no cover
-    for c in range(len(scale)):
-        value = np.float32(row[c]) * scale[c] + offset[c]
-        value = min(max(value, np.float32(1)), np.float32(255))
-        out[c] = np.int8(np.int32(value) - 128)
+    for begin in range(0, n_time, CELL):
+        cell = min(begin // CELL, len(baseline) - 1)
+        for c in range(n_channels):
+            if inverse[c] == 0 or removed[cell, c]:
+                continue
+            offset = zero - (level[c] * inverse[c] + baseline[cell, c] * to_sample)
+            for t in range(begin, min(begin + CELL, n_time)):
+                value = np.float32(spectra[t, c]) * inverse[c] + offset
+                value = min(max(value, np.float32(1)), np.float32(255))
+                out[c, t] = np.int8(np.int32(value) - 128)

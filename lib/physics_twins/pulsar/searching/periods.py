@@ -121,7 +121,7 @@ def fold_parts(
     # A phase of almost 1 rounds up to the number of bins.
     phase = np.minimum((turns % 1.0 * n_bins).astype(np.int64), n_bins - 1)
     place = sample * n_parts // len(values) * n_bins + phase
-    sums = np.bincount(place, values, minlength=n_parts * n_bins)
+    sums = np.bincount(place, values, minlength=n_parts * n_bins).astype(np.float64)
     counts = np.bincount(place, minlength=n_parts * n_bins)
     time_s = ((np.arange(n_parts) + 0.5) / n_parts - 0.5) * duration_s
     shape = n_parts, n_bins
