@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,9 @@ def label_folder(
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     out_folder.mkdir(parents=True, exist_ok=True)
-    watch = _Watch(folder, out_folder, parameters, settled_s, options)
+    path = out_folder / LEDGER
+    ledger = read_json(path) if path.is_file() else {}
+    watch = _Watch(folder, out_folder, parameters, settled_s, options, ledger)
     while True:
         last = stop()
         watch.look()
@@ -145,22 +147,17 @@ def label_folder(
         time.sleep(poll_s)
 
 
+@dataclass
 class _Watch:
     """A folder being watched."""
 
-    def __init__(
-        self,
-        folder: Path,
-        out_folder: Path,
-        parameters: Sought,
-        settled_s: float,
-        options: dict[str, Any],
-    ) -> None:
-        self.folder, self.out_folder, self.parameters = folder, out_folder, parameters
-        self.settled_s, self.options = settled_s, options
-        self.path = out_folder / LEDGER
-        self.ledger: dict[str, dict[str, Any]] = read_json(self.path) if self.path.is_file() else {}
-        self.seen: dict[str, _Seen] = {}
+    folder: Path
+    out_folder: Path
+    parameters: Sought
+    settled_s: float
+    options: dict[str, Any]
+    ledger: dict[str, dict[str, Any]]
+    seen: dict[str, _Seen] = field(default_factory=dict)
 
     def look(self) -> None:
         """Label what has come since the last look."""
@@ -220,7 +217,7 @@ class _Watch:
 
     def _remember(self, name: str, **facts: Any) -> None:
         self.ledger[name] = facts
-        write_json(self.path, self.ledger)
+        write_json(self.out_folder / LEDGER, self.ledger)
 
 
 def _number(name: str, folder: str) -> int:

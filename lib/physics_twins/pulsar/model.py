@@ -54,6 +54,16 @@ class ExampleTensors:
             tuple(torch.from_numpy(data[name].values) for name in PICTURES),
         )
 
+    @classmethod
+    def of_frames(cls, frames: Frames) -> "ExampleTensors":
+        """Take the tensors from what the front end says of frames; none has a label."""
+        scalars = torch.from_numpy(np.ascontiguousarray(frames.scalars))
+        is_gated = torch.zeros(len(scalars), dtype=torch.bool)
+        is_gated[torch.from_numpy(frames.gated)] = True
+        pictures = (frames.stacks, frames.present, frames.cells, frames.impulses)
+        own = tuple(torch.from_numpy(np.ascontiguousarray(each)) for each in pictures)
+        return cls(scalars, torch.empty(0), is_gated, is_gated.cumsum(0) - 1, own)
+
     def inputs(self, numbers: Tensor) -> tuple[Tensor, ...]:
         """Return what the network takes for some frames."""
         is_gated = self.is_gated[numbers]
@@ -62,7 +72,7 @@ class ExampleTensors:
 
     def logits(self, network: nn.Module) -> Tensor:
         """Return the network's logits of all frames, shape (frame, label)."""
-        numbers = torch.arange(len(self.label)).split(_AT_ONCE)
+        numbers = torch.arange(len(self.scalars)).split(_AT_ONCE)
         with torch.inference_mode():
             return torch.cat([network(*self.inputs(part)) for part in numbers])
 
@@ -87,7 +97,6 @@ CARD = models.Card(
     tags=("pulsar", "radio-astronomy", "rfi"),
 )
 WITH_PULSE = np.array(["pulse" in label for label in LABELS])
-_BATCH = 512
 _EVEN = 1 / len(LABELS)
 
 
@@ -115,27 +124,8 @@ class Classifier:
         They hold where the labels are as frequent as in the calibration's frames; elsewhere see
         `labels.at_frequencies`. What the front end passed over is judged by its numbers alone.
         """
-        is_gated = np.zeros(len(frames.scalars), bool)
-        is_gated[frames.gated] = True
-        out = np.empty((len(is_gated), len(LABELS)), np.float32)
-        pictures = (frames.stacks, frames.present, frames.cells, frames.impulses)
-        passed_over = np.flatnonzero(~is_gated)
-        for numbers in np.split(passed_over, range(_BATCH * 8, len(passed_over), _BATCH * 8)):
-            out[numbers] = self._asked(frames.scalars[numbers], tuple(p[:0] for p in pictures))
-        for start in range(0, len(frames.gated), _BATCH):
-            part = slice(start, start + _BATCH)
-            numbers = frames.gated[part]
-            out[numbers] = self._asked(frames.scalars[numbers], tuple(p[part] for p in pictures))
-        return out
-
-    def _asked(
-        self, scalars: NDArray[np.float32], pictures: tuple[NDArray[np.float32], ...]
-    ) -> NDArray[np.float32]:
-        """Return the probabilities of frames that all have pictures, or that all have none."""
-        inputs = [torch.from_numpy(np.ascontiguousarray(part)) for part in (scalars, *pictures)]
-        is_gated = torch.full((len(scalars),), bool(len(pictures[0])))
-        with torch.inference_mode():
-            return self.network(inputs[0], is_gated, *inputs[1:]).softmax(dim=1).numpy()
+        tensors = ExampleTensors.of_frames(frames)
+        return tensors.logits(self.network).softmax(dim=1).numpy()
 
 
 def predict(classifier: Classifier, examples: xr.Dataset) -> NDArray[np.float32]:

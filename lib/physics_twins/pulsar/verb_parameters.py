@@ -18,11 +18,21 @@ HIGHEST_DM_PC_CM3 = 3000.0
 DM_RANGE = ("dm_min_pc_cm3", "dm_max_pc_cm3")
 
 
-class LabelParameters(Parameters):
-    """What is sought in a stream of spectra, and how it is cut into frames."""
+class SoughtParameters(Parameters):
+    """The range of DM in which pulses are sought."""
 
     dm_min_pc_cm3: float = field(40.0, ge=0, le=3000, unit="pc cm-3", help="Lowest DM sought")
     dm_max_pc_cm3: float = field(72.0, ge=0, le=3000, unit="pc cm-3", help="Highest DM sought")
+
+    @model_validator(mode="after")
+    def _dms_are_ordered(self) -> Self:
+        check_order(self, "dm_min_pc_cm3", "dm_max_pc_cm3", equal=False)
+        return self
+
+
+class LabelParameters(SoughtParameters):
+    """What is sought in a stream of spectra, and how it is cut into frames."""
+
     width_min_ms: float = field(
         0.3,
         ge=0.001,
@@ -41,7 +51,6 @@ class LabelParameters(Parameters):
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> Self:
-        check_order(self, "dm_min_pc_cm3", "dm_max_pc_cm3", equal=False)
         check_order(self, "width_min_ms", "width_max_ms")
         if self.frame_spectra % FRAME_STEP:
             raise ValueError(f"frame_spectra = {self.frame_spectra} must be a multiple of {FRAME_STEP}")
@@ -263,11 +272,8 @@ EFFELSBERG_MIX = {
 EIGHT_CLASSES = WindowParameters(balanced=True, nbrfi_outside=0.25, bbrfi_outside=0.25)
 
 
-class ClassifierParameters(BandParameters):
+class ClassifierParameters(SoughtParameters, BandParameters):
     """What a classifier is for, and how much it learns."""
-
-    dm_min_pc_cm3: float = field(40.0, ge=0, le=3000, unit="pc cm-3", help="Lowest DM sought")
-    dm_max_pc_cm3: float = field(72.0, ge=0, le=3000, unit="pc cm-3", help="Highest DM sought")
 
     n_noise_streams: int = field(
         160, ge=1, le=10**6, help="Streams of 128 frames of white noise, which set the false alarms"
@@ -293,7 +299,6 @@ class ClassifierParameters(BandParameters):
 
     @model_validator(mode="after")
     def _pulses_can_be_told(self) -> Self:
-        check_order(self, "dm_min_pc_cm3", "dm_max_pc_cm3", equal=False)
         sweep_ms = 1e3 * self.dm_min_pc_cm3 * self.delay_s_per_dm
         least_ms = LEAST_SWEEP_WIDTHS * max(self.sought.width_min_ms, 1e-3 * self.sampling_time_us)
         if sweep_ms < least_ms:
