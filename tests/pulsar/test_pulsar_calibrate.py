@@ -11,7 +11,6 @@ from physics_twins.pulsar.fitting.pieces import identity
 from physics_twins.pulsar.fitting.pulse_limits import cramer_rao, ideal_snr
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.simulate import simulate
-from physics_twins.pulsar.verb_parameters import CalibrationParameters
 from physics_twins.twin import TwinState
 
 TRUTH = ObservationParameters(
@@ -94,13 +93,6 @@ def test_state_holds_what_was_calibrated_and_simulates_it_again(calibration, obs
 def test_where_there_is_no_pulse_the_search_says_so(observation):
     with pytest.raises(ValueError, match="no pulse of S/N 8 or more within"):
         calibrate(observation, start=START.replace(dm_pc_cm3=200.0), seed=1)
-
-
-def test_fixed_scattering_is_not_fitted(observation):
-    settings = CalibrationParameters(fit_scattering=False)
-    fixed = calibrate(observation, start=START.replace(scattering_ms=2.0), seed=1, settings=settings)
-    assert "scattering_ms" not in fixed.parameters
-    assert fixed.observation().scattering_ms == 2.0
 
 
 def test_period_is_found_although_pulses_are_missing_and_the_start_is_off():

@@ -18,13 +18,14 @@ from physics_twins.pulsar.fitting.pulse_limits import cramer_rao
 from physics_twins.pulsar.formats.spectra import Observation
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics.receiver import sample_noise_jy, transmission
-from physics_twins.pulsar.verb_parameters import CalibrationParameters
 from physics_twins.twin import correlated
 
 # A pulse that the common shape explains so much worse than its own boxcar is something else.
 MIN_SNR_KEPT = 0.6
 # So many of the strongest pulses find the shape from the start.
 N_FIRST = 4
+MAX_PULSES = 200  # that are fitted, the strongest
+HELD_OUT = 0.2  # part of the pulses on which the shape fitted to the others is tested
 # Fewer pulses than this on either side make no test on held-out pulses.
 MIN_HELD_OUT = 2
 # Parameters whose tested range is that of the calibrated twin.
@@ -77,17 +78,10 @@ class Calibration(twin.Calibration):
         """Return the smallest errors that are possible with these pulses, from Cramer and Rao."""
         pulses = self.fit.pulses
         fluence_jy_ms = np.maximum(pulses["fluence"].values * _one_sigma_jy(self.start), 0.0)
-        fitted = "scattering_ms" in self.parameters
-        return cramer_rao(self.observation(), fluence_jy_ms=fluence_jy_ms, fit_scattering=fitted)
+        return cramer_rao(self.observation(), fluence_jy_ms=fluence_jy_ms, fit_scattering=True)
 
 
-def calibrate(
-    data: Observation,
-    *,
-    start: ObservationParameters,
-    seed: int,
-    settings: CalibrationParameters | None = None,
-) -> Calibration:
+def calibrate(data: Observation, *, start: ObservationParameters, seed: int) -> Calibration:
     """Fit the twin to an observation.
 
     Pulses near the start's DM are found, cut out, and explained together by one DM, width and
@@ -98,25 +92,21 @@ def calibrate(
         data: An observation (time, frequency), or a file.
         start: About the DM, width, scattering time and period; the receiver turns counts into Jy.
         seed: Chooses the pulses that are held out.
-        settings: How pulses are chosen.
 
     Raises:
         ValueError: No pulse is found.
         ObservationFileError: The file is damaged or of no known format.
     """
-    settings = settings or CalibrationParameters()
-    found = find_pulses(data, start, settings).strongest(settings.max_pulses)
+    found = find_pulses(data, start).strongest(MAX_PULSES)
     start = _received(start, found)
-    scattering_ms = None if settings.fit_scattering else start.scattering_ms
-    best, kept = _joint(found, start, scattering_ms)
+    best, kept = _joint(found, start)
     found = found.chosen(kept)
     fit = describe(found.windows, best, found.noise_factor)
     parameters = fit.parameters | _energies(fit.pulses, start) | found.background.estimates()
     turning = rotation(fit.pulses["time_s"].values, fit.pulses["time_error_s"].values, start.period_s)
     if turning:
         parameters |= {"period_s": turning.period_s, "arrival_s": turning.first_s}
-    rng = np.random.default_rng(seed)
-    tested = _held_out(found, best, settings.held_out, rng)
+    tested = _held_out(found, best, np.random.default_rng(seed))
     return Calibration(
         twin="pulsar",
         parameters=parameters,
@@ -181,9 +171,7 @@ def _received(start: ObservationParameters, found: FoundPulses) -> ObservationPa
     )
 
 
-def _joint(
-    found: FoundPulses, start: ObservationParameters, scattering_ms: float | None
-) -> tuple[Solution, NDArray[np.int64]]:
+def _joint(found: FoundPulses, start: ObservationParameters) -> tuple[Solution, NDArray[np.int64]]:
     """Return the joint solution, and the pulses that belong to it.
 
     The strongest pulses alone find the shape, wherever the start was; all of them then refine it.
@@ -194,7 +182,7 @@ def _joint(
         start.dm_pc_cm3,
         found.time_s[first],
         found.boxcar_s,
-        scattering_ms=scattering_ms,
+        scattering_ms=None,
     )
     shapes = np.tile(rough.shapes[0], (len(found.time_s), 1))
     # With the DM changes the arrival at the highest channel, not that in the middle of the band.
@@ -232,12 +220,10 @@ def _energies(pulses: xr.Dataset, start: ObservationParameters) -> dict[str, Est
     return found_energies
 
 
-def _held_out(
-    found: FoundPulses, best: Solution, part: float, rng: np.random.Generator
-) -> HeldOut | None:
+def _held_out(found: FoundPulses, best: Solution, rng: np.random.Generator) -> HeldOut | None:
     """Return how well the shape of most pulses explains the rest."""
     n = len(found.windows)
-    n_test = round(part * n)
+    n_test = round(HELD_OUT * n)
     if n_test < MIN_HELD_OUT or n - n_test < MIN_HELD_OUT:
         return None
     test = np.sort(rng.permutation(n)[:n_test])

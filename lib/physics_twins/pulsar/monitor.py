@@ -16,11 +16,22 @@ from physics_twins.pulsar.fitting.frame_evidence import (
     expected_shifts,
     frame_noise,
 )
-from physics_twins.pulsar.fitting.pieces import receiver
+from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.verb_parameters import MonitorParameters
 from physics_twins.twin import Evidence, Number, TwinState, Watch
 
+# The changes that are looked for: those of the width and of what is behind the pulses are relative.
+SHAPE_CHANGES = {"dm_pc_cm3": 0.2, "width_ms": 0.2, "scattering_ms": 0.5}
+BACKGROUND_CHANGES = {
+    "fluence": 0.5,
+    "noise": 0.03,
+    "bandpass": 0.03,
+    "narrowband_occupancy": 1.0,
+    "broadband_occupancy": 1.0,
+}
+# Logarithm of the likelihood ratio, summed, at which a change is called.
+ALARM_THRESHOLD = 11.0
+FRAME_SNR_MIN = 6.0  # that a pulse needs to tell of its shape
 # Quiet frames that are needed to know what is normal.
 MIN_QUIET_FRAMES = 8
 N_FOLDS = 8
@@ -47,7 +58,6 @@ class Monitor(Watch[FrameEvidence]):
         quiet: Iterable[xr.Dataset],
         *,
         receiver_parameters: ObservationParameters | None = None,
-        settings: MonitorParameters | None = None,
     ) -> None:
         """Learn from quiet frames what is normal; those of the calibration will do.
 
@@ -55,25 +65,18 @@ class Monitor(Watch[FrameEvidence]):
             state: The calibrated state.
             quiet: Frames with `data` (time, frequency), each with a pulse and its whole sweep.
             receiver_parameters: What the state does not know of the observation.
-            settings: Changes to look for, and the alarm's threshold.
 
         Raises:
             ValueError: There are too few frames, or too few with a pulse.
         """
-        self.settings = settings or MonitorParameters()
         self.expected = calibrated(receiver_parameters or ObservationParameters(), state.parameters)
         numbers = self._learn(list(quiet))
-        super().__init__(state, numbers, alarm_threshold=self.settings.alarm_threshold)
+        super().__init__(state, numbers, alarm_threshold=ALARM_THRESHOLD)
 
     def read(self, frame: xr.Dataset) -> Evidence[FrameEvidence]:
         """Return every number's deviation from normal, and what a change would make it."""
         evidence = self._reader.read(_spectra(frame))
-        settings = self.settings
-        changes = {
-            "dm_pc_cm3": settings.dm_change_pc_cm3,
-            "width_ms": settings.width_change * self.expected.width_ms,
-            "scattering_ms": settings.scattering_change_ms,
-        }
+        changes = SHAPE_CHANGES | {"width_ms": SHAPE_CHANGES["width_ms"] * self.expected.width_ms}
         shift = expected_shifts(evidence.information, changes)
         sigma = {}
         for name, (mean, scatter) in self.normal.items():
@@ -114,9 +117,9 @@ class Monitor(Watch[FrameEvidence]):
                 f"{len(quiet)} quiet frames are too few to know what is normal: give"
                 f" {MIN_QUIET_FRAMES} or more"
             )
-        band, snr_min = receiver(quiet[0]), self.settings.frame_snr_min
         spectra = [_spectra(frame) for frame in quiet]
-        self._reader = FrameReader(self.expected, band, snr_min=snr_min)
+        with open_spectra(quiet[0]) as frame:
+            self._reader = FrameReader(self.expected, frame.band, snr_min=FRAME_SNR_MIN)
         seen = [self._reader.read(each) for each in spectra]
         self._reader.gain = frame_noise(seen)
         # Held against frames that it is not among: its own noise would make it look too near.
@@ -127,13 +130,12 @@ class Monitor(Watch[FrameEvidence]):
         if sum(bool(each.snr) for each in seen) < MIN_QUIET_FRAMES:
             n_pulses = sum(bool(each.snr) for each in seen)
             raise ValueError(
-                f"{n_pulses} of {len(seen)} quiet frames hold a pulse of S/N {snr_min:g} or more:"
+                f"{n_pulses} of {len(seen)} quiet frames hold a pulse of S/N {FRAME_SNR_MIN:g} or more:"
                 f" {MIN_QUIET_FRAMES} are needed"
             )
-        changes = self._background_changes()
         watched = {}
         self.normal = {}
-        for name in (*SHAPE, *changes):
+        for name in (*SHAPE, *BACKGROUND_CHANGES):
             values = np.array([_number(each, name) for each in seen])
             n_known = int(np.isfinite(values).sum())
             self.normal[name] = long_run_scatter(values)
@@ -143,24 +145,12 @@ class Monitor(Watch[FrameEvidence]):
             scatter = max(self.normal[name][1], 1e-9) / np.sqrt(BATCH_FRAMES)
             watched[name] = Number(
                 max(n_known, 1) / BATCH_FRAMES,
-                changes[name] / scatter,
+                float(np.log1p(BACKGROUND_CHANGES[name])) / scatter,
                 at_most=MAX_BACKGROUND_SHIFT,
                 n_frames=BATCH_FRAMES,
                 most=MAX_OCCUPANCY_SIGMA if name.endswith("occupancy") else np.inf,
             )
         return watched
-
-    def _background_changes(self) -> dict[str, float]:
-        """Return the changes that are looked for, as the numbers of the background are counted."""
-        noise = float(np.log1p(self.settings.noise_change))
-        occupancy = float(np.log1p(self.settings.occupancy_change))
-        return {
-            "fluence": float(np.log1p(self.settings.fluence_change)),
-            "noise": noise,
-            "bandpass": noise,
-            "narrowband_occupancy": occupancy,
-            "broadband_occupancy": occupancy,
-        }
 
 
 def _spectra(frame: xr.Dataset) -> NDArray[np.generic]:

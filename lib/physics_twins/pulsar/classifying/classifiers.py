@@ -1,6 +1,5 @@
 """Classifiers of streams: what one must offer, thresholds as the simple one, the trained network."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.models import ModelError
 from physics_twins.pulsar.classifying.labels import (
     CLASSES,
     EFFELSBERG,
@@ -137,7 +135,6 @@ def _logistic(x: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 THRESHOLDS = "thresholds"
-_log = logging.getLogger(__name__)
 # On validation streams in the Effelsberg mix 0.1 % of the frames without a pulse are above it.
 KEEP_THRESHOLD = 0.01
 
@@ -167,10 +164,8 @@ class TrainedClassifier:
         return at_frequencies(seen, self.network.frequencies, self.frequencies).astype(np.float32)
 
 
-def find_classifier(address: str = "") -> Classifier:
+def find_classifier(address: str) -> Classifier:
     """Return a classifier by its name: `thresholds`, or a saved model as `NAME` or `NAME/VERSION`.
-
-    Without a name it is the trained one of this installation, or thresholds where there is none.
 
     Raises:
         ModelError: There is no such model, or it was trained for another front end.
@@ -179,11 +174,5 @@ def find_classifier(address: str = "") -> Classifier:
         return ThresholdClassifier()
     from physics_twins.pulsar import model
 
-    try:
-        found = model.load_classifier(address or model.NAME)
-    except ModelError as error:
-        if address:
-            raise
-        _log.info("frames are labelled by thresholds: %s", error)
-        return ThresholdClassifier()
+    found = model.load_classifier(address)
     return TrainedClassifier(found, found.address)

@@ -1,13 +1,13 @@
 """What is behind the pulses: the bandpass, the noise, and how much interference there is."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.data import Estimate
-from physics_twins.pulsar.fitting.pieces import Piece
 from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.searching.cleaning import Cleaned
 
@@ -34,12 +34,12 @@ class Background:
         self._narrowband: list[float] = []
         self._broadband: list[float] = []
 
-    def add(self, piece: Piece, cleaned: Cleaned) -> None:
-        """Count a piece's quiet samples and its interference."""
-        core = slice(0, piece.n_core)
+    def add(self, spectra: NDArray[Any], cleaned: Cleaned) -> None:
+        """Count quiet samples and interference of the first spectra of what was cleaned."""
+        core = slice(0, len(spectra))
         removed = cleaned.narrowband[:, core] | cleaned.broadband[core] | cleaned.bad_channel[:, None]
-        counts = piece.spectra[core].T.astype(np.float32)
-        if piece.spectra.dtype.kind in "iu":
+        counts = spectra.T.astype(np.float32)
+        if spectra.dtype.kind in "iu":
             self._rounding_variance = 1 / 12
         quiet = ~removed
         self._count += quiet.sum(axis=1)

@@ -7,18 +7,19 @@ from numpy.typing import NDArray
 
 from physics_twins.data import Estimate
 from physics_twins.pulsar.fitting.backgrounds import Background
-from physics_twins.pulsar.fitting.pieces import Piece, pieces, receiver
 from physics_twins.pulsar.fitting.pulse_fit import BOXCAR_PER_FWHM
 from physics_twins.pulsar.fitting.pulse_model import ChannelLaws, samples, squared_sigma
 from physics_twins.pulsar.fitting.pulse_windows import PulseWindows, cut, off_pulse_noise
-from physics_twins.pulsar.formats.spectra import Observation
+from physics_twins.pulsar.formats.spectra import Observation, open_spectra
+from physics_twins.pulsar.infer import split_blocks
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM, Band
 from physics_twins.pulsar.searching.cleaning import Cleaned, clean
 from physics_twins.pulsar.searching.dedispersion import longest_delays
-from physics_twins.pulsar.searching.search import detect
-from physics_twins.pulsar.verb_parameters import CalibrationParameters
+from physics_twins.pulsar.searching.search import Candidate, detect
 
+DM_REACH_PC_CM3 = 1.5  # pulses are looked for so far around the start's DM
+PULSE_SNR_MIN = 8.0  # of a pulse that is fitted
 DM_LOSS = 0.05  # the fit finds the DM: trials only have to find the pulse
 # Boxcars are tried up to so many times the length that is expected.
 LONGEST_BOXCAR = 4.0
@@ -83,43 +84,48 @@ class FoundPulses:
         )
 
 
-def find_pulses(
-    data: Observation, start: ObservationParameters, settings: CalibrationParameters
-) -> FoundPulses:
+def find_pulses(data: Observation, start: ObservationParameters) -> FoundPulses:
     """Return the pulses of an observation near a DM.
 
     Args:
-        data: As in `pieces.pieces`.
+        data: With `data` (time, frequency), or the path of a file, which is streamed.
         start: About the source's DM, width and scattering.
-        settings: How far from the DM, and how strong.
 
     Raises:
         ValueError: There is no such pulse.
     """
-    band = receiver(data)
-    background = Background(band, FRAME_SPECTRA)
-    laws = ChannelLaws.of(band, start)
-    expected_s = expected_boxcar_s(start, laws)
-    search = _search(start, settings, LONGEST_BOXCAR * expected_s)
-    parts, noise_factor, boxcar_s = [], [], expected_s
-    for piece in pieces(data, band, search):
+    parts, noise_factor = [], []
+    with open_spectra(data) as spectra:
+        band = spectra.band
+        background, laws = Background(band, FRAME_SPECTRA), ChannelLaws.of(band, start)
+        boxcar_s = expected_s = expected_boxcar_s(start, laws)
+        search = _search(start, LONGEST_BOXCAR * expected_s)
         delays = longest_delays(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
-        cleaned = clean(piece.spectra, delays=delays)
-        background.add(piece, cleaned)
-        found = _in_piece(piece, cleaned, band, search)
-        if len(found) and not parts:
-            boxcar_s = max(float(np.median(found[:, 2])), expected_s)
-        if len(found):
-            parts.append((*_cut_all(found, piece, cleaned, band, start, boxcar_s), found))
-        if len(noise_factor) < MAX_NOISE_PIECES:
-            noise_factor.append(_noise(cleaned, laws, start, boxcar_s))
+        for block in split_blocks(spectra.n_spectra, band, search):
+            counts = spectra.read(block.start, block.n_read)
+            start_s = spectra.first_s + block.start * band.sampling_s
+            cleaned = clean(counts, delays=delays)
+            background.add(counts[: block.n_core], cleaned)
+            place = {"n_core": block.n_core, "start_s": start_s}
+            found = _apart(detect(cleaned.prepared, band, search, **place), band)
+            if len(found) and not parts:
+                boxcar_s = max(float(np.median(found[:, 2])), expected_s)
+            if len(found):
+                # A search at a wrong DM gets the arrival right in the middle of the band, not at its
+                # top. All are cut with the start's DM, so that windows are alike.
+                time_s = found[:, 1] + (found[:, 0] - start.dm_pc_cm3) * band.delay_s_per_dm / 2
+                where = band, start.dm_pc_cm3, time_s, boxcar_s
+                windows = cut(cleaned.data, *where, start_s=start_s, laws=laws)
+                parts.append((windows, time_s, found))
+            if len(noise_factor) < MAX_NOISE_PIECES:
+                noise_factor.append(_noise(cleaned, laws, start, boxcar_s))
     if not parts:
         raise ValueError(
-            f"no pulse of S/N {settings.pulse_snr_min:g} or more within"
-            f" {settings.dm_reach_pc_cm3:g} of dm_pc_cm3 = {start.dm_pc_cm3:g} pc cm-3"
+            f"no pulse of S/N {PULSE_SNR_MIN:g} or more within"
+            f" {DM_REACH_PC_CM3:g} of dm_pc_cm3 = {start.dm_pc_cm3:g} pc cm-3"
         )
-    windows, time_s, rows = (list(each) for each in zip(*parts, strict=True))
-    joined = PulseWindows.joined(windows), np.concatenate(time_s), np.concatenate(rows)
+    windows, times_s, rows = (list(each) for each in zip(*parts, strict=True))
+    joined = PulseWindows.joined(windows), np.concatenate(times_s), np.concatenate(rows)
     return FoundPulses(*joined, boxcar_s, float(np.mean(noise_factor)), background)
 
 
@@ -131,64 +137,27 @@ def expected_boxcar_s(start: ObservationParameters, laws: ChannelLaws) -> float:
     return 1e-3 * float(max(width_ms + tail_ms, 2 * laws.sampling_ms))
 
 
-def _search(
-    start: ObservationParameters, settings: CalibrationParameters, boxcar_s: float
-) -> SearchParameters:
-    low = max(start.dm_pc_cm3 - settings.dm_reach_pc_cm3, 0.0)
+def _search(start: ObservationParameters, boxcar_s: float) -> SearchParameters:
     return SearchParameters(
-        dm_min_pc_cm3=low,
-        dm_max_pc_cm3=start.dm_pc_cm3 + settings.dm_reach_pc_cm3,
-        snr_min=settings.pulse_snr_min,
+        dm_min_pc_cm3=max(start.dm_pc_cm3 - DM_REACH_PC_CM3, 0.0),
+        dm_max_pc_cm3=start.dm_pc_cm3 + DM_REACH_PC_CM3,
+        snr_min=PULSE_SNR_MIN,
         width_max_ms=min(max(1e3 * boxcar_s / BOXCAR_PER_FWHM, 0.1), 1000.0),
         dm_loss=DM_LOSS,
     )
 
 
-def _in_piece(
-    piece: Piece, cleaned: Cleaned, band: Band, search: SearchParameters
-) -> NDArray[np.float64]:
-    """Return rows of (DM, arrival in s, boxcar in s, S/N) of the pulses in a piece."""
-    candidates = detect(cleaned.prepared, band, search, n_core=piece.n_core, start_s=piece.start_s)
-    found = [
-        (c.dm_pc_cm3, c.time_s, BOXCAR_PER_FWHM * c.width_s, c.snr)
-        for c in candidates
-        if c.label == "pulse"
-    ]
-    return _apart(np.array(found).reshape(-1, 4), band)
-
-
-def _apart(found: NDArray[np.float64], band: Band) -> NDArray[np.float64]:
-    """Return the strongest of detections that lie on each other: one pulse must not count twice."""
+def _apart(candidates: list[Candidate], band: Band) -> NDArray[np.float64]:
+    """Return rows of (DM, arrival in s, boxcar in s, S/N) of pulses, each of them once."""
+    pulses = [c for c in candidates if c.label == "pulse"]
+    rows = [(c.dm_pc_cm3, c.time_s, BOXCAR_PER_FWHM * c.width_s, c.snr) for c in pulses]
+    found = np.array(rows).reshape(-1, 4)
     middle_s = found[:, 1] + found[:, 0] * band.delay_s_per_dm / 2
     kept: list[int] = []
     for n in range(len(found)):  # the strongest first
         if np.all(abs(middle_s[n] - middle_s[kept]) > LENGTHS_APART * found[kept, 2]):
             kept.append(n)
     return found[kept]
-
-
-def _cut_all(
-    found: NDArray[np.float64],
-    piece: Piece,
-    cleaned: Cleaned,
-    band: Band,
-    start: ObservationParameters,
-    boxcar_s: float,
-) -> tuple[PulseWindows, NDArray[np.float64]]:
-    """Cut the pulses of a piece, all with the start's DM, so that windows are alike; tell arrivals."""
-    # A search at a wrong DM gets the arrival right in the middle of the band, not at its top.
-    off = (found[:, 0] - start.dm_pc_cm3) * band.delay_s_per_dm / 2
-    time_s = found[:, 1] + off
-    windows = cut(
-        cleaned.data,
-        band,
-        start.dm_pc_cm3,
-        time_s,
-        boxcar_s,
-        start_s=piece.start_s,
-        laws=ChannelLaws.of(band, start),
-    )
-    return windows, time_s
 
 
 def _noise(cleaned: Cleaned, laws: ChannelLaws, start: ObservationParameters, boxcar_s: float) -> float:

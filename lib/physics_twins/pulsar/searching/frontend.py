@@ -64,11 +64,6 @@ def cut_stack(
     return out, present
 
 
-def track(frequency_mhz: NDArray[np.float64], dm_pc_cm3: float, sampling_s: float) -> NDArray[np.int32]:
-    """Return the delay of each channel in samples, shape (channel,)."""
-    return delay_samples(frequency_mhz, np.array([dm_pc_cm3]), sampling_s)[0]
-
-
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _cut(data, good, delay, edges, first, n_bin, out, present):  # pragma: no cover
     n_time, n_bins = data.shape[1], out.shape[1]
@@ -344,15 +339,12 @@ class FrontEnd:
         present = np.zeros((len(gated), N_SUBBANDS), np.float32)
         pictures = np.zeros((len(gated), 2, 16, frame_statistics.PICTURE_CHANNELS), np.float32)
         subbands = np.zeros((len(gated), 16, frame_statistics.PICTURE_TIMES), np.float32)
-        tracks: dict[int, NDArray[np.int32]] = {}
         for n, f in enumerate(gated):
-            trial = int(peaks.trial[f])
-            if trial not in tracks:
-                tracks[trial] = track(self.frequency_mhz, self.plan.trials[trial], self.sampling_s)
+            dm = self.plan.trials[[peaks.trial[f]]]
             stacks[n], present[n] = cut_stack(
                 data,
                 ~cells.bad_channel,
-                tracks[trial],
+                delay_samples(self.frequency_mhz, dm, self.sampling_s)[0],
                 sample=int(np.ceil(peaks.sample[f])),
                 width=float(peaks.width[f]),
             )
@@ -365,12 +357,11 @@ def _missing_fraction(
     missing: NDArray[np.bool_] | None, n_there: int, start: int, n_frames: int, frame: int
 ) -> NDArray[np.float64]:
     """Return the share of each frame's samples that were recorded without data, shape (frame,)."""
-    out = np.zeros(n_frames)
+    out = np.zeros((n_frames, frame))
     if missing is not None:
-        recorded = missing[:n_there].mean(axis=1)
-        for n in range(n_frames):
-            out[n] = recorded[start + n * frame : start + (n + 1) * frame].sum() / frame
-    return out
+        recorded = missing[start : min(n_there, start + out.size)].mean(axis=1)
+        out.flat[: len(recorded)] = recorded
+    return out.mean(axis=1)
 
 
 def _longest_runs(
