@@ -235,17 +235,12 @@ def write_lookalike(
     stream = LookalikeStream(telescope, seed=seed)
     header = replace(telescope.header, source_name="look-alike", others=())
     options: dict[str, Any] = {"desc": "look-alike", "unit": "block", "leave": False}
+    length = max(1, BLOCK_SAMPLES // header.n_channels)
+    starts = range(0, n_spectra, length)
     with open_writer(path, header) as file:
-        lengths = list(_lengths(n_spectra, header.n_channels))
-        for count in tqdm(lengths, disable=len(lengths) < 2, **options):
-            file.write(stream.read(count)[0])
+        for start in tqdm(starts, disable=len(starts) < 2, **options):
+            file.write(stream.read(min(length, n_spectra - start))[0])
     return Path(path)
-
-
-def _lengths(n_spectra: int, n_channels: int) -> Iterator[int]:
-    length = max(1, BLOCK_SAMPLES // n_channels)
-    for start in range(0, n_spectra, length):
-        yield min(length, n_spectra - start)
 
 
 def _check_length(n_spectra: int) -> None:

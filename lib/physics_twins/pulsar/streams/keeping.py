@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from physics_twins.pulsar.classifying.classifiers import HAS_IMPULSE, HAS_INTERFERENCE, IS_OTHER
 from physics_twins.pulsar.classifying.labels import LABELS
+from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.streams.frame_stream import LabelledBlock
 from physics_twins.pulsar.verb_parameters import LEAST_SWEEP_WIDTHS, KeepParameters
 
@@ -72,29 +73,28 @@ class KeepRule:
     Attributes:
         keep: Margin, and whether "other" is kept.
         threshold: P(pulse) from which a frame is kept.
-        frame_spectra: Spectra in a frame.
-        sampling_s: Time from one spectrum to the next.
-        delay_per_dm: Samples across the band for a DM of 1 pc cm-3.
-        lowest_dm_pc_cm3: Lowest DM sought.
+        front_end: What looked at the frames.
     """
 
     keep: KeepParameters
     threshold: float
-    frame_spectra: int
-    sampling_s: float
-    delay_per_dm: float
-    lowest_dm_pc_cm3: float
+    front_end: FrontEnd
 
     @property
     def margin(self) -> int:
         """The margin in samples."""
-        return round(1e-3 * self.keep.margin_ms / self.sampling_s)
+        return round(1e-3 * self.keep.margin_ms / self.front_end.sampling_s)
+
+    @property
+    def frame_spectra(self) -> int:
+        """Spectra in a frame."""
+        return self.front_end.parameters.frame_spectra
 
     def reasons(self, block: LabelledBlock) -> NDArray[np.str_]:
         """Return why each frame is kept, empty where it is not, shape (frame,)."""
         other = IS_OTHER[block.label] & self.keep.keep_other
         pulse = (block.p_pulse >= self.threshold) & ~IS_OTHER[block.label]
-        shortest_sweep = self.lowest_dm_pc_cm3 * self.delay_per_dm
+        shortest_sweep = self.front_end.parameters.dm_min_pc_cm3 * self.front_end.delay_per_dm
         long = LEAST_SWEEP_WIDTHS * block.impulse_width > shortest_sweep
         unclear = np.where(HAS_IMPULSE[block.label] & long, UNCLEAR, "")
         return np.where(pulse, PULSE, np.where(other, OTHER, unclear))
@@ -106,7 +106,7 @@ class KeepRule:
     def _decision(self, block: LabelledBlock, n: int, why: str) -> Decision:
         frame, label = block.first_frame + n, int(block.label[n])
         arrival, around = int(block.sample[n]), int(np.ceil(PULSE_WIDTHS * block.width[n]))
-        sweep = int(np.ceil(float(block.dm_pc_cm3[n]) * self.delay_per_dm))
+        sweep = int(np.ceil(float(block.dm_pc_cm3[n]) * self.front_end.delay_per_dm))
         begin, end = frame * self.frame_spectra, (frame + 1) * self.frame_spectra
         first, last = (arrival - around, arrival + around) if why == PULSE else (begin, end)
         if why == PULSE and HAS_INTERFERENCE[label]:
@@ -122,8 +122,8 @@ class KeepRule:
             p_pulse=float(block.p_pulse[n]),
             snr=float(block.snr[n]),
             dm_pc_cm3=float(block.dm_pc_cm3[n]),
-            time_s=arrival * self.sampling_s,
-            width_ms=float(block.width[n]) * self.sampling_s * 1e3,
+            time_s=arrival * self.front_end.sampling_s,
+            width_ms=float(block.width[n]) * self.front_end.sampling_s * 1e3,
         )
 
     def settled(self, next_frame: int, widest: float) -> int:
