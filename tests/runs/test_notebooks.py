@@ -61,6 +61,12 @@ def test_the_given_parameter_reaches_the_result(done):
     assert done.metrics["period_s"] == {"value": pytest.approx(6.2831853), "unit": "s", "error": 0.01}
 
 
+def test_parameters_that_the_cell_does_not_name_are_no_news(project, monkeypatch, caplog):
+    monkeypatch.chdir(project)
+    assert runs.run(NAME, {"length_m": 3.0}).status == "complete"
+    assert [each.getMessage() for each in caplog.records if each.name == "papermill"] == []
+
+
 def test_the_run_folder_has_all_that_is_promised(done, project):
     assert done.folder.parent == (project / "runs" / "pendulum" / "1_simulate").resolve()
     assert {p.name for p in done.folder.iterdir()} == {

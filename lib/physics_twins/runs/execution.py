@@ -1,6 +1,7 @@
 """One notebook through papermill: followed cell by cell, kept whatever happens, and its page."""
 
 import functools
+import logging
 import os
 import re
 import sys
@@ -85,6 +86,7 @@ def execute(
     notebook = nbformat.read(source, as_version=4)
     output = folder / source.name
     told = iter(_told(notebook))
+    logging.getLogger("papermill").addFilter(_is_news)
     exporter = ThreadPoolExecutor(1).submit(load_exporter)  # while the kernel starts
     try:
         with _kernel_transport() as transport:
@@ -116,6 +118,11 @@ def execute(
         name, words = (error.ename, error.evalue) if is_cell else (type(error).__name__, error)
         return f"{name}: {words}".strip().rpartition("\n")[2]
     return ""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether papermill tells news: what a notebook declares, its cell need not name."""
+    return not record.getMessage().startswith("Passed unknown parameter")
 
 
 class OwnInterpreter(AsyncKernelManager):
