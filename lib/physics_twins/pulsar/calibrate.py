@@ -136,9 +136,8 @@ def calibrated(start: ObservationParameters, parameters: dict[str, Estimate]) ->
 
 def _correlation(fit: PulseFit, turning: Rotation | None) -> dict[str, dict[str, float]]:
     """Return that of the shape, and that of period and arrival; fluences scatter by themselves."""
-    names = [str(name) for name in fit.covariance["parameter"].values]
     of_arrivals = {"period_s": {"arrival_s": turning.correlation}} if turning else {}
-    return correlated(names, fit.covariance.values) | of_arrivals
+    return correlated([*fit.parameters], fit.covariance) | of_arrivals
 
 
 def _score(fit: PulseFit, tested: HeldOut | None) -> dict[str, float]:

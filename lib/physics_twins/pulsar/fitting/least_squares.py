@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.fitting.pulse_model import (
-    DM,
     FLUENCE,
     TIME,
     normal_equations,
@@ -54,23 +53,25 @@ class Solution:
     @property
     def time_variance(self) -> NDArray[np.float64]:
         """Variance of each pulse's time in ms^2, that of the shared numbers included, (pulse,)."""
-        matrix = self.matrices()
-        cross = matrix[:, 0, 1:][:, [c - DM for c in self.free]] / matrix[:, 0, :1]
-        return 1 / matrix[:, 0, 0] + np.einsum("pi,ij,pj->p", cross, self.covariance, cross)
+        own, cross = self._times()
+        return 1 / own + np.einsum("pi,ij,pj->p", cross, self.covariance, cross)
 
     @property
     def fluence_variance(self) -> NDArray[np.float64]:
         """Variance of each pulse's fluence, that of its shape included, (pulse,)."""
-        columns = [c - DM for c in self.free]
-        matrix = self.matrices()
-        cross = matrix[:, 0, 1:][:, columns] / matrix[:, 0, :1]
+        own, cross = self._times()
         square = np.maximum(self.products[:, FLUENCE, FLUENCE], 1e-300)
         slope = self.fluence[:, None] * self.products[:, FLUENCE, TIME:] / square[:, None]
-        of_time, of_shared = slope[:, 0], slope[:, 1:][:, columns]
+        of_time, of_shared = slope[:, 0], slope[:, [c - TIME for c in self.free]]
         # A change of what is shared moves the time along with it.
         along = of_shared - of_time[:, None] * cross
         shared = np.einsum("pi,ij,pj->p", along, self.covariance, along)
-        return 1 / square + of_time**2 / matrix[:, 0, 0] + shared
+        return 1 / square + of_time**2 / own + shared
+
+    def _times(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return how well each pulse tells its time, and by how much what is shared moves it."""
+        matrix = self.matrices()
+        return matrix[:, 0, 0], matrix[:, 0, [c - TIME for c in self.free]] / matrix[:, 0, :1]
 
     def matrices(self) -> NDArray[np.float64]:
         """Normal matrices of (time, DM, ...) with the fluence eliminated, shape (pulse, 4, 4)."""

@@ -21,11 +21,13 @@ from physics_twins.pulsar.fitting.pulse_model import (
 )
 from physics_twins.pulsar.fitting.pulse_windows import (
     PulseWindows,
-    cleaned_spectra,
     cut,
     off_pulse_noise,
 )
+from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM
+from physics_twins.pulsar.searching.cleaning import clean
+from physics_twins.pulsar.searching.dedispersion import longest_delays
 
 # Highest DM that the cleaning of a single pulse's surroundings has to spare, over the pulse's own.
 DM_HEADROOM, MIN_CLEANING_DM = 1.2, 10.0
@@ -68,7 +70,7 @@ class PulseFit:
         pulses: `time_s`, `snr` (in white noise, as if nothing had been removed) and `fluence` of each
             pulse, and their errors (pulse). The fluence is in standard deviations of the noise in one
             sample, times ms.
-        covariance: Of the parameters, in the products of their units, (parameter, other).
+        covariance: Of the parameters, in the products of their units, shape (parameter, other).
         noise_factor: Standard deviation of a matched filter beside the pulses; 1 in white noise.
         residual: `data`, `model` and `residual` of all pulses stacked, in standard deviations of a
             cell, and whether the pulse is there, `on_pulse` (offset, frequency).
@@ -78,7 +80,7 @@ class PulseFit:
 
     parameters: dict[str, Estimate]
     pulses: xr.Dataset
-    covariance: xr.DataArray
+    covariance: NDArray[np.float64]
     noise_factor: float
     residual: xr.Dataset
     chi_squared: float
@@ -122,8 +124,11 @@ def fit_pulse(
         ValueError: A starting value is not possible, or no sample of the pulse is left.
     """
     _check(start)
-    data, band = cleaned_spectra(observation, max(DM_HEADROOM * start.dm_pc_cm3, MIN_CLEANING_DM))
-    first_s = float(observation["time"].values[0])
+    with open_spectra(observation) as source:
+        spectra, band, first_s = source.read(0, source.n_spectra), source.band, source.first_s
+    highest_dm = max(DM_HEADROOM * start.dm_pc_cm3, MIN_CLEANING_DM)
+    delays = longest_delays(band.frequency_mhz, highest_dm, band.sampling_s)
+    data = clean(spectra, delays=delays).data
     boxcar_s = BOXCAR_PER_FWHM * start.width_s
     where = start.dm_pc_cm3, [start.time_s], boxcar_s
     windows = cut(data, band, *where, start_s=first_s)
@@ -175,7 +180,6 @@ def describe(windows: PulseWindows, best: Solution, noise_factor: float = 1.0) -
         best: The solution.
         noise_factor: From `off_pulse_noise`; errors grow by it.
     """
-    names = [NAMES[column] for column in best.free]
     best, lows, highs = intervals(windows, best, noise_factor=noise_factor)
     values = [float(best.shapes[0, column - TIME]) for column in best.free]
     parameters = {
@@ -193,12 +197,7 @@ def describe(windows: PulseWindows, best: Solution, noise_factor: float = 1.0) -
     return PulseFit(
         parameters,
         _pulses(windows, best, noise_factor),
-        xr.DataArray(
-            covariance,
-            {"parameter": names, "other": names},
-            name="covariance",
-            attrs={"units": "products of the parameters' units"},
-        ),
+        covariance,
         noise_factor,
         residual,
         float(np.square(cells[on]).sum() / variance_off),

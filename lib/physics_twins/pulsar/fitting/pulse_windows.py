@@ -4,14 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from physics_twins.pulsar.fitting.pulse_model import ChannelLaws
-from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.physics.ism import Band
-from physics_twins.pulsar.searching.cleaning import clean
-from physics_twins.pulsar.searching.dedispersion import delay_samples, longest_delays
+from physics_twins.pulsar.searching.dedispersion import delay_samples
 
 # A window reaches so many lengths of the search's boxcar before and behind the pulse; scattering's tail
 # lies behind it.
@@ -155,19 +152,3 @@ def off_pulse_noise(
         core_values = found[np.abs(found - centre) < CLIP_SIGMA * sigma]
         centre, sigma = core_values.mean(), core_values.std() / CLIPPED_STD
     return float(sigma)
-
-
-def cleaned_spectra(observation: xr.Dataset, dm_pc_cm3: float) -> tuple[NDArray[np.float32], Band]:
-    """Return an observation normalised and without interference, shape (channel, time), and its band.
-
-    Args:
-        observation: With `data` (time, frequency) and the attribute `sampling_time_s`.
-        dm_pc_cm3: Highest DM of the pulses that must survive the cleaning.
-
-    Raises:
-        ValueError: It has fewer than two channels, which cannot show dispersion.
-    """
-    with open_spectra(observation) as source:
-        spectra, band = source.read(0, source.n_spectra), source.band
-    delays = longest_delays(band.frequency_mhz, dm_pc_cm3, band.sampling_s)
-    return clean(spectra, delays=delays).data, band
