@@ -1,5 +1,6 @@
 """Small telescope files for the tests, made without the library's own writers; pulses put into one."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,7 +11,7 @@ import xarray as xr
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.files import open_observation, write_dataset
+from physics_twins.pulsar.files import ObservationReader, open_observation, write_dataset
 from physics_twins.pulsar.injection import inject_file
 
 FREQUENCY_MHZ = 1500.0 - np.arange(16)
@@ -101,3 +102,9 @@ def injected(
         with open_observation(folder / "out.fil") as file:
             data = file.read(0, file.n_spectra)
     return observation.assign(data=(("time", "frequency"), data, observation["data"].attrs)), truth
+
+
+def blocks(file: ObservationReader, count: int) -> Iterator[NDArray[Any]]:
+    """Yield a file's spectra, so many at a time."""
+    for start in range(0, file.n_spectra, count):
+        yield file.read(start, min(count, file.n_spectra - start))

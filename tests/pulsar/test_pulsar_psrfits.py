@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pulsar_files import FREQUENCY_MHZ, psrfits
+from pulsar_files import FREQUENCY_MHZ, blocks, psrfits
 from real_files import real_file
 
 from physics_twins.pulsar.files import open_observation, write_dataset
@@ -65,7 +65,7 @@ def test_a_file_reads_back_bit_for_bit(tmp_path, n_bits, width_mhz):
         assert (file.header, file.n_spectra) == (header, 45)
         np.testing.assert_array_equal(file.read(0, 45), data)
         np.testing.assert_array_equal(file.read(13, 22), data[13:35])
-        pieces = np.concatenate([block for _, block in file.blocks(7)])
+        pieces = np.concatenate([*blocks(file, 7)])
     with PsrfitsWriter(tmp_path / "b.sf", header, row_spectra=16) as copy:
         for start in range(0, 45, 11):
             copy.write(pieces[start : start + 11])
@@ -259,7 +259,7 @@ def test_rows_that_are_lost_hold_no_data_and_what_follows_keeps_its_time(tmp_pat
     with pytest.warns(ObservationWarning, match=r"2 rows of 0\.008 s are missing"):
         file = PsrfitsReader(path)
     with file:
-        found, (_, pieces) = file.read(0, file.n_spectra), zip(*file.blocks(7), strict=True)
+        found, pieces = file.read(0, file.n_spectra), [*blocks(file, 7)]
         assert file.attributes["assumed"].startswith("2 rows of 0.008 s are missing")
     np.testing.assert_array_equal(found[:16], polarised()[:16, 0])
     assert np.isnan(found[16:32]).all()
@@ -365,7 +365,7 @@ def test_memory_while_streaming_grows_with_the_block_and_not_with_the_row(tmp_pa
     path = write(tmp_path / "a.sf", spectra(8, 40000, 256), header, row_spectra=40000)
     with PsrfitsReader(path) as file:
         tracemalloc.start()
-        for _, _ in file.blocks(500):
+        for _ in blocks(file, 500):
             pass
         # A block is 0.13 MB in the file and 0.5 MB as 32-bit numbers; the row is 10 MB.
         assert tracemalloc.get_traced_memory()[1] < 3e6

@@ -114,9 +114,10 @@ def _blocks(
 ) -> Iterator[NDArray[Any]]:
     """Yield a recording with pulses, in the order of its channels, block by block."""
     length = max(1, BLOCK_SAMPLES // spectra.header.n_channels)
-    n_blocks = -(-spectra.n_spectra // length)
+    starts = range(0, spectra.n_spectra, length)
     options: dict[str, Any] = {"desc": "inject", "unit": "block", "leave": False}
-    for start, block in tqdm(spectra.blocks(length), total=n_blocks, disable=n_blocks < 2, **options):
+    for start in tqdm(starts, disable=len(starts) < 2, **options):
+        block = spectra.read(start, min(length, spectra.n_spectra - start))
         signal = np.zeros(block.shape, dtype=np.float32)
         for pulse, reach in reached:
             if reach.start < start + len(block) and reach.stop > start:

@@ -3,7 +3,7 @@
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -152,11 +152,6 @@ class ObservationReader(ABC):
             wanted = f"spectra {start} to {start + count}"
             raise ValueError(f"{self.path}: {wanted} are not within 0 to {self.n_spectra}")
         return self._read(start, count)
-
-    def blocks(self, count: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (start, spectra) over the whole file, `count` spectra at a time."""
-        for start in range(0, self.n_spectra, count):
-            yield start, self.read(start, min(count, self.n_spectra - start))
 
     def dataset(self, start: int = 0, count: int | None = None) -> "xr.Dataset":
         """Return part of the file as a dataset with dimensions (time, frequency).

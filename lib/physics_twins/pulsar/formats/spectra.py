@@ -88,11 +88,6 @@ class Spectra:
         """Return spectra with the highest frequency first as the source has them, or back."""
         return block[:, ::-1] if self.reversed else block
 
-    def blocks(self, count: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (start, spectra) over the whole observation, `count` spectra at a time."""
-        for start in range(0, self.n_spectra, count):
-            yield start, self.read(start, min(count, self.n_spectra - start))
-
     def copy_to(self, file: ObservationWriter, start: int, stop: int) -> None:
         """Write spectra `start` to `stop`, a few megabytes at a time."""
         step = max(1, COPIED_SAMPLES // self.source_header.n_channels)
