@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bokeh.core.json_encoder import serialize_json
 from bokeh.document import Document
-from bokeh.models import ColumnDataSource, LogColorMapper
+from bokeh.models import BoxAnnotation, ColumnDataSource, LogColorMapper, Span, Whisker
 from bokeh.plotting import figure
 from PIL import Image
 
@@ -84,6 +84,25 @@ def test_bands_bars_and_names_are_drawn():
     assert places == pytest.approx([LEFT + quarter, LEFT + 3 * quarter])
     assert {"fit", "truth"} <= {text.text for text in svg.iterfind(".//svg:text", NAMESPACE)}
     assert svg.find(".//svg:g/svg:rect", NAMESPACE) is not None
+
+
+def test_errors_levels_and_bands_lie_where_they_are_told():
+    shown = figure(x_range=(0, 2), y_range=(0, 4))
+    source = ColumnDataSource({"x": [1.0], "low": [1.0], "high": [3.0]})
+    shown.add_layout(Whisker(source=source, base="x", lower="low", upper="high"))
+    shown.add_layout(Span(location=2.0, line_color="#009E73"))
+    shown.add_layout(BoxAnnotation(bottom=1.0, top=2.0, fill_color="#009E73"))
+    svg = still(shown)
+    band, level, errors = (
+        svg.find(".//svg:g", NAMESPACE)[1],
+        *svg.iterfind(".//svg:g/svg:path", NAMESPACE),
+    )
+    quarter = (BOTTOM - TOP) / 4
+    assert errors.get("d") == f"M{(LEFT + RIGHT) / 2:.1f},{TOP + 3 * quarter:.1f}V{TOP + quarter:.1f}"
+    assert level.get("d").startswith(f"M0,{TOP + 2 * quarter:.1f}H")
+    assert float(band.get("y")) == pytest.approx(TOP + 2 * quarter)
+    assert float(band.get("height")) == pytest.approx(quarter)
+    assert band.get("fill") == level.get("stroke") == "#009E73"
 
 
 def test_what_holds_no_figure_has_no_picture():

@@ -1,7 +1,7 @@
 """Still pictures of Bokeh's figures, from what stands in a page, for readers whose scripts do not run.
 
-Curves, areas, points, bars and images are drawn with axes and titles; legends and what else there is
-are left to the figure itself.
+Curves, areas, points with their errors, bars, images, levels and bands are drawn with axes and titles;
+legends and what else there is are left to the figure itself.
 """
 
 import base64
@@ -22,6 +22,7 @@ _DOCUMENT = re.compile(r'docs_json = |"doc": ')
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 26, 42  # screen pixels around a frame
 _WIDTH, _HEIGHT = 600, 280  # of a figure that says none
 _MOST_POINTS = 3000  # of a curve
+_NOTES = ("Whisker", "Span", "BoxAnnotation")
 _INK = 'font-family="sans-serif" font-size="11" fill="#333333"'
 
 
@@ -63,7 +64,9 @@ class _Still:
         self._models, self._figure = models, figure
         self._width = int(self._value(figure.get("width")) or _WIDTH)
         self._height = int(self._value(figure.get("height")) or _HEIGHT)
-        drawn = [self._at(each) for each in figure.get("renderers", [])]
+        both = (*figure.get("renderers", []), *figure.get("center", []))
+        drawn = [self._at(each) for each in both]
+        self._notes = [each for each in drawn if each["name"] in _NOTES]
         self._renderers = [each for each in drawn if each.get("visible", True) and "glyph" in each]
         self._x = self._axis("x", _LEFT, self._width - _RIGHT)
         self._y = self._axis("y", self._height - _BOTTOM, _TOP)
@@ -72,7 +75,11 @@ class _Still:
         title = str(self._at(self._figure.get("title")).get("text", ""))
         box = f'x="{_LEFT}" y="{_TOP}" width="{self._width - _LEFT - _RIGHT}"'
         box += f' height="{self._height - _TOP - _BOTTOM}"'
-        drawn = "".join(part for each in self._renderers for part in self._drawn(each))
+        behind, before = [], []
+        for each in self._notes:
+            (before if each["name"] == "Whisker" else behind).extend(self._noted(each))
+        glyphs = [part for each in self._renderers for part in self._drawn(each)]
+        drawn = "".join((*behind, *glyphs, *before))
         clip = f"clip-{zlib.crc32(drawn.encode())}"  # of a name that no other part of the page has
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self._width}" height="{self._height}"'
@@ -103,13 +110,13 @@ class _Still:
         return float(told["value"]) if told.get("type") == "number" else told.get("value")
 
     def _columns(self, renderer: Mapping[str, Any]) -> dict[str, Any]:
-        data = self._at(renderer["data_source"]).get("data", {})
+        data = self._at(renderer.get("data_source") or renderer.get("source")).get("data", {})
         pairs = data.get("entries", []) if data.get("type") == "map" else data.items()
         return {name: self._value(column) for name, column in pairs}
 
     def _column(self, renderer: Mapping[str, Any], name: str) -> Any:
         """Return what a glyph takes from its data, or the one value that it has."""
-        told = self._at(renderer["glyph"]).get(name)
+        told = (self._at(renderer["glyph"]) if "glyph" in renderer else renderer).get(name)
         if isinstance(told, dict) and "field" in told:
             return self._columns(renderer).get(told["field"])
         return self._value(told)
@@ -149,8 +156,15 @@ class _Still:
                 found += [float(v) for v in values if isinstance(v, float | int | np.number)]
             if (size := self._column(each, f"d{'wh'[name == 'y']}")) is not None:
                 found += [found[-1] + float(np.ravel(size)[0])]
+        for each in self._notes if name == "y" else ():
+            ends = (self._column(each, end) for end in ("lower", "upper") if "source" in each)
+            found += [float(v) for end in ends for v in np.ravel(end)]
         found = [value for value in found if math.isfinite(value)]
-        return (min(found), max(found)) if found else (0.0, 1.0)
+        has_room = (
+            found and name == "y" and not any("dh" in self._at(r["glyph"]) for r in self._renderers)
+        )
+        room = 0.05 * (max(found) - min(found)) if has_room else 0.0
+        return (min(found) - room, max(found) + room) if found else (0.0, 1.0)
 
     def _drawn(self, renderer: Mapping[str, Any]) -> Iterator[str]:
         glyph = self._at(renderer["glyph"])
@@ -180,6 +194,31 @@ class _Still:
                 yield f'<rect x="{min(x, r):.1f}" y="{min(y, b):.1f}" {size} {fill}/>'
         elif kind == "Image":
             yield from self._image(renderer, glyph)
+
+    def _noted(self, note: Mapping[str, Any]) -> Iterator[str]:
+        """Draw errors of points, a level, or a band between two."""
+        if note["name"] == "Whisker":
+            line = self._look({"line_color": "#333333", **note}, "line")
+            base = self._x(self._column(note, "base"))
+            ends = (self._y(self._column(note, end)) for end in ("lower", "upper"))
+            for x, low, high in zip(base, *ends, strict=True):
+                yield f'<path d="M{x:.1f},{low:.1f}V{high:.1f}" {line}/>'
+        elif note["name"] == "Span":
+            is_across = note.get("dimension", "width") == "width"
+            at = float((self._y if is_across else self._x)(self._value(note.get("location")))[0])
+            ends = f"M0,{at:.1f}H{self._width}" if is_across else f"M{at:.1f},0V{self._height}"
+            yield f'<path d="{ends}" {self._look({"line_color": "black", **note}, "line")}/>'
+        elif note.get("visible", True):
+            sides = {}
+            edges = {"left": 0, "right": self._width, "top": 0, "bottom": self._height}
+            for side, edge in edges.items():
+                told = self._value(note.get(side))
+                place = self._x if side in ("left", "right") else self._y
+                sides[side] = float(place(told)[0]) if isinstance(told, float | int) else float(edge)
+            size = f'width="{sides["right"] - sides["left"]:.1f}"'
+            size += f' height="{sides["bottom"] - sides["top"]:.1f}"'
+            place = f'x="{sides["left"]:.1f}" y="{sides["top"]:.1f}"'
+            yield f"<rect {place} {size} {self._look(note, 'fill')}/>"
 
     def _image(self, renderer: Mapping[str, Any], glyph: Mapping[str, Any]) -> Iterator[str]:
         mapper = self._at(glyph.get("color_mapper"))
