@@ -51,6 +51,8 @@ PRINTED = {
         "critical_coupling": Printed("critical coupling of φ⁴ in 2D", (0,)),
         "gauge_layers": Printed("splines were exact, and 0.175", (2, 3, 4, 5, 7, 8)),
         "calibration_coverage": Printed("couplings of 60 ensembles each, 8²"),
+        "milc_l8888": Printed("numbers of MILC's", None, False),
+        "corruptions_detected": Printed("files with one flipped bit", None, False),
         "monitor_calls": Printed("false alarms in 3,840 batches", (0, 1, 8)),
     },
     "panels": {
@@ -65,6 +67,7 @@ PRINTED = {
         "macro_f1_unclear": Printed("nine labels, interference of any S/N"),
         "macro_f1_unclear_trees": Printed("Boosted trees do as well on the front end", page="limits"),
         "recall_strong_rfi": Printed("Where all of it is strong", page="limits"),
+        "fit_over_limit": Printed("scatter of DM, width and scattering about the truth"),
         "real_files": Printed("period, found blindly", (2,)),
         "macro_f1": Printed("labels of eight classes, every component"),
         "recall_white_sn5_sn6_sn7": Printed("pulses of S/N 5, 6, 7 found in white noise"),
