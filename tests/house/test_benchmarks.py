@@ -9,8 +9,16 @@ from sources import ROOT
 PATH = ROOT / "benchmarks" / "_table.py"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def beside():
+    """Let benchmarks find what lies beside them, as they do as scripts."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(PATH.parent)
+        yield
+
+
 @pytest.fixture(scope="module")
-def table():
+def table(beside):
     spec = importlib.util.spec_from_file_location("_table", PATH)
     assert spec is not None
     assert spec.loader is not None
