@@ -5,6 +5,7 @@ finished: code is folded, figures can be zoomed, and nothing is loaded from else
 shows it, and so does a browser from disk.
 """
 
+import os
 import posixpath
 import re
 import shutil
@@ -58,13 +59,15 @@ def write(site: Path, names: Sequence[str], pictures: Path = ROOT / "notebooks" 
         ValueError: One of them failed.
     """
     items = []
+    here = f"{runs.default_root().resolve().parent}{os.sep}"  # where it was made is nobody's business
     for name in names:
         run = runs.run(name)
         if run.status != "complete":
             raise ValueError(f"{name} ended as {run.status}, see {run}")
         page = site / f"{name}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(linked(run.report.read_text(encoding="utf-8"), name, names), encoding="utf-8")
+        report = run.report.read_text(encoding="utf-8").replace(here, "")
+        page.write_text(linked(report, name, names), encoding="utf-8")
         title, picture = escape(runs.notebook(name).title), pictures / f"{PAGES.get(name, '')}.webp"
         shown = ""
         if picture.is_file():

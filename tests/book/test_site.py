@@ -41,6 +41,9 @@ def test_a_site_is_whole_and_says_when_a_notebook_failed(tmp_path, monkeypatch):
     make_site.write(tmp_path / "site", ["pendulum/1_look"])
     assert reading.broken_links(tmp_path / "site") == []
     assert 'href="pendulum/1_look.html"' in (tmp_path / "site" / "index.html").read_text()
-    assert "swings.csv" in (tmp_path / "site" / "pendulum" / "1_look.html").read_text()
+    page = (tmp_path / "site" / "pendulum" / "1_look.html").read_text()
+    assert "swings.csv" in page
+    assert "<code>runs/pendulum/1_look/" in page
+    assert str(tmp_path) not in page
     with pytest.raises(ValueError, match="2_break ended as failed"):
         make_site.write(tmp_path / "site", ["pendulum/2_break"])

@@ -22,7 +22,7 @@ from twin_panels.handover import Handover, button
 from twin_panels.history import History
 from twin_panels.keeping import Comparison
 
-PICTURE_S = 10.0  # how long a panel in a run waits for what is computed beside it
+PICTURE_S = 60.0  # so long, at most, a panel in a run waits for what is computed beside it
 
 
 class Panel(ABC, Generic[Model]):
