@@ -144,7 +144,8 @@ def _taken(page: Any, part: Any) -> Image.Image:
 
 def _card(picture: Image.Image, left: float, top: float, width: float) -> Image.Image:
     size = width * picture.width
-    height = min(size / CARD_RATIO, picture.height - top * picture.width)
+    height, left_over = size / CARD_RATIO, picture.height - top * picture.width
+    height = left_over if left_over < 1.05 * height else height  # no line of text is cut through
     x, y = round(left * picture.width), round(top * picture.width)
     part = picture.crop((x, y, x + round(size), y + round(height)))
     return part.resize((CARD_WIDTH, round(CARD_WIDTH * height / size)), Image.Resampling.LANCZOS)
