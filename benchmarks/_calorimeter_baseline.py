@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from _calorimeter_parametrised import ParametrisedShower, fit_parametrised, generate
 from _table import Figure, median_and_spread, this_machine
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
-from physics_twins.calorimeter.parametrised import ParametrisedShower, fit_parametrised, generate
 from physics_twins.calorimeter.simulate import simulate
 
 # Not used while any of this was written.

@@ -10,6 +10,8 @@ from functools import cache
 import numpy as np
 import xarray as xr
 
+from _calorimeter_parametrised import ParametrisedShower, fit_parametrised
+from _calorimeter_parametrised import generate as generate_parametrised
 from _calorimeter_showers import geant4_showers
 from _calorimeter_trees import DAMAGES, damaged, numbers, told
 from _table import Figure, this_machine
@@ -19,8 +21,6 @@ from physics_twins.calorimeter.evaluating.shapes import cell_differences
 from physics_twins.calorimeter.infer import generate, infer
 from physics_twins.calorimeter.model import load_flow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
-from physics_twins.calorimeter.parametrised import ParametrisedShower, fit_parametrised
-from physics_twins.calorimeter.parametrised import generate as generate_parametrised
 
 # Not used while any of this was written.
 SEEDS = {"reference": 93_000, "floor": 94_000, "drawn": 95_000, "damage": 96_000, "folds": 97_000}

@@ -6,7 +6,6 @@ import xarray as xr
 from judges import judge
 
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
-from physics_twins.calorimeter.parametrised import generate
 
 trees = judge("_calorimeter_trees")
 
@@ -14,7 +13,7 @@ trees = judge("_calorimeter_trees")
 @pytest.fixture(scope="module")
 def pair() -> list[xr.Dataset]:
     """Return two sets of showers of one kind, quickly drawn from a parametrisation."""
-    from test_calorimeter_parametrised import MODEL
+    from test_calorimeter_parametrised import MODEL, generate
 
     parameters = CalorimeterParameters(
         **CALO_CHALLENGE_2, energy_gev=1.0, energy_max_gev=4.0, n_showers=300

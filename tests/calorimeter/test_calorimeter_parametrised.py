@@ -2,18 +2,21 @@
 
 import numpy as np
 import pytest
+from judges import judge
 from units import check_units
 
-from physics_twins.calorimeter.baseline import profiles
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
-from physics_twins.calorimeter.parametrised import ParametrisedShower, fit_parametrised, generate
 from physics_twins.calorimeter.simulate import simulate
+
+profiles = judge("_calorimeter_profiles")
+parametrised = judge("_calorimeter_parametrised")
+fit_parametrised, generate = parametrised.fit_parametrised, parametrised.generate
 
 ROUND = CalorimeterParameters(
     **CALO_CHALLENGE_2, energy_gev=1.0, energy_max_gev=20.0, theta_max_deg=30.0
 )
 # Near what a fit to Geant4 gives.
-MODEL = ParametrisedShower(
+MODEL = parametrised.ParametrisedShower(
     parameters=ROUND,
     n_showers=1000,
     shape=np.array([[2.12, 0.125], [1.38, 0.146]]),

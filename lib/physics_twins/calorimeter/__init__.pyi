@@ -2,7 +2,6 @@
 
 from . import draw_onnx as draw_onnx
 from . import files as files
-from . import parametrised as parametrised
 from . import samples as samples
 from . import training_showers as training_showers
 from .audit_twin import audit_twin as audit_twin
