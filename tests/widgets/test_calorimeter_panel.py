@@ -189,24 +189,6 @@ def test_a_reference_has_a_band_of_its_showers_nearby(flow):
     panel.wait()
 
 
-def test_the_last_audit_of_such_showers_is_told(flow):
-    attributes = {"theta_deg": [0.0, 30.0], "absorber_mm": 1.4}
-    audits = [
-        xr.Dataset(attrs=attributes | {"energy_gev": ends, "verdict": verdict})
-        for ends, verdict in (
-            ([1.0, 20.0], "rejected here: at shower 12, by response"),
-            ([10.0, 10.0], "not rejected after 500 showers"),
-        )
-    ]
-    panel = CalorimeterPanel(flow=flow, audits=audits)
-    assert "Audit at 10 GeV: not rejected after 500 showers." in panel.note
-    panel.controls["energy_gev"].value = 3.0
-    assert "Audit at 1 to 20 GeV: rejected here: at shower 12" in panel.note
-    panel.controls["absorber_mm"].value = 1.5
-    assert "No audit of such showers." in panel.note
-    panel.wait()
-
-
 def test_the_health_of_the_twin_is_told(flow):
     state = TwinState(
         twin="calorimeter",

@@ -1,6 +1,6 @@
 """The calorimeter's panel: one shower, drawn again from the flow as energy and angle change."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,6 @@ import xarray as xr
 from bokeh.layouts import column, row
 from bokeh.models import LayoutDOM
 
-from physics_twins.calorimeter.audit import last_audit
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow, load_flow
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
@@ -66,7 +65,6 @@ class CalorimeterPanel(MeasuringPanel[CalorimeterParameters, MeasuredShowers]):
         flow: What draws; the saved flow by default.
         reference: Showers of Geant4, or of a baseline, in the form of `simulate`; of all energies and
             angles.
-        audits: From `audit`, the newest last: what they say of this energy and angle is told.
         state: The twin's state, whose health is told.
         client: A Dask client whose workers draw the flow's band and fire Geant4; without one a thread
             and processes of this machine do.
@@ -88,13 +86,12 @@ calorimeter.shower_plots.profiles(calorimeter.features(shower))"""
         *,
         flow: ShowerFlow | None = None,
         reference: xr.Dataset | None = None,
-        audits: Sequence[xr.Dataset] = (),
         state: TwinState | None = None,
         client: Any = None,
         seed: int = SEED,
     ) -> None:
         self._flow, self._client, self._seed = flow, client, seed
-        self._audits, self._state = tuple(audits), state
+        self._state = state
         self._reference = None if reference is None else profiles(reference)
         self._told: dict[str, str] = {}
         self._background = Background(self._show_band)
@@ -193,7 +190,10 @@ calorimeter.shower_plots.profiles(calorimeter.features(shower))"""
             self.profiles.longitudinal,
             f"Along the path: {100 * part:.1f} % of {energy_gev:.3g} GeV seen",
         )
-        self._tell_audit(energy_gev, theta_deg, absorber_mm)
+        if self._state is not None:
+            state = self._state.checked()
+            told = f"Twin: {state.health}, last synchronised {state.last_sync:%Y-%m-%d}."
+            self._tell_of("state", told)
 
     def wait(self) -> None:
         """Wait until the flow's band belongs to the shower shown."""
@@ -267,19 +267,9 @@ calorimeter.shower_plots.profiles(calorimeter.features(shower))"""
         known = self._reference
         return "Geant4" if known is None else str(known.attrs.get("made_by", "reference")).split(",")[0]
 
-    def _tell_audit(self, energy_gev: float, theta_deg: float, absorber_mm: float) -> None:
-        told = []
-        if self._audits:
-            here = {"energy_gev": energy_gev, "theta_deg": theta_deg, "absorber_mm": absorber_mm}
-            told.append(_audited(last_audit(self._audits, **here)))
-        if self._state is not None:
-            state = self._state.checked()
-            told.append(f"Twin: {state.health}, last synchronised {state.last_sync:%Y-%m-%d}.")
-        self._tell_of("audit", " ".join(told))
-
     def _tell_of(self, what: str, sentence: str) -> None:
         self._told[what] = sentence
-        names = ("measured", "band", "reference", "audit")
+        names = ("measured", "band", "reference", "state")
         lines = (self._told.get(name, "") for name in names)
         self._tell(" ".join(filter(None, lines)))
 
@@ -331,11 +321,3 @@ def _near(
         np.broadcast_arrays(*(np.abs(each) <= NEAR[name] for name, each in away.items()))
     )
     return known.isel(shower=near)
-
-
-def _audited(audit: xr.Dataset | None) -> str:
-    if audit is None:
-        return "No audit of such showers."
-    lowest, highest = audit.attrs["energy_gev"]
-    energies = f"{lowest:.3g} GeV" if lowest == highest else f"{lowest:.3g} to {highest:.3g} GeV"
-    return f"Audit at {energies}: {audit.attrs['verdict']}."

@@ -5,9 +5,7 @@ probability of at most `alpha`, however long one goes on and whenever one stops.
 `evaluating.betting` for the construction that proves it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -16,8 +14,6 @@ from scipy.special import logsumexp
 
 from physics_twins.calorimeter.evaluating.betting import RankBet
 from physics_twins.calorimeter.evaluating.features import features
-from physics_twins.calorimeter.evaluating.matching import nearest_in_conditions
-from physics_twins.calorimeter.evaluating.prediction_powered import CorrectedMean, corrected_mean
 
 ALPHA = 0.05
 # Numbers of a shower that are compared, and how much of the wealth is first bet on each.
@@ -30,8 +26,6 @@ NUMBERS: Mapping[str, float] = {
     "empty": 0.12,
 }
 _MAX_LOG_WEALTH = 700.0  # what still is a finite number
-# Showers of the twin that are averaged at each energy and angle.
-_N_AVERAGED = 10
 
 
 class Audit:
@@ -124,137 +118,33 @@ class Audit:
         return f"rejected here: at shower {self.rejected_at}, by {self.rejected_by}"
 
 
-def audit(
-    fire: Callable[[int, int], xr.Dataset],
-    twin: xr.Dataset,
-    *,
-    seed: int,
-    n_showers: int = 500,
-    batch: int = 50,
-    alpha: float = ALPHA,
-    go_on: bool = False,
-    on_batch: Callable[[Audit], None] | None = None,
-) -> xr.Dataset:
-    """Fire real showers in batches until the twin is rejected or enough have been seen.
+def audit(pieces: Iterable[xr.Dataset], twin: xr.Dataset, *, seed: int) -> xr.Dataset:
+    """Compare real showers with a twin's as they come, until the twin is rejected or there are no more.
 
     Args:
-        fire: Returns real showers number `first` and following, `count` of them, in the form of
-            `simulate`: for instance `simulate.part` with parameters, seed and client filled in.
+        pieces: Real showers in the form of `simulate`, some at a time.
         twin: The twin's showers, some thousand, for energies and angles drawn as the real ones are.
         seed: Of the random ranks among ties.
-        n_showers: Real showers at most.
-        batch: So many are fired at once.
-        alpha: Largest probability of a false alarm, at any stopping time.
-        go_on: Whether to go on after the twin is rejected, for a closer look at its bias.
-        on_batch: Called with the test after each batch.
 
     Returns:
-        `evidence` (n, the number of showers seen), `twin`, `corrected`, `error`, `low`, `high`
-        (number), the twin's means and those that real showers correct them to, with 68 % intervals; the
-        attributes `verdict`, `rejected_at` (0 where it is not), `rejected_by`, `alpha`; and what was
-        audited, `energy_gev` and `theta_deg` (lowest, highest) and, where known, `absorber_mm`.
+        `evidence` (n, the number of showers seen); the attributes `verdict`, `rejected_at` (0 where it
+        is not), `rejected_by`, `alpha`.
     """
-    told = features(twin)
-    test = Audit(_columns(told), seed=seed, alpha=alpha, weights=NUMBERS)
-    seen = []
-    for first in range(0, n_showers, batch):
-        seen.append(features(fire(first, min(batch, n_showers - first))))
-        is_rejected = test.add(_columns(seen[-1]))
-        if on_batch:
-            on_batch(test)
-        if is_rejected and not go_on:
+    test = Audit(_columns(twin), seed=seed, weights=NUMBERS)
+    for piece in pieces:
+        if test.add(_columns(piece)):
             break
-    real: Any = xr.concat(seen, "shower", join="exact")
-    units = {name: str(told[name].attrs["units"]) for name in NUMBERS}
-    return _result(test, corrected_means(real, told), units).assign_attrs(_conditions(twin))
+    n = np.arange(1, test.n_showers + 1)
+    about = {"units": "1", "long_name": "Evidence against the twin"}
+    facts = {"verdict": test.verdict, "alpha": test.alpha, "rejected_at": test.rejected_at or 0}
+    return xr.Dataset(
+        {"evidence": ("n", test.course, about)},
+        {"n": ("n", n, {"units": "1", "long_name": "Real showers"})},
+        {**facts, "rejected_by": test.rejected_by},
+    )
 
 
-def last_audit(
-    audits: Sequence[xr.Dataset], *, energy_gev: float, theta_deg: float, absorber_mm: float
-) -> xr.Dataset | None:
-    """Return the last of several audits that was made of showers like these; None where none was.
-
-    Args:
-        audits: From `audit`, the newest last.
-        energy_gev: May lie 10 % outside the energies of the audit.
-        theta_deg: May lie 2 degrees outside its angles.
-        absorber_mm: May differ by 0.01 mm.
-    """
-    asked = {"energy_gev": energy_gev, "theta_deg": theta_deg}
-    for found in reversed(audits):
-        thick = float(found.attrs.get("absorber_mm", absorber_mm))
-        ends = {name: found.attrs.get(name, (np.inf, -np.inf)) for name in asked}
-        low = {"energy_gev": 0.9 * ends["energy_gev"][0], "theta_deg": ends["theta_deg"][0] - 2.0}
-        high = {"energy_gev": 1.1 * ends["energy_gev"][1], "theta_deg": ends["theta_deg"][1] + 2.0}
-        if abs(thick - absorber_mm) <= 0.01 and all(low[n] <= asked[n] <= high[n] for n in asked):
-            return found
-    return None
-
-
-def corrected_means(
-    real: xr.Dataset, twin: xr.Dataset, *, level: float = 0.68
-) -> dict[str, CorrectedMean]:
-    """Return the twin's means of a shower's numbers, corrected with real showers.
-
-    The twin is taken as a function of energy and angle: the mean of ten of its showers of most similar
-    conditions. Half of them make that function, the conditions of the others say where it is averaged.
-
-    Args:
-        real: From `features`.
-        twin: Likewise.
-        level: Probability that an interval covers.
-
-    Raises:
-        ValueError: There are fewer than two real showers, or fewer than 20 of the twin's.
-    """
-    if twin.sizes["shower"] < 2 * _N_AVERAGED:
-        raise ValueError(f"twin has {twin.sizes['shower']} showers, expected {2 * _N_AVERAGED} or more")
-    known, elsewhere = twin.isel(shower=slice(0, None, 2)), twin.isel(shower=slice(1, None, 2))
-    here = nearest_in_conditions(real, known, _N_AVERAGED)
-    there = nearest_in_conditions(elsewhere, known, _N_AVERAGED)
-    measured, told, means = _columns(real), _columns(known), _columns(twin)
-    found = {}
-    for name, values in told.items():
-        predicted = values[here].mean(axis=1), values[there].mean(axis=1)
-        corrected = corrected_mean(measured[name], *predicted, level=level)
-        found[name] = replace(corrected, twin=float(means[name].mean()))
-    return found
-
-
-def _conditions(twin: xr.Dataset) -> dict[str, Any]:
-    """Return what the twin's showers were asked to be, or, where that is not known, what they are."""
-    found: dict[str, Any] = {}
-    for name, highest in (("energy_gev", "energy_max_gev"), ("theta_deg", "theta_max_deg")):
-        low, high = twin.attrs.get(name), twin.attrs.get(highest)
-        if low is None or high is None:
-            low, high = float(twin[name].min()), float(twin[name].max())
-        found[name] = [float(low), max(float(low), float(high))]
-    if "absorber_mm" in twin.attrs:
-        found["absorber_mm"] = float(twin.attrs["absorber_mm"])
-    return found
-
-
-def _columns(numbers: xr.Dataset) -> dict[str, NDArray[np.float64]]:
+def _columns(showers: xr.Dataset) -> dict[str, NDArray[np.float64]]:
+    numbers = features(showers)
     # A shower without any energy lies at 0, and its evidence counts.
     return {name: np.nan_to_num(numbers[name].values) for name in NUMBERS}
-
-
-def _result(test: Audit, means: Mapping[str, CorrectedMean], units: Mapping[str, str]) -> xr.Dataset:
-    names = {"twin": "twin", "corrected": "value", "error": "error", "low": "low", "high": "high"}
-    variables: dict[str, Any] = {
-        name: (
-            "number",
-            [getattr(mean, attribute) for mean in means.values()],
-            {"units": "as in unit", "long_name": f"{name.capitalize()}, of a mean"},
-        )
-        for name, attribute in names.items()
-    }
-    about = {"units": "1", "long_name": "Evidence against the twin"}
-    variables["evidence"] = ("n", test.course, about)
-    coordinates = {
-        "number": ("number", list(means)),
-        "unit": ("number", [units[name] for name in means]),
-        "n": ("n", np.arange(1, test.n_showers + 1), {"units": "1", "long_name": "Real showers"}),
-    }
-    facts = {"verdict": test.verdict, "alpha": test.alpha, "rejected_at": test.rejected_at or 0}
-    return xr.Dataset(variables, coordinates, {**facts, "rejected_by": test.rejected_by})
