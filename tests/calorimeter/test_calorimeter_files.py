@@ -4,7 +4,6 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from xml.etree import ElementTree
 
 import h5py
 import numpy as np
@@ -13,8 +12,8 @@ import pytest
 from physics_twins.calorimeter import files
 from physics_twins.calorimeter.files import ShowerFileError
 from physics_twins.calorimeter.form import shower_dataset
-from physics_twins.calorimeter.formats import shower_file
-from physics_twins.calorimeter.formats.calochallenge import CaloChallengeReader, CaloChallengeWriter
+from physics_twins.calorimeter.formats import layouts, shower_file
+from physics_twins.calorimeter.formats.layouts import CALO_CHALLENGE, THREE_D_GAN
 from physics_twins.calorimeter.geant4 import voxels
 from physics_twins.calorimeter.geant4.beam import draw
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
@@ -40,15 +39,15 @@ def challenge_file(path, energies, cells, **options):
     return path
 
 
-def read_all(path, binning=None):
-    return list(files.CaloChallengeReader(path, binning=binning).blocks())
+def read_all(path, shape=None):
+    return list(layouts.read(path, CALO_CHALLENGE, shape=shape))
 
 
 def test_cells_survive_calochallenge_bit_by_bit(tmp_path, monkeypatch):
     monkeypatch.setattr(shower_file, "BLOCK_BYTES", 2 * 6480 * 12)
     made = showers(ROUND)
-    files.write_calochallenge(made, tmp_path / "s.hdf5")
-    blocks = list(files.calochallenge_showers(tmp_path / "s.hdf5", ROUND))
+    files.write(made, tmp_path / "s.hdf5")
+    blocks = list(files.open_showers(tmp_path / "s.hdf5", ROUND))
     assert [block.sizes["shower"] for block in blocks] == [2, 2, 2, 1]
     found = np.concatenate([block["showers"].values for block in blocks])
     np.testing.assert_array_equal(found, made["showers"].values)
@@ -61,9 +60,9 @@ def test_arrays_of_a_challenge_file_are_copied_bit_by_bit(tmp_path):
     rng = np.random.default_rng(1)
     energies, cells = rng.exponential(1e4, (9, 1)), rng.exponential(1.0, (9, 368))
     challenge_file(tmp_path / "a.hdf5", energies, cells, compression="gzip")
-    with files.CaloChallengeWriter(tmp_path / "b.hdf5", 368, dtype=np.float64) as file:
-        for _, energy, some in read_all(tmp_path / "a.hdf5"):
-            file.write(energy, some)
+    with layouts.writing(tmp_path / "b.hdf5", CALO_CHALLENGE, (368,), dtype=np.float64) as add:
+        for _, some, columns in read_all(tmp_path / "a.hdf5"):
+            add(some, columns)
     with h5py.File(tmp_path / "b.hdf5") as copy:
         assert copy["showers"].compression == "gzip"
         np.testing.assert_array_equal(copy["showers"], cells)
@@ -73,15 +72,15 @@ def test_arrays_of_a_challenge_file_are_copied_bit_by_bit(tmp_path):
 def test_cells_of_a_challenge_file_go_by_layer_then_angle_then_radius(tmp_path):
     made = showers(ROUND, n=1)
     made["showers"][0, 3, 5, 2] = 77.0
-    files.write_calochallenge(made, tmp_path / "s.hdf5")
-    ((_, _, cells),) = read_all(tmp_path / "s.hdf5")
+    files.write(made, tmp_path / "s.hdf5")
+    ((_, cells, _),) = read_all(tmp_path / "s.hdf5")
     assert cells[0, (3 * 16 + 5) * 9 + 2] == 77.0
 
 
 def test_showers_survive_3dgan(tmp_path):
     made = showers(FLAT)
-    files.write_threedgan(made, tmp_path / "s.h5")
-    (block,) = files.threedgan_showers(tmp_path / "s.h5", FLAT)
+    files.write(made, tmp_path / "s.h5")
+    (block,) = files.open_showers(tmp_path / "s.h5", FLAT)
     np.testing.assert_array_equal(block["showers"].values, made["showers"].values)
     np.testing.assert_array_equal(block["energy_gev"].values, made["energy_gev"].values)
     for name in ("theta_deg", "phi_deg", "x_mm", "y_mm"):
@@ -92,95 +91,10 @@ def test_the_three_keys_of_3dgan_suffice_and_angles_beyond_90_degrees_turn_the_a
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file["ECAL"] = np.full((2, 51, 51, 25), 2e-3, dtype=np.float32)
         file["energy"], file["theta"] = [100.0, 200.0], np.deg2rad([60.0, 120.0])
-    (block,) = files.threedgan_showers(tmp_path / "s.h5", FLAT)
+    (block,) = files.open_showers(tmp_path / "s.h5", FLAT)
     np.testing.assert_allclose(block["theta_deg"], [30.0, 30.0])
     np.testing.assert_allclose(block["phi_deg"], [0.0, 180.0])
     np.testing.assert_allclose(block["showers"].values, 2.0, rtol=1e-6)  # GeV without a word
-
-
-def test_binning_survives_its_xml(tmp_path):
-    layers = (
-        files.Layer(0, (0.0, 5.0, 10.0, 30.0), 1),
-        files.Layer(1, (0.0, 1 / 3, 7.0), 10),
-        files.Layer(4, (), 0),
-    )
-    binning = files.Binning("photon", layers)
-    files.write_binning(binning, tmp_path / "b.xml")
-    assert files.read_binning(tmp_path / "b.xml") == binning
-    assert binning.n_cells == 23
-    assert binning.grid is None
-
-
-def test_our_cylindrical_cells_are_those_of_data_set_2():
-    binning = files.binning_of(ROUND)
-    assert (binning.n_cells, binning.grid) == (6480, (45, 16, 9))
-
-
-LAUGHS = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><Bins>&b;</Bins>'
-LAYER = '<Bins><Particle pid="photon"><Layer id="0" r_edges="{}" n_bin_alpha="{}"/></Particle></Bins>'
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (LAUGHS, "DOCTYPE: a binning declares nothing"),
-        ("<Bins><Particle>", "no well-formed XML"),
-        ("", "no well-formed XML"),
-        ("<Bins/>", "Bin: missing"),
-        ('<Bins><Particle pid="photon"/></Bins>', "0 layers"),
-        (LAYER.format("0,1,x", 4), "Layer '0': could not convert"),
-        (LAYER.format("0,2,1", 4), "Layer 0: r_edges: expected increasing radii"),
-        (LAYER.format("0,nan", 4), "Layer 0: r_edges"),
-        (LAYER.format("0,1", -4), "n_bin_alpha = -4"),
-        (LAYER.format("0,1", 99999999999), "n_bin_alpha"),
-        (" " * (1 << 20) + "<Bins/>", "too large"),
-    ],
-)
-def test_a_wrong_binning_is_refused(tmp_path, text, expected):
-    path = tmp_path / "b.xml"
-    path.write_text(text)
-    with pytest.raises(ShowerFileError, match=expected) as error:
-        files.read_binning(path)
-    assert str(path) in str(error.value)
-
-
-# The form of the challenge's own four files.
-THEIRS = """<Bins>
-   <Bin pid="{}" etaMin="0" etaMax="130" name="{}">
-      <Layer id="0"  r_edges="0,5,10,30" n_bin_alpha="1" />
-      <Layer id="1" r_edges="0,2,4"  n_bin_alpha="10"/>
-      <Layer id="2" r_edges="0" n_bin_alpha="1" />
-   </Bin>
-</Bins>
-"""
-
-
-@pytest.mark.parametrize(("number", "name"), [(11, "electron"), (22, "photon"), (211, "pion")])
-def test_the_challenges_own_form_is_read_and_written(tmp_path, number, name):
-    (tmp_path / "theirs.xml").write_text(THEIRS.format(number, name))
-    binning = files.read_binning(tmp_path / "theirs.xml")
-    assert (binning.particle, binning.n_cells) == (name, 23)
-    assert [layer.n_cells for layer in binning.layers] == [3, 20, 0]
-    files.write_binning(binning, tmp_path / "ours.xml")
-    assert files.read_binning(tmp_path / "ours.xml") == binning
-    # What the challenge's tools look up: the particle by name, then every layer's numbers.
-    top = ElementTree.fromstring((tmp_path / "ours.xml").read_text())  # noqa: S314 (our own)
-    assert [each.attrib for each in top] == [{"pid": str(number), "name": name}]
-    for layer in top[0]:
-        assert layer.attrib["r_edges"].split(",")[0] in ("0", "0.0")
-        assert int(layer.attrib["n_bin_alpha"]) >= 1
-
-
-def test_showers_of_an_irregular_binning_are_read_with_it(tmp_path):
-    (tmp_path / "b.xml").write_text(THEIRS.format(22, "photon"))
-    binning = files.read_binning(tmp_path / "b.xml")
-    cells = np.full((5, binning.n_cells), 40.0)
-    with CaloChallengeWriter(tmp_path / "a.hdf5", binning.n_cells) as file:
-        file.write(np.full(5, 1024.0), cells)
-    reader = CaloChallengeReader(tmp_path / "a.hdf5", binning=binning)
-    ((_, energy, found),) = reader.blocks()
-    np.testing.assert_array_equal(found, cells)
-    assert energy.tolist() == [1024.0] * 5
 
 
 @pytest.mark.parametrize(
@@ -192,20 +106,9 @@ def test_showers_of_an_irregular_binning_are_read_with_it(tmp_path):
     ],
 )
 def test_showers_in_another_unit_are_refused_by_name(tmp_path, incident, cell, told):
-    with CaloChallengeWriter(tmp_path / "a.hdf5", 23) as file:
-        file.write(np.full(5, incident), np.full((5, 23), cell))
+    path = challenge_file(tmp_path / "a.hdf5", np.full(5, incident), np.full((5, 23), cell))
     with pytest.raises(ShowerFileError, match=told):
-        list(CaloChallengeReader(tmp_path / "a.hdf5").blocks())
-
-
-def test_a_binning_of_two_particles_asks_which(tmp_path):
-    one = LAYER.format("0,1", 4)
-    (tmp_path / "b.xml").write_text(one.replace("</Bins>", '<Particle pid="pion"/></Bins>'))
-    with pytest.raises(ShowerFileError, match="choose one of photon, pion"):
-        files.read_binning(tmp_path / "b.xml")
-    assert files.read_binning(tmp_path / "b.xml", particle="photon").n_cells == 4
-    with pytest.raises(ShowerFileError, match="no 'muon', but photon, pion"):
-        files.read_binning(tmp_path / "b.xml", particle="muon")
+        read_all(path)
 
 
 GOOD = np.full((4, 6), 1.0)
@@ -244,13 +147,13 @@ def test_the_event_is_counted_from_the_start_of_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(shower_file, "BLOCK_BYTES", 1)
     path = challenge_file(tmp_path / "s.hdf5", ENERGIES, changed(GOOD, (3, 2), -1.0))
     with pytest.raises(ShowerFileError, match="event 3 "):
-        list(files.CaloChallengeReader(path).blocks(1))
+        read_all(path)
 
 
-def test_cells_must_be_as_many_as_the_binning_has(tmp_path):
+def test_cells_must_be_as_many_as_the_calorimeter_has(tmp_path):
     path = challenge_file(tmp_path / "s.hdf5", ENERGIES, GOOD)
     with pytest.raises(ShowerFileError, match=r"shape \(4, 6\), expected \('N', 7\)"):
-        read_all(path, files.regular("photon", 1, 7, (0.0, 1.0)))
+        read_all(path, [7])
 
 
 def links(file):
@@ -338,13 +241,13 @@ def test_damaged_compressed_data_are_refused(tmp_path):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no\.hdf5"):
-        files.CaloChallengeReader(tmp_path / "no.hdf5")
+        read_all(tmp_path / "no.hdf5")
 
 
 def write_two_lots(path, first, second):
-    with files.CaloChallengeWriter(path, 6) as file:
-        file.write(ENERGIES[:2, 0], first)
-        file.write(ENERGIES[:2, 0], second)
+    with layouts.writing(path, CALO_CHALLENGE, (6,)) as add:
+        add(first, {"incident_energies": ENERGIES[:2, 0]})
+        add(second, {"incident_energies": ENERGIES[:2, 0]})
 
 
 def test_a_failed_write_leaves_no_file(tmp_path):
@@ -355,13 +258,15 @@ def test_a_failed_write_leaves_no_file(tmp_path):
     assert (tmp_path / "s.hdf5").read_text() == "old"
 
 
-def test_other_cells_than_the_format_has_are_refused(tmp_path):
+def test_other_cells_than_the_formats_have_are_refused(tmp_path):
     with pytest.raises(ShowerFileError, match="axes"):
-        files.write_calochallenge(showers(FLAT, 1), tmp_path / "s.hdf5")
-    with pytest.raises(ShowerFileError, match="axes"):
-        files.write_threedgan(showers(ROUND, 1), tmp_path / "s.h5")
-    with pytest.raises(ShowerFileError, match="this format is cylindrical"):
-        next(files.calochallenge_showers(tmp_path / "s.hdf5", FLAT))
+        files.write(showers(FLAT, 1).rename(layer="depth"), tmp_path / "s.h5")
+    files.write(showers(FLAT, 1), tmp_path / "s.h5")
+    with pytest.raises(ShowerFileError, match="ECAL: layout = 'cylindrical': its cells are"):
+        next(files.open_showers(tmp_path / "s.h5", ROUND))
+    files.write(showers(ROUND, 1), tmp_path / "s.hdf5")
+    with pytest.raises(ShowerFileError, match=r"showers: shape \(1, 6480\), expected \('N', 45\)"):
+        next(files.open_showers(tmp_path / "s.hdf5", ROUND.replace(layout="layers")))
 
 
 @pytest.mark.parametrize(
@@ -380,7 +285,7 @@ def test_wrong_columns_of_3dgan_are_refused(tmp_path, key, values, expected):
         for name, column in columns.items():
             file[name] = column
     with pytest.raises(ShowerFileError, match=expected):
-        list(files.ThreeDGanReader(tmp_path / "s.h5").blocks())
+        list(layouts.read(tmp_path / "s.h5", THREE_D_GAN))
 
 
 def test_cells_of_3dgan_in_another_unit_are_refused_unless_it_is_told(tmp_path):
@@ -388,22 +293,22 @@ def test_cells_of_3dgan_in_another_unit_are_refused_unless_it_is_told(tmp_path):
         file["ECAL"] = np.full((2, 3, 3, 2), 100.0)  # MeV: 1.8 GeV of 100; read as GeV, 1.8 TeV
         file["energy"], file["theta"] = [100.0, 100.0], [1.5, 1.5]
     with pytest.raises(ShowerFileError, match="ECAL: the median shower holds 18 of its"):
-        list(files.ThreeDGanReader(tmp_path / "s.h5").blocks())
-    (block,) = files.ThreeDGanReader(tmp_path / "s.h5", cells_in="MeV").blocks()
-    assert block.cells_mev.sum() == 3600
+        list(layouts.read(tmp_path / "s.h5", THREE_D_GAN))
+    ((_, cells, _),) = layouts.read(tmp_path / "s.h5", THREE_D_GAN, cells_in="MeV")
+    assert cells.sum() == 3600
 
 
 PEAK = """
     import re, sys
     import numpy as np
-    from physics_twins.calorimeter import files
+    from physics_twins.calorimeter.formats import layouts
 
     path, n = sys.argv[1], int(sys.argv[2])
     noise = np.random.default_rng(1).random((100, 6480), dtype=np.float32)
-    with files.CaloChallengeWriter(path, 6480) as file:
+    with layouts.writing(path, layouts.CALO_CHALLENGE, (6480,)) as add:
         for _ in range(n // 100):
-            file.write(np.full(100, 1e4), noise)
-    total = sum(float(cells.sum()) for _, _, cells in files.CaloChallengeReader(path).blocks())
+            add(noise, {"incident_energies": np.full(100, 1e4)})
+    total = sum(float(cells.sum()) for _, cells, _ in layouts.read(path, layouts.CALO_CHALLENGE))
     assert abs(total / (n / 100 * noise.sum()) - 1) < 1e-3
     print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 """
@@ -431,7 +336,7 @@ def opened(path, **options):
 
 def test_a_file_is_known_by_what_it_holds(tmp_path):
     made = showers(ROUND)
-    files.write_calochallenge(made, tmp_path / "a.hdf5")
+    files.write(made, tmp_path / "a.hdf5")
     save(made, tmp_path / "b.nc")
     (challenge,), (own,) = opened(tmp_path / "a.hdf5", theta_deg=12.0), opened(tmp_path / "b.nc")
     for found in (challenge, own):
@@ -441,7 +346,7 @@ def test_a_file_is_known_by_what_it_holds(tmp_path):
     (untold,) = opened(tmp_path / "a.hdf5")
     assert np.isnan(untold["theta_deg"]).all()
     flat = showers(FLAT)
-    files.write_threedgan(flat, tmp_path / "c.h5")
+    files.write(flat, tmp_path / "c.h5")
     (found,) = files.open_showers(tmp_path / "c.h5", FLAT)
     np.testing.assert_array_equal(found["showers"].values, flat["showers"].values)
 

@@ -18,7 +18,7 @@ def test_simulate_leaves_showers_that_balance_and_files_that_agree(tmp_path):
     assert run.metrics["closure"] == pytest.approx(1, abs=0.01)
     assert run.metrics["visible_mev"] == pytest.approx(250, abs=20)
     rings = CalorimeterParameters(**CALO_CHALLENGE_2)
-    blocks = files.calochallenge_showers(run.folder / "calochallenge.hdf5", rings)
+    blocks = files.open_showers(run.folder / "calochallenge.hdf5", rings)
     read = xr.concat(blocks, "shower")
     assert read.sizes["shower"] == 20
     assert (run.folder / "threedgan.h5").stat().st_size > 10_000

@@ -35,7 +35,7 @@ def test_it_is_calibrated_on_a_file_of_showers_that_tells_no_angles(tmp_path):
     asked |= {"absorber_mm": 1.45, "n_showers": 360}
     made = calorimeter.generate(flow, flow.parameters.replace(**asked), seed=3, extrapolate=True)
     path = tmp_path / "beam.hdf5"
-    calorimeter.files.write_calochallenge(with_gain(made, 0.97), path)
+    calorimeter.files.write(with_gain(made, 0.97), path)
     values = {"n_measured": 100, "n_watched": 40, "n_audited": 20, "n_asked": 20, "ageing": 0.95}
     values |= {"observed_path": str(path), "observed_theta_deg": 12.0}
     run = runs.run("calorimeter/5_twin", values, out=tmp_path / "run")
@@ -49,7 +49,7 @@ def test_it_is_calibrated_on_a_file_of_showers_that_tells_no_angles(tmp_path):
 def test_a_file_of_too_few_showers_is_told_with_what_to_do(tmp_path):
     flow = calorimeter.load_flow()
     made = calorimeter.generate(flow, flow.parameters.replace(n_showers=3), seed=3)
-    calorimeter.files.write_calochallenge(made, tmp_path / "few.hdf5")
+    calorimeter.files.write(made, tmp_path / "few.hdf5")
     asked = calorimeter.BeamTimeParameters(observed_path=str(tmp_path / "few.hdf5"))
     with pytest.raises(
         ValueError, match=r"few.hdf5: 3 showers within 1 to 100 GeV .* lower n_measured"

@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, flow: ShowerFlow):
     made = calorimeter.generate(flow, asked.replace(n_showers=300), seed=9)
     where = tmp_path_factory.mktemp("measured")
     save(made, where / "beam.nc")
-    calorimeter.files.write_calochallenge(made, where / "beam.hdf5")
+    calorimeter.files.write(made, where / "beam.hdf5")
     flat = CalorimeterParameters(n_showers=2)
     cells = np.ones((2, 51, 51, 25), np.float32)
     with calorimeter.files.ThreeDGanWriter(where / "flat.h5", cells.shape[1:], cells_in="MeV") as file:

@@ -190,10 +190,11 @@ calorimeter.shower_plots.profiles(calorimeter.features(shower))"""
             self.profiles.longitudinal,
             f"Along the path: {100 * part:.1f} % of {energy_gev:.3g} GeV seen",
         )
+        told = ""
         if self._state is not None:
             state = self._state.checked()
             told = f"Twin: {state.health}, last synchronised {state.last_sync:%Y-%m-%d}."
-            self._tell_of("state", told)
+        self._tell_of("state", told)
 
     def wait(self) -> None:
         """Wait until the flow's band belongs to the shower shown."""

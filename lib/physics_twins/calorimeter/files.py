@@ -10,24 +10,14 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.calorimeter.formats.binning import (
-    Binning,
-    Layer,
-    read_binning,
-    regular,
-    write_binning,
-)
-from physics_twins.calorimeter.formats.calochallenge import (
-    ENERGIES,
-    CaloChallengeReader,
-    CaloChallengeWriter,
-)
-from physics_twins.calorimeter.formats.root import Converted, RootMapping, convert_root
+from physics_twins.calorimeter.formats import layouts
+from physics_twins.calorimeter.formats.layouts import CALO_CHALLENGE, THREE_D_GAN, Columns
+from physics_twins.calorimeter.formats.root import RootMapping, convert_root
 from physics_twins.calorimeter.formats.shower_file import (
     ShowerFileError,
     blocks,
@@ -35,7 +25,6 @@ from physics_twins.calorimeter.formats.shower_file import (
     numbers,
     reading,
 )
-from physics_twins.calorimeter.formats.threedgan import CELLS, ThreeDGanReader, ThreeDGanWriter
 from physics_twins.calorimeter.geant4 import voxels
 from physics_twins.calorimeter.parameters import CalorimeterParameters
 from physics_twins.data import open_dataset
@@ -43,135 +32,44 @@ from physics_twins.data import open_dataset
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = [
-    "Binning",
-    "CaloChallengeReader",
-    "CaloChallengeWriter",
-    "Converted",
-    "Layer",
-    "RootMapping",
-    "ShowerFileError",
-    "ThreeDGanReader",
-    "ThreeDGanWriter",
-    "binning_of",
-    "calochallenge_showers",
-    "convert_root",
-    "open_showers",
-    "read_binning",
-    "regular",
-    "threedgan_showers",
-    "write_binning",
-    "write_calochallenge",
-    "write_threedgan",
-]
-_MEV_PER_GEV = 1000.0
+__all__ = ["RootMapping", "ShowerFileError", "convert_root", "open_showers", "write"]
+# Which format keeps which cells.
+_FORMATS = {
+    ("depth", "angle", "radius"): CALO_CHALLENGE,
+    ("x", "y", "layer"): THREE_D_GAN,
+}
+_SAVED = ("showers", "energy_gev", "theta_deg")  # what of a saved dataset is checked
+_NAMES = {"energy": "energy_gev", "theta": "theta_deg", "phi": "phi_deg", "x": "x_mm", "y": "y_mm"}
 
 
-def binning_of(parameters: CalorimeterParameters) -> Binning:
-    """Return the cylindrical cells of a calorimeter as CaloChallenge describes them."""
-    edges = tuple(float(parameters.cell_mm * n) for n in range(voxels.RINGS + 1))
-    return regular(parameters.particle, voxels.DEPTHS, voxels.ANGLES, edges)
+def write(showers: "xr.Dataset", path: str | os.PathLike[str]) -> None:
+    """Write showers; lazy ones are read block by block.
 
-
-def write_calochallenge(showers: "xr.Dataset", path: str | os.PathLike[str]) -> None:
-    """Write showers in cylindrical cells as a file of CaloChallenge; lazy ones are read block by block.
-
-    The file knows nothing of angles and places.
+    Cylindrical cells make a file of CaloChallenge, which knows nothing of angles and places; square
+    ones make one of 3DGAN, with azimuth and place besides.
 
     Raises:
-        ShowerFileError: The cells are not cylindrical, or a value is negative or no number.
+        ShowerFileError: The cells are others, or a value is negative or no number.
     """
-    cells = _cells(showers, ("depth", "angle", "radius"), path)
-    with CaloChallengeWriter(path, int(np.prod(cells.shape[1:])), dtype=cells.dtype) as file:
-        for first, last in blocks(cells.shape[0], cells[:1].nbytes * 2):
-            energy = _MEV_PER_GEV * showers["energy_gev"][first:last].values
-            file.write(energy, cells[first:last].values)
-
-
-def calochallenge_showers(
-    path: str | os.PathLike[str],
-    parameters: CalorimeterParameters,
-    *,
-    start: int = 0,
-    stop: int | None = None,
-) -> Iterator["xr.Dataset"]:
-    """Yield the showers of a CaloChallenge file, some at a time, in the form of `simulate`.
-
-    Args:
-        path: The file.
-        parameters: The calorimeter and its cylindrical cells; particles enter it straight.
-        start: Number of the first shower.
-        stop: Number of the shower after the last.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ShowerFileError: It is damaged or has other cells, or a value is negative or no number.
-    """
-    _need_layout(parameters, "cylindrical", path)
-    reader = CaloChallengeReader(path, binning=binning_of(parameters))
-    shape = (voxels.DEPTHS, voxels.ANGLES, voxels.RINGS)
-    for first, energy, cells in reader.blocks(start, stop):
-        columns = {"energy_gev": energy / _MEV_PER_GEV}
-        yield _dataset(parameters, path, first, cells.reshape(-1, *shape), columns)
-
-
-def write_threedgan(
-    showers: "xr.Dataset", path: str | os.PathLike[str], *, cells_in: str = "MeV"
-) -> None:
-    """Write showers in cartesian cells as a file of 3DGAN, with azimuth and place besides.
-
-    Raises:
-        ShowerFileError: The cells are not cartesian, or a value is negative or no number.
-    """
-    cells = _cells(showers, ("x", "y", "layer"), path)
-    options = {"columns": tuple(_COLUMNS), "cells_in": cells_in}
-    with ThreeDGanWriter(path, cells.shape[1:], dtype=cells.dtype, **options) as file:
+    cells = showers["showers"]
+    layout = _FORMATS.get(tuple(map(str, cells.dims[1:])))
+    if layout is None:
+        told = f"showers have axes {cells.dims}: expected those of a format, {list(_FORMATS)}"
+        raise ShowerFileError(f"{path}: {told}")
+    shape = cells.shape[1:] if layout.n_axes > 1 else (int(np.prod(cells.shape[1:])),)
+    names = tuple(_NAMES) if layout is THREE_D_GAN else ()
+    with layouts.writing(path, layout, shape, columns=names, dtype=cells.dtype) as add:
         for first, last in blocks(cells.shape[0], cells[:1].nbytes * 2):
             some = showers.isel(shower=slice(first, last))
-            columns = {name: some[own].values for name, own in _COLUMNS.items()}
-            columns["theta"] = np.pi / 2 - np.deg2rad(columns["theta"])
-            columns["phi"] = np.deg2rad(columns["phi"])
-            file.write(cells[first:last].values, columns)
-
-
-def threedgan_showers(
-    path: str | os.PathLike[str],
-    parameters: CalorimeterParameters,
-    *,
-    cells_in: str = "",
-    start: int = 0,
-    stop: int | None = None,
-) -> Iterator["xr.Dataset"]:
-    """Yield the showers of a 3DGAN file, some at a time, in the form of `simulate`.
-
-    Args:
-        path: The file.
-        parameters: The calorimeter and its cartesian cells.
-        cells_in: Unit of the cells: MeV, GeV or keV; by default what the file says, else GeV.
-        start: Number of the first shower.
-        stop: Number of the shower after the last.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ShowerFileError: It is damaged or has other cells, or a value is negative or no number.
-    """
-    _need_layout(parameters, "cartesian", path)
-    reader = ThreeDGanReader(path, cells_in=cells_in)
-    expected = tuple(len(axis.centres) for axis in voxels.axes(parameters))
-    if reader.shape != expected:
-        raise ShowerFileError(f"{path}: ECAL: {reader.shape} cells, expected {expected}")
-    for block in reader.blocks(start, stop):
-        columns = {own: block.columns[n] for n, own in _COLUMNS.items() if n in block.columns}
-        inclined = 90 - np.rad2deg(columns["theta_deg"])
-        # Beyond pi/2 a particle is inclined the other way.
-        turned = np.where(inclined < 0, 180.0, 0.0)
-        phi = np.rad2deg(columns.get("phi_deg", np.zeros(len(inclined))))
-        angles = {"theta_deg": np.abs(inclined), "phi_deg": (phi + turned) % 360}
-        yield _dataset(parameters, path, block.first, block.cells_mev, columns | angles)
+            add(some["showers"].values.reshape(-1, *shape), _columns(some, layout))
 
 
 def open_showers(
-    path: str | os.PathLike[str], parameters: CalorimeterParameters, *, theta_deg: float = math.nan
+    path: str | os.PathLike[str],
+    parameters: CalorimeterParameters,
+    *,
+    theta_deg: float = math.nan,
+    cells_in: str = "",
 ) -> Iterator["xr.Dataset"]:
     """Yield the showers of a file of any of these formats, some at a time, in the form of `simulate`.
 
@@ -181,40 +79,51 @@ def open_showers(
         path: The file.
         parameters: The calorimeter and its cells.
         theta_deg: The particles' angle where the file tells none, as CaloChallenge's do not.
+        cells_in: Unit of the cells: MeV, GeV or keV; by default what the file or its format says.
 
     Raises:
         FileNotFoundError: There is no such file.
         ShowerFileError: It is damaged, of no such format, has other cells, or a value is negative or no
             number.
     """
-    path = Path(path)
+    path, axes = Path(path), tuple(axis.name for axis in voxels.axes(parameters))
+    layout = _layout_of(path)
+    if layout is None:
+        yield from _saved_showers(path, parameters)
+        return
+    if _FORMATS.get(axes) is not layout:
+        told = f"layout = {parameters.layout!r}: its cells are those of another"
+        raise ShowerFileError(f"{path}: {layout.cells}: {told}")
+    shape = [len(axis.centres) for axis in voxels.axes(parameters)]
+    kept = shape if layout.n_axes > 1 else [math.prod(shape)]
+    for first, cells, columns in layouts.read(path, layout, shape=kept, cells_in=cells_in):
+        told = _told(columns, layout, theta_deg)
+        yield _dataset(parameters, path, first, cells.reshape(-1, *shape), told)
+
+
+def _layout_of(path: Path) -> layouts.Layout | None:
+    """Return in which format a file is, by what it holds; None where it is a saved dataset."""
     if path.is_file():
         with path.open("rb") as file:
             if file.read(4) == b"root":
                 raise ShowerFileError(f"{path}: a ROOT file: convert_root makes HDF5 of it")
     with reading(path) as file:
         held = list(file)
-        is_saved = {*_SAVED} <= {*held} and not {ENERGIES, CELLS} & {*held}
-        if is_saved:
+        for layout, key in (
+            (CALO_CHALLENGE, CALO_CHALLENGE.needed[0]),
+            (THREE_D_GAN, THREE_D_GAN.cells),
+        ):
+            if key in held:
+                return layout
+        if {*_SAVED} <= {*held}:
             arrays = [numbers(file, key, path) for key in _SAVED]
-            is_saved = all("DIMENSION_LIST" in each.attrs for each in arrays)  # as netCDF-4 has it
-    if ENERGIES in held:
-        for block in calochallenge_showers(path, parameters):
-            angles = block["theta_deg"]
-            yield block.assign(theta_deg=angles.copy(data=np.full(angles.shape, theta_deg)))
-    elif CELLS in held:
-        yield from threedgan_showers(path, parameters)
-    elif is_saved:
-        yield from _saved_showers(path, parameters)
-    else:
-        told = ", ".join(held[:20]) or "nothing"
-        raise ShowerFileError(
-            f"{path}: no showers of CaloChallenge ({ENERGIES}), of 3DGAN ({CELLS}) or of simulate"
-            f" ({', '.join(_SAVED)}): the file holds {told}"
-        )
-
-
-_SAVED = ("showers", "energy_gev", "theta_deg")  # what of a saved dataset is checked
+            if all("DIMENSION_LIST" in each.attrs for each in arrays):  # as netCDF-4 has it
+                return None
+    told = ", ".join(held[:20]) or "nothing"
+    raise ShowerFileError(
+        f"{path}: no showers of CaloChallenge ({CALO_CHALLENGE.needed[0]}), of 3DGAN"
+        f" ({THREE_D_GAN.cells}) or of simulate ({', '.join(_SAVED)}): the file holds {told}"
+    )
 
 
 def _saved_showers(path: Path, parameters: CalorimeterParameters) -> Iterator["xr.Dataset"]:
@@ -239,21 +148,26 @@ def _saved_showers(path: Path, parameters: CalorimeterParameters) -> Iterator["x
             yield block
 
 
-_COLUMNS = {"energy": "energy_gev", "theta": "theta_deg", "phi": "phi_deg", "x": "x_mm", "y": "y_mm"}
+def _columns(showers: "xr.Dataset", layout: layouts.Layout) -> Columns:
+    """Return what a file holds besides cells, in its units."""
+    if layout is CALO_CHALLENGE:
+        return {"incident_energies": 1e3 * showers["energy_gev"].values}
+    columns = {name: showers[own].values for name, own in _NAMES.items()}
+    columns["theta"] = np.pi / 2 - np.deg2rad(columns["theta"])
+    return columns | {"phi": np.deg2rad(columns["phi"])}
 
 
-def _cells(
-    showers: "xr.Dataset", axes: tuple[str, ...], path: str | os.PathLike[str]
-) -> "xr.DataArray":
-    cells = showers["showers"]
-    if cells.dims != ("shower", *axes):
-        raise ShowerFileError(f"{path}: showers have axes {cells.dims}, expected {('shower', *axes)}")
-    return cells
-
-
-def _need_layout(parameters: CalorimeterParameters, layout: str, path: str | os.PathLike[str]) -> None:
-    if parameters.layout != layout:
-        raise ShowerFileError(f"{path}: layout = {parameters.layout!r}: this format is {layout}")
+def _told(columns: Columns, layout: layouts.Layout, theta_deg: float) -> dict[str, NDArray[Any]]:
+    """Return what is known of particles, in our units."""
+    if layout is CALO_CHALLENGE:
+        energy_gev = columns["incident_energies"] / 1e3
+        return {"energy_gev": energy_gev, "theta_deg": np.full(len(energy_gev), theta_deg)}
+    found = {own: columns[name] for name, own in _NAMES.items() if name in columns}
+    inclined = 90 - np.rad2deg(found["theta_deg"])
+    # Beyond pi/2 a particle is inclined the other way.
+    turned = np.where(inclined < 0, 180.0, 0.0)
+    phi = np.rad2deg(found.get("phi_deg", np.zeros(len(inclined))))
+    return found | {"theta_deg": np.abs(inclined), "phi_deg": (phi + turned) % 360}
 
 
 def _dataset(
@@ -261,16 +175,14 @@ def _dataset(
     path: str | os.PathLike[str],
     first: int,
     cells: NDArray[np.float32],
-    columns: dict[str, NDArray[np.float64]],
+    columns: dict[str, NDArray[Any]],
 ) -> "xr.Dataset":
     """Return showers of a file as a dataset; what a file does not tell is 0."""
     from physics_twins.calorimeter import form
     from physics_twins.calorimeter.geant4.beam import Beam
 
     n = len(cells)
-    values = {
-        name: np.asarray(columns.get(name, np.zeros(n)), dtype=float) for name in _COLUMNS.values()
-    }
+    values = {name: np.asarray(columns.get(name, np.zeros(n)), dtype=float) for name in _NAMES.values()}
     place = np.stack([values["x_mm"], values["y_mm"]], axis=1)
     angles = (values["theta_deg"], values["phi_deg"])
     stream = np.zeros((n, 2), dtype=np.uint64)

@@ -8,7 +8,6 @@ from a file.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from physics_twins.calorimeter.formats.layouts import THREE_D_GAN, check_columns, writing
 from physics_twins.calorimeter.formats.shower_file import (
     BLOCK_BYTES,
     MAX_CHUNK_BYTES,
     ShowerFileError,
     check_values,
 )
-from physics_twins.calorimeter.formats.threedgan import COLUMNS, ThreeDGanWriter, check_columns
 
-_MAX_HITS = 10_000_000
+_MAX_CELLS = 10_000_000
+_COLUMNS = THREE_D_GAN.columns
 
 
 class RootMapping(BaseModel):
@@ -56,15 +56,15 @@ class RootMapping(BaseModel):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        unknown = {*self.columns, *self.scales} - {*COLUMNS, "cells"}
-        missing = {"energy", "theta"} - {*self.columns}
+        unknown = {*self.columns, *self.scales} - {*_COLUMNS, "cells"}
+        missing = {*THREE_D_GAN.needed} - {*self.columns}
         if unknown or missing or len(self.indices) not in (0, 1, 3):
             raise ValueError(
                 f"columns need energy and theta (missing: {sorted(missing)}), may have"
-                f" {', '.join(COLUMNS)} (unknown: {sorted(unknown)}), indices are 0, 1 or 3 branches"
+                f" {', '.join(_COLUMNS)} (unknown: {sorted(unknown)}), indices are 0, 1 or 3 branches"
             )
-        if min(self.shape) < 1 or int(np.prod(self.shape)) > _MAX_HITS:
-            raise ValueError(f"shape = {self.shape} must be of 1 to {_MAX_HITS} cells")
+        if min(self.shape) < 1 or int(np.prod(self.shape)) > _MAX_CELLS:
+            raise ValueError(f"shape = {self.shape} must be of 1 to {_MAX_CELLS} cells")
         return self
 
     @property
@@ -74,26 +74,13 @@ class RootMapping(BaseModel):
         return list(dict.fromkeys([self.cells, *self.indices, *named]))
 
 
-@dataclass(frozen=True)
-class Converted:
-    """What a conversion did.
-
-    Attributes:
-        n_read: Showers in the ROOT files.
-        n_written: Showers in the HDF5 file; the rest had too little energy.
-    """
-
-    n_read: int
-    n_written: int
-
-
 def convert_root(
     sources: Sequence[str | os.PathLike[str]],
     target: str | os.PathLike[str],
     mapping: RootMapping,
     *,
     progress: bool = False,
-) -> Converted:
+) -> tuple[int, int]:
     """Turn ROOT files into one HDF5 file, which appears when all is written.
 
     Args:
@@ -102,6 +89,9 @@ def convert_root(
         mapping: Which branches are what.
         progress: Whether to show a progress bar.
 
+    Returns:
+        Showers that were read, and those that were written; the rest had too little energy.
+
     Raises:
         FileNotFoundError: A ROOT file is missing.
         ShowerFileError: One is damaged or lacks a branch, or a value is negative or no number; the
@@ -109,19 +99,19 @@ def convert_root(
     """
     from tqdm.auto import tqdm
 
-    n_read = 0
-    columns = tuple(name for name in COLUMNS if name in mapping.columns)
+    n_read = n_written = 0
+    columns = tuple(name for name in _COLUMNS if name in mapping.columns)
     with (
-        ThreeDGanWriter(target, mapping.shape, columns=columns) as file,
+        writing(target, THREE_D_GAN, mapping.shape, columns=columns) as add,
         tqdm(unit="shower", disable=not progress) as bar,
     ):
         for source in sources:
             for cells, found in _showers(Path(source), mapping):
                 kept = cells.sum(axis=(1, 2, 3)) >= mapping.least_mev
-                file.write(cells[kept], {name: values[kept] for name, values in found.items()})
-                n_read += len(cells)
+                add(cells[kept], {name: values[kept] for name, values in found.items()})
+                n_read, n_written = n_read + len(cells), n_written + int(kept.sum())
                 bar.update(len(cells))
-        return Converted(n_read, file.n_showers)
+    return n_read, n_written
 
 
 def _showers(
@@ -135,7 +125,7 @@ def _showers(
             _check_branch(tree, name, path)
         for first in range(0, tree.num_entries, size):
             last = min(first + size, tree.num_entries)
-            options: Any = {"entry_start": first, "entry_stop": last, "library": "ak"}
+            options: Any = {"entry_start": first, "entry_stop": last, "library": "np"}
             arrays = {name: tree[name].array(**options) for name in mapping.branches}
             yield _cells(arrays, mapping, path, first), _columns(arrays, mapping, path, first)
 
@@ -148,9 +138,9 @@ def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        # Caches would grow with the file.
-        caches: Any = {"object_cache": None, "array_cache": None}
-        opened: Any = uproot.open(path, **caches)
+        # Caches and a mapped file would grow with the file.
+        options: Any = {"object_cache": None, "array_cache": None}
+        opened: Any = uproot.open(path, handler=uproot.MultithreadedFileSource, **options)
         with opened as file:
             yield file
     except (ShowerFileError, MemoryError):
@@ -194,64 +184,46 @@ def _check_branch(tree: Any, name: str, path: Path) -> None:
 
 def _cells(arrays: dict[str, Any], mapping: RootMapping, path: Path, first: int) -> NDArray[np.float32]:
     """Return energies in MeV, shape (event, x, y, layer)."""
-    scale = mapping.scales.get("cells", 1.0)
-    found = arrays[mapping.cells]
     if mapping.indices:
-        cells = _from_hits(arrays, mapping, path, first) * scale
+        cells = _from_hits(arrays, mapping, path, first)
     else:
-        lengths = _lengths(found)
+        lengths, flat = _flat(arrays[mapping.cells])
         wrong = lengths != int(np.prod(mapping.shape))
         if wrong.any():
             event, n = first + int(wrong.argmax()), int(lengths[wrong.argmax()])
             raise ShowerFileError(
                 f"{path}: {mapping.cells}: event {event}: {n} cells, expected {mapping.shape}"
             )
-        flat = _flat(found).reshape(len(lengths), *mapping.shape)
-        check_values(flat, mapping.cells, path, first, unit="")
-        cells = flat if scale == 1 else flat * scale
-    cells = cells.astype(np.float32)
-    if mapping.threshold_mev:
-        cells[cells < mapping.threshold_mev] = 0.0
+        cells = flat.reshape(len(lengths), *mapping.shape)
+        check_values(cells, mapping.cells, path, first, unit="")
+    cells = (cells * mapping.scales.get("cells", 1)).astype(np.float32, copy=False)
+    cells[cells < mapping.threshold_mev] = 0.0
     return cells
 
 
-def _flat(found: Any) -> NDArray[Any]:
-    """Return all numbers of an array, entry after entry."""
-    import awkward as ak
-
-    all_axes: Any = None
-    return np.asarray(ak.to_numpy(ak.flatten(found, axis=all_axes)))
-
-
-def _lengths(found: Any) -> NDArray[np.int64]:
-    """Return how many numbers each entry of an array holds."""
-    import awkward as ak
-
-    counts = ak.num(found, axis=1) if found.ndim > 1 else np.ones(len(found))
-    if found.ndim > 2:
-        counts = ak.sum(ak.ones_like(ak.flatten(found, axis=-1)), axis=-1)
-        for _ in range(found.ndim - 3):
-            counts = ak.sum(counts, axis=-1)
-    return np.asarray(ak.to_numpy(counts), dtype=np.int64)
+def _flat(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return how many numbers each entry of an array holds, and all of them, entry after entry."""
+    if values.dtype != object:
+        n = int(np.prod(values.shape[1:]))
+        return np.full(len(values), n), values.reshape(-1)
+    lengths = np.array([each.size for each in values])
+    return lengths, np.concatenate([each.reshape(-1) for each in values])
 
 
 def _from_hits(
     arrays: dict[str, Any], mapping: RootMapping, path: Path, first: int
 ) -> NDArray[np.float64]:
     """Return the sums of hits in cells."""
-    if arrays[mapping.cells].ndim != 2:
-        raise ShowerFileError(f"{path}: {mapping.cells}: expected a list of hits in each entry")
-    lengths = _lengths(arrays[mapping.cells])
+    lengths, energy = _flat(arrays[mapping.cells])
     event = np.repeat(np.arange(len(lengths)), lengths)
-    energy = _flat(arrays[mapping.cells])
     _check_hits(energy >= 0, energy, mapping.cells, event, path, first, "0 or more")
     _check_hits(np.isfinite(energy), energy, mapping.cells, event, path, first, "a finite number")
     sizes = mapping.shape if len(mapping.indices) == 3 else (int(np.prod(mapping.shape)),)
     numbers = []
     for name, size in zip(mapping.indices, sizes, strict=True):
-        if arrays[name].ndim != 2 or (_lengths(arrays[name]) != lengths).any():
+        n_each, index = _flat(arrays[name])
+        if (n_each != lengths).any():
             raise ShowerFileError(f"{path}: {name}: not as long as {mapping.cells} in every event")
-        index = _flat(arrays[name])
         sound = (index >= 0) & (index < size) & (index == np.floor(index))
         _check_hits(sound, index, name, event, path, first, f"a whole number from 0 to {size - 1}")
         numbers.append(index.astype(np.int64))
@@ -279,17 +251,17 @@ def _check_hits(
 def _columns(
     arrays: dict[str, Any], mapping: RootMapping, path: Path, first: int
 ) -> dict[str, NDArray[Any]]:
-    """Return the columns in the units of `COLUMNS`, each checked."""
+    """Return the columns in the units of `THREE_D_GAN`, each checked."""
     n = len(arrays[mapping.cells])
     columns = {}
     for name, source in mapping.columns.items():
         if isinstance(source, str):
-            if (_lengths(arrays[source]) != 1).any():
+            n_each, values = _flat(arrays[source])
+            if (n_each != 1).any():
                 raise ShowerFileError(f"{path}: {source}: expected one number in each entry")
-            values = _flat(arrays[source])
         else:
             values = np.full(n, float(source))
         values = values * mapping.scales.get(name, 1)
-        check_columns({name: values}, path, first)
-        columns[name] = values.astype(COLUMNS[name].dtype)
+        check_columns({name: values}, THREE_D_GAN, path, first)
+        columns[name] = values.astype(_COLUMNS[name].dtype)
     return columns

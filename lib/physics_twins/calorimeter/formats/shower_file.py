@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.data import replacing
-
 if TYPE_CHECKING:
     import h5py
 
@@ -48,15 +46,6 @@ def reading(path: str | os.PathLike[str]) -> Iterator["h5py.File"]:
     except (OSError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise ShowerFileError(f"{path}: damaged, cut or no HDF5 file: {reason}") from None
-
-
-@contextmanager
-def writing(path: str | os.PathLike[str]) -> Iterator["h5py.File"]:
-    """Yield an HDF5 file that takes its name when the block succeeds."""
-    import h5py
-
-    with replacing(Path(path)) as temporary, h5py.File(temporary, "w") as file:
-        yield file
 
 
 def numbers(file: "h5py.File", key: str, path: Path) -> "h5py.Dataset":
@@ -179,34 +168,3 @@ def blocks(n_events: int, event_bytes: int) -> Iterator[tuple[int, int]]:
     size = max(1, BLOCK_BYTES // max(event_bytes, 1))
     for first in range(0, n_events, size):
         yield first, min(first + size, n_events)
-
-
-class GrowingArray:
-    """A compressed dataset of a file being written, to which events are added."""
-
-    def __init__(self, file: "h5py.File", key: str, shape: tuple[int, ...], dtype: Any) -> None:
-        """Begin it.
-
-        Args:
-            file: The file.
-            key: Its name.
-            shape: Shape of one event.
-            dtype: Type of the numbers.
-        """
-        n = max(1, (1 << 20) // (max(int(np.prod(shape)), 1) * np.dtype(dtype).itemsize))
-        self._data = file.create_dataset(
-            key,
-            shape=(0, *shape),
-            maxshape=(None, *shape),
-            chunks=(n, *shape),
-            dtype=dtype,
-            compression="gzip",
-            compression_opts=3,
-            shuffle=True,
-        )
-
-    def add(self, values: NDArray[Any]) -> None:
-        """Add events, shape (event, ...)."""
-        n = self._data.shape[0]
-        self._data.resize(n + len(values), axis=0)
-        self._data[n:] = values
