@@ -9,9 +9,11 @@ import h5py
 import numpy as np
 import pytest
 import uproot
+from typer.testing import CliRunner
 
 from physics_twins.calorimeter.files import RootMapping, ShowerFileError, convert_root
 from physics_twins.calorimeter.formats import root, shower_file
+from physics_twins.cli.__main__ import app
 
 SHAPE = (3, 4, 2)
 DENSE = RootMapping(
@@ -233,6 +235,20 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_wrong_mapping_is_refused(wrong):
     with pytest.raises(ValueError, match="RootMapping"):
         RootMapping(**(DENSE.model_dump() | wrong))
+
+
+def test_the_command_converts_several_files_and_names_what_a_mapping_lacks(tmp_path):
+    sources = [str(written(tmp_path / name, dense())) for name in ("a.root", "b.root")]
+    mapping, target = tmp_path / "mapping.json", tmp_path / "a.h5"
+    mapping.write_text(DENSE.model_dump_json())
+    command = ["calorimeter", "convert", *sources, str(target), "--mapping", str(mapping), "--quiet"]
+    assert f"{target}: 18 of 18 showers" in CliRunner().invoke(app, command).output
+    with h5py.File(target) as file:
+        assert file["ECAL"].shape == (18, *SHAPE)
+    mapping.write_text('{"cells": "cells"}')
+    assert "mapping.json: columns: Field required" in str(CliRunner().invoke(app, command).exception)
+    alone = ["calorimeter", "convert", str(target), "--mapping", str(mapping)]
+    assert "FILE.root is missing" in str(CliRunner().invoke(app, alone).exception)
 
 
 def peak_mib(path, mapping):

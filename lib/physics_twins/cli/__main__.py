@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physics_twins.cli import clusters, label, lattice, models, sweeps
+from physics_twins.cli import calorimeter, clusters, label, lattice, models, sweeps
 from physics_twins.cli.texts import aligned, pairs
 from physics_twins.clusters import ClusterError
 
@@ -37,6 +37,7 @@ app.command("sweep")(sweeps.sweep)
 app.add_typer(sweeps.sweeps_app, name="sweeps")
 app.add_typer(models.app, name="models")
 app.command("label", cls=label.WithParameters)(label.label)
+app.add_typer(calorimeter.app, name="calorimeter")
 app.add_typer(lattice.app, name="lattice")
 app.command("tune")(sweeps.tune)
 app.add_typer(sweeps.studies_app, name="studies")

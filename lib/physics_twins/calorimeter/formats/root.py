@@ -103,7 +103,7 @@ def convert_root(
     columns = tuple(name for name in _COLUMNS if name in mapping.columns)
     with (
         writing(target, THREE_D_GAN, mapping.shape, columns=columns) as add,
-        tqdm(unit="shower", disable=not progress) as bar,
+        tqdm(unit=" showers", leave=False, disable=not progress) as bar,
     ):
         for source in sources:
             for cells, found in _showers(Path(source), mapping):
