@@ -17,6 +17,7 @@ from _calorimeter_distances import frechet_distance, kernel_distance, manifold_s
 from _calorimeter_network import tell_apart, voxel_matrix
 from _calorimeter_showers import geant4_showers
 from _table import Figure, median_and_spread, share_error, this_machine
+from physics_twins import models
 from physics_twins.calorimeter import draw_onnx, part, samples
 from physics_twins.calorimeter.evaluate import evaluate
 from physics_twins.calorimeter.evaluating import response, timing
@@ -46,7 +47,7 @@ def auc_features_voxels() -> Figure:
 
     It sees little, see `_calorimeter_network`: `auc_boosted` is the figure that counts.
     """
-    pairs = [(matrix(features(a))[1], matrix(features(b))[1]) for a, b in _halves()]
+    pairs = [(matrix(features(a)), matrix(features(b))) for a, b in _halves()]
     pairs += [(voxel_matrix(a), voxel_matrix(b)) for a, b in _halves()]
     values, errors = zip(*(tell_apart(*pair, seed=SEEDS["drawn"]) for pair in pairs), strict=True)
     seeds = (TEST_SEED, SEEDS["drawn"])
@@ -58,7 +59,7 @@ def calochallenge_distances() -> Figure:
     """Frechet and kernel distance in 1e-3, precision, recall, density, coverage; beside Geant4's."""
     told = []
     for pair in _halves():
-        sample, real = (matrix(features(each))[1] for each in pair)
+        sample, real = (matrix(features(each)) for each in pair)
         found = [distance(sample, real, seed=SEEDS["drawn"]) for distance in DISTANCES]
         told.append(np.array([*(1e3 * np.array(found)), *manifold_scores(sample, real).values()]))
     ours, floor = told
@@ -108,7 +109,7 @@ def generation_ms_b1_large() -> Figure:
 
 def onnx_ms() -> Figure:
     """CPU time of a shower from the ONNX file, in batches of 1 and 100, 1 to 100 GeV."""
-    session = draw_onnx.open_session(load_flow().address)
+    session = models.find(draw_onnx.NAME).onnx_session()
     told = {"theta_deg": 0.0, "absorber_mm": TRAINING.absorber_mm, "seed": SEEDS["onnx"]}
 
     def draw(n: int) -> None:
@@ -149,7 +150,7 @@ def speed_up() -> Figure:
 
 def onnx_parity() -> Figure:
     """Energy sums of ONNX and torch, largest relative difference of 64 showers."""
-    flow, session = load_flow(), draw_onnx.open_session()
+    flow, session = load_flow(), models.find(draw_onnx.NAME).onnx_session()
     found = onnx_file.energy_sum_deviation(flow.members[0], session, n=N_PARITY, seed=SEEDS["onnx"])
     return Figure(found, None, "", 1e-6, this_machine(), (SEEDS["onnx"],))
 

@@ -119,7 +119,7 @@ def test_empty_showers_have_no_centre_and_make_no_noise(showers):
     dark = showers.isel(shower=slice(0, 2)).assign(showers=0 * showers["showers"][:2])
     numbers = features(dark)
     assert np.isnan(numbers["depth_mm"]).all()
-    assert np.isfinite(matrix(numbers)[1]).all()
+    assert np.isfinite(matrix(numbers)).all()
 
 
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
@@ -147,17 +147,14 @@ def test_response_and_resolution_of_known_showers_are_found_within_their_errors(
     numbers = xr.Dataset({"energy_gev": ("shower", energy), "response": ("shower", share)})
     found = response.response_table(numbers, response.energy_edges(energy))
     core = 0.05 * float(norm.ppf(0.84))
-    for name, truth in (("response", 0.8), ("resolution", 0.05), ("core_resolution", core)):
+    for name, truth in (("response", 0.8), ("core_resolution", core)):
         assert (abs(found[name] - truth) < 5 * found[f"{name}_error"]).all()
-    # Of a Gaussian, the resolution's relative error is 1 / sqrt(2 n).
-    expected = 1 / np.sqrt(2 * found["n_showers"])
-    np.testing.assert_allclose(found["resolution_error"] / found["resolution"], expected, rtol=0.2)
     # Of two quantiles' half distance it is sqrt(2 p (1 - 2 p) / n) over twice the density, p = 0.16.
     expected = np.sqrt(2 * 0.16 * 0.68 / found["n_showers"]) / (2 * norm.pdf(norm.ppf(0.84)))
     np.testing.assert_allclose(found["core_resolution_error"] / 0.05, expected, rtol=0.35)
 
 
-def test_a_few_broken_showers_change_the_resolution_and_not_that_of_the_core():
+def test_a_few_broken_showers_do_not_change_the_resolution_of_the_core():
     generator = np.random.default_rng(4)
     share = 0.8 * (1 + 0.02 * generator.normal(size=4000))
     broken = share.copy()
@@ -171,7 +168,7 @@ def test_a_few_broken_showers_change_the_resolution_and_not_that_of_the_core():
         for each in (share, broken)
     ]
     ratio = (tables[1] / tables[0]).isel(energy=0)
-    assert float(ratio["resolution"]) > 1.5
+    assert broken.std() / broken.mean() > 1.5 * share.std() / share.mean()
     assert float(ratio["core_resolution"]) == pytest.approx(1.0, abs=0.02)
 
 
@@ -211,7 +208,7 @@ def test_geant4_against_geant4_is_perfect_within_errors(metrics):
     floor = metrics.sel(sample="floor")
     # Those of which zero is the expectation for one distribution.
     unbiased = [n for n in METRICS if n.startswith("separation")]
-    unbiased += ["response", "resolution", "core_resolution", "hits", "pairs", "copying_rate"]
+    unbiased += ["response", "core_resolution", "hits", "pairs", "copying_rate"]
     chosen = floor.sel(metric=unbiased)
     assert (abs(chosen["value"] - chosen["perfect"]) < 5 * chosen["error"]).all()
 

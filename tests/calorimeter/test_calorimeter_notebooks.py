@@ -30,6 +30,19 @@ def test_simulate_leaves_showers_that_balance_and_files_that_agree(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_set_up_of_3dgan_is_reached_by_parameters_alone(tmp_path):
+    # Photons of 2 to 500 GeV, 60 to 120 degrees to the face: run, not trained.
+    told = {"particle": "photon", "energy_gev": 2.0, "energy_max_gev": 500.0, "theta_max_deg": 30.0}
+    told |= {"n_showers": 4, "seed": 3}  # one of 348 GeV
+    run = runs.run("calorimeter/1_simulate", told, out=tmp_path / "run")
+    assert run.metrics["closure"] == pytest.approx(1, abs=0.01)
+    with xr.open_dataset(run.folder / "showers.nc") as showers:
+        assert showers["showers"].shape == (4, 51, 51, 25)
+        assert showers.attrs["particle"] == "photon"
+        assert showers["energy_gev"].max() > 300
+
+
+@pytest.mark.slow
 def test_train_saves_a_flow_that_can_be_loaded(tmp_path, monkeypatch):
     monkeypatch.setenv("PHYSICS_TWINS_MODELS", str(tmp_path / "models"))
     run = runs.run("calorimeter/2_train", {"n_steps": 4}, out=tmp_path / "run")

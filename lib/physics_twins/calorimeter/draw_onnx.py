@@ -21,17 +21,8 @@ INPUTS = ("energy_gev", "theta_deg", "absorber_mm", "uniforms")
 SHOWERS_AT_ONCE = 256
 
 
-def open_session(address: str = NAME) -> "onnxruntime.InferenceSession":
-    """Return onnxruntime's session for the ONNX file of a saved flow.
-
-    Raises:
-        ModelError: There is no such model, or it has no sound ONNX file.
-    """
-    return models.find(address).onnx_session()
-
-
-def find_session(address: str = NAME) -> "onnxruntime.InferenceSession | None":
-    """Return the session of a saved flow; None where it was saved without an ONNX file.
+def open_session(address: str = NAME) -> "onnxruntime.InferenceSession | None":
+    """Return onnxruntime's session for a saved flow; None where it was saved without an ONNX file.
 
     Raises:
         ModelError: There is no such model, or its ONNX file is unsound.

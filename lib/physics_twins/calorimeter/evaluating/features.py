@@ -84,8 +84,8 @@ def features(showers: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(variables, coordinates)
 
 
-def matrix(numbers: xr.Dataset) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the names of the numbers that a classifier learns from, and those, (shower, number).
+def matrix(numbers: xr.Dataset) -> NDArray[np.float64]:
+    """Return the numbers that a classifier learns from, shape (shower, number).
 
     As in CaloChallenge (arXiv:2410.21611, section 4): incident energy, layer energies, centres and
     widths of layers, sparsity; energies as logarithms. An empty layer has centre and width 0.
@@ -93,15 +93,10 @@ def matrix(numbers: xr.Dataset) -> tuple[list[str], NDArray[np.float64]]:
     Args:
         numbers: From `features`.
     """
-    incident = numbers["energy_gev"].values
-    names, columns = ["energy_gev"], [np.log10(incident)[:, None]]
-    names.append("response")
-    columns.append(numbers["response"].values[:, None])
-    for name in ("layer_mev", "centre_x_mm", "centre_y_mm", "width_x_mm", "width_y_mm", "sparsity"):
-        values = np.nan_to_num(numbers[name].values)
-        columns.append(np.log10(values + _FLOOR_MEV) if name == "layer_mev" else values)
-        names += [f"{name} {layer}" for layer in range(values.shape[1])]
-    return names, np.concatenate(columns, axis=1)
+    columns = [np.log10(numbers["energy_gev"].values), numbers["response"].values]
+    columns.append(np.log10(numbers["layer_mev"].values + _FLOOR_MEV))
+    names = ("centre_x_mm", "centre_y_mm", "width_x_mm", "width_y_mm", "sparsity")
+    return np.column_stack([*columns, *(np.nan_to_num(numbers[name].values) for name in names)])
 
 
 @dataclass(frozen=True)

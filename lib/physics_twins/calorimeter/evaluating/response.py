@@ -1,7 +1,4 @@
-"""Response and resolution of a calorimeter against energy, tails, and correlations of layers."""
-
-from collections.abc import Callable
-from typing import Any
+"""Response and resolution of a calorimeter against energy, and differences of mean profiles."""
 
 import numpy as np
 import xarray as xr
@@ -11,7 +8,6 @@ from physics_twins.calorimeter.projections import BAND
 from physics_twins.data import bootstrap
 
 N_ENERGY_BINS, BIN_SHOWERS = 8, 50
-TAILS = (0.001, 0.999)
 _N_BOOTSTRAPS = 100
 
 
@@ -35,18 +31,17 @@ def energy_edges(
 def response_table(numbers: xr.Dataset, edges_gev: NDArray[np.float64]) -> xr.Dataset:
     """Return response and resolution in bins of energy, with standard errors.
 
-    The response is the mean of visible over incident energy; the resolution is the standard deviation
-    of that over its mean. The error of the standard deviation is the one that holds for any
-    distribution: var(s^2) = (m4 - s^4 (n - 3) / (n - 1)) / n. It hangs on the few showers that lose
-    much to nuclei; half the width of the central 68 % over the mean, the core's resolution, does not.
+    The response is the mean of visible over incident energy; the core's resolution is half the width of
+    its central 68 % over the mean: a standard deviation hangs on the few showers that lose much to
+    nuclei.
 
     Args:
         numbers: From `features`.
         edges_gev: Edges of the bins, shape (bin + 1,).
 
     Returns:
-        `response`, `resolution`, `core_resolution`, each with `_error`, and `n_showers` (energy); not a
-        number in bins of fewer than four showers.
+        `response`, `core_resolution`, each with `_error`, and `n_showers` (energy); not a number in
+        bins of fewer than four showers.
     """
     place = np.searchsorted(edges_gev, numbers["energy_gev"].values, side="right") - 1
     share = numbers["response"].values
@@ -60,46 +55,18 @@ def response_table(numbers: xr.Dataset, edges_gev: NDArray[np.float64]) -> xr.Da
 
 
 def _response(share: NDArray[np.float64]) -> dict[str, float]:
-    n = len(share)
-    names = ("response", "resolution", "core_resolution")
-    if n < 4:
-        return dict.fromkeys([f"{a}{b}" for a in names for b in ("", "_error")], np.nan) | {
-            "n_showers": n
-        }
-    mean, variance = float(share.mean()), float(share.var(ddof=1))
-    fourth = float(((share - mean) ** 4).mean())
-    of_variance = max(fourth - variance**2 * (n - 3) / (n - 1), 0.0) / n
-    spread = np.sqrt(variance)
-    relative = np.sqrt(of_variance) / (2 * variance) if variance > 0 else 0.0
-    resolution = spread / mean
-    error = resolution * np.hypot(relative, resolution / np.sqrt(n))
-    again = np.random.default_rng(n).choice(share, (_N_BOOTSTRAPS, n))
-    values = mean, float(resolution), float(_core(share))
-    errors = float(spread / np.sqrt(n)), float(error), float(_core(again).std(ddof=1))
-    found = dict(zip(names, values, strict=True))
-    return found | {f"{a}_error": e for a, e in zip(names, errors, strict=True)} | {"n_showers": n}
+    n, names = len(share), ("response", "response_error", "core_resolution", "core_resolution_error")
+    values = [np.nan] * len(names)
+    if n >= 4:
+        again = np.random.default_rng(n).choice(share, (_N_BOOTSTRAPS, n))
+        error = share.std(ddof=1) / np.sqrt(n)
+        values = [share.mean(), error, _core(share), _core(again).std(ddof=1)]
+    return {**dict(zip(names, map(float, values), strict=True)), "n_showers": n}
 
 
 def _core(share: NDArray[np.float64]) -> NDArray[np.float64]:
     low, high = np.quantile(share, BAND, axis=-1)
     return (high - low) / (2 * share.mean(axis=-1))
-
-
-def worst_difference(one: xr.Dataset, other: xr.Dataset, name: str) -> tuple[float, float]:
-    """Return the largest relative difference of two response tables among energies, and its error.
-
-    Args:
-        one: From `response_table`.
-        other: The reference, in the same bins.
-        name: `response`, `resolution` or `core_resolution`.
-    """
-    ratio = one[name].values / other[name].values
-    parts = [each[f"{name}_error"].values / each[name].values for each in (one, other)]
-    difference = np.abs(ratio - 1)
-    if np.isnan(difference).all():
-        return np.nan, np.nan
-    worst = int(np.nanargmax(difference))
-    return float(difference[worst]), float((ratio * np.hypot(*parts))[worst])
 
 
 def mean_difference(one: xr.Dataset, other: xr.Dataset, name: str) -> tuple[float, float]:
@@ -114,48 +81,12 @@ def mean_difference(one: xr.Dataset, other: xr.Dataset, name: str) -> tuple[floa
     error = ratio * np.hypot(*parts)
     weight = other["n_showers"].values.astype(float)
     if name == "response":
-        weight = weight / np.maximum(other["resolution"].values, 1e-6) ** 2
+        weight = weight / np.maximum(other["core_resolution"].values, 1e-6) ** 2
     known = np.isfinite(error) & np.isfinite(weight)
     if not known.any():
         return np.nan, np.nan
     weight = weight[known] / weight[known].sum()
     return float(weight @ (ratio[known] - 1)), float(np.sqrt(weight**2 @ error[known] ** 2))
-
-
-def tail_difference(
-    sample: NDArray[np.float64], reference: NDArray[np.float64], level: float, *, seed: int
-) -> tuple[float, float]:
-    """Return the relative difference of a quantile from the reference's, with a bootstrapped error."""
-
-    def difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-        mine, known = (float(np.nanquantile(each, level)) for each in (a, b))
-        return mine / known - 1 if known else np.nan  # whole layers have no radius
-
-    return _bootstrapped(difference, sample, reference, seed=seed)
-
-
-def layer_parts(numbers: xr.Dataset) -> NDArray[np.float64]:
-    """Return each layer's energy over the incident one, shape (shower, layer)."""
-    return numbers["layer_mev"].values / (1e3 * numbers["energy_gev"].values[:, None])
-
-
-def correlation_difference(
-    sample: NDArray[np.float64], reference: NDArray[np.float64], *, seed: int
-) -> tuple[float, float]:
-    """Return the root mean square difference of two correlation matrices, with a bootstrapped error.
-
-    A layer that is always empty correlates with none.
-
-    Args:
-        sample: From `layer_parts`.
-        reference: Likewise.
-        seed: Of the bootstrap.
-    """
-
-    def difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-        return float(np.sqrt(((_correlation(a) - _correlation(b)) ** 2).mean()))
-
-    return _bootstrapped(difference, sample, reference, seed=seed)
 
 
 def profile_difference(
@@ -175,22 +106,5 @@ def profile_difference(
         one, other = a.sum(axis=0), b.sum(axis=0)
         return float(0.5 * np.abs(one / one.sum() - other / other.sum()).sum())
 
-    return _bootstrapped(difference, sample, reference, seed=seed)
-
-
-def _bootstrapped(
-    difference: Callable[[Any, Any], float],
-    sample: NDArray[np.float64],
-    reference: NDArray[np.float64],
-    *,
-    seed: int,
-) -> tuple[float, float]:
     found = bootstrap(difference, sample, reference, seed=[seed, 6], n_draws=_N_BOOTSTRAPS)
     return float(found[0]), float(found[1])
-
-
-def _correlation(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    centred = values - values.mean(axis=0)
-    spread = np.sqrt((centred**2).sum(axis=0))
-    scaled = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
-    return scaled.T @ scaled

@@ -33,8 +33,7 @@ def shapes(numbers: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
     Returns:
         By `source`: each of `PROFILES` with `_error`, `_low` and `_high` (source, place), means and the
-        central 68 % of showers; `response`, `resolution`, `core_resolution` with `_error` (source,
-        energy).
+        central 68 % of showers; `response`, `core_resolution` with `_error` (source, energy).
     """
     known = numbers["reference"]["energy_gev"].values
     edges_gev = response.energy_edges(known, bin_showers=response.BIN_SHOWERS)
@@ -48,41 +47,30 @@ def shapes(numbers: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
 def separations(numbers: xr.Dataset, known: xr.Dataset, *, seed: int) -> dict[str, tuple[float, float]]:
     """Return separation powers of numbers of a shower, and means over those of layers and rings."""
-    incident = [1e3 * each["energy_gev"].values[:, None] for each in (numbers, known)]
-    single = {
-        "separation_total": "response",
-        "separation_depth": "depth_mm",
-        "separation_length": "length_mm",
-        "separation_radius": "radius_mm",
-    }
-    several = {
-        "separation_layers": ("layer_mev",),
-        "separation_rings": ("ring_mev",),
-        "separation_centres": ("centre_x_mm", "centre_y_mm"),
-        "separation_widths": ("width_x_mm", "width_y_mm"),
-        "separation_sparsity": ("sparsity",),
-    }
     found = {}
-    for name, variable in single.items():
-        pair = [each[variable].values[:, None] for each in (numbers, known)]
-        found[name] = _last(separation(*pair, seed=seed))
-    for name, variables in several.items():
+    for name, variable in (
+        ("separation_total", "response"),
+        ("separation_depth", "depth_mm"),
+        ("separation_length", "length_mm"),
+        ("separation_radius", "radius_mm"),
+        ("separation_layers", "layer_mev"),
+        ("separation_rings", "ring_mev"),
+    ):
         pair = []
-        for each, whole in zip((numbers, known), incident, strict=True):
-            columns = [each[variable].values for variable in variables]
+        for each in (numbers, known):
+            column = each[variable].values.reshape(each.sizes["shower"], -1)
             # Energies as parts of the incident one, else its spread would hide what differs.
-            pair.append(np.concatenate(columns, axis=1) / (whole if name in _ENERGIES else 1.0))
-        found[name] = _last(separation(*pair, seed=seed))
+            whole = 1e3 * each["energy_gev"].values[:, None] if variable.endswith("_mev") else 1.0
+            pair.append(column / whole)
+        values, errors = separation(*pair, seed=seed)
+        found[name] = float(values[-1]), float(errors[-1])
     return found
-
-
-_ENERGIES = ("separation_layers", "separation_rings")
 
 
 def profile_differences(
     numbers: xr.Dataset, known: xr.Dataset, *, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Return differences of mean profiles, of counts of cells, and of tails."""
+    """Return differences of mean profiles, and of counts of cells."""
     found = {}
     for name, variable in (
         ("longitudinal", "layer_mev"),
@@ -91,16 +79,6 @@ def profile_differences(
     ):
         pair = [each[variable].values for each in (numbers, known)]
         found[name] = response.profile_difference(*pair, seed=seed)
-    for name, variable, level in (
-        ("response_low_tail", "response", response.TAILS[0]),
-        ("response_high_tail", "response", response.TAILS[1]),
-        ("radius_high_tail", "radius_mm", response.TAILS[1]),
-    ):
-        ours, theirs = (each[variable].values for each in (numbers, known))
-        found[name] = response.tail_difference(ours, theirs, level, seed=seed)
-    ours, theirs = (each["largest_mev"] / each["energy_gev"] for each in (numbers, known))
-    tail = response.tail_difference(ours.values, theirs.values, response.TAILS[1], seed=seed)
-    found["cell_high_tail"] = tail
     found["cells_by_energy"] = max(cell_differences(numbers, known), key=lambda each: abs(each[0]))
     for name, variable in (("hits", "hit_count"), ("pairs", "pair_count")):
         ours, theirs = (
@@ -136,10 +114,6 @@ def _relative(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[f
     if not other:
         return np.nan, np.nan
     return one / other - 1, float(np.hypot(one_error, other_error * one / other)) / other
-
-
-def _last(both: tuple[NDArray[np.float64], NDArray[np.float64]]) -> tuple[float, float]:
-    return float(both[0][-1]), float(both[1][-1])
 
 
 def _profiles(numbers: xr.Dataset) -> xr.Dataset:

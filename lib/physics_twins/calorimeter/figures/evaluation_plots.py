@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins import figures
 from physics_twins.data import in_print
-from physics_twins.figures.style import BLUE, FRAME, GREEN, GREY, ORANGE, VERMILLION, legend, styled
+from physics_twins.figures.style import BLUE, FRAME, GREY, ORANGE, legend, styled
 
 # Name and colour of each set of showers, in the order in which they are drawn.
 SOURCES = {
@@ -21,19 +22,16 @@ SOURCES = {
     "copy": ("copied training set", ORANGE),
     "model": ("model", BLUE),
 }
-PROFILES = {
+TITLES = {
     "layer_mev": "Longitudinal profile",
     "ring_mev": "Lateral profile",
     "cells_per_root_gev": "Spectrum of cells",
     "hits_per_root_gev": "Cells with energy",
     "pairs_per_root_gev": "Neighbours that both have energy",
+    "response": "Response",
+    "core_resolution": "Resolution, half the central 68 % over the mean",
 }
-# Title and label of what is drawn against energy.
-RESPONSES = {
-    "response": ("Response", "Visible over incident energy"),
-    "resolution": ("Resolution", "Standard deviation over mean"),
-    "core_resolution": ("Resolution", "Half the central 68 % over mean"),
-}
+_LOGARITHMIC = ("cell_energy", "energy")
 _WIDTH, _HEIGHT, _RATIO_HEIGHT = 520, 300, 170
 # Half the range of a ratio at least and at most; what is known worse than this is not shown.
 _RATIO_REACH, _WORST_ERROR = (0.02, 0.5), 0.3
@@ -41,64 +39,43 @@ _BARS: dict[str, Any] = {"lower_head": None, "upper_head": None}
 
 
 def profile(metrics: xr.Dataset, name: str = "layer_mev") -> hv.Layout:
-    """Return a mean profile of all sets with Geant4's band, and below it the ratios to Geant4.
+    """Return a mean of all sets against its place, and below it the ratios to Geant4.
 
-    The band holds the central 68 % of Geant4's showers; bars are errors of means.
+    Profiles and counts have a band that holds the central 68 % of Geant4's showers; bars are errors of
+    means. Response and resolution are drawn against the particle's energy.
 
     Args:
         metrics: From `evaluate`.
-        name: One of `PROFILES`.
+        name: One of `TITLES`.
     """
     array = metrics[name]
     place = array.dims[-1]
-    axis = _axis(metrics[place])
-    value = hv.Dimension(name, label=str(array.attrs["long_name"]), unit=_unit(array))
-    known = metrics.sel(source="reference")
-    # Places that hardly any energy reaches have neither a logarithm nor a ratio worth drawing.
-    seen = known[name].values > 1e-4 * known[name].values.max()
-    metrics, known = metrics.isel({place: seen}), known.isel({place: seen})
-    low = np.maximum(known[f"{name}_low"].values, 1e-5 * known[name].values.max())
-    edges = (metrics[place].values, low, np.maximum(known[f"{name}_high"].values, low))
-    band = hv.Area(edges, axis, [value, "top"], label="68 % of Geant4's showers")
-    parts: list[Any] = [styled(band, color=GREY, alpha=0.25, line_width=0)]
-    parts += _lines(metrics, name, f"{name}_error", axis, value)
+    axis, logx = _axis(metrics[place]), place in _LOGARITHMIC
+    label = str(array.attrs.get("long_name", TITLES[name].partition(",")[0]))
+    value = hv.Dimension(name, label=label, unit=_unit(array))
+    has_band = f"{name}_low" in metrics
+    parts: list[Any] = []
+    if has_band:
+        known = metrics.sel(source="reference")
+        # Places that hardly any energy reaches have neither a logarithm nor a ratio worth drawing.
+        seen = known[name].values > 1e-4 * known[name].values.max()
+        metrics, known = metrics.isel({place: seen}), known.isel({place: seen})
+        low = np.maximum(known[f"{name}_low"].values, 1e-5 * known[name].values.max())
+        edges = (metrics[place].values, low, np.maximum(known[f"{name}_high"].values, low))
+        band = hv.Area(edges, axis, [value, "top"], label="68 % of Geant4's showers")
+        parts.append(styled(band, color=GREY, alpha=0.25, line_width=0))
     top = styled(
-        hv.Overlay(parts),
-        title=PROFILES.get(name, value.label),
-        logy=True,
-        logx=place == "cell_energy",
+        hv.Overlay([*parts, *_lines(metrics, name, axis, value)]),
+        title=TITLES[name],
+        logy=has_band,
+        logx=logx,
         width=_WIDTH,
         height=_HEIGHT,
         **_named(axis, value),
         **legend(3),
         **FRAME,
     )
-    return _with_ratio(top, metrics, name, axis, logx=place == "cell_energy")
-
-
-def response(metrics: xr.Dataset, name: str = "response") -> hv.Layout:
-    """Return response or resolution against energy, and below it the ratios to Geant4.
-
-    Args:
-        metrics: From `evaluate`.
-        name: One of `RESPONSES`.
-    """
-    axis = _axis(metrics["energy"])
-    title, label = RESPONSES[name]
-    value = hv.Dimension(name, label=label)
-    parts = _points(metrics, name, axis, value)
-    top = styled(
-        hv.Overlay(parts),
-        title=title,
-        logx=True,
-        padding=0.1,
-        width=_WIDTH,
-        height=_HEIGHT,
-        **_named(axis, value),
-        **legend(2),
-        **FRAME,
-    )
-    return _with_ratio(top, metrics, name, axis, logx=True, points=True)
+    return _with_ratio(top, metrics, name, axis, logx=logx)
 
 
 def audit_course(result: xr.Dataset) -> hv.Overlay:
@@ -107,31 +84,17 @@ def audit_course(result: xr.Dataset) -> hv.Overlay:
     Args:
         result: From `audit.audit`.
     """
-    n = hv.Dimension("n", label="Real showers")
-    evidence = hv.Dimension("evidence", label="Evidence against the twin")
     level = 1 / float(result.attrs["alpha"])
-    numbers = result["n"].values
-    line = hv.Curve((numbers, result["evidence"].values), n, evidence, label="evidence")
-    ends = [(numbers[0], level), (numbers[-1], level)]
-    limit = hv.Curve(ends, n, evidence, label=f"rejected from {level:g} on")
-    none = hv.Curve([(numbers[0], 1.0), (numbers[-1], 1.0)], n, evidence, label="no evidence")
-    parts = [
-        styled(line, color=BLUE, line_width=2, tools=["hover"]),
-        styled(limit, color=VERMILLION, line_dash="dashed"),
-        styled(none, color=GREEN, line_dash="dashed"),
-    ]
-    options = {"logy": True, "width": 690, "height": 320, **_named(n, evidence)}
+    levels = {f"rejected from {level:g} on": level, "no evidence": 1.0}
     title = f"Audit: {result.attrs['verdict']}"
-    return styled(hv.Overlay(parts), title=title, **options, **legend(3), **FRAME)
+    return styled(figures.series(result["evidence"], references=levels, title=title), logy=True)
 
 
 def _present(metrics: xr.Dataset) -> list[tuple[str, tuple[str, str]]]:
     return [(name, look) for name, look in SOURCES.items() if name in metrics["source"].values]
 
 
-def _lines(
-    metrics: xr.Dataset, name: str, error: str, axis: hv.Dimension, value: hv.Dimension
-) -> list[Any]:
+def _lines(metrics: xr.Dataset, name: str, axis: hv.Dimension, value: hv.Dimension) -> list[Any]:
     """Return a curve with bars for each set."""
     parts: list[Any] = []
     place = metrics[name].dims[-1]
@@ -139,7 +102,7 @@ def _lines(
         heights = metrics[name].sel(source=source).values
         known = heights > 0
         x, y = metrics[place].values[known], heights[known]
-        bars = metrics[error].sel(source=source).values[known]
+        bars = metrics[f"{name}_error"].sel(source=source).values[known]
         # A bar that reaches zero has no place on a logarithmic axis.
         down = np.minimum(bars, 0.9 * y)
         curve = hv.Curve((x, y), axis, value, label=label)
@@ -149,28 +112,13 @@ def _lines(
     return parts
 
 
-def _points(metrics: xr.Dataset, name: str, axis: hv.Dimension, value: hv.Dimension) -> list[Any]:
-    """Return points with bars for each set, side by side."""
-    parts: list[Any] = []
-    for n, (source, (label, colour)) in enumerate(_present(metrics)):
-        chosen = metrics.sel(source=source)
-        known = np.isfinite(chosen[name].values)
-        x = chosen["energy"].values[known] * 1.015 ** (n - 1.5)
-        y, error = chosen[name].values[known], chosen[f"{name}_error"].values[known]
-        points = hv.Scatter((x, y), axis, value, label=label)
-        parts.append(styled(points, color=colour, size=7, tools=["hover"]))
-        parts.append(styled(hv.ErrorBars((x, y, error), axis, [value, "error"]), color=colour, **_BARS))
-    return parts
-
-
 def _with_ratio(
     top: hv.Overlay,
     table: xr.Dataset,
     name: str,
     axis: hv.Dimension,
     *,
-    logx: bool = False,
-    points: bool = False,
+    logx: bool,
 ) -> hv.Layout:
     """Return a figure with the ratios to Geant4 below it, and Geant4's own error as a band."""
     value = hv.Dimension("ratio", label="Ratio to Geant4")
@@ -189,10 +137,7 @@ def _with_ratio(
         other, error = _mean_and_error(table, name, source)
         shown = known & np.isfinite(other)
         ratio, bars = other[shown] / mean[shown], error[shown] / mean[shown]
-        if points:
-            parts.append(styled(hv.Scatter((x[shown], ratio), axis, value), color=colour, size=5))
-        else:
-            parts.append(styled(hv.Curve((x[shown], ratio), axis, value), color=colour))
+        parts.append(styled(hv.Curve((x[shown], ratio), axis, value), color=colour))
         limits = hv.ErrorBars((x[shown], ratio, bars), axis, [value, "error"])
         parts.append(styled(limits, color=colour, **_BARS))
         reach = max([reach, *(1.2 * np.abs(ratio - 1))])

@@ -6,8 +6,9 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
+from physics_twins import figures
 from physics_twins.calorimeter.projections import BAND, densities, projections
-from physics_twins.figures.style import BLUE, FRAME, GREY, VERMILLION, colour_bar, legend, styled
+from physics_twins.figures.style import BLUE, FRAME, VERMILLION, colour_bar, legend, styled
 
 _TITLES = {"side": "From the side", "top": "From above", "front": "Along the beam"}
 _DENSITY = "MeV mm⁻²"
@@ -101,26 +102,10 @@ def speed_up(table: xr.Dataset) -> hv.Overlay:
     Args:
         table: From `evaluating.timing.speed_up`.
     """
-    energy = hv.Dimension("energy_gev", label="Energy", unit="GeV")
-    ratio = hv.Dimension("ratio", label="Time of Geant4 / time of the flow")
-    x, y = table["energy_gev"].values, table["ratio"].values
-    bars = hv.ErrorBars((x, y, table["spread"].values), energy, [ratio, "spread"])
-    line = hv.Curve((x, y), energy, ratio, label="Geant4 / flow")
-    even = hv.Curve([(x[0], 1.0), (x[-1], 1.0)], energy, ratio, label="break-even")
-    parts: list[Any] = [
-        styled(line, color=BLUE),
-        styled(hv.Scatter((x, y), energy, ratio), color=BLUE, size=7, tools=["hover"]),
-        styled(bars, color=BLUE),
-        styled(even, color=GREY, line_dash="dashed"),
-    ]
-    return styled(
-        hv.Overlay(parts),
-        title="How much faster than Geant4, on one core",
-        logx=True,
-        logy=True,
-        width=520,
-        height=320,
-        ylim=(0.5, 2 * float(y.max())),
-        **legend(2),
-        **FRAME,
+    means, errors = (table[[n]].to_dataarray("flow") for n in ("ratio", "spread"))
+    means = means.assign_coords(flow=["Geant4 / flow"]).assign_attrs(
+        units="1", long_name="Time of Geant4 / time of the flow"
     )
+    title = "How much faster than Geant4, on one core"
+    drawn = figures.curves(means, errors, title=title, limits={"break-even": 1.0})
+    return styled(drawn, logx=True, logy=True, ylim=(0.5, 2 * float(means.max())))

@@ -9,7 +9,7 @@ import xarray as xr
 
 from physics_twins import figures
 from physics_twins.data import Estimate, in_print
-from physics_twins.figures.style import BLUE, FRAME, GREY, ORANGE, VERMILLION, WIDTH, legend, styled
+from physics_twins.figures.style import BLUE, FRAME, GREY, ORANGE, styled
 
 TITLES = {
     "energy_scale": "Energy scale",
@@ -64,42 +64,13 @@ def residual(profile: xr.Dataset) -> hv.Layout:
     Args:
         profile: From `Calibration.residual`.
     """
-    layer = hv.Dimension("layer", label="Layer of cells")
-    part = hv.Dimension("part", label="Part of the energy")
-    sigma = hv.Dimension("sigma", label="Measured less twin", unit=in_print("sigma") or None)
-    x = profile["layer"].values
-    twin = hv.Curve((x, profile["twin"].values), layer, part, label="calibrated twin")
-    dots = hv.Scatter((x, profile["measured"].values), layer, part, label="measured")
-    upper = [styled(twin, color=VERMILLION), styled(dots, color=BLUE, size=5, tools=["hover"])]
-    away = hv.Scatter((x, profile["difference"].values), layer, sigma)
-    lower: list[Any] = [styled(away, color=BLUE, size=5, tools=["hover"])]
-    for level in (-2.0, 0.0, 2.0):
-        line = hv.Curve([(x[0], level), (x[-1], level)], layer, sigma)
-        lower.append(styled(line, color=GREY, line_dash="dashed" if level else "solid"))
-    options = {"width": WIDTH, "padding": (0.02, 0.1), "xlabel": layer.label, **FRAME}
-    words = f"{sigma.label} ({sigma.unit})"
-    title = "What the twin leaves, with 2 sigma dashed"
-    return hv.Layout(
-        [
-            styled(
-                hv.Overlay(upper),
-                title="Where the showers' energy lies",
-                ylabel=part.label,
-                height=290,
-                **options,
-                **legend(2),
-            ),
-            styled(
-                hv.Overlay(lower),
-                title=title,
-                ylabel=words,
-                height=190,
-                show_legend=False,
-                show_grid=True,
-                **options,
-            ),
-        ]
-    ).cols(1)
+    above, below = "Where the showers' energy lies", "What the twin leaves, with 2 sigma dashed"
+    twin = {"calibrated twin": profile["twin"]}
+    levels = {f"{level:g} sigma": level for level in (-2.0, 0.0, 2.0)}
+    upper = figures.series(profile["measured"], references=twin, title=above, height=290)
+    lower = figures.series(profile["difference"], references=levels, title=below, height=190)
+    parts = [styled(upper, ylabel="Part of the energy"), styled(lower, show_legend=False)]
+    return styled(hv.Layout(parts).cols(1), shared_axes=False)
 
 
 def scenarios(table: xr.Dataset, numbers: Sequence[str] = tuple(_NUMBERS)) -> hv.Layout:
