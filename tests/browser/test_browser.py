@@ -218,7 +218,7 @@ def test_measured_showers_lie_behind_the_calorimeters_sliders_and_are_handed_on(
     flow = calorimeter.load_flow()
     asked = {"energy_gev": 18.0, "energy_max_gev": 22.0, "theta_max_deg": 0.0, "n_showers": 300}
     made = calorimeter.generate(flow, flow.parameters.replace(absorber_mm=1.5, **asked), seed=4)
-    calorimeter.files.write_calochallenge(made, tmp_path / "beam.hdf5")
+    calorimeter.files.write(made, tmp_path / "beam.hdf5")
     load(page, tmp_path / "beam.hdf5")
     page.wait_for_selector("text=300 showers of 18 to 22 GeV: move the sliders", timeout=60_000)
     page.wait_for_selector("text=χ² per point is", timeout=60_000)

@@ -262,7 +262,7 @@ def test_other_cells_than_the_formats_have_are_refused(tmp_path):
     with pytest.raises(ShowerFileError, match="axes"):
         files.write(showers(FLAT, 1).rename(layer="depth"), tmp_path / "s.h5")
     files.write(showers(FLAT, 1), tmp_path / "s.h5")
-    with pytest.raises(ShowerFileError, match="ECAL: layout = 'cylindrical': its cells are"):
+    with pytest.raises(ShowerFileError, match="layout = 'cylindrical': this format is cartesian"):
         next(files.open_showers(tmp_path / "s.h5", ROUND))
     files.write(showers(ROUND, 1), tmp_path / "s.hdf5")
     with pytest.raises(ShowerFileError, match=r"showers: shape \(1, 6480\), expected \('N', 45\)"):

@@ -8,6 +8,7 @@ import pytest
 from small_flows import untrained
 
 from physics_twins import calorimeter
+from physics_twins.calorimeter.formats.layouts import THREE_D_GAN, writing
 from physics_twins.calorimeter.model import ShowerFlow, flow_of
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, CalorimeterParameters
 from physics_twins.calorimeter.projections import profiles
@@ -36,8 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, flow: ShowerFlow):
     calorimeter.files.write(made, where / "beam.hdf5")
     flat = CalorimeterParameters(n_showers=2)
     cells = np.ones((2, 51, 51, 25), np.float32)
-    with calorimeter.files.ThreeDGanWriter(where / "flat.h5", cells.shape[1:], cells_in="MeV") as file:
-        file.write(cells, {"energy": np.full(2, flat.energy_gev), "theta": np.full(2, 1.5)})
+    with writing(where / "flat.h5", THREE_D_GAN, cells.shape[1:]) as add:
+        add(cells, {"energy": np.full(2, flat.energy_gev), "theta": np.full(2, 1.5)})
     return where
 
 

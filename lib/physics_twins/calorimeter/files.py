@@ -92,8 +92,8 @@ def open_showers(
         yield from _saved_showers(path, parameters)
         return
     if _FORMATS.get(axes) is not layout:
-        told = f"layout = {parameters.layout!r}: its cells are those of another"
-        raise ShowerFileError(f"{path}: {layout.cells}: {told}")
+        kept = "cartesian" if layout is THREE_D_GAN else "cylindrical"
+        raise ShowerFileError(f"{path}: layout = {parameters.layout!r}: this format is {kept}")
     shape = [len(axis.centres) for axis in voxels.axes(parameters)]
     kept = shape if layout.n_axes > 1 else [math.prod(shape)]
     for first, cells, columns in layouts.read(path, layout, shape=kept, cells_in=cells_in):
