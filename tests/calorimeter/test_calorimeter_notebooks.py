@@ -23,7 +23,7 @@ def test_simulate_leaves_showers_that_balance_and_files_that_agree(tmp_path):
     assert read.sizes["shower"] == 20
     assert (run.folder / "threedgan.h5").stat().st_size > 10_000
     square = [
-        next(files.read(run.folder / name, CalorimeterParameters()))
+        next(files.open_showers(run.folder / name, CalorimeterParameters()))
         for name in ("threedgan.h5", "converted.h5")
     ]
     np.testing.assert_array_equal(*(each["showers"].values for each in square))
