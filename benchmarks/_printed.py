@@ -67,6 +67,7 @@ PRINTED = {
         "macro_f1_unclear": Printed("nine labels, interference of any S/N"),
         "macro_f1_unclear_trees": Printed("Boosted trees do as well on the front end", page="limits"),
         "recall_strong_rfi": Printed("Where all of it is strong", page="limits"),
+        "stream_kept_deleted_network": Printed("kept while a stream of the Effelsberg mix is labelled"),
         "fit_over_limit": Printed("scatter of DM, width and scattering about the truth"),
         "real_files": Printed("period, found blindly", (2,)),
         "macro_f1": Printed("labels of eight classes, every component"),
