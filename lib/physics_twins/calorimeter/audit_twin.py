@@ -5,7 +5,7 @@ result is the same whatever the number of workers. They are requested ahead, so 
 while the last ones are compared; what is not needed is cancelled.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -68,7 +68,7 @@ def fired(
     *,
     client: Any = None,
     progress: bool = False,
-) -> Iterator[xr.Dataset]:
+) -> Generator[xr.Dataset, None, None]:
     """Yield showers of `simulate` in their order, ten at a time; closed, it cancels what is left."""
     from tqdm.auto import tqdm
 

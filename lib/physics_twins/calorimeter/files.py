@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RootMapping", "ShowerFileError", "convert_root", "open_showers", "write"]
 # Which format keeps which cells.
-_FORMATS = {
+_FORMATS: dict[tuple[str, ...], layouts.Layout] = {
     ("depth", "angle", "radius"): CALO_CHALLENGE,
     ("x", "y", "layer"): THREE_D_GAN,
 }

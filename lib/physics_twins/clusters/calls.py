@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ class ClusterError(RuntimeError):
 
 def results(
     client: Any, calls: Iterable[_Call], *, ahead: int | None = None, tick_s: float | None = None
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Yield the results of calls in their order.
 
     A caller that closes the iterator, or fails, cancels what has not been computed.
