@@ -247,6 +247,9 @@ def test_the_command_converts_several_files_and_names_what_a_mapping_lacks(tmp_p
         assert file["ECAL"].shape == (18, *SHAPE)
     mapping.write_text('{"cells": "cells"}')
     assert "mapping.json: columns: Field required" in str(CliRunner().invoke(app, command).exception)
+    command[-2] = "lost.json"
+    lost = CliRunner().invoke(app, command)
+    assert str(lost.exception) == "there is no file lost.json"
     alone = ["calorimeter", "convert", str(target), "--mapping", str(mapping)]
     assert "FILE.root is missing" in str(CliRunner().invoke(app, alone).exception)
 

@@ -33,6 +33,8 @@ def convert(files: _Files, mapping: _Mapping, quiet: _Quiet = False) -> None:
     *sources, target = files
     if not sources:
         raise ValueError(f"FILE.root is missing: {target} would be the file that is written")
+    if not mapping.is_file():
+        raise FileNotFoundError(f"there is no file {mapping}")
     try:
         told = RootMapping.model_validate_json(mapping.read_text())
     except ValidationError as error:
