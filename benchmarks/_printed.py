@@ -68,6 +68,8 @@ PRINTED = {
         "macro_f1_unclear_trees": Printed("Boosted trees do as well on the front end", page="limits"),
         "recall_strong_rfi": Printed("Where all of it is strong", page="limits"),
         "stream_kept_deleted_network": Printed("kept while a stream of the Effelsberg mix is labelled"),
+        "realism_held_out_auc": Printed("second half from look-alikes of its first"),
+        "realism_judge_power": Printed("the same judge, look-alikes damaged"),
         "fit_over_limit": Printed("scatter of DM, width and scattering about the truth"),
         "real_files": Printed("period, found blindly", (2,)),
         "macro_f1": Printed("labels of eight classes, every component"),
@@ -82,6 +84,8 @@ PRINTED = {
         "injected_recall": Printed("injected pulses with ideal S/N", page="pulsar"),
         "injected_false": Printed("pulses invented in them", None, False, "pulsar"),
         "injected_dm_error": Printed("largest error of the DM of those pulses", page="pulsar"),
+        "bad_parameter_s": Printed("refusal of a wrong parameter", page="pulsar"),
+        "run_overhead_s": Printed("over plain papermill", page="pulsar"),
         "injected_snr_ratio": Printed("over that of the ideal matched filter", page="pulsar"),
     },
     "virgo": {
