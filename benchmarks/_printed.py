@@ -60,6 +60,13 @@ PRINTED = {
         "panel_latency_ms": Printed("moves 250 ms apart, on a machine", page="environment"),
         "panel_latency_beside_ms": Printed("moves 1 s apart, on a machine", page="environment"),
     },
+    "platform": {
+        "resume_exact": Printed("trainings killed at random moments", (0,), False, "environment"),
+        "model_tampering": Printed("tampered models accepted", None, False, "environment"),
+        "cells_per_s": Printed("cells of 1 ms per second and core", page="environment"),
+        "rerun_s": Printed("a finished sweep of 1,000 cells run again", page="environment"),
+        "notebook_cells_per_s": Printed("notebooks as cells, per second", page="environment"),
+    },
     "pulsar": {
         "recall_faint_rfi": Printed("pulses of S/N 6, 7 found at 1 % false alarms among"),
         "recall_faint_rfi_front_end": Printed("pulses of S/N 6, 7 found at 1 % false alarms among"),
@@ -72,6 +79,7 @@ PRINTED = {
         "parameters_dm_width_coverage": Printed("their 68 % intervals cover", (2,)),
         "realism_held_out_auc": Printed("second half from look-alikes of its first"),
         "realism_judge_power": Printed("the same judge, look-alikes damaged"),
+        "drift_false_found": Printed("frames until a change of scattering by 0.4 ms", (1, 2)),
         "fit_over_limit": Printed("scatter of DM, width and scattering about the truth"),
         "real_files": Printed("period, found blindly", (2,)),
         "macro_f1": Printed("labels of eight classes, every component"),
