@@ -56,6 +56,7 @@ PRINTED = {
         "monitor_calls": Printed("false alarms in 3,840 batches", (0, 1, 8)),
     },
     "panels": {
+        "refused_ms": Printed("a bad value in the run panel", page="environment"),
         "first_figure_s": Printed("to its first painted figure", page="environment"),
         "panel_latency_ms": Printed("moves 250 ms apart, on a machine", page="environment"),
         "panel_latency_beside_ms": Printed("moves 1 s apart, on a machine", page="environment"),
