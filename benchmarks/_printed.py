@@ -211,7 +211,7 @@ def _plain(text: str) -> str:
 
 
 def _as_written(value: float, text: str) -> str:
-    plain = text.replace(",", "").replace("\u2212", "-")
+    plain = _plain(text)
     power, digits = _power(plain), _digits(plain)
     written = f"{value / 10.0**power:{',' if ',' in text else ''}.{digits}f}"
     written += f"e{power}" if "e" in plain else ""

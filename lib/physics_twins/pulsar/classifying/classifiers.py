@@ -135,7 +135,7 @@ def _logistic(x: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 THRESHOLDS = "thresholds"
-# On validation streams in the Effelsberg mix 0.1 % of the frames without a pulse are above it.
+# In two sets of streams in the Effelsberg mix 0.10 and 0.15 % of the frames without a pulse are above.
 KEEP_THRESHOLD = 0.01
 
 
