@@ -62,17 +62,25 @@ def retitle(where: figure, text: str) -> None:
     where.title.text = text  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
 
 
-def place_legend(where: figure) -> None:
+def place_legend(where: figure, *, above: bool = False) -> None:
     """Put a figure's legend where it hides nothing and can be read in every theme.
 
     Its entries stand for what is drawn with no data of their own: Bokeh builds a legend anew whenever
     data change that it can reach.
+
+    Args:
+        where: The figure.
+        above: Whether the legend stands above the frame, since curves reach its upper right corner.
     """
     for item in where.legend.items:
         item.renderers = [_stand_in(where, each) for each in item.renderers]  # pyright: ignore
     where.legend.update(location="top_right", click_policy="hide", background_fill_alpha=0.0)
     where.legend.update(padding=4, spacing=0, label_text_font_size="11px")
     where.legend.update(label_text_color=NEUTRAL, border_line_alpha=0.0)
+    for legend in list(where.legend) if above else ():
+        where.center.remove(legend)
+        where.add_layout(legend, "above")
+        legend.update(location="top_left", orientation="horizontal", spacing=16)
 
 
 def add_to_legend(where: figure, drawn: GlyphRenderer, words: str) -> None:

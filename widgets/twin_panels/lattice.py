@@ -125,7 +125,7 @@ figure_of(previewed(parameters), [*before, chain])"""
             dash = "dashed" if name == "exact" else "solid"
             drawn = {"color": colour, "legend_label": words, "line_dash": dash, "line_width": 2}
             self.course.line("n", name, source=self.means, **drawn)
-        place_legend(self.course)
+        place_legend(self.course, above=True)
         self.comparison.watch(self.course, self.means, "n", "quoted")
         self.series = ColumnDataSource({"n": [], "value": []})
         self.trace.line("n", "value", source=self.series, color=BLUE, line_width=1)

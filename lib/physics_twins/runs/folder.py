@@ -334,7 +334,7 @@ def _named(notebook: "Notebook", values: Mapping[str, Any], root: Path | None) -
 
 
 def now() -> str:
-    """Return this moment with its time zone, to the microsecond: runs begun in one go keep their order."""
+    """Return this moment with its time zone, so finely that runs begun in one go keep their order."""
     return datetime.now().astimezone().isoformat(timespec="microseconds")
 
 

@@ -14,7 +14,7 @@ _TITLES = {"side": "From the side", "top": "From above", "front": "Along the bea
 _DENSITY = "MeV mm⁻²"
 # Less than this part of the brightest pixel is as dark as nothing.
 _DARKEST = 1e-5
-_WIDTH, _HEIGHT, _BAR_WIDTH = 290, 270, 80
+_WIDTH, _HEIGHT, _BAR_WIDTH = 262, 250, 80
 
 
 def three_views(showers: xr.Dataset, one: int = 0, *, title: str = "") -> hv.Layout:
@@ -74,7 +74,7 @@ def profiles(numbers: xr.Dataset, one: int = 0, *, reference: xr.Dataset | None 
         values = numbers[name].values
         mean_mev = values.mean(axis=0)
         low, high = np.quantile(values, BAND, axis=0)
-        options: dict[str, Any] = {"width": 480, "height": _HEIGHT, **legend(4), **FRAME}
+        options: dict[str, Any] = {"width": 430, "height": 290, **legend(2), **FRAME}
         if place == "ring":
             # From the core to the edge it falls by a hundred and more; what is less is at the foot.
             foot = max(mean_mev.min(), 1e-5 * mean_mev.max()) / 3
