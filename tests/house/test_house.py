@@ -20,6 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # conda-forge's name: the package index's name, where they differ.
 PYPI_NAMES = {
     "dask-core": "dask",
+    "matplotlib-base": "matplotlib",
     "pytorch-cpu": "torch",
     "pytorch-lightning": "lightning-fabric",
 }
