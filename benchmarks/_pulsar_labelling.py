@@ -20,7 +20,7 @@ from physics_twins.pulsar.classifying.classifiers import (
     ThresholdClassifier,
     find_classifier,
 )
-from physics_twins.pulsar.classifying.window_canvas import FRAME_SPECTRA
+from physics_twins.pulsar.classifying.windows import FRAME_SPECTRA
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.model import NAME

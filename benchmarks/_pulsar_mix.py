@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.classifying.window_canvas import (
+from physics_twins.pulsar.classifying.windows import (
     FRAME_SPECTRA,
     Canvas,
     Pulse,

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
-from physics_twins.pulsar.searching.missing import finite
+from physics_twins.pulsar.searching.cleaning import finite
 
 # Tails heavier than this are no Gaussian noise: excess kurtosis, 0 for a Gaussian.
 HIGH_KURTOSIS = 1.0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from _table import Figure, share_error, this_machine
 from physics_twins.pulsar.calibrate import Calibration, calibrate
-from physics_twins.pulsar.fitting.pulse_fit import PulseStart, fit_pulse
+from physics_twins.pulsar.fitting.pulse_fit import fit_pulse
 from physics_twins.pulsar.fitting.pulse_limits import cramer_rao, ideal_snr
 from physics_twins.pulsar.fitting.stream_frames import frames
 from physics_twins.pulsar.infer import infer
@@ -180,18 +180,18 @@ def _one_pulse(seed: int) -> dict[str, float | list[bool]]:
     if not table.sizes["candidate"]:
         raise RuntimeError(f"no pulse was found with seed {seed}")
     best = table.isel(candidate=0)
-    start = PulseStart(*(float(best[name]) for name in ("dm_pc_cm3", "time_s", "width_s")))
+    start = [float(best[name]) for name in ("dm_pc_cm3", "time_s", "width_s")]
     begun = time.perf_counter()
-    fit = fit_pulse(observation, start)
+    fit = fit_pulse(observation, *start)
     spent_s = time.perf_counter() - begun
     dm, width = fit.parameters["dm_pc_cm3"], fit.parameters["width_ms"]
     pulse, limit = fit.pulses.isel(pulse=0), cramer_rao(truth)
     snr_ideal = float(observation["pulse_snr_ideal"].values[0])
-    search_width_ms = 1e3 * start.width_s
+    search_width_ms = 1e3 * start[2]
     return {
         "dm_error": dm.value - truth.dm_pc_cm3,
         "width_error": width.value / truth.width_ms - 1,
-        "dm_search": start.dm_pc_cm3 - truth.dm_pc_cm3,
+        "dm_search": start[0] - truth.dm_pc_cm3,
         "width_search": search_width_ms / truth.width_ms - 1,
         # A draw from the limit's own distribution, so that quantiles compare.
         "dm_limit": limit["dm_pc_cm3"] * rng.standard_normal(),

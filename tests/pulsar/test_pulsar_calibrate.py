@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics_twins.pulsar.calibrate import Calibration, calibrate
+from physics_twins.pulsar.calibrate import Calibration, calibrate, identity
 from physics_twins.pulsar.files import write_dataset
 from physics_twins.pulsar.fitting.arrivals import rotation
-from physics_twins.pulsar.fitting.pieces import identity
 from physics_twins.pulsar.fitting.pulse_limits import cramer_rao, ideal_snr
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.simulate import simulate
@@ -102,7 +101,6 @@ def test_period_is_found_although_pulses_are_missing_and_the_start_is_off():
     time_s = 3.0 + 0.0337 * turn + error_s * rng.standard_normal(len(turn))
     found = rotation(time_s, error_s, 0.034)
     assert found is not None
-    assert np.array_equal(found.turn, turn)
     assert abs(found.period_s.value - 0.0337) < 5 * found.period_s.error
 
 

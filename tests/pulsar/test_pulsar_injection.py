@@ -13,11 +13,16 @@ from physics_twins.pulsar.files import open_observation, write_dataset
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.infer import candidate_table, infer
-from physics_twins.pulsar.injection import inject_file
+from physics_twins.pulsar.injection import (
+    Calibration,
+    Pulse,
+    calibrate_spectra,
+    inject_file,
+    redigitise,
+    track,
+)
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.telescopes.quiet_noise import Calibration, calibrate_spectra, quiet_noise
-from physics_twins.pulsar.telescopes.recorded_pulse import Pulse, track
-from physics_twins.pulsar.telescopes.redigitise import redigitise
+from physics_twins.pulsar.telescope import quiet_noise
 
 HEADER = FilterbankHeader(64, 8, 1500.0, -4.0, 2.56e-4)
 N_SPECTRA = 4096

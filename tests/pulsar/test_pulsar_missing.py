@@ -9,7 +9,7 @@ from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.searching.missing import filled
+from physics_twins.pulsar.searching.cleaning import filled
 from physics_twins.pulsar.streams.label_files import read_labels
 from physics_twins.pulsar.verb_parameters import LabelParameters
 

@@ -95,7 +95,8 @@ def test_the_loss_at_a_wrong_dm_is_the_published_one():
 
 def test_trials_lose_no_more_than_promised():
     frequency_mhz = np.linspace(1530, 1210, 256)
-    trials = dm_trials(frequency_mhz, sampling_s=1e-4, dm_min_pc_cm3=0, dm_max_pc_cm3=500, loss=0.05)
+    sought = SearchParameters(dm_min_pc_cm3=0, dm_max_pc_cm3=500, dm_loss=0.05)
+    trials = dm_trials(frequency_mhz, sought, sampling_s=1e-4)
     band_delay_s = float(dispersion_delay(1210.0, 1.0, reference_mhz=1530.0))
     smear_s = channel_smearing([1370.0], trials[:-1], channel_width_mhz=1.25)
     kept = snr_ratio_at_dm_error(np.diff(trials) / 2, np.hypot(1e-4, smear_s), band_delay_s)
@@ -120,7 +121,7 @@ def test_dedispersion_agrees_with_plain_shifting_and_adding():
 def test_noise_follows_the_radiometer_equation():
     observation = simulate(QUIET.replace(fluence_jy_ms=0.0), seed=1)
     noise = observation["noise"].values
-    expected = noise_sigma_jy(21.0, 1.5, channel_width_mhz=5.0, sampling_s=102.4e-6)
+    expected = noise_sigma_jy(14.0, channel_width_mhz=5.0, sampling_s=102.4e-6)
     # The relative error of a standard deviation is 1 / sqrt(2 n).
     assert noise.std() == pytest.approx(expected, rel=5 / np.sqrt(2 * noise.size))
     assert expected == pytest.approx(14 / np.sqrt(2 * 5e6 * 102.4e-6))

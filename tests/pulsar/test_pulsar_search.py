@@ -199,15 +199,15 @@ def test_a_weaker_detection_of_the_same_pulse_joins_the_stronger():
     # The same pulse at a DM too high by 5: it seems to start earlier, and is weaker.
     dm = np.array([56.8, 61.8, 56.8])
     time_s = np.array([1.0, 1.0 - 2.5 * delay, 1.5])
-    groups = strongest_first(dm, time_s, np.full(3, 1e-3), np.array([20.0, 8.0, 9.0]), delay)
-    assert [list(group) for group in groups] == [[0, 1], [2]]
+    snr = np.array([20.0, 8.0, 9.0])
+    assert strongest_first(dm, time_s, np.full(3, 1e-3), snr, delay) == [0, 2]
 
 
 def test_a_weak_impulse_does_not_hide_a_pulse_whose_track_it_crosses():
     delay = BAND.delay_s_per_dm
     dm, time_s = np.array([0.5, 56.8]), np.array([1.02, 1.0])
-    groups = strongest_first(dm, time_s, np.full(2, 1e-3), np.array([12.0, 10.0]), delay)
-    assert len(groups) == 2
+    strongest = strongest_first(dm, time_s, np.full(2, 1e-3), np.array([12.0, 10.0]), delay)
+    assert strongest == [0, 1]
 
 
 def test_as_many_pulses_as_there_are_are_told():
@@ -216,9 +216,8 @@ def test_as_many_pulses_as_there_are_are_told():
     dm = np.concatenate([np.tile([56.8, 57.8, 55.8], n), [75.0]])
     time_s = np.concatenate([np.repeat(0.1 * np.arange(n), 3), [150.05]])
     snr = np.concatenate([np.tile([15.0, 9.0, 8.0], n), [8.0]])
-    groups = strongest_first(dm, time_s, np.full(len(dm), 2e-3), snr, delay)
-    assert len(groups) == n + 1
-    assert [len(group) for group in groups] == [3] * n + [1]
+    strongest = strongest_first(dm, time_s, np.full(len(dm), 2e-3), snr, delay)
+    assert strongest == [*range(0, 3 * n, 3), 3 * n]
 
 
 @pytest.mark.parametrize("n_spectra", [100, 200, 1000])

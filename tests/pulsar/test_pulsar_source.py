@@ -8,8 +8,7 @@ from scipy import stats
 
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.parameters import ObservationParameters, SourceParameters
-from physics_twins.pulsar.physics.ism import pulse_cumulative, smeared_cumulative
-from physics_twins.pulsar.physics.scintillation import Screen
+from physics_twins.pulsar.physics.ism import Screen, pulse_cumulative, smeared_cumulative
 from physics_twins.pulsar.physics.source import (
     Rotations,
     arrival_s,

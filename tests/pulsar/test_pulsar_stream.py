@@ -13,7 +13,7 @@ import xarray as xr
 from physics_twins.pulsar.files import ObservationFileError, open_observation
 from physics_twins.pulsar.parameters import ALL_PHYSICS, ObservationParameters
 from physics_twins.pulsar.physics.interference import KINDS
-from physics_twins.pulsar.physics.stability import integrated_noise
+from physics_twins.pulsar.physics.receiver import integrated_noise
 from physics_twins.pulsar.simulate import simulate
 from physics_twins.pulsar.stream import stream, write_stream
 

@@ -13,6 +13,7 @@ from scipy.signal import lfilter
 from physics_twins.data import find_data_file
 from physics_twins.pulsar.files import open_observation
 from physics_twins.pulsar.infer import infer
+from physics_twins.pulsar.injection import Pulse
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.telescope import (
     LookalikeStream,
@@ -21,7 +22,6 @@ from physics_twins.pulsar.telescope import (
     match_telescope,
     write_lookalike,
 )
-from physics_twins.pulsar.telescopes.recorded_pulse import Pulse
 
 statistics = judge("_pulsar_statistics")
 

@@ -11,8 +11,8 @@ from physics_twins.parameters import ParameterError
 from physics_twins.pulsar import injection
 from physics_twins.pulsar.figures import telescope_plots
 from physics_twins.pulsar.files import open_observation
-from physics_twins.pulsar.telescopes.recorded_pulse import Pulse
-from physics_twins.pulsar.telescopes.telescope_portrait import portrait
+from physics_twins.pulsar.injection import Pulse
+from physics_twins.pulsar.telescope import portrait
 from physics_twins.pulsar.verb_parameters import TelescopeParameters
 
 DAMAGED = b"HEADER_START and no filterbank"

@@ -15,13 +15,14 @@ from physics_twins.pulsar.classifying.recall_curves import (
     gaussian_template,
     threshold_at,
 )
-from physics_twins.pulsar.classifying.window_canvas import (
+from physics_twins.pulsar.classifying.windows import (
     FRAME_SPECTRA,
     Canvas,
     Pulse,
+    labelled_stream,
+    normalised_windows,
     paint_pulse,
 )
-from physics_twins.pulsar.classifying.windows import labelled_stream, normalised_windows
 from physics_twins.pulsar.physics.interference import Event
 from physics_twins.pulsar.physics.sky import receiver_band
 from physics_twins.pulsar.verb_parameters import EIGHT_CLASSES, W_CLS, LabelParameters, WindowParameters

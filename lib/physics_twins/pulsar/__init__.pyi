@@ -2,6 +2,7 @@
 
 from . import injection as injection
 from .calibrate import calibrate as calibrate
+from .calibrate import identity as identity
 from .classifying import recall_curves as recall_curves
 from .classifying.calibration import confusion as confusion
 from .classifying.calibration import macro_f1 as macro_f1
@@ -17,11 +18,11 @@ from .figures import telescope_plots as telescope_plots
 from .figures import twin_plots as twin_plots
 from .files import FilterbankReader as FilterbankReader
 from .files import write_dataset as write_dataset
-from .fitting import pieces as pieces
 from .fitting import stream_frames as stream_frames
 from .infer import candidate_table as candidate_table
 from .infer import excerpt as excerpt
 from .infer import infer as infer
+from .injection import Pulse as Pulse
 from .labelling import label as label
 from .model import CARD as CARD
 from .model import Classifier as Classifier
@@ -32,7 +33,7 @@ from .monitor import Monitor as Monitor
 from .parameters import ALL_PHYSICS as ALL_PHYSICS
 from .parameters import ObservationParameters as ObservationParameters
 from .parameters import SearchParameters as SearchParameters
-from .physics.stability import integrated_noise as integrated_noise
+from .physics.receiver import integrated_noise as integrated_noise
 from .real_files import PUBLIC_FILES as PUBLIC_FILES
 from .searching.dedispersion import dedispersed as dedispersed
 from .searching.dedispersion import dedispersed_series as dedispersed_series
@@ -42,9 +43,8 @@ from .simulate import simulate_pulse as simulate_pulse
 from .stream import write_stream as write_stream
 from .telescope import lookalike as lookalike
 from .telescope import match_telescope as match_telescope
+from .telescope import portrait as portrait
 from .telescope import write_lookalike as write_lookalike
-from .telescopes.recorded_pulse import Pulse as Pulse
-from .telescopes.telescope_portrait import portrait as portrait
 from .train import train as train
 from .train import training_examples as training_examples
 from .train import validation_examples as validation_examples

@@ -1,6 +1,7 @@
 """Fit the twin to an observation: what the pulsar, the medium and the receiver are, with errors."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from physics_twins import __version__, twin
-from physics_twins.data import Estimate
+from physics_twins.data import Estimate, content_sha256, file_sha256
 from physics_twins.pulsar.fitting.arrivals import Rotation, rotation
 from physics_twins.pulsar.fitting.least_squares import Solution, of_some, solve
 from physics_twins.pulsar.fitting.pulse_finding import FoundPulses, find_pulses
@@ -123,6 +124,14 @@ def calibrate(data: Observation, *, start: ObservationParameters, seed: int) -> 
     )
 
 
+def identity(data: Observation) -> str:
+    """Return what tells data from others: a name, and the SHA-256 of the content."""
+    if isinstance(data, xr.Dataset):
+        digest = content_sha256(data[["data"]])
+        return f"{data.attrs.get('source_name', 'dataset')} sha256:{digest}"
+    return f"{Path(data).name} sha256:{file_sha256(Path(data))}"
+
+
 def calibrated(start: ObservationParameters, parameters: dict[str, Estimate]) -> ObservationParameters:
     """Return an observation with those of its parameters that a calibration knows."""
     known = ObservationParameters.describe()
@@ -207,8 +216,7 @@ def _energies(pulses: xr.Dataset, start: ObservationParameters) -> dict[str, Est
     middle = float(np.mean(logarithm))
     scatter = float(np.sqrt(max(np.var(logarithm, ddof=min(1, n - 1)) - np.mean(error**2), 0.0)))
     of_mean = float(np.hypot(scatter, np.sqrt(np.mean(error**2))) / np.sqrt(n))
-    ends = (float(np.exp(middle + side * of_mean)) for side in (-1, 1))
-    low, high = ends
+    low, high = (float(np.exp(middle + side * of_mean)) for side in (-1, 1))
     found_energies = {
         "fluence_jy_ms": Estimate(value=float(np.exp(middle)), low=low, high=high, unit="Jy ms")
     }

@@ -163,10 +163,9 @@ def merge(candidates: list[Candidate], band: Band) -> list[Candidate]:
     if not candidates:
         return []
     column = {name: np.array([getattr(c, name) for c in candidates]) for name in _NUMBERS}
-    groups = strongest_first(
-        column["dm_pc_cm3"], column["time_s"], column["width_s"], column["snr"], band.delay_s_per_dm
-    )
-    return [candidates[group[0]] for group in groups]
+    dm_pc_cm3, time_s, width_s, snr = (column[n] for n in ("dm_pc_cm3", "time_s", "width_s", "snr"))
+    strongest = strongest_first(dm_pc_cm3, time_s, width_s, snr, band.delay_s_per_dm)
+    return [candidates[n] for n in strongest]
 
 
 _NUMBERS = {"dm_pc_cm3": "pc cm-3", "time_s": "s", "snr": "1", "width_s": "s"}

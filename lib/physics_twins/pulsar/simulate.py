@@ -1,6 +1,6 @@
 """Simulate an observation: pulses in noise and interference, every component kept."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +10,18 @@ from numpy.typing import NDArray
 
 from physics_twins.data import attributes, round_up
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.physics import truth
-from physics_twins.pulsar.physics.digitiser import sample_type
 from physics_twins.pulsar.physics.interference import KINDS, Event
 from physics_twins.pulsar.physics.ism import dispersion_delay, scattering_time
-from physics_twins.pulsar.physics.receiver import Receiver, system_jy, transmission
+from physics_twins.pulsar.physics.receiver import Receiver, sample_type, system_jy, transmission
 from physics_twins.pulsar.physics.recorder import Recorder
-from physics_twins.pulsar.physics.sky import Segment, Sky, channel_frequencies
+from physics_twins.pulsar.physics.sky import (
+    Segment,
+    Sky,
+    Truth,
+    channel_frequencies,
+    truth_of_event,
+    truth_of_pulses,
+)
 from physics_twins.pulsar.physics.source import Rotations
 
 PREVIEW_EVENTS = 2.0  # of each kind of interference, on average, in the window of a preview
@@ -152,25 +157,10 @@ def _observe(sky: Sky, each_kind: bool) -> xr.Dataset:
     )
 
 
-# Field of a row of truth: its unit.
-PULSE_COLUMNS = {
-    "time_s": "s",
-    "fluence_jy_ms": "Jy ms",
-    "snr_ideal": "1",
-    "dm_pc_cm3": "pc cm-3",
-    "rotation": "1",
-    "mode": "1",
-    "kind": "1",
-}
-EVENT_COLUMNS = {
-    "kind": "1",
-    "label": "1",
-    "start_s": "s",
-    "stop_s": "s",
-    "low_mhz": "MHz",
-    "high_mhz": "MHz",
-    "fluence_jy_ms": "Jy ms",
-}
+# Fields of a row of truth; the end of a name tells its unit.
+PULSE_COLUMNS = "time_s", "fluence_jy_ms", "snr_ideal", "dm_pc_cm3", "rotation", "mode", "kind"
+EVENT_COLUMNS = "kind", "label", "start_s", "stop_s", "low_mhz", "high_mhz", "fluence_jy_ms"
+UNITS = {"_jy_ms": "Jy ms", "_pc_cm3": "pc cm-3", "_s": "s", "_mhz": "MHz"}
 
 
 class _Parts:
@@ -183,8 +173,8 @@ class _Parts:
         self.components = {name: np.zeros(shape, np.float32) for name in names}
         self.dropped = np.zeros(shape, bool)
         self.gain, self.baseline = (np.empty(n_spectra, np.float32) for _ in range(2))
-        self.pulses: list[truth.Truth] = []
-        self.events: list[truth.Truth] = []
+        self.pulses: list[Truth] = []
+        self.events: list[Truth] = []
         self._sky, self._duration_s = sky, n_spectra * sky.sampling_s
         self._telescope = Recorder(sky.receiver, sky.seed)
         self._noise = Recorder(_noise_alone(sky.receiver, sky.sigma_jy), sky.seed)
@@ -204,8 +194,8 @@ class _Parts:
         segment.lose_dropped(self.data[rows])
         self.gain[rows] = recorded.gain
         self.baseline[rows] = recorded.baseline * self._sky.parameters.baseline_jy
-        self.pulses += truth.of_pulses(segment.ended(), self._sky, before_s=self._duration_s)
-        self.events += [truth.of_event(event, self._sky) for event in segment.begun]
+        self.pulses += truth_of_pulses(segment.ended(), self._sky, before_s=self._duration_s)
+        self.events += [truth_of_event(event, self._sky) for event in segment.begun]
 
     def _add(self, event: Event, segment: Segment, parts: dict[str, NDArray[np.float32]]) -> None:
         """Render an event's part in a segment."""
@@ -234,13 +224,14 @@ def _noise_alone(receiver: Receiver, sigma_jy: float) -> Receiver:
 
 
 def _columns(
-    dimension: str, rows: list[truth.Truth], units: Mapping[str, str]
+    dimension: str, rows: list[Truth], names: Iterable[str]
 ) -> dict[str, tuple[str, NDArray[Any], dict[str, str]]]:
     """Return rows of truth as variables of one dimension, each named after it."""
     columns = {}
-    for name, unit in units.items():
+    for name in names:
+        unit = next((unit for end, unit in UNITS.items() if name.endswith(end)), "1")
         values = [getattr(row, name) for row in rows]
-        kind = truth.Truth.__annotations__[name]
+        kind = Truth.__annotations__[name]
         columns[f"{dimension}_{name}"] = (dimension, np.array(values, dtype=kind), _unit(unit))
     return columns
 

@@ -9,13 +9,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from physics_twins.data import replacing
 from physics_twins.pulsar.files import open_writer
 from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.physics import truth
-from physics_twins.pulsar.physics.digitiser import sample_type
+from physics_twins.pulsar.physics.receiver import sample_type
 from physics_twins.pulsar.physics.recorder import Recorder
-from physics_twins.pulsar.physics.sky import Sky, channel_frequencies
+from physics_twins.pulsar.physics.sky import (
+    Sky,
+    Truth,
+    channel_frequencies,
+    truth_of_event,
+    truth_of_pulses,
+)
 
 
 class Block(NamedTuple):
@@ -27,7 +33,7 @@ class Block(NamedTuple):
     """
 
     counts: NDArray[Any]
-    truth: list[truth.Truth]
+    truth: list[Truth]
 
 
 def stream(
@@ -55,8 +61,8 @@ def stream(
         segment.add_interference(signal_jy[here])
         recorded = recorder.record(signal_jy[here], counts[here])
         segment.lose_dropped(recorded.counts)
-        rows = truth.of_pulses(segment.ended(), sky, before_s=n_spectra * sky.sampling_s)
-        rows += [truth.of_event(event, sky) for event in segment.begun]
+        rows = truth_of_pulses(segment.ended(), sky, before_s=n_spectra * sky.sampling_s)
+        rows += [truth_of_event(event, sky) for event in segment.begun]
         yield Block(recorded.counts, rows)
 
 
@@ -87,22 +93,16 @@ def write_stream(
     if duration_s is not None and not np.isfinite(duration_s):
         raise ValueError(f"{path}: duration_s = {duration_s} s: a file has a finite length")
     table = path.with_name(path.name + ".truth.csv")
-    parts = [one.with_name(one.name + ".part") for one in (path, table)]
-    try:
-        with (
-            parts[1].open("w", newline="") as rows,
-            open_writer(path, _header(parameters)) as file,
-        ):
-            lines = csv.writer(rows)
-            lines.writerow(truth.Truth._fields)
-            for block in stream(parameters, seed=seed, duration_s=duration_s):
-                file.write(block.counts)
-                lines.writerows(block.truth)
-        parts[1].replace(table)
-    except BaseException:
-        for part in parts:
-            part.unlink(missing_ok=True)
-        raise
+    with (
+        replacing(table) as part,
+        part.open("w", newline="") as rows,
+        open_writer(path, _header(parameters)) as file,
+    ):
+        lines = csv.writer(rows)
+        lines.writerow(Truth._fields)
+        for block in stream(parameters, seed=seed, duration_s=duration_s):
+            file.write(block.counts)
+            lines.writerows(block.truth)
     return table
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.special import ndtri
 from tqdm import tqdm
 
 from physics_twins import __version__
@@ -18,10 +19,10 @@ from physics_twins.pulsar.formats.observation_file import FilterbankHeader, as_d
 from physics_twins.pulsar.formats.spectra import Observation, Spectra, open_spectra
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.physics.digitiser import highest_count
 from physics_twins.pulsar.physics.ism import dispersion_delay
-from physics_twins.pulsar.searching.missing import finite
-from physics_twins.pulsar.telescopes.quiet_noise import quiet_noise
+from physics_twins.pulsar.physics.receiver import highest_count
+from physics_twins.pulsar.searching.cells import CELL, MIN_CELLS, measure_cells
+from physics_twins.pulsar.searching.cleaning import finite
 
 # Of a long recording evenly spaced segments are kept, together of so many samples.
 SEGMENT_SPECTRA, MAX_SAMPLES = 8192, 1 << 25
@@ -246,3 +247,141 @@ def write_lookalike(
 def _check_length(n_spectra: int) -> None:
     if n_spectra < 1:
         raise ValueError(f"n_spectra = {n_spectra}: must be 1 or more")
+
+
+# With fewer bits the steps are so coarse that the noise between them has to be inferred.
+FINE_BITS = 8
+
+
+def quiet_noise(
+    counts: NDArray[Any], n_bits: int
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Return (counts - level) / sigma, level and sigma of the noise before it was digitised.
+
+    Args:
+        counts: Shape (time, channel).
+        n_bits: Bits in a sample.
+
+    Returns:
+        Normalised samples, shape (time, channel); level and sigma in counts, shape (channel,). Of a
+        channel that is constant sigma is 0.
+    """
+    if n_bits < FINE_BITS:
+        level, sigma = levels_of_coarse_counts(counts, n_bits)
+        sigma = np.where(np.ptp(counts, axis=0) > 0, sigma, 0)
+        return ((counts - level) / np.where(sigma > 0, sigma, 1)).astype(np.float32), level, sigma
+    if len(counts) < MIN_CELLS * CELL:
+        level, sigma = counts.mean(axis=0, dtype=float), counts.std(axis=0, dtype=float)
+    else:
+        cells = measure_cells(counts, drift=0.0)
+        level, sigma = cells.level.astype(float), cells.sigma.astype(float)
+    z = (counts - level) * np.where(sigma > 0, 1 / np.where(sigma > 0, sigma, 1), 0)
+    return z.astype(np.float32), level, sigma
+
+
+def levels_of_coarse_counts(
+    counts: NDArray[Any], n_bits: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return level and sigma of Gaussian noise that was rounded to few bits, each of shape (channel,).
+
+    How many values lie below each step, seen as a normal quantile, is a straight line. Of 1 bit, which
+    has one step, sigma is taken as 1/2.
+
+    Args:
+        counts: Shape (time, channel).
+        n_bits: Bits in a sample.
+    """
+    steps = np.arange(2**n_bits - 1) + 0.5
+    below = np.stack([(counts < step).mean(axis=0) for step in steps])
+    quantile = ndtri(below.clip(0.5 / len(counts), 1 - 0.5 / len(counts)))  # (step, channel)
+    # Steps in the middle are counted best: the error of a quantile grows as 1 / density.
+    weight = np.exp(-(quantile**2)) * (np.abs(quantile) < 3)
+    weight += 1e-12
+    if n_bits == 1:
+        return 0.5 - 0.5 * quantile[0], np.full(counts.shape[1], 0.5)
+    total = weight.sum(axis=0)
+    x = (weight * quantile).sum(axis=0) / total
+    y = (weight * steps[:, None]).sum(axis=0) / total
+    slope = (weight * (quantile - x) * (steps[:, None] - y)).sum(axis=0)
+    sigma = slope / np.maximum((weight * (quantile - x) ** 2).sum(axis=0), 1e-12)
+    sigma = np.where(sigma > 1e-3, sigma, 0.5)
+    return y - sigma * x, sigma
+
+
+MAX_PORTRAIT_SAMPLES = 1 << 24
+BINS = np.arange(-8.0, 24.25, 0.5)
+BANDS_PER_OCTAVE = 3
+DISTURBED_SIGMA = 5.5  # no noise makes a sample so high
+
+
+def portrait(data: Observation, *, segment_spectra: int) -> xr.Dataset:
+    """Return an observation's bandpass, interference, distribution and common power.
+
+    Args:
+        data: A dataset with `data` (time, frequency), or a file, of which at most the first 2^24
+            samples are read.
+        segment_spectra: Length of the segments in which it is normalised: only equal ones compare.
+
+    Returns:
+        `level` and `sigma` of the quiet noise (frequency), in counts; `occupancy`, the share of the
+        time for which each channel is disturbed (frequency); `density` of the samples in standard
+        deviations of the quiet noise (deviation), and `gaussian`, what white noise would have;
+        `zero_dm_power` of the sum over all channels, over that of white noise (rate).
+
+    Raises:
+        ValueError: It is shorter than one segment.
+    """
+    with open_spectra(data) as spectra:
+        header, n_spectra = spectra.header, spectra.n_spectra
+        if n_spectra < segment_spectra:
+            raise ValueError(f"{spectra.name}: {n_spectra} spectra, expected {segment_spectra} or more")
+        affordable = max(1, MAX_PORTRAIT_SAMPLES // (segment_spectra * header.n_channels))
+        n_segments = min(affordable, n_spectra // segment_spectra)
+        level, sigma, occupancy = np.zeros((3, header.n_channels))
+        density, power = np.zeros(len(BINS) - 1), np.zeros((segment_spectra - 1) // 2)
+        for n in range(n_segments):
+            counts = finite(spectra.read(n * segment_spectra, segment_spectra))
+            z, own_level, own_sigma = quiet_noise(counts, header.n_bits)
+            level += own_level / n_segments
+            sigma += own_sigma / n_segments
+            occupancy += (z > DISTURBED_SIGMA).mean(axis=0) / n_segments
+            alive = z[:, own_sigma > 0].clip(BINS[0], BINS[-1] - 1e-3)
+            density += np.histogram(alive, BINS, density=True)[0] / n_segments
+            power += _zero_dm_power(counts) / n_segments
+    middle = (BINS[:-1] + BINS[1:]) / 2
+    gaussian = np.exp(-(middle**2) / 2) / np.sqrt(2 * np.pi)
+    rate_hz = np.arange(1, len(power) + 1) / segment_spectra / header.sampling_time_s
+    # Power and frequency are means over thirds of an octave.
+    band = np.floor(np.log2(rate_hz / rate_hz[0]) * BANDS_PER_OCTAVE).astype(int)
+    n_in_band = np.bincount(band)
+    rate_hz, power = (
+        np.bincount(band, each)[n_in_band > 0] / n_in_band[n_in_band > 0] for each in (rate_hz, power)
+    )
+    return xr.Dataset(
+        {
+            "level": ("frequency", level, _told("counts", "Level of the noise")),
+            "sigma": ("frequency", sigma, _told("counts", "Width of the noise")),
+            "occupancy": ("frequency", occupancy, _told("1", "Part of the time disturbed")),
+            "density": ("deviation", density, _told("1", "Density")),
+            "gaussian": ("deviation", gaussian, {"units": "1"}),
+            "zero_dm_power": ("rate", power, _told("1", "Power over white noise")),
+        },
+        coords={
+            "frequency": ("frequency", header.frequency_mhz, {"units": "MHz"}),
+            "deviation": ("deviation", middle, _told("1", "Sample over sigma of the quiet noise")),
+            "rate": ("rate", rate_hz, {"units": "Hz"}),
+        },
+        attrs={"n_segments": n_segments, "segment_spectra": segment_spectra},
+    )
+
+
+def _told(units: str, long_name: str) -> dict[str, str]:
+    return {"units": units, "long_name": long_name}
+
+
+def _zero_dm_power(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the power of the sum over all channels, 1 where all are white noise, (frequency,)."""
+    std = counts.std(axis=0, dtype=float)
+    z = (counts - counts.mean(axis=0, dtype=float))[:, std > 0] / std[std > 0]
+    total = z.sum(axis=1) / np.sqrt(max(1, z.shape[1]))
+    return np.abs(np.fft.rfft(total)[1 : (len(total) + 1) // 2]) ** 2 / len(total)

@@ -19,13 +19,11 @@ class Rotation:
         period_s: Period.
         first_s: Arrival of the first pulse by that period.
         correlation: Of the errors of both.
-        turn: Number of each pulse, counted from the first, shape (pulse,).
     """
 
     period_s: Estimate
     first_s: Estimate
     correlation: float
-    turn: NDArray[np.int64]
 
 
 def rotation(
@@ -59,11 +57,8 @@ def rotation(
     _, covariance = np.polyfit(turn, time, 1, w=np.sqrt(weight), cov="unscaled")
     covariance *= inflation
     sigma = np.sqrt(np.diag(covariance))
-    numbered = np.empty_like(turn)
-    numbered[order] = turn
     return Rotation(
         Estimate.of(float(slope), float(sigma[0]), "s"),
         Estimate.of(float(time_s[order[0]] + offset), float(sigma[1]), "s"),
         float(covariance[0, 1] / sigma.prod()),
-        numbered,
     )

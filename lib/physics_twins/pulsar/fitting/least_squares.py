@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.fitting.pulse_model import (
     FLUENCE,
     TIME,
+    PulseWindows,
     normal_equations,
 )
-from physics_twins.pulsar.fitting.pulse_windows import PulseWindows
 
 MAX_STEPS = 40
 # A step that promises to gain less chi-squared than this is the last.

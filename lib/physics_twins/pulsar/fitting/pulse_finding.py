@@ -8,8 +8,14 @@ from numpy.typing import NDArray
 from physics_twins.data import Estimate
 from physics_twins.pulsar.fitting.backgrounds import Background
 from physics_twins.pulsar.fitting.pulse_fit import BOXCAR_PER_FWHM
-from physics_twins.pulsar.fitting.pulse_model import ChannelLaws, samples, squared_sigma
-from physics_twins.pulsar.fitting.pulse_windows import PulseWindows, cut, off_pulse_noise
+from physics_twins.pulsar.fitting.pulse_model import (
+    ChannelLaws,
+    PulseWindows,
+    cut,
+    off_pulse_noise,
+    samples,
+    squared_sigma,
+)
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.infer import split_blocks
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters

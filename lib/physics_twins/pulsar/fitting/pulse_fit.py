@@ -16,13 +16,11 @@ from physics_twins.pulsar.fitting.pulse_model import (
     SCATTERING,
     SQUARED_WIDTH,
     TIME,
-    samples,
-    squared_sigma,
-)
-from physics_twins.pulsar.fitting.pulse_windows import (
     PulseWindows,
     cut,
     off_pulse_noise,
+    samples,
+    squared_sigma,
 )
 from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM
@@ -43,21 +41,6 @@ ON_PULSE = 0.01
 
 NAMES = {DM: "dm_pc_cm3", SQUARED_WIDTH: "width_ms", SCATTERING: "scattering_ms"}
 UNITS = {DM: "pc cm-3", SQUARED_WIDTH: "ms", SCATTERING: "ms"}
-
-
-@dataclass(frozen=True)
-class PulseStart:
-    """What a search knows of a pulse.
-
-    Attributes:
-        dm_pc_cm3: Dispersion measure.
-        time_s: Arrival at the highest channel.
-        width_s: Full width at half maximum of the best filter.
-    """
-
-    dm_pc_cm3: float
-    time_s: float
-    width_s: float
 
 
 @dataclass(frozen=True)
@@ -108,29 +91,34 @@ class PulseFit:
 
 
 def fit_pulse(
-    observation: xr.Dataset, start: PulseStart, *, scattering_ms: float | None = 0.0
+    observation: xr.Dataset,
+    dm_pc_cm3: float,
+    time_s: float,
+    width_s: float,
+    *,
+    scattering_ms: float | None = 0.0,
 ) -> PulseFit:
-    """Fit one pulse of an observation.
+    """Fit one pulse of an observation, from what a search knows of it.
 
     Interference is removed first, and what is removed does not count; each channel is brought to its
     own noise.
 
     Args:
         observation: With `data` (time, frequency); the pulse's whole sweep should lie inside.
-        start: From a search: `infer`'s `dm_pc_cm3`, `time_s` and `width_s` of a candidate.
+        dm_pc_cm3: Dispersion measure to start from.
+        time_s: Arrival at the highest channel.
+        width_s: Full width at half maximum of the best filter.
         scattering_ms: Scattering time at 1 GHz that is known; None fits it. It falls as frequency^-4.
 
     Raises:
-        ValueError: A starting value is not possible, or no sample of the pulse is left.
+        ValueError: No sample of the pulse is left.
     """
-    _check(start)
     with open_spectra(observation) as source:
         spectra, band, first_s = source.read(0, source.n_spectra), source.band, source.first_s
-    highest_dm = max(DM_HEADROOM * start.dm_pc_cm3, MIN_CLEANING_DM)
+    highest_dm = max(DM_HEADROOM * dm_pc_cm3, MIN_CLEANING_DM)
     delays = longest_delays(band.frequency_mhz, highest_dm, band.sampling_s)
     data = clean(spectra, delays=delays).data
-    boxcar_s = BOXCAR_PER_FWHM * start.width_s
-    where = start.dm_pc_cm3, [start.time_s], boxcar_s
+    where = dm_pc_cm3, [time_s], BOXCAR_PER_FWHM * width_s
     windows = cut(data, band, *where, start_s=first_s)
     best = fit_windows(windows, *where, scattering_ms=scattering_ms)
     template = samples(windows.laws, best.shapes[0], windows.delays, windows.values.shape[2])
@@ -203,13 +191,6 @@ def describe(windows: PulseWindows, best: Solution, noise_factor: float = 1.0) -
         float(np.square(cells[on]).sum() / variance_off),
         (max(int(on.sum()) - len(best.free) - 2, 1), n_off),
     )
-
-
-def _check(start: PulseStart) -> None:
-    if not start.dm_pc_cm3 >= 0:
-        raise ValueError(f"dm_pc_cm3 = {start.dm_pc_cm3:g} pc cm-3 must be 0 or more")
-    if not start.width_s > 0:
-        raise ValueError(f"width_s = {start.width_s:g} s must be positive")
 
 
 def _shown(column: int, value: float) -> float:

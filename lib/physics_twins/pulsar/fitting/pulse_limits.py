@@ -1,6 +1,7 @@
 """How well a pulse can be known at best: the limit that noise sets to any estimator."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def cramer_rao(
     shapes = np.tile(shape, (n, 1))
     best = Solution(shapes, fluences, 0.0, products, projections, free, np.empty((0, 0)))
     _, covariance = of_some(best, np.arange(n))
-    best = Solution(shapes, fluences, 0.0, products, projections, free, covariance)
+    best = replace(best, covariance=covariance)
     errors = np.sqrt(np.diag(covariance))
     limits = {
         NAMES[c]: float(error * shown_slope(c, float(shape[c - TIME])))

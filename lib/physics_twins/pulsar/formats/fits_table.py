@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from astropy.io.fits import Header, VerifyError
 
-from physics_twins.pulsar.formats.keywords import Keywords
+from physics_twins.pulsar.formats.observation_file import Keywords
 
 BLOCK_BYTES = 2880
 MAX_HEADER_BYTES = 1 << 20

@@ -1,5 +1,6 @@
 """What files of every format have in common: a header, spectra read by the block, one kind of error."""
 
+import math
 import os
 import warnings
 from abc import ABC, abstractmethod
@@ -236,7 +237,7 @@ class ObservationWriter(ABC):
     """A file being written spectrum by spectrum; it takes its name when complete.
 
     Until `close`, or the end of a `with` block without an error, the data stand under the name
-    with `.part` behind it.
+    with `.part` behind it; after an error nothing stays.
     """
 
     def __init__(self, path: str | os.PathLike[str], header: FilterbankHeader) -> None:
@@ -254,6 +255,7 @@ class ObservationWriter(ABC):
             self.close()
         else:
             self._file.close()
+            self._part.unlink(missing_ok=True)
 
     def write(self, spectra: NDArray[Any]) -> None:
         """Append spectra, shape (time, channel), in the header's order.
@@ -331,7 +333,7 @@ def check_header(
     path: Path,
     error: type[ObservationFileError],
     *,
-    names: Mapping[str, str],
+    names: tuple[str, ...],
     depths: tuple[int, ...],
 ) -> None:
     """Raise `error` where a header describes no possible file.
@@ -340,30 +342,30 @@ def check_header(
         header: What to check.
         path: The file, for messages.
         error: What to raise.
-        names: The format's own names of `n_channels`, `n_bits`, `sampling_time_s`,
-            `channel_width_mhz` and `frequency`.
+        names: The format's own names of number of channels, bits, sampling time, width of a channel,
+            and frequency.
         depths: Bits per sample that the format knows.
     """
+    channels, bits, sampling, width, frequency = names
     n_channels, n_bits = header.n_channels, header.n_bits
     if not 1 <= n_channels <= MAX_CHANNELS:
-        raise error(f"{path}: {names['n_channels']} = {n_channels}: expected 1 to {MAX_CHANNELS}")
+        raise error(f"{path}: {channels} = {n_channels}: expected 1 to {MAX_CHANNELS}")
     if n_bits not in depths:
-        raise error(f"{path}: {names['n_bits']} = {n_bits}: expected one of {[*depths]}")
+        raise error(f"{path}: {bits} = {n_bits}: expected one of {[*depths]}")
     if n_channels * n_bits % 8:
         raise error(
-            f"{path}: {names['n_channels']} = {n_channels}: with {names['n_bits']} = {n_bits} a"
-            " spectrum does not fill whole bytes"
+            f"{path}: {channels} = {n_channels}: with {bits} = {n_bits} a spectrum does not fill whole"
+            " bytes"
         )
     if not 0 < header.sampling_time_s < np.inf:
-        name = names["sampling_time_s"]
-        raise error(f"{path}: {name} = {header.sampling_time_s} s: must be positive")
+        raise error(f"{path}: {sampling} = {header.sampling_time_s} s: must be positive")
     width_mhz = header.channel_width_mhz
     if width_mhz == 0 or not np.isfinite(width_mhz):
-        raise error(f"{path}: {names['channel_width_mhz']} = {width_mhz} MHz: must not be zero")
+        raise error(f"{path}: {width} = {width_mhz} MHz: must not be zero")
     ends_mhz = header.frequency_mhz[[0, -1]]
     if not (np.isfinite(ends_mhz).all() and (ends_mhz > 0).all()):
         band = f"{ends_mhz[0]:g} to {ends_mhz[1]:g} MHz"
-        raise error(f"{path}: {names['frequency']}: channels from {band}, must be positive")
+        raise error(f"{path}: {frequency}: channels from {band}, must be positive")
 
 
 # So many equal spectra in a row are no measurement: zeros or a last value that a recorder filled in.
@@ -419,3 +421,48 @@ def _unpacked_bytes(n_bits: int, high_first: bool) -> NDArray[Any]:
 def _shifts(n_bits: int, high_first: bool) -> NDArray[np.uint8]:
     shifts = np.arange(0, 8, n_bits, dtype=np.uint8)
     return shifts[::-1] if high_first else shifts
+
+
+@dataclass(frozen=True)
+class Keywords:
+    """The keywords of one header.
+
+    Attributes:
+        where: File or header that they stand in, for messages.
+        values: What stands there, by keyword.
+        error: What is raised where a value cannot be.
+    """
+
+    where: object
+    values: Mapping[str, Any]
+    error: type[ValueError]
+
+    def value(self, keyword: str, default: Any = None) -> Any:
+        """Return a value, the default where there is none; without a default it must be there."""
+        value = self.values.get(keyword, default)
+        if value is None:
+            raise self.error(f"{self.where}: {keyword}: missing from the header")
+        return value
+
+    def text(self, keyword: str, default: str | None = None) -> str:
+        """Return text without the blanks around it."""
+        return str(self.value(keyword, default)).strip()
+
+    def number(self, keyword: str, default: float | None = None) -> float:
+        """Return a finite number; text that is one counts."""
+        value = self.value(keyword, default)
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise self.error(f"{self.where}: {keyword} = {value!r}: expected a number")
+        return number
+
+    def integer(self, keyword: str, default: int | None = None, *, low: int = 0, high: int) -> int:
+        """Return a whole number from `low` to `high`."""
+        value = self.number(keyword, default)
+        if not (low <= value <= high and value == int(value)):
+            expected = f"expected a whole number from {low} to {high}"
+            raise self.error(f"{self.where}: {keyword} = {value:g}: {expected}")
+        return int(value)

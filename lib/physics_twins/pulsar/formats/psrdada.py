@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.formats.keywords import Keywords
 from physics_twins.pulsar.formats.observation_file import (
     MAX_CHANNELS,
     SAMPLE_TYPES,
     FilterbankHeader,
+    Keywords,
     ObservationFileError,
     ObservationReader,
     check_header,
@@ -25,13 +25,7 @@ from physics_twins.pulsar.formats.observation_file import (
 MAX_HEADER_BYTES = 1 << 20
 # Below 8 bits there is no order of samples in a byte that all instruments agree on.
 DEPTHS = (8, 16, 32)
-_NAMES = {
-    "n_channels": "NCHAN",
-    "n_bits": "NBIT",
-    "sampling_time_s": "TSAMP",
-    "channel_width_mhz": "BW / NCHAN",
-    "frequency": "FREQ, BW",
-}
+_NAMES = "NCHAN", "NBIT", "TSAMP", "BW / NCHAN", "FREQ, BW"
 _MJD_0 = datetime(1858, 11, 17, tzinfo=UTC)
 # By STATE and NPOL: which polarisation products make total intensity, and how, in words.
 _INTENSITY = {

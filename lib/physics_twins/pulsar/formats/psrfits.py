@@ -126,9 +126,6 @@ def _shift(table: Table) -> float:
 
 def _check_data(table: Table, layout: Layout, letters: str) -> None:
     """Raise FitsError where the column DATA is not what the header says."""
-    if layout.n_channels * layout.n_polarisations * layout.n_bits % 8:
-        n = layout.n_channels
-        raise FitsError(f"SUBINT: NCHAN = {n}: a spectrum does not fill whole bytes")
     if not 0 < layout.sampling_s < np.inf:
         raise FitsError(f"SUBINT: TBIN = {layout.sampling_s} s: must be positive")
     column = table.columns.get("DATA")
@@ -162,13 +159,7 @@ MAX_SPACING_ERROR_CHANNELS = 0.1
 N_ROWS_LOOKED_AT = 8  # for weights
 MAX_LOST = 10  # rows for each that is there
 MAX_ROW_ERROR = 0.25  # of a row, between its time and one at which a row may begin
-NAMES = {
-    "n_channels": "SUBINT: NCHAN",
-    "n_bits": "SUBINT: NBITS",
-    "sampling_time_s": "SUBINT: TBIN",
-    "channel_width_mhz": "SUBINT: DAT_FREQ",
-    "frequency": "SUBINT: DAT_FREQ",
-}
+NAMES = tuple(f"SUBINT: {name}" for name in ("NCHAN", "NBITS", "TBIN", "DAT_FREQ", "DAT_FREQ"))
 
 
 class PsrfitsError(ObservationFileError):

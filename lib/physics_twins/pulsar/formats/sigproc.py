@@ -17,10 +17,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.formats.keywords import Keywords
 from physics_twins.pulsar.formats.observation_file import (
     SAMPLE_TYPES,
     FilterbankHeader,
+    Keywords,
     ObservationFileError,
     ObservationReader,
     ObservationWriter,
@@ -30,13 +30,7 @@ from physics_twins.pulsar.formats.observation_file import (
 )
 
 MAX_HEADER_BYTES = 1 << 20
-_NAMES = {
-    "n_channels": "nchans",
-    "n_bits": "nbits",
-    "sampling_time_s": "tsamp",
-    "channel_width_mhz": "foff",
-    "frequency": "fch1, foff",
-}
+_NAMES = "nchans", "nbits", "tsamp", "foff", "fch1, foff"
 
 
 class FilterbankError(ObservationFileError):

@@ -1,13 +1,19 @@
-"""A pulse as each channel receives it: a table once, then one pass for each pulse."""
+"""A pulse as each channel receives it: a table for many alike, a track for a single one."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.parameters import ObservationParameters
-from physics_twins.pulsar.physics.ism import channel_smearing, scattering_time, smeared_cumulative
+from physics_twins.pulsar.physics.ism import (
+    channel_smearing,
+    dispersion_delay,
+    scattering_time,
+    smeared_cumulative,
+)
 from physics_twins.pulsar.physics.source import beam_components
 
 MAX_TABLE = 1 << 24  # entries: 64 MB
@@ -15,8 +21,7 @@ REACH_FWHM = 2.0  # a Gaussian ends here, 4.7 standard deviations from its centr
 REACH_TAU = 9.0  # an exponential tail ends here, with 1e-4 of its area still to come
 
 
-@dataclass(frozen=True, eq=False)
-class PulseShapes:
+class PulseShapes(NamedTuple):
     """How much of a pulse has arrived in each channel by a time.
 
     Attributes:
@@ -125,3 +130,70 @@ def _between(shape: NDArray[np.float32], k: np.int64, part: np.float32) -> np.fl
     if k + 1 >= len(shape):
         return shape[-1]
     return shape[k] + part * (shape[k + 1] - shape[k])
+
+
+@dataclass(frozen=True)
+class Track:
+    """What a pulse adds to spectra.
+
+    Attributes:
+        first: Spectrum of its first sample, shape (channel,).
+        values: What it adds, shape (sample, channel).
+    """
+
+    first: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    @property
+    def start(self) -> int:
+        """The first spectrum it reaches."""
+        return int(self.first.min())
+
+    @property
+    def stop(self) -> int:
+        """The spectrum after the last one it reaches."""
+        return int(self.first.max()) + len(self.values)
+
+    def within(
+        self, start: int, n_spectra: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Return row, channel and values of its samples in spectra that begin at `start`."""
+        row = self.first + np.arange(len(self.values))[:, None] - start
+        inside = (row >= 0) & (row < n_spectra)
+        channel = np.broadcast_to(np.arange(len(self.first)), row.shape)
+        return row[inside], channel[inside], self.values[inside]
+
+
+def pulse_track(
+    frequency_mhz: NDArray[np.float64],
+    sampling_s: float,
+    *,
+    channel_width_mhz: float,
+    time_s: float,
+    dm_pc_cm3: float,
+    width_ms: float,
+    scattering_ms: float,
+) -> Track:
+    """Return which part of a pulse each sample receives: over time they sum to 1 in each channel.
+
+    Args:
+        frequency_mhz: Channel centres, the highest first, shape (channel,).
+        sampling_s: Time from one spectrum to the next.
+        channel_width_mhz: Over which the pulse is smeared; 0 for a pulse that is not.
+        time_s: Arrival at the highest channel, spectrum 0 being received around time 0.
+        dm_pc_cm3: Dispersion measure.
+        width_ms: Full width at half maximum.
+        scattering_ms: Scattering time at 1 GHz.
+    """
+    delay_s = dispersion_delay(frequency_mhz, dm_pc_cm3, reference_mhz=float(frequency_mhz[0]))
+    smear_s = channel_smearing(frequency_mhz, dm_pc_cm3, channel_width_mhz=channel_width_mhz)
+    tau_s = scattering_time(frequency_mhz, 1e-3 * scattering_ms)
+    width_s = 1e-3 * width_ms
+    wing_s = REACH_FWHM * width_s + smear_s.max() / 2
+    before = int(np.ceil(wing_s / sampling_s)) + 1
+    after = int(np.ceil((wing_s + REACH_TAU * tau_s.max()) / sampling_s)) + 1
+    arrival_s = time_s + delay_s
+    first = np.rint(arrival_s / sampling_s).astype(np.int64) - before
+    # Spectrum n receives from n - 1/2 to n + 1/2.
+    edge_s = (first + np.arange(before + after + 2)[:, None] - 0.5) * sampling_s - arrival_s
+    return Track(first, np.diff(smeared_cumulative(edge_s, width_s, tau_s, smear_s), axis=0))

@@ -1,12 +1,52 @@
-"""The receiving system: radiometer noise, bandpass, drifts, and what they make of each channel."""
+"""The receiving system: radiometer noise, bandpass, drifts, digitiser, and how stable it is."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.parameters import ReceiverParameters
-from physics_twins.pulsar.physics import digitiser
+
+# Step of a uniform quantiser, in standard deviations of the noise. 1 bit: only the sign is kept, so any
+# step will do. 2 and 4 bits: the least distortion of Gaussian noise (J. Max 1960, IRE Trans. Inf.
+# Theory 6, 7). 8 and 16 bits: as recorders set it, with headroom for bright pulses and interference.
+STEP_SIGMA = {1: 1.0, 2: 0.9957, 4: 0.3352, 8: 1 / 16, 16: 1 / 256, 32: 1.0}
+# Where the mean of the noise lies in the quantiser's range: below the middle, because signals only add.
+MEAN = {1: 0.5, 2: 0.5, 4: 0.45, 8: 0.375, 16: 0.25, 32: 0.0}
+
+
+def highest_count(n_bits: int) -> float:
+    """Return the count at which the digitiser saturates; infinity where it stores floating point.
+
+    >>> highest_count(2), highest_count(8), highest_count(32)
+    (3.0, 255.0, inf)
+    """
+    return np.inf if n_bits == 32 else float(2**n_bits - 1)
+
+
+def mean_count(n_bits: int) -> float:
+    """Return the count that the mean of the noise is given.
+
+    >>> mean_count(1), mean_count(8), mean_count(32)
+    (0.5, 95.625, 0.0)
+    """
+    return 0.0 if n_bits == 32 else MEAN[n_bits] * highest_count(n_bits)
+
+
+def sample_type(n_bits: int) -> type[np.generic]:
+    """Return the type of array that holds the counts."""
+    return {16: np.uint16, 32: np.float32}.get(n_bits, np.uint8)
+
+
+def keeps_bandpass(n_bits: int) -> bool:
+    """Return whether the bandpass stays in the data.
+
+    With 8 bits or more it does, as in most recordings; with fewer, each channel is levelled first,
+    since otherwise weak channels would fall between two steps.
+    """
+    return n_bits >= 8
+
 
 N_POLARISATIONS = 2
 NOTCH_GAIN = 0.03  # what a filter against a known transmitter lets through
@@ -65,11 +105,11 @@ def receiver_of(parameters: ReceiverParameters, gain: NDArray[np.float64], sigma
         sigma_jy: Standard deviation of the noise in one sample, from `sample_noise_jy`.
     """
     n_bits = parameters.n_bits
-    kept = gain if digitiser.keeps_bandpass(n_bits) else np.ones_like(gain)
-    sigma = (kept / digitiser.STEP_SIGMA[n_bits]).astype(np.float32)
+    kept = gain if keeps_bandpass(n_bits) else np.ones_like(gain)
+    sigma = (kept / STEP_SIGMA[n_bits]).astype(np.float32)
     per_jy = sigma / np.float32(sigma_jy)
     return Receiver(
-        level=np.full_like(sigma, digitiser.mean_count(n_bits)),
+        level=np.full_like(sigma, mean_count(n_bits)),
         sigma=sigma,
         counts_per_jy=per_jy,
         power=per_jy * np.float32(system_jy(parameters)),
@@ -110,24 +150,22 @@ def sample_noise_jy(parameters: ReceiverParameters) -> float:
     """Return the standard deviation of the noise in one sample of one channel, in Jy."""
     return noise_sigma_jy(
         system_jy(parameters),
-        1.0,
         channel_width_mhz=parameters.bandwidth_mhz / parameters.n_channels,
         sampling_s=1e-6 * parameters.sampling_time_us,
     )
 
 
-def noise_sigma_jy(
-    system_temperature_k: float, gain_k_per_jy: float, *, channel_width_mhz: float, sampling_s: float
-) -> float:
+def noise_sigma_jy(system_jy: float, *, channel_width_mhz: float, sampling_s: float) -> float:
     """Return the standard deviation of the noise in one sample, in Jy.
 
-    Radiometer equation, Lorimer & Kramer, equation A1.21: Tsys / (G sqrt(n_pol * bandwidth * time)).
+    Radiometer equation, Lorimer & Kramer, equation A1.21: what the system is worth (temperature over
+    gain), over sqrt(n_pol * bandwidth * time).
 
-    >>> round(noise_sigma_jy(21.0, 1.5, channel_width_mhz=1.25, sampling_s=102.4e-6), 3)
+    >>> round(noise_sigma_jy(14.0, channel_width_mhz=1.25, sampling_s=102.4e-6), 3)
     0.875
     """
     n_independent = N_POLARISATIONS * abs(channel_width_mhz) * 1e6 * sampling_s
-    return float(system_temperature_k / gain_k_per_jy / np.sqrt(n_independent))
+    return float(system_jy / np.sqrt(n_independent))
 
 
 def bandpass(
@@ -152,3 +190,35 @@ def bandpass(
         depth = 1 / (1 + (np.abs(position - centre) / (NOTCH_FRACTION / 2)) ** 8)
         gain *= 1 - (1 - NOTCH_GAIN) * depth
     return gain
+
+
+def integrated_noise(observation: xr.Dataset) -> xr.DataArray:
+    """Return the noise of the whole band after averaging, over that of the radiometer equation.
+
+    White noise stays at 1. Drifts of gain and baseline do not average out: the curve leaves 1 where
+    they take over, and longer averaging helps no more.
+
+    Args:
+        observation: From `simulate`; of it the receiver alone is used: `noise`, `gain`, `baseline`.
+
+    Returns:
+        Ratio of standard deviations, shape (doublings,), for averages over 1, 2, 4, ... spectra,
+        down to 16 averages.
+    """
+    attributes = observation.attrs
+    system_jy = attributes["system_jy"]
+    gain = observation["gain"].values.astype(np.float64)
+    series = gain * (observation["noise"].values.mean(axis=1, dtype=np.float64) + system_jy)
+    series = series - system_jy + observation["baseline"].values
+    limit_jy = attributes["noise_sigma_jy"] / np.sqrt(observation.sizes["frequency"])
+    ratios = []
+    while len(series) >= 16:
+        ratios.append(series.std() / limit_jy * 2 ** (len(ratios) / 2))
+        series = series[: len(series) // 2 * 2].reshape(-1, 2).mean(axis=1)
+    doublings = {"long_name": "doublings_of_the_integration_time", "units": "1"}
+    return xr.DataArray(
+        ratios,
+        coords={"doublings": ("doublings", np.arange(len(ratios)), doublings)},
+        dims="doublings",
+        attrs={"long_name": "noise_over_the_radiometer_equation", "units": "1"},
+    )

@@ -1,20 +1,20 @@
 """What reaches the telescope, segment by segment: pulses and interference as short lists, not samples.
 
 All random numbers follow from the seed, the segment and the kind of thing that is drawn, so that a
-longer observation begins like a shorter one.
+longer observation begins like a shorter one. What was in it is told as rows of a table.
 """
 
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.parameters import BandParameters, ObservationParameters
 from physics_twins.pulsar.physics.interference import Event, events_begun
-from physics_twins.pulsar.physics.ism import Band, dispersion_delay
+from physics_twins.pulsar.physics.ism import Band, Screen, dispersion_delay
 from physics_twins.pulsar.physics.pulse_shapes import PulseShapes, add_pulses, pulse_shapes
 from physics_twins.pulsar.physics.receiver import (
     Receiver,
@@ -23,7 +23,6 @@ from physics_twins.pulsar.physics.receiver import (
     sample_noise_jy,
     transmission,
 )
-from physics_twins.pulsar.physics.scintillation import Screen
 from physics_twins.pulsar.physics.source import Rotations, arrival_s, rotations
 
 SEGMENT_SAMPLES = 1 << 20
@@ -94,18 +93,7 @@ class Segment:
     def add_pulses(self, signal_jy: NDArray[np.float32], shapes: PulseShapes) -> None:
         """Add the pulses to the segment's spectra, shape (time, channel), and sum up their squares."""
         p = self.pulses
-        add_pulses(
-            signal_jy,
-            self.first,
-            p.arrival,
-            p.flux,
-            p.mode,
-            p.squares,
-            shapes.arrived,
-            shapes.begin,
-            shapes.length,
-            shapes.steps,
-        )
+        add_pulses(signal_jy, self.first, p.arrival, p.flux, p.mode, p.squares, *shapes)
 
     def add_interference(self, signal_jy: NDArray[np.float32]) -> None:
         """Add the interference to the segment's spectra, shape (time, channel)."""
@@ -168,7 +156,11 @@ class Sky:
         self._first_s = phase * parameters.period_s if first_s is None else first_s
         top_mhz = float(self.frequency_mhz[0])
         self._delay_per_dm = dispersion_delay(self.frequency_mhz, 1.0, reference_mhz=top_mhz)
-        self._screen = _screen(parameters, self.frequency_mhz, seed)
+        self._screen = None
+        if parameters.scintillation_mhz:
+            scintles = parameters.scintillation_mhz, parameters.scintillation_s
+            index = parameters.scattering_index
+            self._screen = Screen(self.frequency_mhz, *scintles, index=index, seed=seed)
 
     @property
     def receiver(self) -> Receiver:
@@ -259,15 +251,70 @@ def receiver_band(parameters: BandParameters) -> Band:
     return Band(channel_frequencies(parameters), 1e-6 * parameters.sampling_time_us)
 
 
-def _screen(
-    parameters: ObservationParameters, frequency_mhz: NDArray[np.float64], seed: int
-) -> Screen | None:
-    if parameters.scintillation_mhz == 0:
-        return None
-    return Screen(
-        frequency_mhz,
-        parameters.scintillation_mhz,
-        parameters.scintillation_s,
-        index=parameters.scattering_index,
-        seed=seed,
-    )
+class Truth(NamedTuple):
+    """One pulse, one event of interference or one gap; what does not apply is not a number.
+
+    Attributes:
+        label: `pulse`, `nbrfi`, `bbrfi` or `other`.
+        kind: `pulse`, `giant`, or the kind of interference.
+        time_s: When a pulse arrives at the highest channel; when an event begins.
+        start_s: When its first sample begins.
+        stop_s: When its last sample ends.
+        low_mhz: Lowest frequency that it reaches, the edge of a channel.
+        high_mhz: Highest frequency that it reaches.
+        fluence_jy_ms: Flux density integrated over time, mean over its channels.
+        snr_ideal: Of a filter matched to a pulse in white noise without interference.
+        dm_pc_cm3: Dispersion measure of a pulse.
+        rotation: Number of the pulse's rotation, -1 for others.
+        mode: 0, or 1 for a pulse in the other mode, -1 for others.
+    """
+
+    label: str
+    kind: str
+    time_s: float
+    start_s: float
+    stop_s: float
+    low_mhz: float
+    high_mhz: float
+    fluence_jy_ms: float
+    snr_ideal: float = np.nan
+    dm_pc_cm3: float = np.nan
+    rotation: int = -1
+    mode: int = -1
+
+
+def truth_of_pulses(pulses: Pulses, sky: Sky, *, before_s: float) -> list[Truth]:
+    """Return the truth about pulses that arrive before a time."""
+    low_mhz, high_mhz = _edges_mhz(sky, 0, len(sky.frequency_mhz))
+    return [
+        Truth(
+            label="pulse",
+            kind="giant" if pulses.giant[n] else "pulse",
+            time_s=float(pulses.time_s[n]),
+            start_s=float(pulses.first[n] - 0.5) * sky.sampling_s,
+            stop_s=float(pulses.stop[n] - 0.5) * sky.sampling_s,
+            low_mhz=low_mhz,
+            high_mhz=high_mhz,
+            fluence_jy_ms=float(pulses.fluence_jy_ms[n]),
+            snr_ideal=float(np.sqrt(pulses.squares[n]) / sky.sigma_jy),
+            dm_pc_cm3=float(pulses.dm_pc_cm3[n]),
+            rotation=int(pulses.number[n]),
+            mode=int(pulses.mode[n]),
+        )
+        for n in np.flatnonzero(pulses.time_s < before_s)
+    ]
+
+
+def truth_of_event(event: Event, sky: Sky) -> Truth:
+    """Return the truth about an event of interference or a gap; a gap has no fluence."""
+    low_mhz, high_mhz = _edges_mhz(sky, event.first_channel, event.stop_channel)
+    start_s, stop_s = ((n - 0.5) * sky.sampling_s for n in (event.start, event.stop))
+    lost = event.kind == "dropout"
+    fluence_jy_ms = np.nan if lost else event.fluence_jy_ms(sky.sampling_s)
+    return Truth(event.label, event.kind, start_s, start_s, stop_s, low_mhz, high_mhz, fluence_jy_ms)
+
+
+def _edges_mhz(sky: Sky, first_channel: int, stop_channel: int) -> tuple[float, float]:
+    half_mhz = sky.parameters.bandwidth_mhz / sky.parameters.n_channels / 2
+    low_mhz = sky.frequency_mhz[stop_channel - 1] - half_mhz
+    return float(low_mhz), float(sky.frequency_mhz[first_channel] + half_mhz)

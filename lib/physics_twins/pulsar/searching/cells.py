@@ -73,12 +73,7 @@ def measure_cells(spectra: NDArray[Any], *, drift: float, n_baseline: int = BASE
         spectra: Counts, shape (time, channel), at least four cells long.
         drift: By how many samples a pulse comes later in a channel than in the one above, at most.
         n_baseline: Over how many cells level is followed, from `baseline_cells`.
-
-    Raises:
-        ValueError: The spectra are shorter than four cells.
     """
-    if len(spectra) < MIN_CELLS * CELL:
-        raise ValueError(f"{len(spectra)} spectra are too few: at least {MIN_CELLS * CELL} are needed")
     shape = len(spectra) // CELL, spectra.shape[1]
     excess, rough, baseline = (np.empty(shape, np.float32) for _ in range(3))
     removed = np.zeros(shape, np.bool_)
@@ -134,6 +129,17 @@ def quiet_noise(spectra: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.
     power = np.where(near, variance, 0).sum(axis=0) / np.maximum(n_near, 1)
     sigma = np.where(n_near > 0, np.sqrt(power), sigma).astype(np.float32)
     return level, np.where(_constant(level, sigma), np.float32(0), sigma)
+
+
+# Spectra from which a channel's level and noise are taken.
+N_LEVEL = 1024
+QUARTILES_OF_NOISE = 1.349  # distance of the quartiles of a unit Gaussian
+
+
+def level_and_noise(spectra: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return each channel's median and standard deviation, by quartiles; NaN is left out."""
+    low, middle, high = np.nanquantile(spectra, [0.25, 0.5, 0.75], axis=0).astype(np.float32)
+    return middle, (high - low) / np.float32(QUARTILES_OF_NOISE)
 
 
 def _constant(level: NDArray[np.float32], sigma: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -303,3 +309,70 @@ def _remove(excess, removed, n, c, low):  # pragma: no cover
         for k in range(max(0, c - 1), min(excess.shape[1], c + 2)):
             if excess[t, k] > low:
                 removed[t, k] = True
+
+
+# One standard deviation, where spectra are bytes.
+UNIT = 8
+# Spectra that are worked on together: a byte each, they fill a line of the cache.
+LINE = 64
+
+
+def normalised(spectra: NDArray[Any], cells: Cells) -> NDArray[np.float32]:
+    """Return spectra with mean 0 and standard deviation 1, 0 where removed, shape (channel, time).
+
+    Args:
+        spectra: Counts, shape (time, channel).
+        cells: From `measure_cells` on them.
+    """
+    out = np.empty(spectra.shape[::-1], np.float32)
+    sigma = np.where(cells.sigma > 0, cells.sigma, 1)
+    cell = np.minimum(np.arange(len(spectra)) // CELL, len(cells.baseline) - 1)
+    for start in range(0, len(spectra), LINE):
+        part = slice(start, start + LINE)
+        values = (spectra[part] - cells.level) / sigma
+        values -= cells.baseline[cell[part]] / np.sqrt(CELL)
+        values[cells.removed[cell[part]] | cells.bad_channel] = 0
+        out[:, part] = values.T
+    return out
+
+
+def normalised_shape(n_time: int, n_channels: int) -> tuple[int, int]:
+    """Return the shape of an array that holds normalised spectra: (channel, time), both filled up."""
+    return -(-n_channels // 8) * 8, -(-n_time // LINE) * LINE
+
+
+def normalise_into(out: NDArray[np.int8], spectra: NDArray[Any], cells: Cells) -> None:
+    """Write spectra with mean 0 and standard deviation `UNIT`, 0 where removed, by channel.
+
+    A byte a sample makes all that follows fast. Rounding adds 0.13 % to the variance of the noise, and
+    what is above 15.9 standard deviations is cut.
+
+    Args:
+        out: Where to write, of `normalised_shape`; what is beyond the spectra becomes 0.
+        spectra: Counts, shape (time, channel).
+        cells: From `measure_cells` on them.
+    """
+    inverse = np.where(cells.bad_channel, 0, UNIT / np.where(cells.sigma > 0, cells.sigma, 1))
+    _transpose(
+        np.ascontiguousarray(spectra), cells.level, inverse.astype(np.float32), cells.baseline,
+        cells.removed, out,
+    )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def _transpose(spectra, level, inverse, baseline, removed, out):  # pragma: no cover
+    """Write normalised spectra by channel, so many at a time that they stay in the cache."""
+    n_time, n_channels = spectra.shape
+    out[:] = 0
+    # Cutting what is behind the point rounds, where everything is positive.
+    to_sample, zero = np.float32(UNIT / np.sqrt(CELL)), np.float32(128.5)
+    for begin in range(0, n_time, CELL):
+        cell = min(begin // CELL, len(baseline) - 1)
+        for c in range(n_channels):
+            if inverse[c] == 0 or removed[cell, c]:
+                continue
+            offset = zero - (level[c] * inverse[c] + baseline[cell, c] * to_sample)
+            for t in range(begin, min(begin + CELL, n_time)):
+                value = np.float32(spectra[t, c]) * inverse[c] + offset
+                value = min(max(value, np.float32(1)), np.float32(255))
+                out[c, t] = np.int8(np.int32(value) - 128)

@@ -5,32 +5,30 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
+from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.physics.ism import channel_smearing, dispersion_delay, snr_ratio_at_dm_error
 from physics_twins.pulsar.searching.cleaning import clean, normalise
+from physics_twins.pulsar.verb_parameters import LabelParameters
 
 
 def dm_trials(
     frequency_mhz: NDArray[np.float64],
+    sought: SearchParameters | LabelParameters,
     *,
     sampling_s: float,
-    dm_min_pc_cm3: float,
-    dm_max_pc_cm3: float,
-    loss: float,
 ) -> NDArray[np.float64]:
-    """Return DM trials so close that the narrowest visible pulse loses at most `loss` of its S/N.
+    """Return DM trials so close that the narrowest visible pulse loses at most `dm_loss` of its S/N.
 
     That pulse is as wide as a sample and the smearing inside the channels make it, so that trials lie
     further apart at high DM (Cordes & McLaughlin 2003, equation 12).
 
     Args:
         frequency_mhz: Channel centres, shape (channel,).
+        sought: `dm_min_pc_cm3` is the first trial; the last is not below `dm_max_pc_cm3`; `dm_loss` is
+            the largest relative loss half-way between two trials.
         sampling_s: Time from one spectrum to the next.
-        dm_min_pc_cm3: First trial.
-        dm_max_pc_cm3: The last trial is not below this.
-        loss: Largest relative loss half-way between two trials.
 
-    >>> trials = dm_trials(np.linspace(1530, 1210, 256), sampling_s=102.4e-6,
-    ...                    dm_min_pc_cm3=5, dm_max_pc_cm3=100, loss=0.03)
+    >>> trials = dm_trials(np.linspace(1530, 1210, 256), SearchParameters(), sampling_s=102.4e-6)
     >>> len(trials), trials[:2].round(3), trials[-2:].round(3)
     (679, array([5.   , 5.072]), array([ 99.868, 100.155]))
     """
@@ -40,9 +38,9 @@ def dm_trials(
     # The loss depends on DM error over width alone: solve once, for a width of 1 s.
     errors = np.linspace(0, 3 / band_delay_s, 10000)
     ratio = snr_ratio_at_dm_error(errors, 1.0, band_delay_s)
-    error_per_s = errors[np.searchsorted(-ratio, loss - 1.0)]
-    trials = [dm_min_pc_cm3]
-    while trials[-1] < dm_max_pc_cm3:
+    error_per_s = errors[np.searchsorted(-ratio, sought.dm_loss - 1.0)]
+    trials = [sought.dm_min_pc_cm3]
+    while trials[-1] < sought.dm_max_pc_cm3:
         smear_s = smearing_s * trials[-1]
         trials.append(trials[-1] + 2 * error_per_s * np.hypot(sampling_s, smear_s))
     return np.array(trials)

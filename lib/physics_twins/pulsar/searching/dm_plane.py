@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM, dispersion_delay
+from physics_twins.pulsar.searching.cells import UNIT
 from physics_twins.pulsar.searching.dm_sums import (
     add_row,
     add_subbands,
@@ -24,7 +25,6 @@ from physics_twins.pulsar.searching.dm_sums import (
     sample_noise,
     tops_of_frames,
 )
-from physics_twins.pulsar.searching.normalisation import UNIT
 
 # Between its own DM and the next nominal one a subband may be smeared by so much of what a channel is
 # smeared anyway, if that is more than a sample or so. A filter narrower than half of that is left out.

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.searching.cells import CELL, Cells, measure_cells
-from physics_twins.pulsar.searching.missing import N_LEVEL, level_and_noise
+from physics_twins.pulsar.searching.cells import CELL, N_LEVEL, Cells, level_and_noise, measure_cells
 
 N_SUBBANDS = 16
 # Level before and after is compared over so many cells, and over so few at the ends of a block.

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.searching.normalisation import UNIT
+from physics_twins.pulsar.searching.cells import UNIT
 
 N_SUBBANDS = 16
 WIDTHS = (1, 4, 16, 64)  # samples

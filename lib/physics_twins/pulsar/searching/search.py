@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.physics.ism import Band, dispersion_delay
+from physics_twins.pulsar.searching.cells import UNIT
 from physics_twins.pulsar.searching.cleaning import Prepared
 from physics_twins.pulsar.searching.dedispersion import delay_samples, dm_trials, middle_smearing
 from physics_twins.pulsar.searching.dm_plane import Peaks, Plan, frame_peaks, make_plan
-from physics_twins.pulsar.searching.normalisation import UNIT
 
 LABELS = ("none", "pulse", "nbrfi", "bbrfi")
 # Of so many spectra the highest point is looked at; two pulses are seldom so near.
@@ -81,7 +81,7 @@ def detect(
     )
     high = np.flatnonzero(np.isfinite(peaks.sample))
     sample_s = peaks.sample[high] * band.sampling_s
-    groups = strongest_first(
+    strongest = strongest_first(
         plan.trials[peaks.trial[high]],
         sample_s,
         peaks.width[high] * band.sampling_s,
@@ -92,7 +92,7 @@ def detect(
     delay_s = dispersion_delay(band.frequency_mhz, 1.0, reference_mhz=band.frequency_mhz[0])
     later = float(delay_s[prepared.good].mean()) / band.sampling_s if len(high) else 0.0
     found = []
-    for frame in high[[group[0] for group in groups]]:
+    for frame in high[strongest]:
         width, trial = float(peaks.width[frame]), float(plan.trials[peaks.trial[frame]])
         dm = min(_vertex(peaks, plan.trials, int(frame)), search.dm_max_pc_cm3)
         # At a wrong DM the arrival is right where the band's channels are in the mean.
@@ -112,13 +112,7 @@ def detect(
 
 def _plan(band: Band, search: SearchParameters) -> Plan:
     """Return how pulses as short as a sample and longer are sought."""
-    trials = dm_trials(
-        band.frequency_mhz,
-        sampling_s=band.sampling_s,
-        dm_min_pc_cm3=search.dm_min_pc_cm3,
-        dm_max_pc_cm3=search.dm_max_pc_cm3,
-        loss=search.dm_loss,
-    )
+    trials = dm_trials(band.frequency_mhz, search, sampling_s=band.sampling_s)
     return make_plan(
         band.frequency_mhz,
         trials,
@@ -178,21 +172,18 @@ def strongest_first(
     width_s: NDArray[np.floating],
     snr: NDArray[np.floating],
     delay_s_per_dm: float,
-) -> list[NDArray[np.int64]]:
-    """Group detections of the same event, strongest first.
+) -> list[int]:
+    """Return the strongest detection of each event, strongest first.
 
     A weaker detection belongs to a stronger one where their tracks cross inside the band and its S/N
     is no more than dedispersing the stronger at the wrong DM explains.
-
-    Returns:
-        One array of indices per event, its strongest detection first.
     """
     order = np.argsort(time_s, kind="stable")
     sorted_s = time_s[order]
     spread = float(np.ptp(dm_pc_cm3)) if len(dm_pc_cm3) else 0.0
     reach_most_s = 1.5 * float(width_s.max(initial=0.0)) + spread * delay_s_per_dm
     left = np.ones(len(snr), dtype=bool)
-    groups = []
+    strongest: list[int] = []
     for first in np.argsort(-snr, kind="stable"):
         if not left[first]:
             continue
@@ -213,8 +204,8 @@ def strongest_first(
         explained = 1.3 * snr[first] * np.sqrt(wide_s / swept_s) + 2.5
         same = near[crosses & (snr[near] <= explained) & (near != first)]
         left[same] = left[first] = False
-        groups.append(np.concatenate([[first], same[np.argsort(-snr[same], kind="stable")]]))
-    return groups
+        strongest.append(int(first))
+    return strongest
 
 
 def classify(

@@ -8,7 +8,7 @@ import xarray as xr
 
 from physics_twins.data import Estimate
 from physics_twins.pulsar.files import open_writer
-from physics_twins.pulsar.fitting.pulse_fit import PulseFit, PulseStart, fit_pulse
+from physics_twins.pulsar.fitting.pulse_fit import PulseFit, fit_pulse
 from physics_twins.pulsar.formats.observation_file import ObservationReader
 from physics_twins.pulsar.formats.spectra import Spectra
 from physics_twins.pulsar.streams.keeping import Decision
@@ -51,9 +51,9 @@ def measure_pulse(surroundings: xr.Dataset, decision: Decision) -> dict[str, Any
         `p_value`; only `problem` where nothing can be fitted.
     """
     # The filter that found it is as wide as the pulse at half its height.
-    start = PulseStart(decision.dm_pc_cm3, decision.time_s, 1e-3 * decision.width_ms)
+    start = decision.dm_pc_cm3, decision.time_s, 1e-3 * decision.width_ms
     try:
-        fit = fit_pulse(surroundings, start)
+        fit = fit_pulse(surroundings, *start)
         return {name: each.model_dump() for name, each in _estimates(fit).items()} | {
             "p_value": fit.p_value
         }
