@@ -8,7 +8,7 @@ from physics_twins import models
 from physics_twins.parameters import ParameterError
 from physics_twins.pulsar.classifying.calibration import fit_scaling, macro_f1, reliability
 from physics_twins.pulsar.classifying.examples import examples, examples_of_stream
-from physics_twins.pulsar.classifying.labels import LABELS, at_frequencies
+from physics_twins.pulsar.classifying.labels import HAS_PULSE, LABELS, at_frequencies
 from physics_twins.pulsar.classifying.network import SHEARS, FrameNetwork, Shear
 from physics_twins.pulsar.model import (
     NAME,
@@ -46,8 +46,8 @@ def network():
 def test_examples_hold_the_labelled_frames_and_pictures_of_the_gated_ones(bright):
     assert bright.sizes["frame"] == 32
     assert bright.sizes["gated"] == int(bright["is_gated"].sum())
-    with_pulse = bright["pulse_snr"].values > 0
-    assert {LABELS[n] for n in bright["label"].values[with_pulse]} == {"pulse"}
+    with_pulse = HAS_PULSE[bright["label"].values]
+    assert {LABELS[n] for n in bright["label"].values} == {"none", "pulse"}
     assert bright["is_gated"].values[with_pulse].all()
     assert all("units" in bright[name].attrs for name in bright.data_vars)
 
@@ -100,7 +100,7 @@ def test_a_short_training_tells_bright_pulses_from_noise(bright):
     trained = train(bright, settings, validation=held_out, seed=1, progress=False)
     logits = ExampleTensors.of(held_out).logits(trained.modules["network"])
     score = pulse_score(logits.softmax(dim=1).numpy())
-    with_pulse = held_out["pulse_snr"].values > 0
+    with_pulse = HAS_PULSE[held_out["label"].values]
     assert score[with_pulse].min() > score[~with_pulse].max()
 
 

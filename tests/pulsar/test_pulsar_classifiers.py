@@ -7,14 +7,11 @@ import xarray as xr
 
 from physics_twins.figures import load_extension
 from physics_twins.models import ModelError
-from physics_twins.pulsar.classifying.classifiers import (
-    HAS_PULSE,
-    TrainedClassifier,
-    find_classifier,
-    from_components,
-)
-from physics_twins.pulsar.classifying.labels import LABELS, of_components
-from physics_twins.pulsar.figures import label_plots
+from physics_twins.pulsar.classifying.classifiers import find_classifier
+from physics_twins.pulsar.classifying.labels import HAS_PULSE, LABELS, from_components
+from physics_twins.pulsar.classifying.network import FrameNetwork
+from physics_twins.pulsar.figures import search_plots
+from physics_twins.pulsar.model import Classifier
 from physics_twins.pulsar.searching.frontend import Frames
 from physics_twins.pulsar.streams.label_files import COLUMNS
 
@@ -25,7 +22,7 @@ def test_the_labels_are_drawn():
         name: ("frame", np.array([1.0, 2.0]), {"units": unit or "1"}) for name, unit in COLUMNS.items()
     }
     table = xr.Dataset({**columns, "label": ("frame", np.array(["pulse+nbrfi", "none"]))})
-    drawn = label_plots.labels_over_time(table.assign(kept=("frame", np.array([1, 0]))))
+    drawn = search_plots.labels_over_time(table.assign(kept=("frame", np.array([1, 0]))))
     assert {part.label for part in drawn} == {"pulse", "nothing", "kept"}
     assert "1 of 2 frames are kept" in hv.render(drawn).title.text
 
@@ -38,40 +35,34 @@ def test_probabilities_of_independent_components_multiply():
     assert p[:, HAS_PULSE].sum() == pytest.approx(0.4)
 
 
-class _Network:
-    """A network that gives every stream the same probabilities."""
+def _labels(*rows: dict[str, float]) -> tuple[list[str], np.ndarray]:
+    """What a classifier whose network gives these probabilities says of a stream."""
 
-    frequencies = of_components(pulse=0.5, nbrfi=0.5, bbrfi=0.5, other=0.1)
+    class Told(Classifier):
+        def probabilities(self, frames: Frames) -> np.ndarray:
+            return np.array([[row.get(name, 0) for name in LABELS] for row in rows], np.float32)
 
-    def __init__(self, *rows: dict[str, float]) -> None:
-        table = [[row.get(name, 0) for name in LABELS] for row in rows]
-        self.table = np.array(table, np.float32)
-
-    def probabilities(self, frames: Frames) -> np.ndarray:
-        return self.table
-
-
-def _labels(network: _Network) -> tuple[list[str], np.ndarray]:
-    found = TrainedClassifier(network, "some/1").classify(None)  # pyright: ignore
+    trained_at = dict(zip(LABELS, from_components(0.5, 0.5, 0.5, 0.1).tolist(), strict=True))
+    found = Told(FrameNetwork(), frequencies=trained_at).classify(None)  # pyright: ignore
     return [LABELS[n] for n in found.argmax(axis=1)], found[:, HAS_PULSE].sum(axis=1)
 
 
 def test_a_trained_network_labels_by_its_probabilities():
-    names, p_pulse = _labels(_Network({"pulse+bbrfi": 1.0}))
+    names, p_pulse = _labels({"pulse+bbrfi": 1.0})
     assert names == ["pulse+bbrfi"]
     assert p_pulse == pytest.approx([1.0])
 
 
 def test_what_is_rare_in_a_stream_needs_better_evidence_than_in_the_training():
     rows = {"none": 0.3, "pulse": 0.7}, {"none": 0.0001, "pulse": 0.9999}
-    names, p_pulse = _labels(_Network(*rows))
+    names, p_pulse = _labels(*rows)
     assert names == ["none", "pulse"]
     odds = 0.7 / 0.3 * 0.002 / 0.998
     assert p_pulse[0] == pytest.approx(odds / (1 + odds), rel=1e-3)
 
 
 def test_a_frame_is_other_only_where_the_network_is_sure_of_it():
-    names, _ = _labels(_Network({"nbrfi": 0.1, "other": 0.9}, {"nbrfi": 0.001, "other": 0.999}))
+    names, _ = _labels({"nbrfi": 0.1, "other": 0.9}, {"nbrfi": 0.001, "other": 0.999})
     assert names == ["nbrfi", "other"]
 
 

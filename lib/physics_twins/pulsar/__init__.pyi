@@ -12,7 +12,6 @@ from .classifying.labels import LABELS as LABELS
 from .classifying.windows import labelled_stream as labelled_stream
 from .evaluate import evaluate as evaluate
 from .figures import classifier_plots as classifier_plots
-from .figures import label_plots as label_plots
 from .figures import search_plots as search_plots
 from .figures import telescope_plots as telescope_plots
 from .figures import twin_plots as twin_plots

@@ -160,8 +160,6 @@ def search_file_block(path: str, block: Block, search: SearchParameters) -> Bloc
 
 def merge(candidates: list[Candidate], band: Band) -> list[Candidate]:
     """Return the candidates of all blocks, strongest first, each event once."""
-    if not candidates:
-        return []
     column = {name: np.array([getattr(c, name) for c in candidates]) for name in _NUMBERS}
     dm_pc_cm3, time_s, width_s, snr = (column[n] for n in ("dm_pc_cm3", "time_s", "width_s", "snr"))
     strongest = strongest_first(dm_pc_cm3, time_s, width_s, snr, band.delay_s_per_dm)

@@ -23,6 +23,12 @@ def check_order(parameters: Parameters, low: str, high: str, *, equal: bool = Tr
         raise ValueError(f"{low} = {first} must {must} {high} = {last}")
 
 
+def telescope_file(otherwise: str) -> Any:
+    """Declare the file that is read, and what is done without one."""
+    told = "A SIGPROC, PSRFITS or PSRDADA file; empty"
+    return field("", input_file=True, help=f"{told} {otherwise}")
+
+
 class MediumParameters(Parameters):
     """The ionised gas between the pulsar and us."""
 
@@ -302,11 +308,7 @@ ALL_PHYSICS: Mapping[str, Any] = {
 class SearchParameters(Parameters):
     """A blind search for dispersed pulses."""
 
-    filterbank_path: str = field(
-        "",
-        input_file=True,
-        help="A SIGPROC, PSRFITS or PSRDADA file; empty searches a simulated observation",
-    )
+    filterbank_path: str = telescope_file("searches a simulated observation")
     dm_min_pc_cm3: float = field(5.0, ge=0, le=3000, unit="pc cm-3", help="Lowest DM searched")
     dm_max_pc_cm3: float = field(100.0, ge=0, le=3000, unit="pc cm-3", help="Highest DM searched")
     snr_min: float = field(6.5, ge=5, le=100, help="Lowest signal-to-noise ratio of a candidate")

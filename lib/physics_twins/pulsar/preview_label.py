@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.classifying.labels import LABELS
-from physics_twins.pulsar.model import WITH_PULSE, Classifier, load_classifier
+from physics_twins.pulsar.classifying.labels import HAS_PULSE, LABELS
+from physics_twins.pulsar.model import Classifier, load_classifier
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.simulate import PREVIEW_EVENTS, simulate_recorded_pulse
@@ -74,7 +74,7 @@ def label_pulse(
     return PulseLabel(
         label=LABELS[best],
         probability=float(probability[best]),
-        p_pulse=float(probability[WITH_PULSE].sum()),
+        p_pulse=float(probability[HAS_PULSE].sum()),
         snr=float(frames.snr[BEFORE]),
         snr_ideal=float(recorded["pulse_snr_ideal"][0]),
         model=classifier.address,

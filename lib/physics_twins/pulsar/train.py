@@ -1,7 +1,7 @@
 """Train the network that labels frames, and calibrate its probabilities."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -31,8 +31,6 @@ from physics_twins.training import Objective, Task, Trained, TrainingSettings
 if TYPE_CHECKING:
     from distributed import Client
 
-# Of each seed's streams, those of the training, then those that validate and calibrate.
-_TRAINING, _VALIDATION = 0, 500_000
 _PART_STEP = 100_000
 _REAL = len(PARTS)  # real frames come after the parts that are simulated
 _FIFTH = 5  # of a table of real frames, a row validates
@@ -42,17 +40,32 @@ def training_examples(
     parameters: ClassifierParameters, *, seed: int, client: "Client | None" = None
 ) -> xr.Dataset:
     """Return the frames that the network learns from."""
-    made = _examples(parameters, parameters.n_streams, seed, _TRAINING, client)
-    return _with_real(made, parameters, lambda row: row % _FIFTH != 0)
+    return _examples(parameters, seed, client, validates=False)
 
 
 def validation_examples(
     parameters: ClassifierParameters, *, seed: int, client: "Client | None" = None
 ) -> xr.Dataset:
     """Return a quarter as many other frames, for thresholds and calibration."""
-    n_streams = [-(-n // 4) for n in parameters.n_streams]
-    made = _examples(parameters, n_streams, seed, _VALIDATION, client)
-    return _with_real(made, parameters, lambda row: row % _FIFTH == 0)
+    return _examples(parameters, seed, client, validates=True)
+
+
+def _examples(
+    parameters: ClassifierParameters, seed: int, client: "Client | None", *, validates: bool
+) -> xr.Dataset:
+    """Return simulated frames, and those of some rows of a table of real ones, the part after them."""
+    n_streams = [-(-n // 4) if validates else n for n in parameters.n_streams]
+    # A million seeds belong to each seed of a training, so that no two streams are the same.
+    first = 1_000_000 * seed + (500_000 if validates else 0)
+    seeds = [range(first + _PART_STEP * k, first + _PART_STEP * k + n) for k, n in enumerate(n_streams)]
+    made = examples(parameters.parts, seeds, parameters.sought, client=client)
+    if not parameters.labelled_path:
+        return made
+    real = labelled_files(
+        parameters.labelled_path, parameters.sought, takes=lambda row: (row % _FIFTH == 0) == validates
+    )
+    real["part"] = ("frame", np.full(real.sizes["frame"], _REAL), {"units": "1"})
+    return joined([made, real]).assign_attrs(made.attrs)
 
 
 def train(
@@ -96,30 +109,6 @@ def train(
     equal = _of_parts(validation, {PARTS.index(CLASSES_EQUAL)})
     _calibrate(cast(FrameNetwork, trained.modules["network"]), held_out, equal)
     return trained
-
-
-def _examples(
-    parameters: ClassifierParameters,
-    n_streams: list[int],
-    seed: int,
-    offset: int,
-    client: "Client | None",
-) -> xr.Dataset:
-    # A million seeds belong to each seed of a training, so that no two streams are the same.
-    first = [1_000_000 * seed + offset + _PART_STEP * part for part in range(len(PARTS))]
-    seeds = [range(begin, begin + n) for begin, n in zip(first, n_streams, strict=True)]
-    return examples(parameters.parts, seeds, parameters.sought, client=client)
-
-
-def _with_real(
-    made: xr.Dataset, parameters: ClassifierParameters, takes: Callable[[int], bool]
-) -> xr.Dataset:
-    """Return examples with those of some rows of a table of real frames, the part after the others."""
-    if not parameters.labelled_path:
-        return made
-    real = labelled_files(parameters.labelled_path, parameters.sought, takes=takes)
-    real["part"] = ("frame", np.full(real.sizes["frame"], _REAL), {"units": "1"})
-    return joined([made, real]).assign_attrs(made.attrs)
 
 
 def _of_parts(data: xr.Dataset, parts: set[int]) -> NDArray[np.bool_]:

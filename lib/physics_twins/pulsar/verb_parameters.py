@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from physics_twins.parameters import Parameters, field
-from physics_twins.pulsar.parameters import BandParameters, check_order, folded
+from physics_twins.pulsar.parameters import BandParameters, check_order, folded, telescope_file
 
 FRAME_STEP = 16  # spectra that level and noise are measured over together
 # A pulse that crosses the band in less than so many of its widths is not told from interference.
@@ -115,11 +115,7 @@ class KeepParameters(Parameters):
 class TwinParameters(Parameters):
     """What the twin is calibrated on, and what changes while it watches."""
 
-    observed_path: str = field(
-        "",
-        input_file=True,
-        help="A SIGPROC, PSRFITS or PSRDADA file; empty calibrates on a simulated observation",
-    )
+    observed_path: str = telescope_file("calibrates on a simulated observation")
     scattering_change_ms: float = field(
         0.5, ge=0.01, le=100, unit="ms", help="Change of the scattering time at 1 GHz to be found"
     )
@@ -128,11 +124,7 @@ class TwinParameters(Parameters):
 class TelescopeParameters(Parameters):
     """A recording whose telescope is imitated, and the observations that are made like it."""
 
-    recording_path: str = field(
-        "",
-        input_file=True,
-        help="A SIGPROC, PSRFITS or PSRDADA file; empty matches a simulated recording",
-    )
+    recording_path: str = telescope_file("matches a simulated recording")
     lookalike_name: str = field(
         "night.fil", help="Name of the look-alike that is kept in the run: .fil or, for PSRFITS, .sf"
     )

@@ -1,29 +1,13 @@
-"""Classifiers of streams: what one must offer, thresholds as the simple one, the trained network."""
+"""Classifiers of streams: what one must offer, and thresholds as the simple one."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.classifying.labels import (
-    CLASSES,
-    EFFELSBERG,
-    LABELS,
-    OTHER,
-    at_frequencies,
-    components,
-)
+from physics_twins.pulsar.classifying.labels import from_components
 from physics_twins.pulsar.searching.frontend import SCALARS, Frames
-
-if TYPE_CHECKING:
-    from physics_twins.pulsar import model
-
-HAS_PULSE = np.array([*(components(name)[0] for name in CLASSES), False])
-HAS_INTERFERENCE = np.array([*(any(components(name)[1:]) for name in CLASSES), False])
-HAS_IMPULSE = np.array([*(components(name)[2] for name in CLASSES), False])
-IS_OTHER = np.array([name == OTHER for name in LABELS])
 
 
 class Classifier(Protocol):
@@ -105,9 +89,8 @@ class ThresholdClassifier:
             ],
             axis=0,
         )
-        return from_components(
-            pulse, *(_logistic(_RATIO_STEEPNESS * (x - 1)) for x in (narrow, broad, other))
-        )
+        others = (_logistic(_RATIO_STEEPNESS * (x - 1)) for x in (narrow, broad, other))
+        return from_components(pulse, *others).astype(np.float32)
 
 
 # Change of the logarithm of the odds where a number doubles its threshold.
@@ -116,52 +99,11 @@ _RATIO_STEEPNESS = 12.0
 _SHARE_OF_PULSE = 0.3
 
 
-def from_components(
-    pulse: NDArray[np.floating],
-    nbrfi: NDArray[np.floating],
-    bbrfi: NDArray[np.floating],
-    other: NDArray[np.floating],
-) -> NDArray[np.float32]:
-    """Return probabilities of labels from those of independent components, each (frame,)."""
-    known = np.stack([pulse, nbrfi, bbrfi], axis=1)
-    columns = [
-        (1 - other) * np.where(components(name), known, 1 - known).prod(axis=1) for name in CLASSES
-    ]
-    return np.stack([*columns, other], axis=1).astype(np.float32)
-
-
 def _logistic(x: NDArray[np.floating]) -> NDArray[np.floating]:
     return 1 / (1 + np.exp(-np.clip(x, -50, 50)))
 
 
 THRESHOLDS = "thresholds"
-# In two sets of streams in the Effelsberg mix 0.10 and 0.15 % of the frames without a pulse are above.
-KEEP_THRESHOLD = 0.01
-
-
-@dataclass(frozen=True)
-class TrainedClassifier:
-    """A trained network, asked about a stream.
-
-    Nearly all frames of a stream hold nothing, other than in the training: what the network says is
-    brought from the frequencies of labels there to those of the stream.
-
-    Attributes:
-        network: From `model.load_classifier`.
-        name: What the decision log calls it, with its version.
-        frequencies: How frequent each label is in the stream.
-        keep_threshold: P(pulse) from which a frame is kept, chosen on validation data.
-    """
-
-    network: "model.Classifier"
-    name: str
-    frequencies: Mapping[str, float] = field(default_factory=lambda: EFFELSBERG)
-    keep_threshold: float = KEEP_THRESHOLD
-
-    def classify(self, frames: Frames) -> NDArray[np.float32]:
-        """Return the probability of each of `labels.LABELS` in consecutive frames, (frame, label)."""
-        seen = self.network.probabilities(frames)
-        return at_frequencies(seen, self.network.frequencies, self.frequencies).astype(np.float32)
 
 
 def find_classifier(address: str) -> Classifier:
@@ -172,7 +114,6 @@ def find_classifier(address: str) -> Classifier:
     """
     if address == THRESHOLDS:
         return ThresholdClassifier()
-    from physics_twins.pulsar import model
+    from physics_twins.pulsar.model import load_classifier
 
-    found = model.load_classifier(address)
-    return TrainedClassifier(found, found.address)
+    return load_classifier(address)

@@ -1,6 +1,6 @@
 """Labelled frames as the network sees them: streams with known content, seen by the front end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -70,41 +70,21 @@ def examples_of_stream(
     """Return the labelled frames of one stream.
 
     Returns:
-        `label`, number of `LABELS`, `pulse_snr`, 0 without a pulse, `pulse_dm_pc_cm3`,
-        `pulse_width_ms`, `is_gated` (frame), `scalars` (frame, scalar), and for the gated frames, in
-        their order, the pictures named in `PICTURES`.
+        `label`, number of `LABELS`, `is_gated` (frame), `scalars` (frame, scalar), and for the gated
+        frames, in their order, the pictures named in `PICTURES`.
     """
     stream = labelled_stream(parameters, seed=seed)
     band = receiver_band(parameters)
     front_end = FrontEnd(band.frequency_mhz, band.sampling_s, sought)
     frames = front_end(stream["data"].values, n_before=0, n_frames=stream.sizes["frame"])
-    return _examples(stream, frames, parameters, seed)
-
-
-def _examples(
-    stream: xr.Dataset, frames: Frames, parameters: WindowParameters, seed: int
-) -> xr.Dataset:
-    clear = stream["clear"].values | (not parameters.clear_only)
-    kept = np.flatnonzero(stream["labelled"].values & clear)
-    truth = {}
-    for name in PULSE_UNITS:
-        values = np.zeros(stream.sizes["frame"])
-        values[stream["pulse_frame"].values.astype(int)] = stream[f"pulse_{name}"].values
-        truth[name] = values[kept]
-    return chosen_examples(frames, kept, stream["label"].values[kept], truth).assign_attrs(
+    kept = stream["labelled"].values & (stream["clear"].values | (not parameters.clear_only))
+    return chosen_examples(frames, np.flatnonzero(kept), stream["label"].values[kept]).assign_attrs(
         attributes(parameters, seed=seed, title="Labelled frames of one stream")
     )
 
 
-# What is known of a frame's pulse, and in which unit.
-PULSE_UNITS = {"snr": "1", "dm_pc_cm3": "pc cm-3", "width_ms": "ms"}
-
-
 def chosen_examples(
-    frames: Frames,
-    chosen: NDArray[np.integer],
-    label: NDArray[np.integer],
-    pulse: Mapping[str, NDArray[np.floating]],
+    frames: Frames, chosen: NDArray[np.integer], label: NDArray[np.integer]
 ) -> xr.Dataset:
     """Return some frames as examples.
 
@@ -112,7 +92,6 @@ def chosen_examples(
         frames: What the front end says.
         chosen: Numbers of those that are taken, shape (example,).
         label: Their numbers of `LABELS`, shape (example,).
-        pulse: By the names of `PULSE_UNITS`, what is known of their pulses, each (example,).
     """
     row = np.full(len(frames.scalars), -1)
     row[frames.gated] = np.arange(len(frames.gated))
@@ -123,8 +102,6 @@ def chosen_examples(
         "label": ("frame", label, one | {"flag_meanings": " ".join(LABELS)}),
         "is_gated": ("frame", row >= 0, one),
     }
-    for name, units in PULSE_UNITS.items():
-        variables[f"pulse_{name}"] = ("frame", pulse[name], {"units": units})
     for name, dims in PICTURES.items():
         pictures = getattr(frames, name)[row[row >= 0]].clip(-_LARGEST, _LARGEST)
         variables[name] = (("gated", *dims), pictures.astype(np.float16), {"units": "sigma"})

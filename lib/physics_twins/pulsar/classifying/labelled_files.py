@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from physics_twins.data import note_path
-from physics_twins.pulsar.classifying.examples import PULSE_UNITS, chosen_examples, joined
+from physics_twins.pulsar.classifying.examples import chosen_examples, joined
 from physics_twins.pulsar.classifying.labels import LABELS
 from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.searching.frontend import FrontEnd
@@ -34,7 +34,7 @@ def labelled_files(
         takes: Whether a row, counted from 0, is taken.
 
     Returns:
-        As `examples.examples_of_stream`; of the pulses nothing is known.
+        As `examples.examples_of_stream`.
 
     Raises:
         ValueError: The table lacks a column, or a row has no such label or begins outside its file.
@@ -83,6 +83,5 @@ def _of_file(table: Path, name: str, rows: pd.DataFrame, sought: LabelParameters
             if own.any():
                 frames = looked_at(source, block, front_end)
                 chosen = frame[own] - block.first_frame + block.skipped
-                unknown = dict.fromkeys(PULSE_UNITS, np.full(len(chosen), np.nan))
-                found.append(chosen_examples(frames, chosen, label[own], unknown))
+                found.append(chosen_examples(frames, chosen, label[own]))
     return found

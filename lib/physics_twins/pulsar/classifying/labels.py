@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from physics_twins.pulsar.verb_parameters import EFFELSBERG_MIX
 
@@ -27,15 +27,16 @@ LABELS = (*CLASSES, OTHER)
 def components(label: str) -> tuple[bool, ...]:
     """Return whether a class holds a pulse, narrow-band and broad-band interference.
 
-    Raises:
-        ValueError: It is none of the eight classes.
-
     >>> components("pulse+bbrfi")
     (True, False, True)
     """
-    if label not in CLASSES:
-        raise ValueError(f"label = {label!r} must be one of {', '.join(CLASSES)}")
     return tuple(name in label.split("+") for name in COMPONENTS)
+
+
+# Whether each label holds a pulse, narrow-band, broad-band interference, is other, (4, label).
+HELD = np.array([(*components(name), name == OTHER) for name in LABELS]).T
+HAS_PULSE, _, HAS_IMPULSE, IS_OTHER = HELD
+HAS_INTERFERENCE = HELD[1] | HELD[2]
 
 
 def counted(label: NDArray[np.integer]) -> dict[str, float]:
@@ -48,18 +49,20 @@ def counted(label: NDArray[np.integer]) -> dict[str, float]:
     return dict(zip(LABELS, (counts / counts.sum()).tolist(), strict=True))
 
 
-def of_components(*, pulse: float, nbrfi: float, bbrfi: float, other: float) -> dict[str, float]:
-    """Return how frequent labels are where components come independently of each other.
+def from_components(
+    pulse: ArrayLike, nbrfi: ArrayLike, bbrfi: ArrayLike, other: ArrayLike
+) -> NDArray[np.floating]:
+    """Return probabilities of labels from those of independent components, (frame, label).
 
-    >>> round(of_components(pulse=0.5, nbrfi=0.2, bbrfi=0.0, other=0.1)["pulse+nbrfi"], 3)
-    0.09
+    Args:
+        pulse: That there is a pulse, shape (frame,).
+        nbrfi: That there is narrow-band interference, shape (frame,).
+        bbrfi: That there is broad-band interference, shape (frame,).
+        other: That it is none of these, shape (frame,).
     """
-    shares = (pulse, nbrfi, bbrfi)
-    frequency = {}
-    for name in CLASSES:
-        held = zip(components(name), shares, strict=True)
-        frequency[name] = (1 - other) * float(np.prod([p if there else 1 - p for there, p in held]))
-    return frequency | {OTHER: other}
+    known, other = np.stack([pulse, nbrfi, bbrfi], axis=-1), np.asarray(other)
+    columns = [(1 - other) * np.where(components(name), known, 1 - known).prod(-1) for name in CLASSES]
+    return np.stack([*columns, other], axis=-1)
 
 
 def at_frequencies(
@@ -79,9 +82,5 @@ def at_frequencies(
 
 # What the Effelsberg telescope records of the Crab pulsar (D7.2, figure 6); of what is none of these
 # the source says nothing.
-EFFELSBERG = of_components(
-    pulse=0.002,
-    nbrfi=EFFELSBERG_MIX["nbrfi_fraction"],
-    bbrfi=EFFELSBERG_MIX["bbrfi_fraction"],
-    other=0.001,
-)
+_SHARES = 0.002, EFFELSBERG_MIX["nbrfi_fraction"], EFFELSBERG_MIX["bbrfi_fraction"], 0.001
+EFFELSBERG: Mapping[str, float] = dict(zip(LABELS, from_components(*_SHARES).tolist(), strict=True))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from physics_twins.pulsar.classifying.labels import CLASSES, LABELS, components
+from physics_twins.pulsar.classifying.labels import HELD, LABELS
 from physics_twins.pulsar.searching.frontend import SCALARS
 
 SHEARS = (-12, -8, -4, -2, 0, 2, 4, 8, 12)  # bins over the band
@@ -77,8 +77,7 @@ class FrameNetwork(nn.Module):
             nn.BatchNorm1d(len(CANDIDATE)), nn.Linear(len(CANDIDATE), 16), nn.ReLU(), nn.Linear(16, 1)
         )
         self.growth = nn.Parameter(torch.zeros(1))
-        held = [[*components(name), False] for name in CLASSES] + [[False, False, False, True]]
-        self.register_buffer("held", torch.tensor(held, dtype=torch.float32).T, persistent=False)
+        self.register_buffer("held", torch.tensor(HELD, dtype=torch.float32), persistent=False)
         threshold = [shows.get(name.split("_")[0], math.inf) for name in SCALARS]
         self.register_buffer("threshold", torch.tensor(threshold), persistent=False)
         self.register_buffer("scale", torch.ones(2, 1))

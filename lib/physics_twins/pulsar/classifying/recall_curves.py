@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from physics_twins.data import attributes, fraction
-from physics_twins.pulsar.classifying.windows import labelled_stream, normalised_windows
+from physics_twins.pulsar.classifying.windows import FRAME_SPECTRA, labelled_stream, normalised_windows
 from physics_twins.pulsar.model import Classifier, pulse_score
 from physics_twins.pulsar.physics.sky import receiver_band
 from physics_twins.pulsar.searching.dedispersion import delay_samples
@@ -21,17 +21,17 @@ from physics_twins.pulsar.searching.frontend import Frames, FrontEnd
 from physics_twins.pulsar.verb_parameters import W_CLS, LabelParameters, WindowParameters
 
 
-def gaussian_template(sigma_samples: float, *, n_fractions: int = 4) -> NDArray[np.float32]:
+def gaussian_template(sigma_samples: float) -> NDArray[np.float32]:
     """Return a Gaussian late by each fraction of a sample, its squares summing to 1, cut at 4 sigma.
 
     Returns:
-        Shape (fraction, tap); row n is late by n / n_fractions samples.
+        Shape (fraction, tap); row n is late by n / 4 samples.
 
     >>> gaussian_template(2.0).shape, (gaussian_template(2.0) ** 2).sum(axis=1).round(6).tolist()
     ((4, 19), [1.0, 1.0, 1.0, 1.0])
     """
     reach = int(4 * sigma_samples) + 1
-    late = np.arange(n_fractions)[:, None] / n_fractions
+    late = np.arange(4)[:, None] / 4
     profile = np.exp(-0.5 * ((np.arange(-reach, reach + 1) - late) / sigma_samples) ** 2)
     return (profile / np.sqrt((profile**2).sum(axis=1, keepdims=True))).astype(np.float32)
 
@@ -51,7 +51,6 @@ def best_snr(
     templates: NDArray[np.float32],
     *,
     sampling_s: float,
-    n_positions: int = 256,
 ) -> NDArray[np.float32]:
     """Return the highest S/N in the first frame of each window, over all trials and positions.
 
@@ -60,13 +59,9 @@ def best_snr(
         dm_pc_cm3: Trials; steps of 0.25 lose at most 1 % of such a pulse between two of them.
         templates: The filter in each channel, at each fraction of a sample, shape (fraction, tap).
         sampling_s: Time from one spectrum to the next.
-        n_positions: Arrivals at the highest channel that are tried, from the first spectrum on.
 
     Returns:
         Shape (window,).
-
-    Raises:
-        ValueError: The windows are shorter than positions and the longest sweep together.
     """
     trials = np.atleast_1d(np.asarray(dm_pc_cm3, dtype=float))
     step_s = sampling_s / len(templates)
@@ -74,16 +69,11 @@ def best_snr(
         delay_samples(windows["frequency"].values, trials, step_s), len(templates)
     )
     half = templates.shape[1] // 2
-    needed, n_time = n_positions + int(delays.max()), windows.sizes["time"]
-    if n_time < needed:
-        raise ValueError(
-            f"windows of {n_time} spectra are too short: DM {trials.max():g} pc cm-3 and {n_positions}"
-            f" positions need {needed}"
-        )
+    needed = FRAME_SPECTRA + int(delays.max())
     out = np.empty(windows.sizes["window"], np.float32)
     for n, window in enumerate(windows.values):
         padded = np.pad(window.T[:, :needed], ((0, 0), (half, half)))
-        out[n] = _best(np.ascontiguousarray(padded), delays, fractions, n_positions, templates)
+        out[n] = _best(np.ascontiguousarray(padded), delays, fractions, FRAME_SPECTRA, templates)
     return out
 
 

@@ -267,9 +267,8 @@ def _event(band: Band, names: Sequence[str], first: int, last: int, rng: np.rand
 WINDOW_SPECTRA = 1024  # holds the sweep of every pulse up to DM 72 at Effelsberg
 # From the 8-bit digitiser: counts of one standard deviation, and of the system's level.
 SIGMA_COUNTS, LEVEL_COUNTS = 16.0, 96.0
-SNR_ABSENT = (
-    1.0  # interference of less S/N within a frame is not there; between the two nobody can tell
-)
+# Interference of less S/N within a frame is not there; between the two nobody can tell.
+SNR_ABSENT = 1.0
 
 
 def labelled_stream(parameters: WindowParameters, *, seed: int) -> xr.Dataset:
@@ -310,12 +309,11 @@ def labelled_stream(parameters: WindowParameters, *, seed: int) -> xr.Dataset:
     return _dataset(parameters, seed, data, canvas, held, pulses, level, gain)
 
 
-def normalised_windows(stream: xr.Dataset, *, n_spectra: int = WINDOW_SPECTRA) -> xr.DataArray:
+def normalised_windows(stream: xr.Dataset) -> xr.DataArray:
     """Return a window for each labelled frame, in standard deviations of the true noise.
 
     Args:
         stream: From `labelled_stream`.
-        n_spectra: Spectra from the frame's first on.
 
     Returns:
         Shape (window, time, frequency), float32. A telescope does not know level and gain as this does:
@@ -323,9 +321,9 @@ def normalised_windows(stream: xr.Dataset, *, n_spectra: int = WINDOW_SPECTRA) -
     """
     starts = np.flatnonzero(stream["labelled"].values) * FRAME_SPECTRA
     data, level, gain = (stream[name].values for name in ("data", "level", "gain"))
-    out = np.empty((len(starts), n_spectra, data.shape[1]), np.float32)
+    out = np.empty((len(starts), WINDOW_SPECTRA, data.shape[1]), np.float32)
     for n, start in enumerate(starts):
-        out[n] = (data[start : start + n_spectra] - level) / gain
+        out[n] = (data[start : start + WINDOW_SPECTRA] - level) / gain
     return xr.DataArray(
         out,
         dims=("window", "time", "frequency"),

@@ -2,5 +2,5 @@
 
 import lazy_loader
 
-_MODULES = ["classifier_plots", "label_plots", "search_plots", "telescope_plots", "twin_plots"]
+_MODULES = ["classifier_plots", "search_plots", "telescope_plots", "twin_plots"]
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _MODULES)

@@ -70,12 +70,11 @@ def confusion(frames: xr.DataArray, *, title: str = "") -> hv.Overlay:
     return styled(hv.Overlay([image, words]), title=title or "Labels given, in % of the true label")
 
 
-def reliability(bins: xr.Dataset, *, title: str = "") -> hv.Overlay:
+def reliability(bins: xr.Dataset) -> hv.Overlay:
     """Return how often labels were right against how probable they were said to be.
 
     Args:
         bins: From `calibration.reliability`.
-        title: What is seen; the calibration error by default.
     """
     axes = hv.Dimension("said", label="Probability given"), hv.Dimension("right", label="Part right")
     there = bins["n_frames"].values > 0
@@ -90,25 +89,19 @@ def reliability(bins: xr.Dataset, *, title: str = "") -> hv.Overlay:
         styled(points, color=BLUE, size=8, tools=["hover"]),
     ]
     value, error = (float(bins[f"calibration_error{end}"]) for end in ("", "_error"))
-    told = f"Calibration error {value:.4f} ± {error:.4f}"
-    return _placed(parts, title or told, ylim=(-0.02, 1.05))
+    title = f"Calibration error {value:.4f} ± {error:.4f}"
+    size = {"width": WIDTH, "height": HEIGHT, "ylim": (-0.02, 1.05)}
+    return styled(hv.Overlay(parts), title=title, **size, **legend(5), **FRAME)
 
 
-def history(trained: xr.Dataset, *, title: str = "") -> hv.Overlay:
+def history(trained: xr.Dataset) -> hv.Overlay:
     """Return the loss of a training and of its validation against its steps.
 
     Args:
         trained: The history of a training, with one loss in the loop and `validation_loss`.
-        title: What is seen.
     """
     (name,) = [n for n in trained.data_vars if str(n).endswith("_loss") and n != "validation_loss"]
     named = {"long_name": "Cross-entropy in training", "units": "1"}
     references = {"validation": trained["validation_loss"], "guessing": float(np.log(len(LABELS)))}
     course = trained[name].assign_attrs(named)
-    return figures.series(course, title=title or "Course of the training", references=references)
-
-
-def _placed(parts: list[Any], title: str, **options: Any) -> hv.Overlay:
-    return styled(
-        hv.Overlay(parts), title=title, width=WIDTH, height=HEIGHT, **legend(5), **options, **FRAME
-    )
+    return figures.series(course, title="Course of the training", references=references)

@@ -14,9 +14,11 @@ from physics_twins.figures.style import (
     FRAME,
     GREEN,
     GREY,
+    HEIGHT,
     ORANGE,
     PURPLE,
     VERMILLION,
+    WIDTH,
     legend,
     styled,
 )
@@ -54,7 +56,7 @@ def components(dataset: xr.Dataset, titles: Mapping[str, str] | None = None) -> 
     return hv.Layout(images).cols(2)
 
 
-def candidates(result: xr.Dataset, truth: xr.Dataset | None = None, *, title: str = "") -> hv.Layout:
+def candidates(result: xr.Dataset, truth: xr.Dataset | None = None) -> hv.Layout:
     """Return the candidates of a search: DM against time, and beside it DM against S/N.
 
     Args:
@@ -62,7 +64,6 @@ def candidates(result: xr.Dataset, truth: xr.Dataset | None = None, *, title: st
             `dm_min_pc_cm3` and `dm_max_pc_cm3` say what was searched, all of it is shown.
         truth: With `pulse_time_s` and `pulse_snr_ideal` (pulse) and the attribute `dm_pc_cm3`; drawn
             as open circles.
-        title: What is seen; how many candidates have which label by default.
     """
     labels = result["label"].values.astype(str)
     present = [name for name in [*LABELS, *np.setdiff1d(labels, [*LABELS])] if name in labels]
@@ -78,17 +79,16 @@ def candidates(result: xr.Dataset, truth: xr.Dataset | None = None, *, title: st
         parts += [_points(result.isel(candidate=labels == name), name, axes) for name in present]
         plane = hv.Overlay(parts or [hv.Points(([], [], []), [across, dm], [other])])
         planes.append(styled(plane, width=width, height=400, padding=0.08, **FRAME))
-    styled(planes[0], title=title or "Candidates: " + (", ".join(counts) or "none"), **legend(5))
+    styled(planes[0], title="Candidates: " + (", ".join(counts) or "none"), **legend(5))
     styled(planes[1], title="The same by S/N", show_legend=False, show_grid=True)
     return hv.Layout(planes).cols(2)
 
 
-def recovered_against_ideal(evaluation: xr.Dataset, *, title: str = "") -> hv.Overlay:
+def recovered_against_ideal(evaluation: xr.Dataset) -> hv.Overlay:
     """Return the S/N a search found against the ideal S/N, with the limit of any boxcar search.
 
     Args:
         evaluation: With `pulse_snr_ideal`, `snr` (not a number where missed) and `complete` (pulse).
-        title: What is seen; how many pulses were found by default.
     """
     ideal, snr = evaluation["pulse_snr_ideal"].values, evaluation["snr"].values
     found, complete = np.isfinite(snr), evaluation["complete"].values.astype(bool)
@@ -110,7 +110,7 @@ def recovered_against_ideal(evaluation: xr.Dataset, *, title: str = "") -> hv.Ov
             parts.append(styled(points, color=colour, marker=marker, size=10, tools=["hover"]))
     counts = f"{(found & complete).sum()} of {complete.sum()} pulses found"
     overlay = hv.Overlay(parts)
-    return styled(overlay, title=title or counts, width=520, height=500, **legend(3), **FRAME)
+    return styled(overlay, title=counts, width=520, height=500, **legend(3), **FRAME)
 
 
 def _line(end: float, axes: tuple, slope: float, *, label: str, **style: Any) -> hv.Curve:
@@ -140,3 +140,50 @@ def _true_points(truth: xr.Dataset, axes: tuple) -> hv.Points:
 def _shown(name: str) -> tuple[str, str, str]:
     """Return name, colour and marker of a label."""
     return LABELS.get(name, (name, GREEN, "star"))
+
+
+KINDS = {  # of labels: name, colour, marker, size
+    "none": ("nothing", GREY, "circle", 4),
+    "nbrfi": ("narrow-band", ORANGE, "square", 7),
+    "bbrfi": ("broad-band", PURPLE, "triangle", 8),
+    "pulse": ("pulse", BLUE, "circle", 8),
+    "other": ("other", VERMILLION, "diamond", 10),
+}
+
+
+def labels_over_time(labels: xr.Dataset) -> hv.Overlay:
+    """Return the S/N of each frame's best candidate against time, by the frame's label.
+
+    Args:
+        labels: From `label_files.read_labels`. A circle is drawn around frames that are kept.
+    """
+    axes = (
+        hv.Dimension("start_s", label="Time (s)"),
+        hv.Dimension("snr", label="S/N of the best candidate"),
+    )
+    time_s, snr = labels["start_s"].values, np.maximum(labels["snr"].values, 1.0)
+    kind = np.array([_kind(str(label)) for label in labels["label"].values])
+    parts: list[Any] = []
+    for name, (words, colour, marker, size) in KINDS.items():
+        chosen = kind == name
+        if chosen.any():
+            points = hv.Scatter((time_s[chosen], snr[chosen]), *axes, label=words)
+            parts.append(styled(points, color=colour, marker=marker, size=size, tools=["hover"]))
+    kept = labels["kept"].values.astype(bool)
+    ring = hv.Scatter((time_s[kept], snr[kept]), *axes, label="kept")
+    parts.append(styled(ring, color="black", fill_alpha=0, marker="circle", size=13))
+    share = f"{int(kept.sum())} of {len(kept)} frames are kept"
+    return styled(
+        hv.Overlay(parts),
+        title=f"Labels of frames: {share}",
+        logy=True,
+        width=WIDTH,
+        height=HEIGHT,
+        **legend(len(parts)),
+        **FRAME,
+    )
+
+
+def _kind(label: str) -> str:
+    """Return what of a label is drawn: the pulse where there is one, else the first component."""
+    return "pulse" if "pulse" in label else label.split("+")[0]

@@ -38,7 +38,7 @@ def bandpass(recording: xr.Dataset, made: xr.Dataset) -> hv.Layout:
     """Return level and width of each channel's noise, and how often it is disturbed, of both.
 
     Args:
-        recording: From `telescope_portrait.portrait`.
+        recording: From `telescope.portrait`.
         made: The look-alike's, with segments of the same length.
     """
     titles = {"level": "The bandpass", "sigma": "Its noise", "occupancy": "Interference by channel"}
@@ -52,7 +52,7 @@ def distributions(recording: xr.Dataset, made: xr.Dataset) -> hv.Layout:
     """Return how samples are distributed and what all channels share, of both and of white noise.
 
     Args:
-        recording: From `telescope_portrait.portrait`.
+        recording: From `telescope.portrait`.
         made: The look-alike's, with segments of the same length.
     """
     density = _both(recording, made, "density", white=recording["gaussian"])

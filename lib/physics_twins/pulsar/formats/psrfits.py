@@ -8,7 +8,6 @@ as in PRESTO.
 """
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,46 +28,7 @@ DEPTHS = {1: ("BX", "u1"), 2: ("BX", "u1"), 4: ("BX", "u1"), 8: ("B", "u1"), 16:
 DEPTHS |= {32: ("E", ">f4")}
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How the samples of a search-mode table lie, from its header.
-
-    Attributes:
-        n_bits: Bits in a sample.
-        sample_type: Of a sample, or of a byte that holds several.
-        n_channels: Channels.
-        n_polarisations: Polarisation products.
-        taken: Which of them make total intensity.
-        polarisation: How, in words.
-        row_spectra: Spectra in a row.
-        sampling_s: Time from one spectrum to the next.
-        zero: Sample that means zero.
-        shift: What is added to samples as they are stored, the column's TZERO.
-    """
-
-    n_bits: int
-    sample_type: str
-    n_channels: int
-    n_polarisations: int
-    taken: tuple[int, ...]
-    polarisation: str
-    row_spectra: int
-    sampling_s: float
-    zero: float
-    shift: float = 0.0
-
-    @property
-    def spectrum_bytes(self) -> int:
-        """Bytes of one spectrum with all its polarisations."""
-        return self.n_channels * self.n_polarisations * self.n_bits // 8
-
-    @property
-    def row_s(self) -> float:
-        """Length of a row in time."""
-        return self.row_spectra * self.sampling_s
-
-
-def check_mode(primary: Cards, cards: Cards) -> None:
+def _check_mode(primary: Cards, cards: Cards) -> None:
     """Raise FitsError where a file holds no search-mode data."""
     if primary.text("FITSTYPE", "") != "PSRFITS":
         raise FitsError(f"FITSTYPE = {primary.text('FITSTYPE', '')!r}: expected 'PSRFITS'")
@@ -76,37 +36,6 @@ def check_mode(primary: Cards, cards: Cards) -> None:
     if mode not in ("SEARCH", "SRCH"):
         raise FitsError(f"OBS_MODE = {mode!r}: only search mode can be read")
     cards.integer("NBIN", 1, low=1, high=1)
-
-
-def read_layout(table: Table) -> Layout:
-    """Return how the samples of a table lie.
-
-    Raises:
-        FitsError: The header is damaged, or does not agree with the columns.
-    """
-    cards = table.cards
-    n_bits = cards.integer("NBITS", low=1, high=32)
-    if n_bits not in DEPTHS:
-        raise FitsError(f"SUBINT: NBITS = {n_bits}: expected one of {[*DEPTHS]}")
-    letters, sample_type = DEPTHS[n_bits]
-    if n_bits == 8 and cards.number("SIGNINT", 0) == 1:
-        sample_type = "i1"
-    n_polarisations = cards.integer("NPOL", 1, low=1, high=4)
-    taken, words = _intensity(cards.text("POL_TYPE", ""), n_polarisations)
-    layout = Layout(
-        n_bits=n_bits,
-        sample_type=sample_type,
-        n_channels=cards.integer("NCHAN", low=1, high=MAX_CHANNELS),
-        n_polarisations=n_polarisations,
-        taken=taken,
-        polarisation=words,
-        row_spectra=cards.integer("NSBLK", low=1, high=1 << 40),
-        sampling_s=cards.number("TBIN"),
-        zero=abs(cards.number("ZERO_OFF", 0.0)),  # written with either sign
-        shift=_shift(table),
-    )
-    _check_data(table, layout, letters)
-    return layout
 
 
 def _shift(table: Table) -> float:
@@ -122,22 +51,6 @@ def _shift(table: Table) -> float:
     if scale != 1.0:
         raise FitsError(f"SUBINT: TSCAL{number} = {scale:g}: samples are scaled by DAT_SCL only")
     return table.cards.number(f"TZERO{number}", 0.0)
-
-
-def _check_data(table: Table, layout: Layout, letters: str) -> None:
-    """Raise FitsError where the column DATA is not what the header says."""
-    if not 0 < layout.sampling_s < np.inf:
-        raise FitsError(f"SUBINT: TBIN = {layout.sampling_s} s: must be positive")
-    column = table.columns.get("DATA")
-    if column is None or column.letter not in letters:
-        found = "there is no such column" if column is None else f"of the type {column.letter}"
-        raise FitsError(f"SUBINT: DATA: {found}, expected one of the type {' or '.join(letters)}")
-    expected = layout.row_spectra * layout.spectrum_bytes
-    if column.n_bytes != expected:
-        raise FitsError(
-            f"SUBINT: NSBLK = {layout.row_spectra}: spectra of {layout.spectrum_bytes} bytes are"
-            f" {expected} bytes, DATA has {column.n_bytes}"
-        )
 
 
 def _intensity(kind: str, n_polarisations: int) -> tuple[tuple[int, ...], str]:
@@ -181,8 +94,8 @@ class PsrfitsReader(ObservationReader):
         self._scaling_of: tuple[int, NDArray[Any], NDArray[Any]] | None = None
         try:
             primary, self._table = find_table(self._file, "SUBINT")
-            check_mode(primary, self._table.cards)
-            self._layout = read_layout(self._table)
+            _check_mode(primary, self._table.cards)
+            self._read_layout()
             self._n_rows = self._count_rows(drop_partial)
             self._stored = self._stored_rows()
             self.n_spectra = self._count()
@@ -190,15 +103,50 @@ class PsrfitsReader(ObservationReader):
         except FitsError as error:
             raise PsrfitsError(f"{self.path}: {error}") from None
         check_header(self.header, self.path, PsrfitsError, names=NAMES, depths=tuple(DEPTHS))
-        self.attributes |= {"polarisation": self._layout.polarisation}
         self._weights_are_set = self._has_weights()
+
+    def _read_layout(self) -> None:
+        """Find how the samples of the table lie.
+
+        Raises:
+            FitsError: The header is damaged, or does not agree with the column DATA.
+        """
+        cards, column = self._table.cards, self._table.columns.get("DATA")
+        self._n_bits = cards.integer("NBITS", low=1, high=32)
+        if self._n_bits not in DEPTHS:
+            raise FitsError(f"SUBINT: NBITS = {self._n_bits}: expected one of {[*DEPTHS]}")
+        letters, self._sample_type = DEPTHS[self._n_bits]
+        if self._n_bits == 8 and cards.number("SIGNINT", 0) == 1:
+            self._sample_type = "i1"
+        self._n_polarisations = cards.integer("NPOL", 1, low=1, high=4)
+        # Which polarisation products make total intensity, and how, in words.
+        self._taken, words = _intensity(cards.text("POL_TYPE", ""), self._n_polarisations)
+        self.attributes |= {"polarisation": words}
+        self._n_channels = cards.integer("NCHAN", low=1, high=MAX_CHANNELS)
+        self._row_spectra = cards.integer("NSBLK", low=1, high=1 << 40)
+        self._sampling_s = cards.number("TBIN")
+        if not self._sampling_s > 0:
+            raise FitsError(f"SUBINT: TBIN = {self._sampling_s} s: must be positive")
+        self._row_s = self._row_spectra * self._sampling_s
+        self._zero = abs(cards.number("ZERO_OFF", 0.0))  # written with either sign
+        self._shift = _shift(self._table)
+        self._spectrum_bytes = self._n_channels * self._n_polarisations * self._n_bits // 8
+        if column is None or column.letter not in letters:
+            found = "there is no such column" if column is None else f"of the type {column.letter}"
+            raise FitsError(f"SUBINT: DATA: {found}, expected one of the type {' or '.join(letters)}")
+        expected = self._row_spectra * self._spectrum_bytes
+        if column.n_bytes != expected:
+            raise FitsError(
+                f"SUBINT: NSBLK = {self._row_spectra}: spectra of {self._spectrum_bytes} bytes are"
+                f" {expected} bytes, DATA has {column.n_bytes}"
+            )
 
     def _read(self, start: int, count: int) -> NDArray[np.float32]:
         out = np.empty((count, self.header.n_channels), dtype=np.float32)
         done = 0
         while done < count:
-            row, first = divmod(start + done, self._layout.row_spectra)
-            n = min(self._layout.row_spectra - first, count - done)
+            row, first = divmod(start + done, self._row_spectra)
+            n = min(self._row_spectra - first, count - done)
             if self._stored[row] >= 0:
                 scale, offset = self._scaling(row)
                 total = offset[None]
@@ -212,14 +160,13 @@ class PsrfitsReader(ObservationReader):
 
     def _samples(self, row: int, first: int, count: int) -> list[NDArray[Any]]:
         """Return the samples of one row as they are stored, of each polarisation that is taken."""
-        layout = self._layout
-        start = self._position("DATA", int(self._stored[row])) + first * layout.spectrum_bytes
-        raw = np.frombuffer(self._bytes(start, count * layout.spectrum_bytes), layout.sample_type)
-        values = unpack(raw, layout.n_bits, high_first=True)
-        if layout.shift:
-            values = values.astype(np.float32) + np.float32(layout.shift)
-        values = values.reshape(count, layout.n_polarisations, layout.n_channels)
-        return [values[:, p] for p in layout.taken]
+        start = self._position("DATA", int(self._stored[row])) + first * self._spectrum_bytes
+        raw = np.frombuffer(self._bytes(start, count * self._spectrum_bytes), self._sample_type)
+        values = unpack(raw, self._n_bits, high_first=True)
+        if self._shift:
+            values = values.astype(np.float32) + np.float32(self._shift)
+        values = values.reshape(count, self._n_polarisations, self._n_channels)
+        return [values[:, p] for p in self._taken]
 
     def _has_weights(self) -> bool:
         """Return whether any weight is not zero, as far as a few rows tell."""
@@ -243,14 +190,14 @@ class PsrfitsReader(ObservationReader):
         """
         row = int(self._stored[row])
         if self._scaling_of is None or self._scaling_of[0] != row:
-            shape = self._layout.n_polarisations, self._layout.n_channels
+            shape = self._n_polarisations, self._n_channels
             weight = np.ones(shape[1], np.float32)
             if self._weights_are_set:
                 weight = self._channel_values("DAT_WTS", row, 1, (1, shape[1]))[0]
             scale = self._channel_values("DAT_SCL", row, 1, shape)
             offset = self._channel_values("DAT_OFFS", row, 0, shape)
-            offset = (offset - self._layout.zero * scale).astype(np.float32)
-            taken = [*self._layout.taken]
+            offset = (offset - self._zero * scale).astype(np.float32)
+            taken = [*self._taken]
             self._scaling_of = row, scale[taken] * weight, offset[taken].sum(axis=0) * weight
         return self._scaling_of[1:]
 
@@ -293,7 +240,7 @@ class PsrfitsReader(ObservationReader):
 
     def _count(self) -> int:
         """Return the number of spectra; the last row may be filled up, and NSTOT says where it ends."""
-        row_spectra = self._layout.row_spectra
+        row_spectra = self._row_spectra
         filled_up = self._n_rows * row_spectra - int(self._table.cards.number("NSTOT", 0))
         n_spectra = len(self._stored) * row_spectra
         return n_spectra - filled_up if 0 < filled_up < row_spectra else n_spectra
@@ -301,18 +248,18 @@ class PsrfitsReader(ObservationReader):
     def _read_header(self, primary: Cards) -> FilterbankHeader:
         first_mhz, width_mhz = self._frequencies()
         return FilterbankHeader(
-            n_channels=self._layout.n_channels,
-            n_bits=self._layout.n_bits,
+            n_channels=self._n_channels,
+            n_bits=self._n_bits,
             first_frequency_mhz=first_mhz,
             channel_width_mhz=width_mhz,
-            sampling_time_s=self._layout.sampling_s,
+            sampling_time_s=self._sampling_s,
             start_mjd=_start_mjd(primary) + self._first_s() / 86400,
             source_name=primary.text("SRC_NAME", ""),
         )
 
     def _frequencies(self) -> tuple[float, float]:
         """Return the first channel's centre and the step to the next."""
-        cards, n_channels = self._table.cards, self._layout.n_channels
+        cards, n_channels = self._table.cards, self._n_channels
         if "DAT_FREQ" not in self._table.columns:
             raise FitsError("SUBINT: DAT_FREQ: there is no such column")
         if self._n_rows == 0:
@@ -336,12 +283,12 @@ class PsrfitsReader(ObservationReader):
 
     def _first_s(self) -> float:
         """Return the time of the first spectrum from the start that the primary header states."""
-        row_s = self._layout.row_s
+        row_s = self._row_s
         if not self._has_times():
             return self._table.cards.number("NSUBOFFS", 0) * row_s
         begin_s = self._middle_s(0) - row_s / 2
         # Not a rounding error far below a sample.
-        return begin_s if abs(begin_s) > 1e-3 * self._layout.sampling_s else 0.0
+        return begin_s if abs(begin_s) > 1e-3 * self._sampling_s else 0.0
 
     def _stored_rows(self) -> NDArray[np.int64]:
         """Return which row of the table is the n-th in time, -1 where that is lost.
@@ -352,7 +299,7 @@ class PsrfitsReader(ObservationReader):
         stored = np.arange(self._n_rows)
         if not self._has_times():
             return stored
-        row_s, last = self._layout.row_s, self._n_rows - 1
+        row_s, last = self._row_s, self._n_rows - 1
         first_s, last_s = self._middle_s(0), self._middle_s(last)
         n_lost = (last_s - first_s) / row_s - last
         if abs(n_lost) < 0.5:

@@ -119,29 +119,6 @@ N_BASELINE = 8
 DRIFT_KEY = 6
 
 
-class Drifts:
-    """Gain and baseline of a receiver, spectrum after spectrum.
-
-    Args:
-        receiver: How far and how fast they drift.
-        seed: Of both.
-    """
-
-    def __init__(self, receiver: Receiver, seed: int) -> None:
-        self._table = body_table()
-        self._coefficients = _drift_coefficients(receiver)
-        self._state = generator_state(seed, DRIFT_KEY)
-        start = np.empty(N_BASELINE + 1, np.float32)
-        fill_normal(start, self._state, self._table)
-        self._now = start * self._coefficients[2]  # in double: what drifts slowly changes by 1e-9
-
-    def following(self, n_spectra: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the gain, around 1, and the baseline in its standard deviations, each (time,)."""
-        gain, baseline = (np.empty(n_spectra, np.float32) for _ in range(2))
-        _move(gain, baseline, self._state, self._table, self._now, self._coefficients)
-        return gain, baseline
-
-
 def _drift_coefficients(receiver: Receiver) -> NDArray[np.float64]:
     """Return how much each slow process keeps, how much is new, and its scatter, shape (3, process)."""
     baseline_s = np.geomspace(*receiver.baseline_s, N_BASELINE)
@@ -204,7 +181,10 @@ class Recorder:
         self._pieces = 0
         self._table = body_table()
         self._channels = _coefficients(receiver)
-        self._drifts = Drifts(receiver, seed)
+        self._slow, self._slow_state = _drift_coefficients(receiver), generator_state(seed, DRIFT_KEY)
+        start = np.empty(N_BASELINE + 1, np.float32)
+        fill_normal(start, self._slow_state, self._table)
+        self._now = start * self._slow[2]  # in double: what drifts slowly changes by 1e-9
         self._noise = np.empty(receiver.n_channels + 1, np.float32)
         fill_normal(self._noise, generator_state(seed, SEED_KEY, 0), self._table)
 
@@ -220,7 +200,8 @@ class Recorder:
         if counts is None:
             counts = np.empty(signal_jy.shape, sample_type(n_bits))
         self._pieces += 1
-        gain, baseline = self._drifts.following(len(signal_jy))
+        gain, baseline = (np.empty(len(signal_jy), np.float32) for _ in range(2))
+        _move(gain, baseline, self._slow_state, self._table, self._now, self._slow)
         state = generator_state(self._seed, SEED_KEY, self._pieces)
         channels, noise, limits = self._channels, self._noise, _limits(n_bits)
         _record(signal_jy, counts, state, self._table, noise, channels, gain, baseline, limits)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.classifying.classifiers import HAS_PULSE, Classifier
+from physics_twins.pulsar.classifying.classifiers import Classifier
+from physics_twins.pulsar.classifying.labels import HAS_PULSE
 from physics_twins.pulsar.formats.spectra import Spectra, open_spectra
 from physics_twins.pulsar.searching.cells import BASELINE_WIDTHS
 from physics_twins.pulsar.searching.frontend import Frames, FrontEnd

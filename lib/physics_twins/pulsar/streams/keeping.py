@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.classifying.classifiers import HAS_IMPULSE, HAS_INTERFERENCE, IS_OTHER
-from physics_twins.pulsar.classifying.labels import LABELS
+from physics_twins.pulsar.classifying.labels import HAS_IMPULSE, HAS_INTERFERENCE, IS_OTHER, LABELS
 from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.streams.frame_stream import LabelledBlock
 from physics_twins.pulsar.verb_parameters import LEAST_SWEEP_WIDTHS, KeepParameters
