@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from physics_twins.pulsar.formats.psrfits_writer import PsrfitsWriter
 from physics_twins.pulsar.infer import infer
 from physics_twins.pulsar.labelling import label
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.physics.ism import Band, dispersion_delay
+from physics_twins.pulsar.physics.ism import dispersion_delay
 from physics_twins.pulsar.verb_parameters import sought_in_band
 
 SEED, N_FILES = 37_000, 100
@@ -63,8 +64,7 @@ def real_pairs() -> Figure:
 def _difference(path: Path) -> int:
     with open_observation(path) as file, tempfile.TemporaryDirectory() as folder:
         header, samples = file.header, file.read(0, file.n_spectra)
-        band = Band(np.sort(header.frequency_mhz)[::-1], header.sampling_time_s)
-        sought = sought_in_band({}, sampling_s=band.sampling_s, delay_s_per_dm=band.delay_s_per_dm)
+        sought = partial(sought_in_band, {})
         filled = -len(samples) % ROW_SPECTRA
         copy = Path(folder, "copy.sf")
         with PsrfitsWriter(copy, header, row_spectra=ROW_SPECTRA) as writer:

@@ -169,8 +169,7 @@ def test_probabilities_of_a_stream_sum_to_one_also_where_nothing_was_looked_at(n
     from physics_twins.pulsar.searching.frontend import FrontEnd
 
     stream = labelled_stream(EIGHT_CLASSES.replace(n_windows=8), seed=1)
-    band = receiver_band(EIGHT_CLASSES)
-    frames = FrontEnd(band.frequency_mhz, band.sampling_s, LabelParameters())(
+    frames = FrontEnd(receiver_band(EIGHT_CLASSES), LabelParameters())(
         stream["data"].values, n_before=0, n_frames=32
     )
     probability = Classifier(network).probabilities(frames)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.physics.ism import dispersion_delay
+from physics_twins.pulsar.physics.ism import Band, dispersion_delay
 from physics_twins.pulsar.searching import dm_plane
 from physics_twins.pulsar.searching.cells import (
     UNIT,
@@ -25,7 +25,7 @@ FRAME = 256
 
 @pytest.fixture(scope="module")
 def front_end() -> FrontEnd:
-    return FrontEnd(FREQUENCY_MHZ, SAMPLING_S, LabelParameters())
+    return FrontEnd(Band(FREQUENCY_MHZ, SAMPLING_S), LabelParameters())
 
 
 def noise(front_end: FrontEnd, seed: int) -> NDArray[np.float32]:
@@ -290,4 +290,4 @@ def test_no_impulse_is_looked_for_without_channels():
 
 def test_a_frame_that_is_no_whole_number_of_cells_is_refused():
     with pytest.raises(ValueError, match="frame_spectra = 100 must be a multiple of 16"):
-        FrontEnd(FREQUENCY_MHZ, SAMPLING_S, LabelParameters(frame_spectra=100))
+        FrontEnd(Band(FREQUENCY_MHZ, SAMPLING_S), LabelParameters(frame_spectra=100))

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -201,14 +202,14 @@ def test_without_a_range_all_that_the_band_tells_is_sought_and_that_is_told_firs
 
 
 def test_the_range_of_a_band_is_narrowed_by_either_end():
-    of_band = {"sampling_s": 1e-3, "delay_s_per_dm": 1e-3}
-    assert sought_in_band({}, **of_band).dm_min_pc_cm3 == 2.5
-    assert sought_in_band({}, **of_band).dm_max_pc_cm3 == 3000.0
-    assert sought_in_band({"dm_max_pc_cm3": 100.0}, **of_band).dm_min_pc_cm3 == 2.5
-    assert sought_in_band({"dm_min_pc_cm3": 100.0}, **of_band).dm_max_pc_cm3 == 3000.0
-    assert sought_in_band({}, sampling_s=1e-3, delay_s_per_dm=0.1).dm_max_pc_cm3 == 100.0
+    band, low = (SimpleNamespace(sampling_s=1e-3, delay_s_per_dm=each) for each in (1e-3, 0.1))
+    assert sought_in_band({}, band).dm_min_pc_cm3 == 2.5
+    assert sought_in_band({}, band).dm_max_pc_cm3 == 3000.0
+    assert sought_in_band({"dm_max_pc_cm3": 100.0}, band).dm_min_pc_cm3 == 2.5
+    assert sought_in_band({"dm_min_pc_cm3": 100.0}, band).dm_max_pc_cm3 == 3000.0
+    assert sought_in_band({}, low).dm_max_pc_cm3 == 100.0
     with pytest.raises(ParameterError, match="must be below"):
-        sought_in_band({"dm_max_pc_cm3": 1.0}, **of_band)
+        sought_in_band({"dm_max_pc_cm3": 1.0}, band)
 
 
 def test_the_help_lists_every_parameter():

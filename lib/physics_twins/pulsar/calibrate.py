@@ -34,21 +34,6 @@ TESTED = ("dm_pc_cm3", "width_ms", "scattering_ms", "period_s", "fluence_jy_ms")
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """The shape fitted to some pulses, tested on others.
-
-    Attributes:
-        n_pulses: Pulses it was tested on.
-        snr_kept: Part of their S/N that the shape of the others finds, against their own.
-        p_value: Probability that the two shapes differ more, were they the same.
-    """
-
-    n_pulses: int
-    snr_kept: float
-    p_value: float
-
-
-@dataclass(frozen=True)
 class Calibration(twin.Calibration):
     """The twin as an observation says it is; see `twin.Calibration`.
 
@@ -60,14 +45,12 @@ class Calibration(twin.Calibration):
     Attributes:
         fit: The shape, with covariance, residual and score, and every pulse's arrival and S/N.
         bandpass: From `Background.bandpass`.
-        held_out: A test on pulses that were not fitted; None where there are too few.
         search: What the search alone says of DM and width, the baseline of the fit.
         start: What the fit started from, receiver included.
     """
 
     fit: PulseFit
     bandpass: xr.Dataset
-    held_out: HeldOut | None
     search: dict[str, Estimate]
     start: ObservationParameters
 
@@ -107,18 +90,16 @@ def calibrate(data: Observation, *, start: ObservationParameters, seed: int) -> 
     turning = rotation(fit.pulses["time_s"].values, fit.pulses["time_error_s"].values, start.period_s)
     if turning:
         parameters |= {"period_s": turning.period_s, "arrival_s": turning.first_s}
-    tested = _held_out(found, best, np.random.default_rng(seed))
     return Calibration(
         twin="pulsar",
         parameters=parameters,
         correlation=_correlation(fit, turning),
         residual=fit.residual,
-        score=_score(fit, tested),
+        score=_score(fit) | _held_out(found, best, np.random.default_rng(seed)),
         valid_range=_tested_range(parameters),
         model=f"physics-twins {__version__}",
         fit=fit,
         bandpass=found.background.bandpass(),
-        held_out=tested,
         search=found.alone(),
         start=start,
     )
@@ -149,16 +130,12 @@ def _correlation(fit: PulseFit, turning: Rotation | None) -> dict[str, dict[str,
     return correlated([*fit.parameters], fit.covariance) | of_arrivals
 
 
-def _score(fit: PulseFit, tested: HeldOut | None) -> dict[str, float]:
-    score = {
+def _score(fit: PulseFit) -> dict[str, float]:
+    return {
         "reduced_chi_squared": fit.reduced_chi_squared,
         "p_value": fit.p_value,
         "n_pulses": float(fit.pulses.sizes["pulse"]),
     }
-    if tested:
-        score["held_out_snr_kept"] = tested.snr_kept
-        score["held_out_p_value"] = tested.p_value
-    return score
 
 
 def _tested_range(parameters: dict[str, Estimate]) -> dict[str, tuple[float, float]]:
@@ -227,12 +204,16 @@ def _energies(pulses: xr.Dataset, start: ObservationParameters) -> dict[str, Est
     return found_energies
 
 
-def _held_out(found: FoundPulses, best: Solution, rng: np.random.Generator) -> HeldOut | None:
-    """Return how well the shape of most pulses explains the rest."""
+def _held_out(found: FoundPulses, best: Solution, rng: np.random.Generator) -> dict[str, float]:
+    """Return how well the shape of most pulses explains the rest; nothing where there are too few.
+
+    `held_out_snr_kept` is the part of the rest's S/N that the shape of the others finds, against their
+    own; `held_out_p_value` the probability that the two shapes differ more, were they the same.
+    """
     n = len(found.windows)
     n_test = round(HELD_OUT * n)
     if n_test < MIN_HELD_OUT or n - n_test < MIN_HELD_OUT:
-        return None
+        return {}
     test = np.sort(rng.permutation(n)[:n_test])
     train = np.setdiff1d(np.arange(n), test)
     offsets, covariances = zip(*(of_some(best, which) for which in (train, test)), strict=True)
@@ -242,8 +223,7 @@ def _held_out(found: FoundPulses, best: Solution, rng: np.random.Generator) -> H
     # What the others' shape misses of the chi-squared that the pulses' own would gain.
     missed = float(difference @ np.linalg.solve(covariances[1], difference))
     gain = float(np.square(best.snr[test]).sum())
-    return HeldOut(
-        n_test,
-        float(np.sqrt(max(1 - missed / gain, 0.0))),
-        float(stats.chi2.sf(distance, len(difference))),
-    )
+    return {
+        "held_out_snr_kept": float(np.sqrt(max(1 - missed / gain, 0.0))),
+        "held_out_p_value": float(stats.chi2.sf(distance, len(difference))),
+    }

@@ -18,7 +18,6 @@ from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.searching.cells import BASELINE_WIDTHS, CELL
 from physics_twins.pulsar.searching.cleaning import prepare
-from physics_twins.pulsar.searching.dedispersion import longest_delays
 from physics_twins.pulsar.searching.search import FRAME, Candidate, detect, strongest_first
 
 logger = logging.getLogger(__name__)
@@ -137,9 +136,8 @@ def search_block(
         block: Where the spectra lie in the observation.
         search: Range and thresholds.
     """
-    delays = longest_delays(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
     width_max = 1e-3 * search.width_max_ms / band.sampling_s
-    prepared = prepare(spectra, delays=delays, width_max=width_max)
+    prepared = prepare(spectra, delays=band.delays(search.dm_max_pc_cm3), width_max=width_max)
     start_s = block.start * band.sampling_s
     where = {"n_core": block.n_core, "start": block.n_before}
     candidates = detect(prepared, band, search, **where, start_s=start_s)

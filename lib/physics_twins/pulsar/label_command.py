@@ -4,13 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from physics_twins import clusters
 from physics_twins.parameters import check
-from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.verb_parameters import (
     DM_RANGE,
     HIGHEST_DM_PC_CM3,
@@ -19,7 +16,10 @@ from physics_twins.pulsar.verb_parameters import (
     sought_in_band,
 )
 
-Sought = Callable[[FilterbankHeader], LabelParameters]
+if TYPE_CHECKING:
+    from physics_twins.pulsar.physics.ism import Band
+
+Sought = Callable[["Band"], LabelParameters]
 
 
 def lines(
@@ -51,7 +51,7 @@ def lines(
     keep = KeepParameters.take(checked)
     left_open = [name for name in DM_RANGE if name not in values]
     known = {name: checked[name] for name in LabelParameters.model_fields if name not in left_open}
-    sought = partial(_sought, known)
+    sought = partial(sought_in_band, known)
     # Numba is imported only now, so that a refusal comes at once.
     from physics_twins.pulsar.classifying.classifiers import find_classifier
 
@@ -78,19 +78,12 @@ def _leave_numba_as_it_is() -> None:
     entrypoints._already_initialized = True
 
 
-def _sought(known: Mapping[str, Any], header: FilterbankHeader) -> LabelParameters:
-    from physics_twins.pulsar.physics.ism import Band
-
-    band = Band(np.sort(header.frequency_mhz)[::-1], header.sampling_time_s)
-    return sought_in_band(known, sampling_s=band.sampling_s, delay_s_per_dm=band.delay_s_per_dm)
-
-
 def _range(source: Path, sought: Sought, from_band: bool) -> str:
     """Tell what is sought: what lies outside is deleted with the rest."""
     from physics_twins.pulsar.formats.spectra import open_spectra
 
     with open_spectra(source) as stream:
-        p = sought(stream.header)
+        p = sought(stream.band)
     whence = ", all that this band tells from interference" if from_band else ""
     return (
         f"{source.name}: sought are pulses of DM {p.dm_min_pc_cm3:g} to {p.dm_max_pc_cm3:g} pc cm-3"

@@ -12,16 +12,16 @@ from typing import Any
 
 from physics_twins.data import read_json, write_json
 from physics_twins.pulsar.classifying.classifiers import Classifier, ThresholdClassifier
-from physics_twins.pulsar.formats.observation_file import FilterbankHeader
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
+from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.streams.label_files import LabelFolder, Labelling
 from physics_twins.pulsar.streams.label_run import Alert, LabelRun, Measure, OtherLabellingError
 from physics_twins.pulsar.streams.piece_files import measure_pulse
 from physics_twins.pulsar.verb_parameters import KeepParameters, LabelParameters
 
-# What is sought, or what tells it from an observation's header.
-Sought = LabelParameters | Callable[[FilterbankHeader], LabelParameters]
+# What is sought, or what tells it from an observation's band.
+Sought = LabelParameters | Callable[[Band], LabelParameters]
 
 
 def label(
@@ -47,7 +47,7 @@ def label(
     Args:
         source: A dataset with `data` (time, frequency), or the path of a file that
             `files.open_observation` knows, which is streamed.
-        parameters: What is sought, or what tells it from the observation's header.
+        parameters: What is sought, or what tells it from the observation's band.
         out_folder: Where to write.
         classifier: What labels frames; by default `ThresholdClassifier`.
         keep: What is kept, and what raises an alert.
@@ -67,8 +67,8 @@ def label(
     keep, classifier = keep or KeepParameters(), classifier or ThresholdClassifier()
     with open_spectra(source, drop_partial=more_to_come) as stream:
         if not isinstance(parameters, LabelParameters):
-            parameters = parameters(stream.header)
-        front_end = FrontEnd(stream.header.frequency_mhz, stream.header.sampling_time_s, parameters)
+            parameters = parameters(stream.band)
+        front_end = FrontEnd(stream.band, parameters)
         if more_to_come and stream.n_spectra < parameters.frame_spectra:
             return Labelling(Path(out_folder), {})
         with LabelFolder(Path(out_folder)) as folder:
@@ -117,7 +117,7 @@ def label_folder(
 
     Args:
         folder: Where files appear; those in folders below it are not looked at.
-        parameters: What is sought, or what tells it from a file's header.
+        parameters: What is sought, or what tells it from a file's band.
         out_folder: Where to write: a folder for each file, by its name.
         poll_s: How often to look.
         settled_s: For how long a complete file has not changed.

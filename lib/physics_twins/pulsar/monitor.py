@@ -1,4 +1,4 @@
-"""Follow a stream of frames with a calibrated twin, and call when it no longer fits."""
+"""Follow a stream of frames with a calibrated twin, read each one, and call when it no longer fits."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.parameters import ObservationParameters
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM, Band
 from physics_twins.pulsar.searching.cleaning import Cleaned, clean
-from physics_twins.pulsar.searching.dedispersion import dedisperse, delay_samples, longest_delays
+from physics_twins.pulsar.searching.dedispersion import dedisperse
 from physics_twins.twin import Evidence, Number, TwinState, Watch
 
 SHAPE = {"dm_pc_cm3": DM, "width_ms": SQUARED_WIDTH, "scattering_ms": SCATTERING}
@@ -71,9 +71,6 @@ class FrameReader:
         self.expected, self.band = expected, band
         self._laws = ChannelLaws.of(band, expected)
         self._boxcar_s = expected_boxcar_s(expected, self._laws)
-        dm = np.array([expected.dm_pc_cm3])
-        self._delays = delay_samples(band.frequency_mhz, dm, band.sampling_s)[0]
-        self._longest = longest_delays(band.frequency_mhz, expected.dm_pc_cm3, band.sampling_s)
 
     def read(self, spectra: NDArray[Any]) -> FrameEvidence:
         """Return what a frame tells.
@@ -81,7 +78,7 @@ class FrameReader:
         Args:
             spectra: Counts, the highest frequency first, shape (time, channel).
         """
-        cleaned = clean(spectra, delays=self._longest)
+        cleaned = clean(spectra, delays=self.band.delays(self.expected.dm_pc_cm3))
         gain = _noise(spectra, cleaned)
         level = np.nanmedian(gain) if np.isfinite(gain).any() else np.nan
         narrow = cleaned.narrowband | cleaned.bad_channel[:, None]
@@ -137,7 +134,8 @@ class FrameReader:
 
     def _arrival_s(self, cleaned: Cleaned) -> float | None:
         """Return where the frame's strongest pulse arrives, None where the frame is too short."""
-        series, present = dedisperse(cleaned.data, self._delays, ~cleaned.bad_channel)
+        delays = self.band.whole_delays(self.expected.dm_pc_cm3)
+        series, present = dedisperse(cleaned.data, delays, ~cleaned.bad_channel)
         whole = int((present == present.max()).sum()) if present.max() > 0 else 0
         n_box = max(1, round(self._boxcar_s / self.band.sampling_s))
         if whole <= 2 * n_box:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from physics_twins.pulsar.classifying.labels import HAS_PULSE, LABELS
 from physics_twins.pulsar.model import Classifier, load_classifier
 from physics_twins.pulsar.parameters import ObservationParameters
+from physics_twins.pulsar.physics.sky import receiver_band
 from physics_twins.pulsar.searching.frontend import FrontEnd
 from physics_twins.pulsar.simulate import PREVIEW_EVENTS, simulate_recorded_pulse
 
@@ -66,7 +67,7 @@ def label_pulse(
         arrival_s=(BEFORE + 0.5) * frame_s,
         event_rate_hz=PREVIEW_EVENTS / 0.1,
     )
-    front_end = FrontEnd(recorded["frequency"].values, 1e-6 * parameters.sampling_time_us, sought)
+    front_end = FrontEnd(receiver_band(parameters), sought)
     n_frames = N_FRAMES - -(-front_end.n_after // sought.frame_spectra)
     frames = front_end(recorded["data"].values, n_before=0, n_frames=n_frames)
     probability = classifier.probabilities(frames)[BEFORE]

@@ -1,4 +1,8 @@
-"""Match my telescope: a recording's own samples, without its pulses, to be put together anew."""
+"""Match my telescope: a recording's own samples, without its pulses, to be put together anew.
+
+Level and width of each channel's noise are told as if there were no interference, and a portrait lays a
+recording beside its look-alike.
+"""
 
 import itertools
 import os

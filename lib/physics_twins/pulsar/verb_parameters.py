@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 
 from physics_twins.parameters import Parameters, field
 from physics_twins.pulsar.parameters import BandParameters, check_order, folded, telescope_file
+
+if TYPE_CHECKING:
+    from physics_twins.pulsar.physics.ism import Band
 
 FRAME_STEP = 16  # spectra that level and noise are measured over together
 # A pulse that crosses the band in less than so many of its widths is not told from interference.
@@ -72,23 +75,20 @@ def sought_by(search: Mapping[str, Any] | Parameters) -> LabelParameters:
     return LabelParameters.take({"width_min_ms": min(narrowest, widest), **values})
 
 
-def sought_in_band(
-    values: Mapping[str, Any], *, sampling_s: float, delay_s_per_dm: float
-) -> LabelParameters:
+def sought_in_band(values: Mapping[str, Any], band: "Band") -> LabelParameters:
     """Return what is sought where no DM is named: all that a band tells from interference.
 
     Args:
         values: Parameters by name; an end of the DM range that is missing is taken from the band.
-        sampling_s: Time from one spectrum to the next.
-        delay_s_per_dm: Delay across the band for a DM of 1 pc cm-3.
+        band: The receiver.
 
     Raises:
         ParameterError: A value is refused, or no DM is left.
     """
     narrowest_ms = values.get("width_min_ms", LabelParameters.describe()["width_min_ms"].default)
-    narrowest_s = max(1e-3 * narrowest_ms, sampling_s)
-    lowest = LEAST_SWEEP_WIDTHS * narrowest_s / delay_s_per_dm
-    highest = min(HIGHEST_DM_PC_CM3, LONGEST_SWEEP_S / delay_s_per_dm)
+    narrowest_s = max(1e-3 * narrowest_ms, band.sampling_s)
+    lowest = LEAST_SWEEP_WIDTHS * narrowest_s / band.delay_s_per_dm
+    highest = min(HIGHEST_DM_PC_CM3, LONGEST_SWEEP_S / band.delay_s_per_dm)
     lowest = min(float(f"{lowest:.2g}"), 0.5 * highest)
     ends: dict[str, Any] = dict(zip(DM_RANGE, (lowest, float(f"{highest:.3g}")), strict=True))
     return LabelParameters(**(ends | dict(values)))

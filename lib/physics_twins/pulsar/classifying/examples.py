@@ -74,8 +74,7 @@ def examples_of_stream(
         frames, in their order, the pictures named in `PICTURES`.
     """
     stream = labelled_stream(parameters, seed=seed)
-    band = receiver_band(parameters)
-    front_end = FrontEnd(band.frequency_mhz, band.sampling_s, sought)
+    front_end = FrontEnd(receiver_band(parameters), sought)
     frames = front_end(stream["data"].values, n_before=0, n_frames=stream.sizes["frame"])
     kept = stream["labelled"].values & (stream["clear"].values | (not parameters.clear_only))
     return chosen_examples(frames, np.flatnonzero(kept), stream["label"].values[kept]).assign_attrs(

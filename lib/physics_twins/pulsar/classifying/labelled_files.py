@@ -64,7 +64,7 @@ def _of_file(table: Path, name: str, rows: pd.DataFrame, sought: LabelParameters
     found = []
     with open_spectra(path) as source:
         sampling_s = source.header.sampling_time_s
-        front_end = FrontEnd(source.header.frequency_mhz, sampling_s, sought)
+        front_end = FrontEnd(source.band, sought)
         start_s = np.asarray(pd.to_numeric(rows["start_s"], errors="coerce"), dtype=float)
         place = start_s / (sampling_s * sought.frame_spectra)
         n_frames = source.n_spectra // sought.frame_spectra

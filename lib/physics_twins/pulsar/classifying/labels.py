@@ -35,8 +35,8 @@ def components(label: str) -> tuple[bool, ...]:
 
 # Whether each label holds a pulse, narrow-band, broad-band interference, is other, (4, label).
 HELD = np.array([(*components(name), name == OTHER) for name in LABELS]).T
-HAS_PULSE, _, HAS_IMPULSE, IS_OTHER = HELD
-HAS_INTERFERENCE = HELD[1] | HELD[2]
+HAS_PULSE, HAS_CARRIER, HAS_IMPULSE, IS_OTHER = HELD
+HAS_INTERFERENCE = HAS_CARRIER | HAS_IMPULSE
 
 
 def counted(label: NDArray[np.integer]) -> dict[str, float]:

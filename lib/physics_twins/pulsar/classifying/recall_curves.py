@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from physics_twins.data import attributes, fraction
 from physics_twins.pulsar.classifying.windows import FRAME_SPECTRA, labelled_stream, normalised_windows
 from physics_twins.pulsar.model import Classifier, pulse_score
+from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.physics.sky import receiver_band
-from physics_twins.pulsar.searching.dedispersion import delay_samples
 from physics_twins.pulsar.searching.frontend import Frames, FrontEnd
 from physics_twins.pulsar.verb_parameters import W_CLS, LabelParameters, WindowParameters
 
@@ -65,9 +65,8 @@ def best_snr(
     """
     trials = np.atleast_1d(np.asarray(dm_pc_cm3, dtype=float))
     step_s = sampling_s / len(templates)
-    delays, fractions = np.divmod(
-        delay_samples(windows["frequency"].values, trials, step_s), len(templates)
-    )
+    steps = Band(windows["frequency"].values, step_s).whole_delays(trials)
+    delays, fractions = np.divmod(steps, len(templates))
     half = templates.shape[1] // 2
     needed = FRAME_SPECTRA + int(delays.max())
     out = np.empty(windows.sizes["window"], np.float32)
@@ -140,8 +139,7 @@ FINE_DM = np.arange(40, 72.01, 0.25)
 
 def front_end_detector(score: Callable[[Frames], NDArray[np.floating]]) -> Detector:
     """Return what scores the front end's frames; it knows neither DM nor width."""
-    band = receiver_band(W_CLS)
-    front_end = FrontEnd(band.frequency_mhz, band.sampling_s, LabelParameters())
+    front_end = FrontEnd(receiver_band(W_CLS), LabelParameters())
 
     def detect(stream: xr.Dataset) -> NDArray[np.floating]:
         frames = front_end(stream["data"].values, n_before=0, n_frames=stream.sizes["frame"])

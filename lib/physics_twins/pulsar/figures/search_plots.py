@@ -1,4 +1,4 @@
-"""Figures of a simulated observation's components, and of what a search found in one."""
+"""Figures of a simulated observation's components, and of what a search or a labelling found in one."""
 
 from collections.abc import Mapping
 from typing import Any

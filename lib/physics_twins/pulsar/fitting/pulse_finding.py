@@ -21,7 +21,6 @@ from physics_twins.pulsar.infer import split_blocks
 from physics_twins.pulsar.parameters import ObservationParameters, SearchParameters
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM, Band
 from physics_twins.pulsar.searching.cleaning import Cleaned, clean
-from physics_twins.pulsar.searching.dedispersion import longest_delays
 from physics_twins.pulsar.searching.search import Candidate, detect
 
 DM_REACH_PC_CM3 = 1.5  # pulses are looked for so far around the start's DM
@@ -106,7 +105,7 @@ def find_pulses(data: Observation, start: ObservationParameters) -> FoundPulses:
         background, laws = Background(band, FRAME_SPECTRA), ChannelLaws.of(band, start)
         boxcar_s = expected_s = expected_boxcar_s(start, laws)
         search = _search(start, LONGEST_BOXCAR * expected_s)
-        delays = longest_delays(band.frequency_mhz, search.dm_max_pc_cm3, band.sampling_s)
+        delays = band.delays(search.dm_max_pc_cm3)
         for block in split_blocks(spectra.n_spectra, band, search):
             counts = spectra.read(block.start, block.n_read)
             start_s = spectra.first_s + block.start * band.sampling_s

@@ -25,7 +25,6 @@ from physics_twins.pulsar.fitting.pulse_model import (
 from physics_twins.pulsar.formats.spectra import open_spectra
 from physics_twins.pulsar.physics.ism import SIGMA_PER_FWHM
 from physics_twins.pulsar.searching.cleaning import clean
-from physics_twins.pulsar.searching.dedispersion import longest_delays
 
 # Highest DM that the cleaning of a single pulse's surroundings has to spare, over the pulse's own.
 DM_HEADROOM, MIN_CLEANING_DM = 1.2, 10.0
@@ -54,7 +53,6 @@ class PulseFit:
             pulse, and their errors (pulse). The fluence is in standard deviations of the noise in one
             sample, times ms.
         covariance: Of the parameters, in the products of their units, shape (parameter, other).
-        noise_factor: Standard deviation of a matched filter beside the pulses; 1 in white noise.
         residual: `data`, `model` and `residual` of all pulses stacked, in standard deviations of a
             cell, and whether the pulse is there, `on_pulse` (offset, frequency).
         chi_squared: Of the residual where the pulse is, in the variance of the cells beside it.
@@ -64,7 +62,6 @@ class PulseFit:
     parameters: dict[str, Estimate]
     pulses: xr.Dataset
     covariance: NDArray[np.float64]
-    noise_factor: float
     residual: xr.Dataset
     chi_squared: float
     degrees_of_freedom: tuple[int, int]
@@ -116,8 +113,7 @@ def fit_pulse(
     with open_spectra(observation) as source:
         spectra, band, first_s = source.read(0, source.n_spectra), source.band, source.first_s
     highest_dm = max(DM_HEADROOM * dm_pc_cm3, MIN_CLEANING_DM)
-    delays = longest_delays(band.frequency_mhz, highest_dm, band.sampling_s)
-    data = clean(spectra, delays=delays).data
+    data = clean(spectra, delays=band.delays(highest_dm)).data
     where = dm_pc_cm3, [time_s], BOXCAR_PER_FWHM * width_s
     windows = cut(data, band, *where, start_s=first_s)
     best = fit_windows(windows, *where, scattering_ms=scattering_ms)
@@ -186,7 +182,6 @@ def describe(windows: PulseWindows, best: Solution, noise_factor: float = 1.0) -
         parameters,
         _pulses(windows, best, noise_factor),
         covariance,
-        noise_factor,
         residual,
         float(np.square(cells[on]).sum() / variance_off),
         (max(int(on.sum()) - len(best.free) - 2, 1), n_off),

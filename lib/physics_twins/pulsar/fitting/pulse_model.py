@@ -1,4 +1,4 @@
-"""One pulse as a model to be fitted: its samples, and their slopes with each parameter.
+"""One pulse as a model to be fitted, its samples and their slopes, and windows that it is fitted to.
 
 A pulse is a Gaussian that dispersion delays and smears in each channel and that scattering gives an
 exponential tail. Each sample receives the difference of the pulse's cumulative between its two ends, as
@@ -22,7 +22,6 @@ from physics_twins.pulsar.physics.ism import (
     dispersion_delay,
     scattering_time,
 )
-from physics_twins.pulsar.searching.dedispersion import delay_samples
 
 # Columns of the normal equations: the fluence, which is linear, and what gives the pulse its shape.
 FLUENCE, TIME, DM, SQUARED_WIDTH, SCATTERING = range(5)
@@ -312,7 +311,7 @@ def cut(
     before = int(np.ceil((LENGTHS_BEFORE * boxcar_s + margin) / band.sampling_s))
     behind = int(np.ceil((LENGTHS_BEHIND * boxcar_s + margin) / band.sampling_s))
     first = np.rint(times).astype(np.int64) - before
-    delays = delay_samples(band.frequency_mhz, np.array([dm_pc_cm3]), band.sampling_s)[0]
+    delays = band.whole_delays(dm_pc_cm3)
     time = first[:, None, None] + delays[:, None] + np.arange(before + behind + 1)
     inside = (time >= 0) & (time < data.shape[1])
     channel = np.arange(len(delays))[:, None]

@@ -28,12 +28,6 @@ ROW_SPECTRA = 4096
 # Keywords of the PSRFITS definition 6.1 in its order, with values for what is not known: 0 where
 # the definition has `*` for a number, because readers expect numbers.
 CARDS = Path(__file__).parent
-# Columns with one number a row: FITS type, unit, names.
-ROW_COLUMNS = (
-    ("D", "s", "TSUBINT OFFS_SUB LST_SUB"),
-    ("D", "deg", "RA_SUB DEC_SUB GLON_SUB GLAT_SUB"),
-    ("E", "deg", "FD_ANG POS_ANG PAR_ANG TEL_AZ TEL_ZEN"),
-)
 _MJD_0 = datetime(1858, 11, 17, tzinfo=UTC)
 
 
@@ -71,7 +65,8 @@ class PsrfitsWriter(ObservationWriter):
         self._file.write(_bytes(primary))
         self._table_start = self._file.tell()
         self._rows, self._n_spectra = 0, 0
-        self._file.write(_bytes(self._table_header()))
+        self._table = self._table_header()
+        self._file.write(_bytes(self._table))
         self._waiting: list[NDArray[Any]] = []
 
     def _write(self, spectra: NDArray[Any]) -> None:
@@ -96,12 +91,13 @@ class PsrfitsWriter(ObservationWriter):
             self._write_row(np.concatenate([last, fill]))
         self._file.write(b"\0" * (-self._file.tell() % BLOCK_BYTES))
         self._file.seek(self._table_start)
-        self._file.write(_bytes(self._table_header()))
+        self._table["NAXIS2"], self._table["NSTOT"] = self._rows, self._n_spectra
+        self._file.write(_bytes(self._table))
         super().close()
 
     def _write_row(self, spectra: NDArray[Any]) -> None:
         row_s = self._row_spectra * self.header.sampling_time_s
-        row = np.zeros((), dtype=self._row_type())
+        row = np.zeros((), dtype=self._row_type)
         row["TSUBINT"], row["OFFS_SUB"] = row_s, (self._rows + 0.5) * row_s
         row["DAT_FREQ"] = self.header.frequency_mhz
         row["DAT_WTS"] = row["DAT_SCL"] = 1
@@ -109,46 +105,33 @@ class PsrfitsWriter(ObservationWriter):
         self._file.write(row.tobytes())
         self._rows += 1
 
-    def _row_type(self) -> np.dtype[Any]:
-        kinds = {"D": ">f8", "E": ">f4", "B": "u1"}
-        fields = [(name, kinds[letter], (count,)) for name, letter, count, _ in self._columns()]
-        return np.dtype(fields)
-
-    def _columns(self) -> list[tuple[str, str, int, str]]:
-        """Return name, FITS type, number of items and unit of each column."""
-        n_channels, n_bits = self.header.n_channels, self.header.n_bits
-        n_samples = self._row_spectra * n_channels
-        letter, n_items = ("E", n_samples) if n_bits == 32 else ("B", n_samples * n_bits // 8)
-        per_channel = [("DAT_FREQ", "D", "MHz"), ("DAT_WTS", "E", ""), ("DAT_OFFS", "E", "")]
-        per_channel += [("DAT_SCL", "E", "")]
-        columns = [(name, kind, 1, unit) for kind, unit, names in ROW_COLUMNS for name in names.split()]
-        columns += [(name, kind, n_channels, unit) for name, kind, unit in per_channel]
-        return [*columns, ("DATA", letter, n_items, "Jy")]
-
     def _table_header(self) -> Header:
-        header, columns = self.header, self._columns()
+        """Return the table's header, and learn from it how a row lies."""
+        header, n_bits, n_channels = self.header, self.header.n_bits, self.header.n_channels
+        n_samples = self._row_spectra * n_channels
+        result: Any = Header.fromtextfile(CARDS / "psrfits_subint.txt")
+        # The last five columns are as long as there are channels, or samples in a row.
+        lengths = {13: f"{n_channels}D"} | dict.fromkeys((14, 15, 16), f"{n_channels}E")
+        lengths[17] = f"{n_samples}E" if n_bits == 32 else f"{n_samples * n_bits // 8}B"
+        for number, form in lengths.items():
+            result[f"TFORM{number}"] = form
+        kinds = {"D": ">f8", "E": ">f4", "B": "u1"}
+        columns = [(result[f"TTYPE{n}"], result[f"TFORM{n}"]) for n in range(1, result["TFIELDS"] + 1)]
+        self._row_type = np.dtype(
+            [(name, kinds[form[-1]], (int(form[:-1]),)) for name, form in columns]
+        )
         known = {
             "TBIN": header.sampling_time_s,
-            "NBITS": header.n_bits,
-            "NCHAN": header.n_channels,
+            "NBITS": n_bits,
+            "NCHAN": n_channels,
             "CHAN_BW": header.channel_width_mhz,
             "REFFREQ": _centre_mhz(header),
-            "NAXIS1": self._row_type().itemsize,
-            "NAXIS2": self._rows,
-            "TFIELDS": len(columns),
+            "NAXIS1": self._row_type.itemsize,
             "NSBLK": self._row_spectra,
-            "NSTOT": self._n_spectra,
+            "TDIM17": f"(1,{n_channels},1,{self._row_spectra * min(n_bits, 8) // 8})",
         }
-        result = Header.fromtextfile(CARDS / "psrfits_subint.txt")
         for name, value in known.items():
             result[name] = value
-        for number, (name, letter, count, unit) in enumerate(columns, 1):
-            result[f"TTYPE{number}"] = name
-            result[f"TFORM{number}"] = f"{count}{letter}"
-            if unit:
-                result[f"TUNIT{number}"] = unit
-        n_times = self._row_spectra * min(header.n_bits, 8) // 8
-        result[f"TDIM{len(columns)}"] = f"(1,{header.n_channels},1,{n_times})"
         return result
 
 

@@ -57,6 +57,21 @@ class Band:
         low, high = self.frequency_mhz[-1], self.frequency_mhz[0]
         return float(dispersion_delay(low, 1.0, reference_mhz=high))
 
+    def delays(self, dm_pc_cm3: ArrayLike) -> NDArray[np.float64]:
+        """Return delays after the highest channel in samples, shape (channel,), or (dm, channel).
+
+        >>> delays = Band(np.linspace(1530, 1210, 257), 102.4e-6).delays(56.77)
+        >>> float(delays[0]), round(float(delays[-1] - delays[-2]), 2)
+        (0.0, 3.24)
+        """
+        dm_pc_cm3, highest_mhz = np.asarray(dm_pc_cm3)[..., None], self.frequency_mhz[0]
+        delay_s = dispersion_delay(self.frequency_mhz, dm_pc_cm3, reference_mhz=highest_mhz)
+        return delay_s / self.sampling_s
+
+    def whole_delays(self, dm_pc_cm3: ArrayLike) -> NDArray[np.int32]:
+        """Return `delays` in whole samples."""
+        return np.rint(self.delays(dm_pc_cm3)).astype(np.int32)
+
 
 def channel_smearing(
     frequency_mhz: ArrayLike, dm_pc_cm3: float, *, channel_width_mhz: float

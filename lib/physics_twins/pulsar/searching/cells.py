@@ -2,6 +2,7 @@
 
 Everything here works on sums over cells, a sixteenth of the data, so that it costs little beside one
 pass through the spectra. Interference only adds power, so level and noise are taken from quiet cells.
+By them spectra are brought to mean 0 and equal noise in every channel, as bytes or in single precision.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,9 @@
-"""Prepare a block of spectra for a search: normalise each channel and remove interference."""
+"""Prepare a block of spectra for a search: normalise each channel and remove interference.
+
+Samples that carry no data (not a number, or spectra that repeat where packets were lost) count for
+nothing in what follows: a pulse loses the share of its S/N that lay in them, and the ends of a gap are
+no pulses.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +79,7 @@ def prepare(
 
     Args:
         spectra: Counts, shape (time, channel), the highest frequency first.
-        delays: Of the highest DM that is sought, from `dedispersion.longest_delays`: what such a pulse
+        delays: Of the highest DM that is sought, from `Band.delays`: what such a pulse
             explains better than an impulse of the whole band stays; zeros where none is sought.
         width_max: Of the widest pulse that is sought, in samples: it is no baseline.
         n_absent: So many spectra at the end only fill up, and carry no data.

@@ -6,7 +6,12 @@ from numpy.typing import NDArray
 
 from physics_twins.pulsar.formats.spectra import Observation, open_spectra
 from physics_twins.pulsar.parameters import SearchParameters
-from physics_twins.pulsar.physics.ism import channel_smearing, dispersion_delay, snr_ratio_at_dm_error
+from physics_twins.pulsar.physics.ism import (
+    Band,
+    channel_smearing,
+    dispersion_delay,
+    snr_ratio_at_dm_error,
+)
 from physics_twins.pulsar.searching.cleaning import clean, normalise
 from physics_twins.pulsar.verb_parameters import LabelParameters
 
@@ -53,28 +58,6 @@ def middle_smearing(frequency_mhz: NDArray[np.float64]) -> float:
     return float(channel_smearing(middle_mhz, 1.0, channel_width_mhz=channel_width_mhz)[0])
 
 
-def delay_samples(
-    frequency_mhz: NDArray[np.float64], dm_pc_cm3: NDArray[np.float64], sampling_s: float
-) -> NDArray[np.int32]:
-    """Return delays after the highest channel in samples, shape (dm, channel)."""
-    dm_pc_cm3 = np.atleast_1d(dm_pc_cm3)[:, None]
-    delay_s = dispersion_delay(frequency_mhz, dm_pc_cm3, reference_mhz=frequency_mhz.max())
-    return np.rint(delay_s / sampling_s).astype(np.int32)
-
-
-def longest_delays(
-    frequency_mhz: NDArray[np.float64], dm_pc_cm3: float, sampling_s: float
-) -> NDArray[np.float64]:
-    """Return delays after the highest channel at the highest DM that is sought, in samples.
-
-    >>> delays = longest_delays(np.linspace(1530, 1210, 257), 56.77, 102.4e-6)
-    >>> float(delays[0]), round(float(delays[-1] - delays[-2]), 2)
-    (0.0, 3.24)
-    """
-    delay_s = dispersion_delay(frequency_mhz, dm_pc_cm3, reference_mhz=frequency_mhz.max())
-    return np.asarray(delay_s, dtype=float) / sampling_s
-
-
 def dedispersed(
     observation: xr.Dataset, dm_pc_cm3: float, *, variable: str = "data", cleaned: bool = False
 ) -> xr.DataArray:
@@ -96,16 +79,16 @@ def dedispersed(
     """
     if dm_pc_cm3 < 0:
         raise ValueError(f"dm_pc_cm3 = {dm_pc_cm3:g} pc cm-3 must be 0 or more")
-    data, good = _normalised(observation, variable, dm_pc_cm3 if cleaned else None)
-    sampling_s = float(observation.attrs["sampling_time_s"])
-    delays = delay_samples(observation["frequency"].values, np.array([dm_pc_cm3]), sampling_s)[0]
-    series, _ = dedisperse(data, delays, good)
+    band = Band(observation["frequency"].values, float(observation.attrs["sampling_time_s"]))
+    longest = band.delays(dm_pc_cm3) if cleaned else None
+    data, good = _normalised(observation, variable, longest)
+    series, _ = dedisperse(data, band.whole_delays(dm_pc_cm3), good)
     attributes = {"units": "sigma", "long_name": "Dedispersed signal", "dm_pc_cm3": dm_pc_cm3}
     return xr.DataArray(series, {"time": observation["time"]}, name="dedispersed", attrs=attributes)
 
 
 def _normalised(
-    observation: xr.Dataset, variable: str, clean_for_dm_pc_cm3: float | None
+    observation: xr.Dataset, variable: str, longest: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return a variable in standard deviations of the noise (channel, time), and its good channels."""
     spectra = observation[variable].values
@@ -113,11 +96,9 @@ def _normalised(
     if variable != "data":
         sigma_jy = np.float32(observation.attrs["noise_sigma_jy"])
         return np.ascontiguousarray(spectra.T / sigma_jy, dtype=np.float32), every_channel
-    if clean_for_dm_pc_cm3 is None:
+    if longest is None:
         return normalise(spectra), every_channel
-    sampling_s = float(observation.attrs["sampling_time_s"])
-    delays = longest_delays(observation["frequency"].values, clean_for_dm_pc_cm3, sampling_s)
-    result = clean(spectra, delays=delays)
+    result = clean(spectra, delays=longest)
     return result.data, ~result.bad_channel
 
 

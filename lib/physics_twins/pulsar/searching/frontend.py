@@ -12,15 +12,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from physics_twins.pulsar.physics.ism import Band
 from physics_twins.pulsar.searching import frame_statistics
 from physics_twins.pulsar.searching.cells import UNIT, Cells
 from physics_twins.pulsar.searching.cleaning import prepare
-from physics_twins.pulsar.searching.dedispersion import (
-    delay_samples,
-    dm_trials,
-    longest_delays,
-    middle_smearing,
-)
+from physics_twins.pulsar.searching.dedispersion import dm_trials, middle_smearing
 from physics_twins.pulsar.searching.dm_plane import Peaks, Plan, frame_peaks, make_plan
 from physics_twins.pulsar.searching.impulses import WIDTHS as IMPULSE_WIDTHS
 from physics_twins.pulsar.searching.impulses import Impulses
@@ -161,31 +157,25 @@ class FrontEnd:
     """Turns spectra of one receiver into `Frames`.
 
     Attributes:
-        frequency_mhz: Channel centres, the highest first, shape (channel,).
-        sampling_s: Time from one spectrum to the next.
+        band: The receiver.
         parameters: What is sought.
         n_before: Spectra that it needs before the first frame of a block.
         n_after: Spectra that it needs after the last.
     """
 
-    def __init__(
-        self, frequency_mhz: NDArray[np.float64], sampling_s: float, parameters: LabelParameters
-    ) -> None:
+    def __init__(self, band: Band, parameters: LabelParameters) -> None:
         """Plan the dedispersion."""
-        self.frequency_mhz = np.asarray(frequency_mhz, dtype=np.float64)
-        self.sampling_s = sampling_s
-        self.parameters = parameters
+        self.band, self.parameters = band, parameters
         narrowest_s = self._narrowest_s()
-        trials = dm_trials(self.frequency_mhz, parameters, sampling_s=narrowest_s)
+        trials = dm_trials(self.band.frequency_mhz, parameters, sampling_s=narrowest_s)
         self.plan: Plan = make_plan(
-            self.frequency_mhz,
+            self.band.frequency_mhz,
             trials,
-            sampling_s=sampling_s,
+            sampling_s=band.sampling_s,
             width_min_s=narrowest_s,
             width_max_s=1e-3 * parameters.width_max_ms,
         )
-        self._delays = longest_delays(self.frequency_mhz, parameters.dm_max_pc_cm3, sampling_s)
-        self._width_max = 1e-3 * parameters.width_max_ms / sampling_s
+        self._width_max = 1e-3 * parameters.width_max_ms / band.sampling_s
         # On each side of a frame the widest filter reaches over its width; in whole frames.
         frame = parameters.frame_spectra
         self.n_before = frame * max(1, int(np.ceil(self._width_max / frame)))
@@ -193,8 +183,8 @@ class FrontEnd:
 
     def _narrowest_s(self) -> float:
         """Return the width of the narrowest pulse as it is received: sampled, smeared in a channel."""
-        smear_s = middle_smearing(self.frequency_mhz) * self.parameters.dm_min_pc_cm3
-        width_s = max(1e-3 * self.parameters.width_min_ms, self.sampling_s)
+        smear_s = middle_smearing(self.band.frequency_mhz) * self.parameters.dm_min_pc_cm3
+        width_s = max(1e-3 * self.parameters.width_min_ms, self.band.sampling_s)
         return float(np.hypot(width_s, smear_s))
 
     def __call__(
@@ -214,7 +204,7 @@ class FrontEnd:
         place = {"start": n_before, "n_frames": n_frames, "frame_spectra": frame}
         prepared = prepare(
             spectra,
-            delays=self._delays,
+            delays=self.band.delays(self.parameters.dm_max_pc_cm3),
             width_max=self._width_max,
             n_absent=n_absent,
             **place,
@@ -309,11 +299,10 @@ class FrontEnd:
         pictures = np.zeros((len(gated), 2, 16, frame_statistics.PICTURE_CHANNELS), np.float32)
         subbands = np.zeros((len(gated), 16, frame_statistics.PICTURE_TIMES), np.float32)
         for n, f in enumerate(gated):
-            dm = self.plan.trials[[peaks.trial[f]]]
             stacks[n], present[n] = cut_stack(
                 data,
                 ~cells.bad_channel,
-                delay_samples(self.frequency_mhz, dm, self.sampling_s)[0],
+                self.band.whole_delays(self.plan.trials[peaks.trial[f]]),
                 sample=int(np.ceil(peaks.sample[f])),
                 width=float(peaks.width[f]),
             )

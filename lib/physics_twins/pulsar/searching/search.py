@@ -9,7 +9,7 @@ from physics_twins.pulsar.parameters import SearchParameters
 from physics_twins.pulsar.physics.ism import Band, dispersion_delay
 from physics_twins.pulsar.searching.cells import UNIT
 from physics_twins.pulsar.searching.cleaning import Prepared
-from physics_twins.pulsar.searching.dedispersion import delay_samples, dm_trials, middle_smearing
+from physics_twins.pulsar.searching.dedispersion import dm_trials, middle_smearing
 from physics_twins.pulsar.searching.dm_plane import Peaks, Plan, frame_peaks, make_plan
 
 LABELS = ("none", "pulse", "nbrfi", "bbrfi")
@@ -156,7 +156,7 @@ def _aligned(
     good, reach = np.flatnonzero(prepared.good), 2
     first = round(centre - (width - 1) / 2) - reach
     best = -np.inf, float(dms[0]), centre
-    for dm, delays in zip(dms, delay_samples(band.frequency_mhz, dms, band.sampling_s), strict=True):
+    for dm, delays in zip(dms, band.whole_delays(dms), strict=True):
         rows = first + delays[good, None] + np.arange(width + 2 * reach)
         inside = (rows >= 0) & (rows < prepared.n_time)
         values = prepared.data[good[:, None], rows.clip(0, prepared.n_time - 1)]
@@ -254,7 +254,7 @@ def _subband_snr(
     Capped: no channel counts for more than three standard deviations above three times the median
     channel, so that a few channels cannot make a signal that the others do not see.
     """
-    delays = delay_samples(band.frequency_mhz, np.array([dm_pc_cm3]), band.sampling_s)[0]
+    delays = band.whole_delays(dm_pc_cm3)
     good = np.flatnonzero(prepared.good)
     rows = (
         round(centre) + delays[good, None] + np.arange(width) - int(width - 1) // 2

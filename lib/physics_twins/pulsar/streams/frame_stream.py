@@ -116,10 +116,10 @@ def split_stream(
 
 def block_frames(front_end: FrontEnd) -> int:
     """Return the number of frames in a block."""
-    frame, n_channels = front_end.parameters.frame_spectra, len(front_end.frequency_mhz)
+    frame, n_channels = front_end.parameters.frame_spectra, len(front_end.band.frequency_mhz)
     wanted = min(front_end.parameters.block_frames, MAX_BLOCK_SAMPLES // (frame * n_channels))
     # Level and noise are told beside the widest pulse.
-    widest = 1e-3 * front_end.parameters.width_max_ms / front_end.sampling_s
+    widest = 1e-3 * front_end.parameters.width_max_ms / front_end.band.sampling_s
     return max(8, wanted, int(np.ceil(BASELINE_WIDTHS * widest / frame)))
 
 
@@ -159,5 +159,4 @@ def label_file_block(
 ) -> LabelledBlock:
     """Label one block of a file; a Dask worker calls this."""
     with open_spectra(path, drop_partial=True) as source:
-        front_end = FrontEnd(source.header.frequency_mhz, source.header.sampling_time_s, parameters)
-        return label_block(source, block, front_end, classifier)
+        return label_block(source, block, FrontEnd(source.band, parameters), classifier)

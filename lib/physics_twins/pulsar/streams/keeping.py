@@ -82,7 +82,7 @@ class KeepRule:
     @property
     def margin(self) -> int:
         """The margin in samples."""
-        return round(1e-3 * self.keep.margin_ms / self.front_end.sampling_s)
+        return round(1e-3 * self.keep.margin_ms / self.front_end.band.sampling_s)
 
     @property
     def frame_spectra(self) -> int:
@@ -121,8 +121,8 @@ class KeepRule:
             p_pulse=float(block.p_pulse[n]),
             snr=float(block.snr[n]),
             dm_pc_cm3=float(block.dm_pc_cm3[n]),
-            time_s=arrival * self.front_end.sampling_s,
-            width_ms=float(block.width[n]) * self.front_end.sampling_s * 1e3,
+            time_s=arrival * self.front_end.band.sampling_s,
+            width_ms=float(block.width[n]) * self.front_end.band.sampling_s * 1e3,
         )
 
     def settled(self, next_frame: int, widest: float) -> int:

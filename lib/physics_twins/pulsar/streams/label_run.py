@@ -148,7 +148,7 @@ class LabelRun:
     def _take(self, block: LabelledBlock) -> None:
         rule, state = self._rule, self.state
         reasons = rule.reasons(block)
-        sampling_s = self._front_end.sampling_s
+        sampling_s = self._front_end.band.sampling_s
         frame_s = rule.frame_spectra * sampling_s
         self._folder.add_frames(block, reasons, frame_s=frame_s, sampling_s=sampling_s)
         for decision in rule.decisions(block, reasons):
@@ -201,7 +201,7 @@ class LabelRun:
         path = write_piece(self._stream, self._folder.path / PIECES, start, stop)
         self.state.n_pieces, self.state.kept_until = self.state.n_pieces + 1, stop
         self.state.kept_spectra += stop - start
-        strongest, sampling_s = piece.strongest, self._front_end.sampling_s
+        strongest, sampling_s = piece.strongest, self._front_end.band.sampling_s
         measured = {}
         if self._measure and strongest.why == PULSE:
             measured = {"measured": dict(self._measure(self._surroundings(start, stop), strongest))}
@@ -221,7 +221,7 @@ class LabelRun:
 
     def _surroundings(self, start: int, stop: int) -> xr.Dataset:
         """Return a piece and what is beside it, as much as is there of a growing file too."""
-        before = round(BEFORE_S / self._front_end.sampling_s)
+        before = round(BEFORE_S / self._front_end.band.sampling_s)
         behind = BESIDE_FRAMES * self._rule.frame_spectra
         first, last = max(0, start - before), min(self._stream.n_spectra, stop + behind)
         return self._stream.part(first, last - first)
