@@ -1,8 +1,8 @@
 """What boosted trees tell of the calorimeter's flow and baseline; part of `calorimeter.py`.
 
-1,000 showers of Geant4 that nothing was learnt from stand against as many others: of Geant4 again,
+4,000 showers of Geant4 that nothing was learnt from stand against as many others: of Geant4 again,
 which is the floor; damaged, which is the judge's power; of the flow; of the parametrised shower.
-Simulating them takes 7 CPU-minutes; a folder in PHYSICS_TWINS_SHOWERS keeps them.
+Simulating them takes half a CPU-hour; a folder in PHYSICS_TWINS_SHOWERS keeps them.
 """
 
 from functools import cache
@@ -24,7 +24,7 @@ from physics_twins.calorimeter.parameters import CalorimeterParameters
 
 # Not used while any of this was written.
 SEEDS = {"reference": 93_000, "floor": 94_000, "drawn": 95_000, "damage": 96_000, "folds": 97_000}
-N_SHOWERS = 1000
+N_SHOWERS = 4000
 # Trainings of the judge in each figure: each with other folds, and another draw of what is judged.
 N_TRAININGS = 3
 
