@@ -14,7 +14,6 @@ import xarray as xr
 from scipy.stats import norm
 
 from _calorimeter_distances import frechet_distance, kernel_distance, manifold_scores
-from _calorimeter_network import tell_apart, voxel_matrix
 from _calorimeter_showers import geant4_showers
 from _table import Figure, median_and_spread, share_error, this_machine
 from physics_twins import models
@@ -40,19 +39,6 @@ ENERGIES_GEV = (1.0, 3.0, 10.0, 30.0, 100.0)
 N_BINS, N_REPEATS = 20, 8
 LEVEL = 0.68
 WIDTH = float(norm.ppf(0.5 + LEVEL / 2))  # standard deviations that such an interval reaches
-
-
-def auc_features_voxels() -> Figure:
-    """AUC of a small network on features and on cells, flow against Geant4; half is perfect.
-
-    It sees little, see `_calorimeter_network`: `auc_boosted` is the figure that counts.
-    """
-    pairs = [(matrix(features(a)), matrix(features(b))) for a, b in _halves()]
-    pairs += [(voxel_matrix(a), voxel_matrix(b)) for a, b in _halves()]
-    values, errors = zip(*(tell_apart(*pair, seed=SEEDS["drawn"]) for pair in pairs), strict=True)
-    seeds = (TEST_SEED, SEEDS["drawn"])
-    floor = ", ".join(f"{each:.3f}" for each in values[1::2])
-    return Figure(list(values[::2]), list(errors[::2]), "", floor, this_machine(), seeds)
 
 
 def calochallenge_distances() -> Figure:
@@ -204,7 +190,6 @@ def _test() -> xr.Dataset:
 BENCHMARKS = {
     each.__name__: each
     for each in (
-        auc_features_voxels,
         calochallenge_distances,
         separation_total_layers,
         response_resolution,
