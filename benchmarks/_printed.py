@@ -54,6 +54,13 @@ PRINTED = {
         "milc_l8888": Printed("numbers of MILC's", None, False),
         "corruptions_detected": Printed("files with one flipped bit", None, False),
         "monitor_calls": Printed("false alarms in 3,840 batches", (0, 1, 8)),
+        "training_seeds": Printed("three trainings at 8², seeds 1 to 3", (0, 2, 4, 1, 3, 5)),
+        "u1_beta7": Printed("U(1), 16², β = 7, HMC with flux steps"),
+        "u1_beta7_winding": Printed("the same of winding HMC, as published"),
+        "u1_beta7_flow": Printed("the same of a flow from heat-kernel fields"),
+        "gauge_flows": Printed("flows of gauge fields, effective sample size", (1, 5, 9, 6, 10)),
+        "phi4_agreement": Printed("largest distance between the samplers' susceptibilities"),
+        "what_if_coverage": Printed("what if λ were 2 % larger: intervals of"),
     },
     "panels": {
         "refused_ms": Printed("a bad value in the run panel", page="environment"),
