@@ -116,15 +116,13 @@ def band_made_worse(kind: str, how: str = "fitted") -> Figure:
 
 
 def network(kind: str, which: str, asked: float) -> Figure:
-    """Of the oracle's: filters as fitted, with the prior, with the network too."""
+    """Of the oracle's: filters as fitted, with the prior, with the network; that less as fitted."""
     ways = ("fitted", "prior", "network")
     first, prior, ours = ([numbers(kind, s, how)[which] for s in SEEDS[kind]] for how in ways)
-    for name, other in (("fitted", first), ("prior", prior)):
-        gain = mean([b - a for a, b in zip(other, ours, strict=True)])
-        print(f"  {kind} {which}, network less {name}, by stretch: {gain[0]:.4f} +- {gain[1]:.4f}")
+    gains = [b - a for a, b in zip(first, ours, strict=True)]
     print(" ", *(f"{a:.4f}/{b:.4f}/{c:.4f}" for a, b, c in zip(first, prior, ours, strict=True)))
-    pairs = [mean(each) for each in (first, prior, ours)]
-    return Figure([p[0] for p in pairs], [p[1] for p in pairs], "", asked, this_machine(), SEEDS[kind])
+    values, errors = map(list, zip(*map(mean, (first, prior, ours, gains)), strict=True))
+    return Figure(values, errors, "", asked, this_machine(), SEEDS[kind])
 
 
 def never_worse(how: str = "fitted") -> Figure:
