@@ -126,9 +126,7 @@ def calibrate_spectra(spectra: Spectra, *, sefd_jy: float) -> Calibration:
         raise ValueError(f"{spectra.name}: data: no channel varies")
     header = spectra.header
     sigma_jy = noise_sigma_jy(
-        sefd_jy,
-        channel_width_mhz=header.channel_width_mhz,
-        sampling_s=header.sampling_time_s,
+        sefd_jy, channel_width_mhz=header.channel_width_mhz, sampling_s=header.sampling_time_s
     )
     return Calibration(level, sigma, sigma_jy)
 

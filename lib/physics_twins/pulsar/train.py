@@ -20,12 +20,7 @@ from physics_twins.pulsar.classifying.examples import examples, joined
 from physics_twins.pulsar.classifying.labelled_files import labelled_files
 from physics_twins.pulsar.classifying.network import FrameNetwork
 from physics_twins.pulsar.model import ExampleTensors
-from physics_twins.pulsar.verb_parameters import (
-    CLASSES_EQUAL,
-    MIXED,
-    PARTS,
-    ClassifierParameters,
-)
+from physics_twins.pulsar.verb_parameters import CLASSES_EQUAL, MIXED, PARTS, ClassifierParameters
 from physics_twins.training import Objective, Task, Trained, TrainingSettings
 
 if TYPE_CHECKING:

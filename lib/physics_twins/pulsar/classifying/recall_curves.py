@@ -46,11 +46,7 @@ def boxcar_template(n_samples: int) -> NDArray[np.float32]:
 
 
 def best_snr(
-    windows: xr.DataArray,
-    dm_pc_cm3: ArrayLike,
-    templates: NDArray[np.float32],
-    *,
-    sampling_s: float,
+    windows: xr.DataArray, dm_pc_cm3: ArrayLike, templates: NDArray[np.float32], *, sampling_s: float
 ) -> NDArray[np.float32]:
     """Return the highest S/N in the first frame of each window, over all trials and positions.
 

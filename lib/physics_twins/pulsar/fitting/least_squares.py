@@ -10,12 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from physics_twins.pulsar.fitting.pulse_model import (
-    FLUENCE,
-    TIME,
-    PulseWindows,
-    normal_equations,
-)
+from physics_twins.pulsar.fitting.pulse_model import FLUENCE, TIME, PulseWindows, normal_equations
 
 MAX_STEPS = 40
 # A step that promises to gain less chi-squared than this is the last.

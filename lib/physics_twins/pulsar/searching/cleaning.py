@@ -92,11 +92,7 @@ def prepare(
     if few:
         spectra, n_absent = np.pad(spectra, ((0, few), (0, 0))), n_absent + few
     spectra, missing = filled(spectra, n_absent)
-    spectra, cells = measured(
-        spectra,
-        drift=drift_of(delays),
-        n_baseline=baseline_cells(width_max),
-    )
+    spectra, cells = measured(spectra, drift=drift_of(delays), n_baseline=baseline_cells(width_max))
     data = np.empty(normalised_shape(*spectra.shape), np.int8)
     normalise_into(data, spectra, cells)
     if missing is not None:

@@ -17,10 +17,7 @@ from physics_twins.pulsar.verb_parameters import LabelParameters
 
 
 def dm_trials(
-    frequency_mhz: NDArray[np.float64],
-    sought: SearchParameters | LabelParameters,
-    *,
-    sampling_s: float,
+    frequency_mhz: NDArray[np.float64], sought: SearchParameters | LabelParameters, *, sampling_s: float
 ) -> NDArray[np.float64]:
     """Return DM trials so close that the narrowest visible pulse loses at most `dm_loss` of its S/N.
 

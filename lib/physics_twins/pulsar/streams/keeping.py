@@ -125,12 +125,7 @@ class KeepRule:
             width_ms=float(block.width[n]) * self.front_end.band.sampling_s * 1e3,
         )
 
-    def settled(self, next_frame: int, widest: float) -> int:
-        """Return the spectrum before which no later frame will keep anything.
-
-        Args:
-            next_frame: First frame that is not decided yet.
-            widest: Full width of the widest filter in samples.
-        """
-        reach = self.margin + int(np.ceil(PULSE_WIDTHS * widest))
+    def settled(self, next_frame: int) -> int:
+        """Return the spectrum before which no frame from this one on will keep anything."""
+        reach = self.margin + int(np.ceil(PULSE_WIDTHS * self.front_end.plan.widths[-1]))
         return next_frame * self.frame_spectra - reach

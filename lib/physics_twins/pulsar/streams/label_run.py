@@ -164,7 +164,7 @@ class LabelRun:
         state.n_frames = block.first_frame + len(block)
         state.n_spectra = min(state.n_frames * rule.frame_spectra, self._stream.n_spectra)
         state.missing_frames += float(block.missing_fraction.sum())
-        settled = rule.settled(state.n_frames, float(self._front_end.plan.widths[-1]))
+        settled = rule.settled(state.n_frames)
         if state.open and state.open.stop < settled:
             self._close()
 
