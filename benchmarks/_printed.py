@@ -32,7 +32,7 @@ class Printed:
 PRINTED = {
     "calorimeter": {
         "auc_boosted": Printed("boosted trees that tell the flow's showers from Geant4's"),
-        "cell_spectrum": Printed("With steps of energy the mean number of cells"),
+        "cell_spectrum": Printed("mean number of cells off Geant4's, by half decades"),
         "generation_ms_b1_large": Printed("a shower of the flow on one core", (0, 2)),
         "onnx_ms": Printed("a shower of the ONNX file", (1,)),
         "judge_power": Printed("10 % of noise on every cell; 30 %", (1, 2)),
@@ -87,7 +87,8 @@ PRINTED = {
         "parameters_dm_width_coverage": Printed("their 68 % intervals cover", (2,)),
         "realism_held_out_auc": Printed("second half from look-alikes of its first"),
         "realism_judge_power": Printed("the same judge, look-alikes damaged"),
-        "drift_false_found": Printed("frames until a change of scattering by 0.4 ms", (1, 2)),
+        "drift_false_found": Printed("frames until a change of scattering by 0.4 ms"),
+        "stream_memory_mb": Printed("memory while streaming 400 s to a file"),
         "fit_over_limit": Printed("scatter of DM, width and scattering about the truth"),
         "real_files": Printed("period, found blindly", (2,)),
         "macro_f1": Printed("labels of eight classes, every component"),
