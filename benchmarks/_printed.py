@@ -89,6 +89,7 @@ PRINTED = {
         "realism_judge_power": Printed("the same judge, look-alikes damaged"),
         "drift_false_found": Printed("frames until a change of scattering by 0.4 ms"),
         "stream_memory_mb": Printed("memory while streaming 400 s to a file"),
+        "parameters_within": Printed("pulses with S/N ≥ 10: DM within 1 pc"),
         "fit_over_limit": Printed("scatter of DM, width and scattering about the truth"),
         "real_files": Printed("period, found blindly", (2,)),
         "macro_f1": Printed("labels of eight classes, every component"),
