@@ -12,9 +12,10 @@ from physics_twins.calorimeter.audit_twin import audit_twin
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow, load_flow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
+from physics_twins.calorimeter.simulate import pieces
 
 # The module, whose name a function of the package has.
-audits = sys.modules[audit_twin.__module__]
+simulations = sys.modules[pieces.__module__]
 
 
 class Future:
@@ -67,10 +68,11 @@ def fired(flow, monkeypatch) -> list[int]:
         drawn = generate(flow, parameters.replace(n_showers=first + count), seed=seed)
         return drawn.isel(shower=slice(first, None)).assign(showers=1.2 * drawn["showers"][first:])
 
-    monkeypatch.setattr(audits, "chunk", chunk)
+    monkeypatch.setattr(simulations, "chunk", chunk)
     return first_ones
 
 
+PARTS = [(0, 10), (10, 10), (20, 5)]
 OPTIONS: dict[str, Any] = {"seed": 5, "n_showers": 70, "n_twin": 200, "progress": False}
 
 
@@ -98,7 +100,7 @@ def test_a_flow_is_not_rejected_against_its_own_showers(flow, point, monkeypatch
         drawn = generate(flow, parameters.replace(n_showers=first + count), seed=seed)
         return drawn.isel(shower=slice(first, None))
 
-    monkeypatch.setattr(audits, "chunk", chunk)
+    monkeypatch.setattr(simulations, "chunk", chunk)
     audit = audit_twin(flow, point, **OPTIONS)
     assert audit.attrs["verdict"] == "not rejected after 70 showers"
 
@@ -106,8 +108,8 @@ def test_a_flow_is_not_rejected_against_its_own_showers(flow, point, monkeypatch
 @pytest.mark.slow
 def test_geant4_on_workers_fires_the_same_showers(point):
     with clusters.connect("local", jobs=2) as client:
-        far = list(audits.fired(point, 7, 25, client=client))
-    near = list(audits.fired(point, 7, 25))
+        far = list(pieces(point, PARTS, seed=7, client=client))
+    near = list(pieces(point, PARTS, seed=7))
     assert [each.sizes["shower"] for each in near] == [10, 10, 5]
     for one, other in zip(far, near, strict=True):
         xr.testing.assert_equal(one["showers"], other["showers"])

@@ -5,9 +5,7 @@ result is the same whatever the number of workers. They are requested ahead, so 
 while the last ones are compared; what is not needed is cancelled.
 """
 
-from collections.abc import Generator
 from contextlib import closing
-from functools import partial
 from typing import Any
 
 import xarray as xr
@@ -16,8 +14,7 @@ from physics_twins.calorimeter.audit import audit
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow
 from physics_twins.calorimeter.parameters import CalorimeterParameters
-from physics_twins.calorimeter.simulate import chunk
-from physics_twins.clusters import results
+from physics_twins.calorimeter.simulate import pieces
 
 N_TWIN = 1000
 # The twin's showers have another seed than the real ones, which share their particles otherwise.
@@ -57,28 +54,8 @@ def audit_twin(
         KeyboardInterrupt: The user stopped it; the workers stop soon.
     """
     twin = generate(model, parameters.replace(n_showers=n_twin), seed=seed + _TWIN_SEED)
-    with closing(fired(parameters, seed, n_showers, client=client, progress=progress)) as real:
-        return audit(real, twin, seed=seed).assign_attrs(model=model.address)
-
-
-def fired(
-    parameters: CalorimeterParameters,
-    seed: int,
-    n_showers: int,
-    *,
-    client: Any = None,
-    progress: bool = False,
-) -> Generator[xr.Dataset, None, None]:
-    """Yield showers of `simulate` in their order, ten at a time; closed, it cancels what is left."""
-    from tqdm.auto import tqdm
-
-    told = partial(chunk, parameters, seed)
     starts = range(0, n_showers, _PIECE_SHOWERS)
-    calls = (partial(told, first, min(_PIECE_SHOWERS, n_showers - first)) for first in starts)
-    with (
-        tqdm(total=n_showers, unit="shower", disable=not progress) as bar,
-        closing(results(client, calls, ahead=_PIECES_AHEAD)) as coming,
-    ):
-        for piece in coming:
-            yield piece
-            bar.update(piece.sizes["shower"])
+    parts = [(first, min(_PIECE_SHOWERS, n_showers - first)) for first in starts]
+    options: Any = {"seed": seed, "client": client, "progress": progress, "ahead": _PIECES_AHEAD}
+    with closing(pieces(parameters, parts, **options)) as real:
+        return audit(real, twin, seed=seed).assign_attrs(model=model.address)

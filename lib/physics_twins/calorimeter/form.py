@@ -93,6 +93,26 @@ def layers_alone(showers: xr.Dataset) -> xr.Dataset:
     )
 
 
+def check_cells(cells_mev: NDArray[np.floating], first: int = 0) -> None:
+    """Check that energies of cells, shape (shower, ...), are numbers and not negative.
+
+    Args:
+        cells_mev: Of some showers.
+        first: Number of the first of them.
+
+    Raises:
+        ValueError: One is not; the message names the shower.
+    """
+    # The sum is not a number where a cell is not.
+    if not np.isfinite(cells_mev.sum(dtype=float)) or cells_mev.min(initial=0.0) < 0:
+        flat = cells_mev.reshape(len(cells_mev), -1)
+        bad = int(np.flatnonzero(~((flat >= 0) & np.isfinite(flat)).all(axis=1))[0])
+        raise ValueError(
+            f"showers: shower {first + bad} has a cell that is negative or not a number: expected MeV"
+            " from 0 upwards"
+        )
+
+
 def check_fields(
     asked: CalorimeterParameters,
     known: CalorimeterParameters,

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 
 from physics_twins.calorimeter import form
 from physics_twins.calorimeter.flow import drawing
@@ -129,8 +128,20 @@ def _drawn(
     member: int | None,
     with_density: bool,
 ) -> xr.Dataset:
-    options = {"member": member, "with_density": with_density}
-    cells, log_density = draw(model, beam, parameters.absorber_mm, **options)
+    n = len(model.members)
+    if member is not None and not 0 <= member < n:
+        raise ValueError(f"member = {member} must be from 0 to {n - 1}")
+    energy, theta = (torch.from_numpy(a.astype(float)) for a in (beam.energy_gev, beam.theta_deg))
+    known = conditions(energy, theta, torch.full_like(energy, parameters.absorber_mm)).float().numpy()
+    shape = (len(axis.centres) for axis in axes(model.parameters))
+    cells = np.zeros((len(beam), *shape), dtype=np.float32)
+    log_density = np.zeros(len(beam) if with_density else 0)
+    told = (known, 1e3 * beam.energy_gev, beam.stream[:, 0])
+    for number in range(n) if member is None else (member,):
+        chosen = slice(number, None, n) if member is None else slice(None)
+        conditioned, incident_mev, seeds = (np.ascontiguousarray(column[chosen]) for column in told)
+        given = (conditioned, incident_mev, seeds, cells[chosen], log_density[chosen])
+        drawing.draw(model.weights[number], *given)
     facts = {
         "title": f"Showers of {parameters.particle}s in {parameters.absorber} and {parameters.sensor}",
         "made_by": f"flow {model.address or 'not saved'}",
@@ -138,49 +149,7 @@ def _drawn(
     }
     traced = attributes(parameters, seed=seed, **facts)
     showers = form.shower_dataset(parameters, beam, cells, {}, traced)
-    if log_density is None:
+    if not with_density:
         return showers
     about = {"units": "1", "long_name": "Logarithm of the density of the shower"}
     return showers.assign(log_density=("shower", log_density, about))
-
-
-def draw(
-    model: ShowerFlow,
-    beam: beams.Beam,
-    absorber_mm: float,
-    *,
-    member: int | None = None,
-    with_density: bool = False,
-) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
-    """Return cells in MeV, shape (shower, depth, angle, radius), and the logarithm of their density.
-
-    Args:
-        model: A trained flow.
-        beam: The particles; each has random numbers of its own.
-        absorber_mm: Thickness of absorbers.
-        member: Network that draws; by default all in turn.
-        with_density: Whether the density is wanted; None is returned otherwise.
-
-    Raises:
-        ValueError: There is no such member.
-    """
-    n = len(model.members)
-    if member is not None and not 0 <= member < n:
-        raise ValueError(f"member = {member} must be from 0 to {n - 1}")
-    energy, theta = (torch.from_numpy(a.astype(float)) for a in (beam.energy_gev, beam.theta_deg))
-    known = conditions(energy, theta, torch.full_like(energy, absorber_mm)).float().numpy()
-    shape = (len(axis.centres) for axis in axes(model.parameters))
-    cells = np.zeros((len(beam), *shape), dtype=np.float32)
-    log_density = np.zeros(len(beam) if with_density else 0)
-    incident_mev, seeds = 1e3 * beam.energy_gev, beam.stream[:, 0]
-    for number in range(n) if member is None else (member,):
-        chosen = slice(number, None, n) if member is None else slice(None)
-        drawing.draw(
-            model.weights[number],
-            np.ascontiguousarray(known[chosen]),
-            np.ascontiguousarray(incident_mev[chosen]),
-            np.ascontiguousarray(seeds[chosen]),
-            cells[chosen],
-            log_density[chosen],
-        )
-    return cells, log_density if with_density else None

@@ -7,7 +7,7 @@ Square cells are pixels as they are.
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -24,6 +24,7 @@ _DIMS = ("depth", "angle", "radius")
 _SQUARE_DIMS = ("x", "y", "layer")
 # Where the places of square cells are kept.
 _PLACES: Mapping[str, str] = {"x": "x", "y": "y", "depth": "layer"}
+_Views: TypeAlias = tuple[tuple[NDArray[np.float32], ...], dict[str, NDArray[np.float64]]]
 
 
 def projections(showers: xr.Dataset, *, n_pixels: int = N_PIXELS) -> xr.Dataset:
@@ -173,11 +174,6 @@ def _spread(cells: NDArray[np.float32], weights: sparse.csr_array) -> NDArray[np
     return spread.T.reshape(*cells.shape[:-1], -1)
 
 
-def _edges_mm(radius_mm: NDArray[np.float64], n_pixels: int) -> NDArray[np.float64]:
-    reach = 2 * float(radius_mm[0]) * len(radius_mm)
-    return np.linspace(-reach, reach, n_pixels + 1)
-
-
 def _check(showers: xr.Dataset) -> None:
     found = tuple(str(d) for d in showers["showers"].dims) if "showers" in showers else ()
     if found[-3:] != _DIMS:
@@ -189,18 +185,14 @@ def _is_square(showers: xr.Dataset) -> bool:
     return "showers" in showers and showers["showers"].dims[-3:] == _SQUARE_DIMS
 
 
-def _of_squares(
-    showers: xr.Dataset,
-) -> tuple[tuple[NDArray[np.float32], ...], dict[str, NDArray[np.float64]]]:
+def _of_squares(showers: xr.Dataset) -> _Views:
     """Return side, top and front, and the middles of their pixels in mm, of square cells."""
     cells = np.asarray(showers["showers"].values, dtype=np.float32)
     views = cells.sum(axis=-2), cells.sum(axis=-3), cells.sum(axis=-1)
     return views, {name: showers[kept].values for name, kept in _PLACES.items()}
 
 
-def _of_rings(
-    showers: xr.Dataset, n_pixels: int
-) -> tuple[tuple[NDArray[np.float32], ...], dict[str, NDArray[np.float64]]]:
+def _of_rings(showers: xr.Dataset, n_pixels: int) -> _Views:
     """Return side, top and front, and the middles of their pixels in mm, of cylindrical cells."""
     _check(showers)
     cells = np.asarray(showers["showers"].values, dtype=np.float32)
@@ -210,6 +202,7 @@ def _of_rings(
     across, at_x, at_y = _spreads(*unrolled)
     front = _spread(flat.sum(axis=-2), across).reshape(*flat.shape[:-2], n_pixels, n_pixels)
     side, top = (np.swapaxes(_spread(flat, each), -1, -2) for each in (at_x, at_y))
-    edges_mm = _edges_mm(radius_mm, n_pixels)
+    reach_mm = 2 * float(radius_mm[0]) * len(radius_mm)
+    edges_mm = np.linspace(-reach_mm, reach_mm, n_pixels + 1)
     middles_mm = (edges_mm[1:] + edges_mm[:-1]) / 2
     return (side, top, front), {"x": middles_mm, "y": middles_mm, "depth": showers["depth"].values}

@@ -7,7 +7,8 @@ hydrogen at all energies), and what they throw out is slowed down but meets no f
 bremsstrahlung has been compared with tables, the showers not with those made from the full tables.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -74,11 +75,41 @@ def part(
     # Several chunks for each worker, so that none waits long for the last.
     most = count if client is None else -(-count // (4 * max(len(client.nthreads()), 1)))
     chunks = list(_chunks(parameters, first, count, min(most, _CHUNK_SHOWERS)))
-    made = results(client, [partial(chunk, parameters, seed, *each) for each in chunks])
-    found = list(_shown(made, count, progress))
-    return xr.concat(
-        found, "shower", join="exact", data_vars="minimal", coords="minimal", compat="equals"
-    )
+    found = pieces(parameters, chunks, seed=seed, client=client, progress=progress)
+    options: Any = {"join": "exact", "data_vars": "minimal", "coords": "minimal", "compat": "equals"}
+    return xr.concat(list(found), "shower", **options)
+
+
+def pieces(
+    parameters: CalorimeterParameters,
+    parts: Sequence[tuple[int, int]],
+    *,
+    seed: int,
+    client: Any = None,
+    progress: bool = False,
+    ahead: int | None = None,
+) -> Generator[xr.Dataset, None, None]:
+    """Yield parts of a simulation in their order; closed, it cancels what is left.
+
+    Args:
+        parameters: As for `simulate`, as are all that are not told here.
+        parts: First shower and number of showers of each.
+        seed: Of all.
+        client: A Dask client.
+        progress: Whether to show a progress bar.
+        ahead: How many are requested for each worker; by default all at once.
+    """
+    from tqdm.auto import tqdm
+
+    calls = (partial(chunk, parameters, seed, *each) for each in parts)
+    n_showers = sum(count for _, count in parts)
+    with (
+        tqdm(total=n_showers, unit="shower", disable=not progress) as bar,
+        closing(results(client, calls, ahead=ahead)) as coming,
+    ):
+        for piece in coming:
+            yield piece
+            bar.update(piece.sizes["shower"])
 
 
 def chunk(parameters: CalorimeterParameters, seed: int, first: int, count: int) -> xr.Dataset:
@@ -136,12 +167,3 @@ def _chunks(
     size = int(np.clip(_CHUNK_GEV / mean_gev, 1, most))
     end = first + count
     yield from ((start, min(size, end - start)) for start in range(first, end, size))
-
-
-def _shown(made: Iterator[xr.Dataset], n_showers: int, progress: bool) -> Iterator[xr.Dataset]:
-    from tqdm.auto import tqdm
-
-    with tqdm(total=n_showers, unit="shower", disable=not progress) as bar:
-        for each in made:
-            yield each
-            bar.update(each.sizes["shower"])

@@ -12,6 +12,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from physics_twins.calorimeter.form import check_cells
+
 # Cells are counted in bins of their energy, ten to a decade, 10 keV to 100 GeV.
 CELL_MEV_EDGES = np.logspace(-2, 5, 71)
 # Showers that are described at once: 100 of 51 x 51 x 25 cells take 26 MB, and twice that in between.
@@ -172,14 +174,7 @@ def blocks_of(
     for first in range(0, array.sizes["shower"], BLOCK_SHOWERS):
         here = slice(first, first + BLOCK_SHOWERS)
         values = np.asarray(array[here].values, dtype=np.float32)
-        # The sum is not a number where a cell is not.
-        if not np.isfinite(values.sum(dtype=float)) or (values < 0).any():
-            flat = values.reshape(len(values), -1)
-            bad = int(np.flatnonzero(~((flat >= 0) & np.isfinite(flat)).all(axis=1))[0])
-            raise ValueError(
-                f"showers: shower {first + bad} has a cell that is negative or not a number: expected"
-                " MeV from 0 upwards"
-            )
+        check_cells(values, first)
         block = values.reshape(len(values), len(cells.depth_mm), -1)
         yield block, _path(showers.isel(shower=here), cells)
 

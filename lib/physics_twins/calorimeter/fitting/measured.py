@@ -10,6 +10,7 @@ from torch import Tensor
 
 from physics_twins.calorimeter.flow.shower_tensors import check_form
 from physics_twins.calorimeter.flow.splits import THRESHOLD_MEV
+from physics_twins.calorimeter.form import check_cells
 
 # Showers whose cells are in memory at once: 500 take 13 MB.
 _BLOCK_SHOWERS = 500
@@ -49,11 +50,7 @@ class MeasuredShowers:
         for first in range(0, array.sizes["shower"], _BLOCK_SHOWERS):
             cells = np.asarray(array[first : first + _BLOCK_SHOWERS].values)
             layers.append(cells.sum(axis=(2, 3), dtype=float))
-            if not np.isfinite(layers[-1]).all() or cells.min(initial=0.0) < 0:
-                raise ValueError(
-                    f"showers {first} to {first + len(cells) - 1}: a cell is negative or not a number:"
-                    " expected MeV from 0 upwards"
-                )
+            check_cells(cells, first)
             least = min(least, float(cells[cells > 0].min(initial=np.inf)))
         if not layers:
             raise ValueError("there are no showers")

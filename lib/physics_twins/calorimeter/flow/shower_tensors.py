@@ -9,6 +9,7 @@ import xarray as xr
 from torch import Tensor
 
 from physics_twins.calorimeter.flow.network import conditions
+from physics_twins.calorimeter.form import check_cells
 from physics_twins.calorimeter.geant4.voxels import ANGLES, DEPTHS, RINGS
 from physics_twins.calorimeter.parameters import CALO_CHALLENGE_2, SILICON_LAYERS
 
@@ -80,12 +81,7 @@ def _cells(showers: xr.Dataset) -> Tensor:
     check_form(showers)
     values = showers["showers"].transpose("shower", "depth", "angle", "radius").values
     values = np.ascontiguousarray(values, dtype=np.float32)
-    if not np.isfinite(values.sum(dtype=float)) or values.min(initial=0.0) < 0:
-        bad = ~(np.isfinite(values) & (values >= 0)).all(axis=(1, 2, 3))
-        raise ValueError(
-            f"showers: shower {int(np.flatnonzero(bad)[0])} has a cell that is negative or not a"
-            " number: expected MeV from 0 upwards"
-        )
+    check_cells(values)
     return torch.from_numpy(values)
 
 

@@ -216,8 +216,15 @@ def _from_hits(
     """Return the sums of hits in cells."""
     lengths, energy = _flat(arrays[mapping.cells])
     event = np.repeat(np.arange(len(lengths)), lengths)
-    _check_hits(energy >= 0, energy, mapping.cells, event, path, first, "0 or more")
-    _check_hits(np.isfinite(energy), energy, mapping.cells, event, path, first, "a finite number")
+
+    def check(sound: NDArray[np.bool_], values: NDArray[Any], name: str, expected: str) -> None:
+        if not sound.all():
+            at = int((~sound).argmax())
+            where = f"event {first + int(event[at])}"
+            raise ShowerFileError(f"{path}: {name}: {where}: {values[at]:g}, expected {expected}")
+
+    check(energy >= 0, energy, mapping.cells, "0 or more")
+    check(np.isfinite(energy), energy, mapping.cells, "a finite number")
     sizes = mapping.shape if len(mapping.indices) == 3 else (int(np.prod(mapping.shape)),)
     numbers = []
     for name, size in zip(mapping.indices, sizes, strict=True):
@@ -225,27 +232,12 @@ def _from_hits(
         if (n_each != lengths).any():
             raise ShowerFileError(f"{path}: {name}: not as long as {mapping.cells} in every event")
         sound = (index >= 0) & (index < size) & (index == np.floor(index))
-        _check_hits(sound, index, name, event, path, first, f"a whole number from 0 to {size - 1}")
+        check(sound, index, name, f"a whole number from 0 to {size - 1}")
         numbers.append(index.astype(np.int64))
     flat = np.ravel_multi_index((event, *numbers), (len(lengths), *sizes))
     total = len(lengths) * int(np.prod(mapping.shape))
     sums = np.bincount(flat, energy, minlength=total).astype(np.float64)
     return sums.reshape(len(lengths), *mapping.shape)
-
-
-def _check_hits(
-    sound: NDArray[np.bool_],
-    values: NDArray[Any],
-    name: str,
-    event: NDArray[np.int64],
-    path: Path,
-    first: int,
-    expected: str,
-) -> None:
-    if not sound.all():
-        at = int((~sound).argmax())
-        where = f"event {first + int(event[at])}"
-        raise ShowerFileError(f"{path}: {name}: {where}: {values[at]:g}, expected {expected}")
 
 
 def _columns(

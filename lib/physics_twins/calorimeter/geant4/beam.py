@@ -1,7 +1,6 @@
 """Particles that enter the calorimeter; each has random numbers of its own."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +36,8 @@ class Beam:
 
     def __getitem__(self, part: slice) -> "Beam":
         """Return some of the particles."""
-        return Beam(
-            self.particle,
-            self.energy_gev[part],
-            self.theta_deg[part],
-            self.phi_deg[part],
-            self.position_mm[part],
-            self.stream[part],
-        )
+        names = ("energy_gev", "theta_deg", "phi_deg", "position_mm", "stream")
+        return replace(self, **{name: getattr(self, name)[part] for name in names})
 
     @property
     def direction(self) -> NDArray[np.float64]:
@@ -80,12 +73,6 @@ def draw(parameters: BeamParameters, *, seed: int, first: int, count: int) -> Be
         p.spot_mm * (u[:, 3:] - 0.5) + 0.0,  # no -0.0
         np.array(streams, dtype=np.uint64).reshape(count, 2),
     )
-
-
-def join(beams: Sequence[Beam]) -> Beam:
-    """Return particles of one kind, one lot after the other."""
-    names = ("energy_gev", "theta_deg", "phi_deg", "position_mm", "stream")
-    return Beam(beams[0].particle, *(np.concatenate([getattr(b, n) for b in beams]) for n in names))
 
 
 def _between(low: float, high: float, share: NDArray[np.float64]) -> NDArray[np.float64]:

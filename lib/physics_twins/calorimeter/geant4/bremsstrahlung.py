@@ -37,7 +37,8 @@ def scaled_cross_section(
     >>> scaled_cross_section(10_000.0, [0.1, 0.9], 74).round(1)
     array([10.2,  7.8])
     """
-    kinetic, share = np.broadcast_arrays(*map(_floats, (energy_mev, photon_share)))
+    kinetic, share = (np.asarray(each, dtype=float) for each in (energy_mev, photon_share))
+    kinetic, share = np.broadcast_arrays(kinetic, share)
     # As in Koch and Motz: energies and momenta in units of the electron's mass.
     k = np.minimum(share, 1 - 1e-6) * kinetic / ELECTRON_MASS_MEV
     e0 = 1 + kinetic / ELECTRON_MASS_MEV
@@ -52,17 +53,6 @@ def scaled_cross_section(
     return np.maximum(FINE_STRUCTURE * ELECTRON_RADIUS2_MB * both, 0.0)
 
 
-def radiation_length(atomic_number: int, mass_g_per_mol: float) -> float:
-    """Return the radiation length of an element in g/cm2: what is lost at 10 GeV, over the energy.
-
-    >>> round(radiation_length(74, 183.84), 1)  # 6.76 in the Review of Particle Physics
-    6.7
-    """
-    share = (np.arange(2000) + 0.5) / 2000
-    loss_mb = scaled_cross_section(1e4, share, atomic_number).mean() * atomic_number**2
-    return mass_g_per_mol / (6.02214076e23 * 1e-27 * float(loss_mb))
-
-
 def coulomb_correction(atomic_number: int) -> float:
     """Return f(Z) of Davies, Bethe and Maximon, Phys. Rev. 93 (1954) 788, as Tsai's equation 3.3.
 
@@ -71,10 +61,6 @@ def coulomb_correction(atomic_number: int) -> float:
     """
     a2 = (FINE_STRUCTURE * atomic_number) ** 2
     return a2 * (1 / (1 + a2) + 0.20206 - 0.0369 * a2 + 0.0083 * a2**2 - 0.002 * a2**3)
-
-
-def _floats(values: ArrayLike) -> NDArray[np.float64]:
-    return np.asarray(values, dtype=float)
 
 
 def _bethe_heitler(

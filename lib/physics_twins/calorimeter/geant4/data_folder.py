@@ -38,21 +38,6 @@ _EMPTY = (
     "RadioactiveDecay6.1.2",
     "RealSurface2.2",
 )
-# Variables that would lead Geant4 away from the folder that `GEANT4_DATA_DIR` names.
-_OWN_VARIABLES = (
-    "G4ABLADATA",
-    "G4CHANNELINGDATA",
-    "G4ENSDFSTATEDATA",
-    "G4INCLDATA",
-    "G4LEDATA",
-    "G4LEVELGAMMADATA",
-    "G4NEUTRONHPDATA",
-    "G4PARTICLEXSDATA",
-    "G4PIIDATA",
-    "G4RADIOACTIVEDATA",
-    "G4REALSURFACEDATA",
-    "G4SAIDXSDATA",
-)
 _SUM = "SHA256SUMS"
 # Geant4's internal unit of area is mm2.
 _MM2_PER_BARN = 1e-22
@@ -89,8 +74,9 @@ def _used() -> tuple[Path, str]:
     """Return what this process uses, and its hash: Geant4 reads its tables only once."""
     sha256 = source_sha256()
     folder = full_tables() or small_tables()
-    for name in _OWN_VARIABLES:
-        os.environ.pop(name, None)
+    # Such as G4LEDATA: they would lead Geant4 away from the folder that `GEANT4_DATA_DIR` names.
+    for name in [name for name in os.environ if name.startswith("G4") and name.endswith("DATA")]:
+        del os.environ[name]
     os.environ["GEANT4_DATA_DIR"] = str(folder)
     return folder, sha256
 

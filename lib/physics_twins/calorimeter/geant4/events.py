@@ -55,13 +55,7 @@ class Deposits:
 
     def where(self, kept: NDArray[np.bool_]) -> "Deposits":
         """Return some of the deposits."""
-        return Deposits(
-            self.shower[kept],
-            self.energy_mev[kept],
-            self.position_mm[kept],
-            self.layer[kept],
-            self.in_sensor[kept],
-        )
+        return replace(self, **{name: column[kept] for name, column in vars(self).items()})
 
 
 @dataclass(frozen=True)

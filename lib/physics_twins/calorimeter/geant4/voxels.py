@@ -35,17 +35,12 @@ def axes(parameters: CalorimeterParameters) -> tuple[Axis, ...]:
         layers = layer_mm * (np.arange(parameters.n_layers) + 0.5)
         return Axis("x", across, "mm"), Axis("y", across, "mm"), Axis("layer", layers, "mm")
     if parameters.layout == "layers":
-        n = min(DEPTHS, parameters.n_layers)
-        depths = parameters.depth_mm / n * (np.arange(n) + 0.5)
-        whole = np.array([180.0]), np.array([parameters.width_mm / 4])
-        return (
-            Axis("depth", depths, "mm"),
-            Axis("angle", whole[0], "deg"),
-            Axis("radius", whole[1], "mm"),
-        )
-    depths = parameters.depth_mm / DEPTHS * (np.arange(DEPTHS) + 0.5)
-    angles = 360 / ANGLES * (np.arange(ANGLES) + 0.5)
-    rings = cell_mm * (np.arange(RINGS) + 0.5)
+        n_depths = min(DEPTHS, parameters.n_layers)
+        angles, rings = np.array([180.0]), np.array([parameters.width_mm / 4])
+    else:
+        n_depths = DEPTHS
+        angles, rings = 360 / ANGLES * (np.arange(ANGLES) + 0.5), cell_mm * (np.arange(RINGS) + 0.5)
+    depths = parameters.depth_mm / n_depths * (np.arange(n_depths) + 0.5)
     return Axis("depth", depths, "mm"), Axis("angle", angles, "deg"), Axis("radius", rings, "mm")
 
 
@@ -68,8 +63,7 @@ def voxelise(deposits: Deposits, beam: Beam, parameters: CalorimeterParameters) 
     shape = tuple(len(axis.centres) for axis in axes(parameters))
     if parameters.scored == "sensors":
         deposits = deposits.where(deposits.in_sensor)
-    cells = {"cartesian": _cartesian, "cylindrical": _cylindrical, "layers": _layers}
-    indices = cells[parameters.layout](deposits, beam, parameters)
+    indices = _indices(deposits, beam, parameters)
     inside = np.all([(i >= 0) & (i < n) for i, n in zip(indices, shape, strict=True)], axis=0)
     flat = np.ravel_multi_index(
         (deposits.shower[inside], *(i[inside] for i in indices)), (len(beam), *shape)
@@ -90,29 +84,21 @@ def beam_frame(beam: Beam) -> NDArray[np.float64]:
     return np.stack([np.stack(down, 1), np.stack(aside, 1), beam.direction], axis=1)
 
 
-def _cartesian(
-    deposits: Deposits, beam: Beam, parameters: CalorimeterParameters
-) -> tuple[NDArray[np.int64], ...]:
-    across = np.floor(deposits.position_mm[:, :2] / parameters.cell_mm + CARTESIAN_CELLS / 2)
-    x, y = across.astype(np.int64).T
-    return x, y, deposits.layer
-
-
 def layer_depth(layer: NDArray[np.int64], n_layers: int) -> NDArray[np.int64]:
     """Return in which depth a layer of the detector counts, in the layout of layers alone."""
     return layer * min(DEPTHS, n_layers) // n_layers
 
 
-def _layers(
+def _indices(
     deposits: Deposits, beam: Beam, parameters: CalorimeterParameters
 ) -> tuple[NDArray[np.int64], ...]:
-    depth = layer_depth(deposits.layer, parameters.n_layers)
-    return depth, np.zeros_like(depth), np.zeros_like(depth)
-
-
-def _cylindrical(
-    deposits: Deposits, beam: Beam, parameters: CalorimeterParameters
-) -> tuple[NDArray[np.int64], ...]:
+    """Return the numbers of each deposit's cell along the three axes."""
+    if parameters.layout == "cartesian":
+        across = np.floor(deposits.position_mm[:, :2] / parameters.cell_mm + CARTESIAN_CELLS / 2)
+        return *across.astype(np.int64).T, deposits.layer
+    if parameters.layout == "layers":
+        depth = layer_depth(deposits.layer, parameters.n_layers)
+        return depth, np.zeros_like(depth), np.zeros_like(depth)
     entry = np.concatenate([beam.position_mm, np.zeros((len(beam), 1))], axis=1)
     relative = deposits.position_mm - entry[deposits.shower]
     frame = beam_frame(beam)[deposits.shower]
