@@ -164,9 +164,21 @@ def test_a_half_is_not_seen_before_it_is_drawn():
     # Energy that moves between two cells of a pair is not seen by halvings before that of the pair.
     moved[0, 5, 6, 4] += 0.05
     moved[0, 5, 7, 4] -= 0.05
-    seen = [neighbours.angle_inputs(neighbours.halves(c), 3)[0] for c in (cells, moved)]
-    assert torch.allclose(seen[0][:, 5, 4, :4], seen[1][:, 5, 4, :4], atol=1e-6)
-    assert not torch.allclose(seen[0][:, 5, 4, 4], seen[1][:, 5, 4, 4], atol=1e-6)
+    rows = [neighbours.brightness(neighbours.energies(c)).flatten() for c in (cells, moved)]
+    seen = [row[5 * neighbours.N_PLACES + neighbours.DIVISIONS.of(4).seen] for row in rows]
+    of_ring = 4 * 8
+    assert torch.allclose(seen[0][of_ring : of_ring + 4], seen[1][of_ring : of_ring + 4], atol=1e-6)
+    assert not torch.allclose(seen[0][of_ring + 4], seen[1][of_ring + 4], atol=1e-6)
+
+
+def test_only_what_is_known_is_divided_and_seen():
+    known = {neighbours.N_PLACES - 1, neighbours.BEYOND}  # nothing, and the whole layer
+    for whole, left, right, seen in zip(*neighbours.DIVISIONS[2:], strict=True):
+        assert {whole, *seen[seen >= 0]} <= known
+        assert not {left, right} & known
+        known |= {left, right}
+    # The last ring is all that is further out than the one before it.
+    assert set(range(neighbours.N_PLACES)) - known == {(neighbours.N_RINGS - 1) * neighbours.OF_RING}
 
 
 def test_layers_add_up_to_cells_and_no_cell_is_below_threshold(flow):

@@ -2,19 +2,113 @@
 
 Rings are divided from the inside out: one ring against all that are further out. A ring is halved in
 angle four times, from half circles to cells, each time from the first part to the last; the rings
-inside are complete by then, as are all layers before. `drawing` computes the same numbers one by one.
+inside are complete by then, as are all layers before.
+
+The energies of a layer stand in a row: of each ring the whole, its 2 halves, 4 quarters, 8 eighths and
+16 cells, then all from this ring outwards; and at the end 0, for what is not there. `DIVISIONS`
+says what in such a row is divided, into what, and what is seen: training and `graph` go by it, and
+`drawing` computes the same numbers one by one.
 """
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from physics_twins.calorimeter.flow.splits import THRESHOLD_MEV
 
 N_LAYERS, N_ANGLES, N_RINGS = 45, 16, 9
 N_LEVELS = 4  # halvings of a circle until its 16 cells
 N_RING_INPUTS, N_ANGLE_INPUTS = 12, 25
+N_BEFORE = 3  # layers before the one at work that are seen
+# Where in the part of a row that one ring has.
+WHOLE, CELLS, BEYOND = 0, N_ANGLES - 1, 2 * N_ANGLES - 1
+OF_RING = 2 * N_ANGLES
+_NOTHING = N_RINGS * OF_RING
+N_PLACES = _NOTHING + 1
+
+
+class Divisions(NamedTuple):
+    """Divisions of a layer in their order, and which places of its row each has to do with.
+
+    What is seen of a layer before has a place that is less by `N_PLACES` for each layer.
+    """
+
+    kind: NDArray[np.int64]  # (division,); 0 for a ring, then 1 and more for halvings by their level
+    number: NDArray[np.int64]  # among those of its kind
+    whole: NDArray[np.int64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    seen: NDArray[np.int64]  # (division, input); as many of them as its kind has
+
+    def of(self, kind: int) -> "Divisions":
+        """Return those of one kind, by their number."""
+        chosen = Divisions(*(column[self.kind == kind] for column in self))
+        return chosen._replace(seen=chosen.seen[:, : N_RING_INPUTS if kind == 0 else N_ANGLE_INPUTS])
+
+
+def _place(ring: int, part: int, layers_before: int = 0) -> int:
+    if not 0 <= ring < N_RINGS:
+        return _NOTHING
+    # Of the last ring there is nothing beyond.
+    part = BEYOND if (ring, part) == (N_RINGS - 1, WHOLE) else part
+    return ring * OF_RING + part - layers_before * N_PLACES
+
+
+def _ring(n: int) -> list[int]:
+    """Return what is seen when ring n is told from those outside it."""
+    return [
+        _place(n, BEYOND),
+        _place(0, BEYOND),
+        *(_place(ring, WHOLE) for ring in (n - 1, n - 2)),
+        *(_place(ring, WHOLE, 1) for ring in (n - 1, n, n + 1)),
+        _place(n + 2, BEYOND, 1),
+        _place(n, WHOLE, 2),
+        _place(n + 1, BEYOND, 2),
+        _place(n - 1, WHOLE, 2),
+        _place(n, WHOLE, 3),
+    ]
+
+
+def _halving(ring: int, level: int, part: int) -> list[int]:
+    """Return what is seen when a part of a ring is halved; level 0 is all of it, 3 a pair of cells."""
+    n = 1 << level
+    first_part, first_half = n - 1, 2 * n - 1
+    before, left, right, behind = (first_half + (2 * part + k) % (2 * n) for k in (-1, 0, 1, 2))
+    pair, around = (left, right), (before, left, right, behind)
+    return [
+        _place(ring, first_part + part),
+        # The half before the first part is not known yet, that after the last one is.
+        _place(ring, before) if part > 0 else _NOTHING,
+        _place(ring, behind) if 0 < part == n - 1 else _NOTHING,
+        *(_place(ring, first_part + (part + away) % n) for away in (-1, 1)),
+        *(_place(ring - 1, half) for half in around),
+        *(_place(ring - 2, half) for half in pair),
+        *(_place(each, WHOLE) for each in (ring, ring + 1)),
+        *(_place(ring, half, 1) for half in around),
+        *(_place(each, half, 1) for each in (ring + 1, ring - 1) for half in pair),
+        *(_place(ring, half, layers) for layers in (2, 3) for half in pair),
+    ]
+
+
+def _divisions() -> Divisions:
+    rows = []
+    for n in range(N_RINGS - 1):
+        seen = _ring(n) + [_NOTHING] * (N_ANGLE_INPUTS - N_RING_INPUTS)
+        rows.append((0, n, seen[0], _place(n, WHOLE), _place(n + 1, BEYOND), seen))
+    for ring in range(N_RINGS):
+        for level in range(N_LEVELS):
+            for part in range(1 << level):
+                seen, number = _halving(ring, level, part), (ring << level) + part
+                left = _place(ring, 2 * ((1 << level) + part) - 1)
+                rows.append((1 + level, number, seen[0], left, left + 1, seen))
+    return Divisions(*map(np.array, zip(*rows, strict=True)))
+
+
+DIVISIONS = _divisions()
 
 
 def brightness(energy_mev: Tensor) -> Tensor:
@@ -22,118 +116,14 @@ def brightness(energy_mev: Tensor) -> Tensor:
     return torch.log1p(energy_mev / THRESHOLD_MEV) / 4
 
 
-def ring_inputs(rings_mev: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what is seen when a ring is told from those outside it.
-
-    Args:
-        rings_mev: Energy of each ring, shape (shower, layer, ring).
-
-    Returns:
-        Inputs (shower, layer, ring - 1, `N_RING_INPUTS`); energy of the ring, and of all outside it.
-    """
-    beyond = rings_mev.double().flip(-1).cumsum(-1).flip(-1).to(rings_mev.dtype)
-    ring, rest = brightness(rings_mev), brightness(beyond)
-    before, before_rest = earlier(ring, 1), earlier(rest, 1)
-    earlier_ring, earlier_rest = earlier(ring, 2), earlier(rest, 2)
-    columns = [
-        rest,
-        rest[..., :1].expand_as(rest),
-        _shifted(ring, 1),
-        _shifted(ring, 2),
-        _shifted(before, 1),
-        before,
-        _shifted(before, -1),
-        _shifted(before_rest, -2),
-        earlier_ring,
-        _shifted(earlier_rest, -1),
-        _shifted(earlier_ring, 1),
-        _shifted(earlier(ring, 3), 0),
-    ]
-    inputs = torch.stack([column[..., :-1] for column in columns], dim=-1)
-    return inputs, rings_mev[..., :-1], beyond[..., 1:]
-
-
-def angle_inputs(rings: Sequence[Tensor], level: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what is seen when parts of a ring are halved.
-
-    Args:
-        rings: From `halves`.
-        level: 0 for whole rings, 3 for pairs of cells.
-
-    Returns:
-        Inputs (shower, layer, ring, part, `N_ANGLE_INPUTS`); energy of the first and second halves.
-    """
-    parts, halves = rings[level], rings[level + 1]
-    n = parts.shape[-1]
-    whole, half = brightness(parts), brightness(halves)
-    first, second = half[..., 0::2], half[..., 1::2]
-    # The half before the first part is not known yet, that after the last one is.
-    left = torch.cat([torch.zeros_like(first[..., :1]), second[..., :-1]], dim=-1)
-    right = torch.cat([torch.zeros_like(first[..., 1:]), first[..., :1]], dim=-1)
-    if n == 1:
-        right = torch.zeros_like(right)
-    ring = brightness(rings[0])
-    inside, inside2 = _inward(half, 1), _inward(half, 2)
-    before, earlier2, earlier3 = earlier(half, 1), earlier(half, 2), earlier(half, 3)
-    columns = [
-        whole,
-        left,
-        right,
-        whole.roll(1, -1),
-        whole.roll(-1, -1),
-        *_around(inside),
-        *_pair(inside2),
-        ring.expand_as(whole),
-        _inward(ring, -1).expand_as(whole),
-        *_around(before),
-        *_pair(_inward(before, -1)),
-        *_pair(_inward(before, 1)),
-        *_pair(earlier2),
-        *_pair(earlier3),
-    ]
-    return torch.stack(columns, dim=-1), halves[..., 0::2], halves[..., 1::2]
-
-
-def halves(cells_mev: Tensor) -> list[Tensor]:
-    """Return sums over whole rings, their halves, quarters, eighths and cells.
+def energies(cells_mev: Tensor) -> Tensor:
+    """Return the row of each layer, shape (shower, layer, `N_PLACES`).
 
     Args:
         cells_mev: Shape (shower, layer, angle, ring).
-
-    Returns:
-        Each of shape (shower, layer, ring, part), with 1, 2, 4, 8 and 16 parts.
     """
     parts = [cells_mev.transpose(2, 3)]
     for _ in range(N_LEVELS):
-        parts.append(parts[-1].unflatten(-1, (-1, 2)).sum(dim=-1))
-    return parts[::-1]
-
-
-def earlier(values: Tensor, n: int) -> Tensor:
-    """Return what was `n` layers before, 0 before the first; layers are the second dimension."""
-    return torch.cat([torch.zeros_like(values[:, :n]), values[:, :-n]], dim=1)
-
-
-def _around(half: Tensor) -> list[Tensor]:
-    """Return the half before, both halves, and the half behind of each part."""
-    first, second = half[..., 0::2], half[..., 1::2]
-    return [second.roll(1, -1), first, second, first.roll(-1, -1)]
-
-
-def _pair(half: Tensor) -> list[Tensor]:
-    return [half[..., 0::2], half[..., 1::2]]
-
-
-def _inward(values: Tensor, n: int) -> Tensor:
-    """Return what is `n` rings further in, 0 where there is none; rings are the third dimension."""
-    return _shifted(values.transpose(2, -1), n).transpose(2, -1)
-
-
-def _shifted(values: Tensor, n: int) -> Tensor:
-    """Return values `n` places further down the last dimension, 0 where there are none."""
-    if n == 0:
-        return values
-    empty = torch.zeros_like(values[..., : abs(n)])
-    if n > 0:
-        return torch.cat([empty, values[..., :-n]], dim=-1)
-    return torch.cat([values[..., -n:], empty], dim=-1)
+        parts.insert(0, parts[0].unflatten(-1, (-1, 2)).sum(dim=-1))
+    beyond = parts[0].double().flip(2).cumsum(2).flip(2).to(cells_mev.dtype)
+    return functional.pad(torch.cat([*parts, beyond], dim=-1).flatten(2), (0, 1))

@@ -73,15 +73,13 @@ class ShowerNetwork(nn.Module):
         """
         if self.sizes.sampled:
             return self.layer_log_prob(cells_mev.double().sum(dim=(2, 3)), conditions)
-        parts = neighbours.halves(cells_mev)
-        layers = parts[0].squeeze(-1).double().sum(dim=2)
+        mev = neighbours.energies(cells_mev)
+        layers = mev[..., : -1 : neighbours.OF_RING].double().sum(dim=2)
         found = self.layer_log_prob(layers, conditions)
         context = self.context(cells_mev, layers.to(cells_mev.dtype), conditions)
-        found["rings"] = _divisions(
-            self.ring_head, neighbours.ring_inputs(parts[0].squeeze(-1)), context
-        )
-        for level, head in enumerate(self.angle_heads):
-            found[f"angles{level}"] = _divisions(head, neighbours.angle_inputs(parts, level), context)
+        for kind, head in enumerate((self.ring_head, *self.angle_heads)):
+            name = f"angles{kind - 1}" if kind else "rings"
+            found[name] = _divisions(head, neighbours.DIVISIONS.of(kind), mev, context)
         return found
 
     def layer_log_prob(self, layers_mev: Tensor, conditions: Tensor) -> dict[str, Tensor]:
@@ -115,22 +113,19 @@ class ShowerNetwork(nn.Module):
             place: Shape (shower,), or (shower, value) where conditions have the shape (shower, 1, 3).
             conditions: From `conditions`.
         """
+        mixture, spread = self.total_mixture(conditions)
+        return splits.mixture_log_density(mixture, place.to(spread.dtype), spread)
+
+    def total_mixture(self, conditions: Tensor) -> tuple[splits.Mixture, Tensor]:
+        """Return the mixture of the density of `visible_place`, and what is added to its means."""
         weights, means, scales = self.total(conditions).split(N_TOTAL_COMPONENTS, dim=-1)
-        log_scales = scales.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
-        spread = torch.linspace(-1.0, 2.0, N_TOTAL_COMPONENTS, device=place.device)
-        u = (place.to(means.dtype).unsqueeze(-1) - means - spread) * torch.exp(-log_scales)
-        log_density = -u - log_scales - 2 * functional.softplus(-u)
-        return torch.logsumexp(weights.log_softmax(dim=-1) + log_density, dim=-1)
+        spread = torch.linspace(-1.0, 2.0, N_TOTAL_COMPONENTS, device=means.device)
+        return (weights, means, scales.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)), spread
 
     def _layer_state(self, layers: Tensor, remaining: Tensor, conditions: Tensor) -> Tensor:
         """Return what is known before each layer but the last, shape (shower, layer - 1, state)."""
-        before = neighbours.earlier(layers[..., None], 1)[..., 0]
-        share = splits.share_logit(before[:, 1:], remaining[:, 1:])
-        share = torch.where((before[:, 1:] > 0) & (remaining[:, 1:] > 0), share, -6.0)
-        share = functional.pad(share, (1, 0), value=-6.0) / 6
-        seen = torch.stack(
-            [share, neighbours.brightness(before), neighbours.brightness(remaining)], dim=-1
-        )
+        before = functional.pad(layers, (1, 0))[:, :-1]
+        seen = layer_inputs(before, remaining)
         seen = seen[:, :-1].to(conditions.dtype)
         repeated = conditions.unsqueeze(1).expand(-1, seen.shape[1], -1)
         state, _ = self.layer_memory(torch.cat([seen, repeated], dim=-1))
@@ -147,8 +142,12 @@ class ShowerNetwork(nn.Module):
         seen = functional.relu(self.cells(neighbours.brightness(cells_mev.flatten(2))))
         memory, _ = self.memory(seen)
         known = layer_facts(layers_mev, conditions)
-        inputs = torch.cat([neighbours.earlier(memory, 1), known], dim=-1)
-        hidden = functional.relu(self.context_in(inputs) + self.context_place)
+        before = functional.pad(memory, (0, 0, 1, 0))[:, :-1]
+        return self.context_of(torch.cat([before, known], dim=-1), self.context_place)
+
+    def context_of(self, inputs: Tensor, place: Tensor) -> Tensor:
+        """Return what is known of layers from the memory of those before and `layer_facts`."""
+        hidden = functional.relu(self.context_in(inputs) + place)
         return functional.relu(self.context_out(hidden))
 
 
@@ -173,6 +172,7 @@ class Divider(nn.Module):
     def __init__(self, n_inputs: int, n_places: int, sizes: Sizes) -> None:
         """Build it, with the mixture's first means apart."""
         super().__init__()
+        self.sizes = sizes
         self.near = nn.Linear(n_inputs, sizes.hidden, bias=False)
         self.far = nn.Linear(sizes.context, sizes.hidden)
         self.place = nn.Parameter(0.1 * torch.randn(n_places, sizes.hidden))
@@ -204,35 +204,50 @@ class Divider(nn.Module):
             halves_mev: Energies of the left and the right half, each of shape (division,).
         """
         left, right = halves_mev
-        state = self.near(inputs) + self.far(context)[layers] + self.place[places]
-        stepped = hasattr(self, "steps")
-        if stepped:
-            state = state + self.whole[splits.step_number(left + right)]
-        state = functional.relu(self.hidden(functional.relu(state)))
-        outputs = self.out(state)
-        if not stepped:
+        state = self.state(inputs, self.far(context)[layers], self.place[places], left + right)
+        outputs = self.outputs(state)
+        if not self.sizes.steps:
             return splits.log_probability(outputs, left, right)
-        outputs = torch.cat([outputs, self.gates(state)], dim=-1)
         steps = self.steps(state[(left > 0) & (right > 0)])
         return splits.stepped_log_probability(outputs, steps, left, right)
 
+    def state(self, inputs: Tensor, far: Tensor, place: Tensor, whole_mev: Tensor) -> Tensor:
+        """Return the last hidden layer, shape (division, hidden)."""
+        state = self.near(inputs) + far + place
+        if self.sizes.steps:
+            state = state + self.whole.index_select(0, splits.step_number(whole_mev))
+        return functional.relu(self.hidden(functional.relu(state)))
 
-def _divisions(head: nn.Module, seen: tuple[Tensor, Tensor, Tensor], context: Tensor) -> Tensor:
+    def outputs(self, state: Tensor) -> Tensor:
+        """Return what the network says but for the steps, shape (division, outputs)."""
+        parts = [self.out(state), self.gates(state)] if self.sizes.steps else [self.out(state)]
+        return torch.cat(parts, dim=-1)
+
+
+def _divisions(
+    head: nn.Module, divisions: neighbours.Divisions, mev: Tensor, context: Tensor
+) -> Tensor:
     """Return the logarithm of the density of all divisions of one kind, shape (shower,).
 
     Where there is nothing to divide, which is more than half of all places, nothing is computed.
 
     Args:
         head: The `Divider` of this kind.
-        seen: Inputs, and energies of the halves, from `neighbours`; first dimensions (shower, layer).
+        divisions: Where they are.
+        mev: From `neighbours.energies`.
         context: From `ShowerNetwork.context`.
     """
-    n_showers, n_layers, _ = context.shape
-    inputs, left, right = (part.flatten(0, 1) for part in seen)
-    inputs, left, right = inputs.flatten(1, -2), left.flatten(1), right.flatten(1)
+    n_showers, n_layers, n_places = mev.shape
+    tables = (divisions.left, divisions.right, divisions.seen)
+    at_left, at_right, seen = (torch.from_numpy(table).to(mev.device) for table in tables)
+    left, right = (mev.index_select(2, at).flatten(0, 1) for at in (at_left, at_right))
     layers, places = torch.nonzero(left + right > 0, as_tuple=True)
     halves = (left[layers, places], right[layers, places])
-    log_prob = head(inputs[layers, places], context.flatten(0, 1), places, layers, halves)
+    # Before a shower's first layer are some that are empty.
+    bright = functional.pad(neighbours.brightness(mev), (0, 0, neighbours.N_BEFORE, 0))
+    start = n_places * (layers + neighbours.N_BEFORE * (1 + layers // n_layers))
+    inputs = bright.take(start[:, None] + seen[places])
+    log_prob = head(inputs, context.flatten(0, 1), places, layers, halves)
     empty = torch.zeros(n_showers, dtype=log_prob.dtype, device=log_prob.device)
     return empty.index_add(0, layers // n_layers, log_prob)
 
@@ -272,6 +287,19 @@ def visible_log_slope(visible_mev: Tensor, conditions: Tensor, sampled: int) -> 
         return (PER_LOG / visible_mev).log()
     place = visible_place(visible_mev, conditions, sampled)
     return 4.2 - place - energy_mev(conditions).log()
+
+
+def layer_inputs(before_mev: Tensor, remaining_mev: Tensor) -> Tensor:
+    """Return what is seen when a layer is divided from those behind it, shape (..., 3).
+
+    Args:
+        before_mev: Energy of the layer before, 0 before the first.
+        remaining_mev: Of this layer and all behind it.
+    """
+    share = splits.share_logit(before_mev, remaining_mev)
+    share = torch.where((before_mev > 0) & (remaining_mev > 0), share, -6.0) / 6
+    bright = (neighbours.brightness(each) for each in (before_mev, remaining_mev))
+    return torch.stack([share, *bright], dim=-1)
 
 
 def layer_facts(layers_mev: Tensor, conditions: Tensor) -> Tensor:

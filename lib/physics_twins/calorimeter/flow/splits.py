@@ -11,6 +11,8 @@ and their parts are divided, the mixture has steps, too: a half's energy lies in
 intervals, with equal probability for equal intervals of its logarithm.
 """
 
+from typing import TypeAlias
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,6 +33,7 @@ _LINES = np.array([[m * ELECTRON_MEV - _LINE_MEV, m * ELECTRON_MEV + _LINE_MEV] 
 STEP_EDGES_MEV = np.sort([*THRESHOLD_MEV * 10 ** (np.arange(30) / 12), *_LINES.ravel()])
 N_STEPS = len(STEP_EDGES_MEV) - 1
 N_STEPPED_OUTPUTS = N_OUTPUTS + 2
+Mixture: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 def share_logit(left_mev: Tensor, right_mev: Tensor) -> Tensor:
@@ -63,7 +66,7 @@ def log_probability(outputs: Tensor, left_mev: Tensor, right_mev: Tensor) -> Ten
     outcome = torch.where(both, BOTH, torch.where(has_left, LEFT, RIGHT))
     found = outcomes.gather(-1, outcome.unsqueeze(-1)).squeeze(-1)
     z = share_logit(left_mev, right_mev).to(outputs.dtype)
-    found = found + torch.where(both, _mixture_log_density(outputs, z), 0.0)
+    found = found + torch.where(both, mixture_log_density(share_mixture(outputs), z), 0.0)
     return torch.where(has_left | has_right, found, 0.0)
 
 
@@ -82,25 +85,18 @@ def stepped_log_probability(
     """
     has_left = left_mev > 0
     divided = torch.nonzero(has_left & (right_mev > 0)).squeeze(1)
-    outcomes = stepped_logits(outputs, left_mev + right_mev).log_softmax(dim=-1)
+    outcomes = outcome_logits(outputs, left_mev + right_mev).log_softmax(dim=-1)
     one_side = torch.where(has_left, outcomes[:, LEFT], outcomes[:, RIGHT])
     left, right = left_mev[divided], right_mev[divided]
     z = share_logit(left, right).to(outputs.dtype)
     of_left, of_right = steps.unflatten(-1, (2, N_STEPS)).unbind(1)
     densities = [
-        _mixture_log_density(outputs[divided, :N_OUTPUTS], z),
+        mixture_log_density(share_mixture(outputs[divided]), z),
         _step_log_density(of_left, left, right),
         _step_log_density(of_right, right, left),
     ]
     both = torch.logsumexp(outcomes[divided, BOTH:] + torch.stack(densities, dim=-1), dim=-1)
     return one_side.index_put((divided,), both)
-
-
-def stepped_logits(outputs: Tensor, whole_mev: Tensor) -> Tensor:
-    """Return the logits of all left, all right, a share, a step of the left half, of the right half."""
-    too_little = whole_mev < STEP_EDGES_MEV[1] + THRESHOLD_MEV
-    gates = outputs[..., N_OUTPUTS:].masked_fill(too_little.unsqueeze(-1), -30.0)
-    return torch.cat([outcome_logits(outputs, whole_mev), gates], dim=-1)
 
 
 def allowed_steps(steps: Tensor, whole_mev: Tensor) -> Tensor:
@@ -117,15 +113,15 @@ def step_number(energy_mev: Tensor) -> Tensor:
 
 
 def outcome_logits(outputs: Tensor, whole_mev: Tensor) -> Tensor:
-    """Return the logits of the three outcomes; less energy than two thresholds cannot be divided."""
-    too_little = whole_mev < 2 * THRESHOLD_MEV
-    return torch.cat(
-        [
-            outputs[..., :BOTH],
-            outputs[..., BOTH : BOTH + 1].masked_fill(too_little.unsqueeze(-1), -30.0),
-        ],
-        dim=-1,
-    )
+    """Return the logits of all left, all right and a share; with gates, of a step left and one right.
+
+    Less energy than two thresholds cannot be divided, nor can less than the lowest step and one.
+    """
+    logits = torch.cat([outputs[..., : BOTH + 1], outputs[..., N_OUTPUTS:]], dim=-1)
+    stepped = STEP_EDGES_MEV[1] + THRESHOLD_MEV
+    least = whole_mev.new_tensor([0.0, 0.0, 2 * THRESHOLD_MEV, stepped, stepped])
+    too_little = whole_mev.unsqueeze(-1) < least[: logits.shape[-1]]
+    return logits.masked_fill(too_little, -30.0)
 
 
 def log_jacobian(left_mev: Tensor, right_mev: Tensor) -> Tensor:
@@ -136,12 +132,24 @@ def log_jacobian(left_mev: Tensor, right_mev: Tensor) -> Tensor:
     return torch.where(both, slope.log(), 0.0)
 
 
-def _mixture_log_density(outputs: Tensor, z: Tensor) -> Tensor:
-    weights, means, scales = outputs[..., 3:].split(N_COMPONENTS, dim=-1)
-    log_scales = scales.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
-    u = (z.unsqueeze(-1) - means) * torch.exp(-log_scales)
+def mixture_log_density(mixture: Mixture, z: Tensor, spread: Tensor | float = 0.0) -> Tensor:
+    """Return the logarithm of the density of logistic distributions, in the shape of z.
+
+    Args:
+        mixture: Their logits, means and log scales, shape (..., component).
+        z: Where, shape (...).
+        spread: Added to the means.
+    """
+    weights, means, log_scales = mixture
+    u = (z.unsqueeze(-1) - means - spread) * torch.exp(-log_scales)
     log_density = -u - log_scales - 2 * functional.softplus(-u)
     return torch.logsumexp(weights.log_softmax(dim=-1) + log_density, dim=-1)
+
+
+def share_mixture(outputs: Tensor) -> Mixture:
+    """Return logits, means and log scales of the density of z."""
+    weights, means, scales = outputs[..., BOTH + 1 : N_OUTPUTS].split(N_COMPONENTS, dim=-1)
+    return weights, means, scales.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
 
 
 def _step_log_density(steps: Tensor, mine_mev: Tensor, other_mev: Tensor) -> Tensor:
