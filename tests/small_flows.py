@@ -3,7 +3,8 @@
 import torch
 
 from physics_twins.calorimeter.flow import splits
-from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes
+from physics_twins.calorimeter.flow.likelihood import division_log_prob, visible_log_prob
+from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes, conditions
 
 SMALL = Sizes(hidden=16, context=16, memory=16, layers=16)
 
@@ -17,3 +18,12 @@ def untrained(seed: int = 1) -> ShowerNetwork:
             with torch.no_grad():
                 head.out.bias[splits.BOTH] = 2.0
     return network.eval()
+
+
+def layer_log_prob(
+    network: ShowerNetwork, layer_mev: torch.Tensor, *told: torch.Tensor
+) -> torch.Tensor:
+    """Return the logarithm of the density of layer energies, given energy, angle and thickness."""
+    known = conditions(*(each.double() for each in told))
+    visible = visible_log_prob(network, layer_mev.sum(dim=1), known)
+    return visible + division_log_prob(network, layer_mev, known)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from small_flows import layer_log_prob
 
 from physics_twins.calorimeter.calibrate import (
     Calibration,
@@ -18,13 +19,9 @@ from physics_twins.calorimeter.fitting.maximum import points
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.fitting.shower_likelihood import (
     LEAST_VARIANCE,
-    division_at,
-    expand,
-    log_likelihood,
-    visible_at,
+    ShowerLikelihood,
 )
 from physics_twins.calorimeter.flow import splits
-from physics_twins.calorimeter.flow.likelihood import layer_log_prob
 from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow, flow_of, load_flow
@@ -93,8 +90,8 @@ def test_layers_are_those_before_a_gain():
 def test_without_scatter_the_likelihood_is_that_of_the_flow():
     showers = MeasuredShowers.of(drawn())
     point = at(showers, absorber_mm=HIDDEN_MM)
-    expansion = expand(flow().members[0], showers, point, ["log_scale", "absorber_mm"])
-    found = log_likelihood(flow().members[0], showers, expansion, point)
+    likelihood = ShowerLikelihood(flow().members[0], showers)
+    found = likelihood.at(likelihood.expand(point, ["log_scale", "absorber_mm"]), point)
     told = (showers.energy_gev, showers.theta_deg, point["absorber_mm"])
     layers = showers.layers_without(point["log_scale"])
     expected = layer_log_prob(flow().members[0], layers, *told)
@@ -111,19 +108,21 @@ def test_all_probability_of_a_visible_energy_adds_up_to_one_behind_a_gain_too():
     layers = torch.zeros(len(values), 45, dtype=torch.float64)
     layers[:, 0] = values
     alone = MeasuredShowers(layers, energies, whole.theta_deg.expand(len(values)), 0.01)
-    density = visible_at(flow().members[0], alone, gain.expand(len(values), 1), at(alone)).exp()[:, 0]
+    likelihood = ShowerLikelihood(flow().members[0], alone)
+    density = likelihood.visible_at(gain.expand(len(values), 1), at(alone)).exp()[:, 0]
     assert float(torch.trapezoid(density, values)) == pytest.approx(1, abs=0.01)
 
 
 def test_an_expansion_follows_the_likelihood_nearby():
     shipped = load_flow()
     asked = shipped.parameters.replace(energy_max_gev=5.0, n_showers=60)
-    showers, network = MeasuredShowers.of(generate(shipped, asked, seed=6)), shipped.members[0]
+    showers = MeasuredShowers.of(generate(shipped, asked, seed=6))
+    likelihood = ShowerLikelihood(shipped.members[0], showers)
     centre, near = at(showers), at(showers, log_scale=0.02, absorber_mm=1.43)
-    expansion = expand(network, showers, centre, ["log_scale", "absorber_mm"])
+    expansion = likelihood.expand(centre, ["log_scale", "absorber_mm"])
     told = {name: values[:, None] for name, values in near.items()}
     with torch.no_grad():
-        begun, moved = (division_at(network, showers, point) for point in (centre, near))
+        begun, moved = (likelihood.division_at(point) for point in (centre, near))
     away = expansion.at(told)[:, 0] - moved
     # Networks have kinks, so the second order is not quite what it would be.
     assert float(away.std()) < 0.2 * float((moved - begun).std())

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from small_flows import untrained
+from small_flows import layer_log_prob, untrained
 
 from physics_twins.calorimeter.flow import drawing, neighbours, splits
-from physics_twins.calorimeter.flow.likelihood import layer_log_prob
 from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes, conditions
 from physics_twins.calorimeter.flow.shower_tensors import ShowerTensors
 from physics_twins.calorimeter.flow.weights import pack

@@ -14,7 +14,7 @@ from physics_twins.calorimeter.calibrate import calibrate
 from physics_twins.calorimeter.evaluating.features import features
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.flow.likelihood import visible_log_prob
-from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes
+from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes, conditions
 from physics_twins.calorimeter.flow.shower_tensors import ShowerTensors
 from physics_twins.calorimeter.flow_parameters import FlowParameters
 from physics_twins.calorimeter.infer import generate
@@ -68,7 +68,7 @@ def test_all_probability_of_what_silicon_sees_adds_up_to_one():
     energy = torch.full((20_000,), 3.0, dtype=torch.float64)
     values = torch.linspace(1.0, 900.0, len(energy), dtype=torch.float64)
     told = (energy, torch.zeros_like(energy), torch.full_like(energy, 1.4))
-    density = visible_log_prob(flow().members[0], values, *told).exp()
+    density = visible_log_prob(flow().members[0], values, conditions(*told)).exp()
     assert float(torch.trapezoid(density, values)) == pytest.approx(1, abs=0.01)
 
 

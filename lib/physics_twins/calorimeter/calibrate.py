@@ -15,10 +15,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from physics_twins import twin
-from physics_twins.calorimeter.fitting.goodness import Goodness, goodness
-from physics_twins.calorimeter.fitting.maximum import Maximum, first_guess, maximise, mean_visible
+from physics_twins.calorimeter.fitting.goodness import goodness
+from physics_twins.calorimeter.fitting.maximum import Fit, Maximum
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
-from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
+from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE, ShowerLikelihood
 from physics_twins.calorimeter.model import RANGES, ShowerFlow
 from physics_twins.calorimeter.observe import observe
 from physics_twins.calorimeter.training_showers import NOMINAL_MM
@@ -52,21 +52,17 @@ class Calibration(twin.Calibration):
 
     Its parameters are those of `energy_scale`, `resolution`, `theta_deg` and `absorber_mm` that were
     fitted; those that were held have no interval. An error has two parts, from the number of `showers`
-    and from the `ensemble`. The residual is that of the longitudinal profile, `Goodness.profile`; the
+    and from the `ensemble`. The residual is that of the longitudinal profile, see `goodness`; the
     score are probabilities of as large a difference by chance.
 
     Attributes:
         parts: What each error is made of, in the parameter's unit: `showers` and `ensemble`
             (parameter), with the coordinate `unit`.
         members: The fit under each network of the flow.
-        goodness: Measured showers beside those that the calibrated twin draws.
-        n_showers: How many were fitted.
     """
 
     parts: xr.Dataset
     members: tuple[Maximum, ...]
-    goodness: Goodness
-    n_showers: int
 
 
 def calibrate(
@@ -105,20 +101,17 @@ def calibrate(
     }
     parameters = {name: Estimate.of(v, 0.0, UNITS[name]) for name, v in held.items()} | estimates
     drawn = observe(model, parameters, showers, seed=seed, extrapolate=True)
-    tested = goodness(model.members, measured, MeasuredShowers.of(drawn), found)
-    n = len(measured)
+    p_values, profile = goodness(model.members[0], measured, MeasuredShowers.of(drawn), found[0])
     return Calibration(
         twin="calorimeter",
         parameters=parameters,
         correlation=_correlation(found, names),
         parts=parts,
-        residual=tested.profile,
-        score={**tested.p_values, "n_showers": float(n)},
+        residual=profile,
+        score={**p_values, "n_showers": float(len(measured))},
         valid_range=model.ranges,
         model=model.address or "a flow that is not saved",
         members=found,
-        goodness=tested,
-        n_showers=n,
     )
 
 
@@ -137,7 +130,8 @@ def ratio_of_means(
     """
     measured = MeasuredShowers.of(showers, model.parameters.layout)
     believed = torch.full_like(measured.energy_gev, absorber_mm)
-    expected = mean_visible(model.members[0], measured, measured.theta_deg, believed)
+    point = {"theta_deg": measured.theta_deg, "absorber_mm": believed}
+    expected = ShowerLikelihood(model.members[0], measured).mean_visible(point)
     ratio = (measured.response / expected).numpy()
     n, mean, sigma = len(ratio), float(ratio.mean()), float(ratio.std(ddof=1))
     return {
@@ -188,7 +182,7 @@ def _maxima(
     names: tuple[str, ...],
     settings: CalibrationParameters,
 ) -> tuple[Maximum, ...]:
-    free = [COORDINATES[name] for name in names]
+    free = tuple(COORDINATES[name] for name in names)
     bounds = {"log_scale": (math.log(_SCALES[0]), math.log(_SCALES[1]))}
     for name, more in _BEYOND.items():
         low, high = model.ranges[name]
@@ -199,11 +193,10 @@ def _maxima(
         "theta_deg": float(measured.theta_deg.mean()),
         "absorber_mm": settings.expected_absorber_mm,
     }
-    start = first_guess(model.members[0], measured, start, free, bounds)
-    found: list[Maximum] = []
-    for member in model.members:
-        begin = found[-1].values if found else start
-        found.append(maximise(member, measured, begin, free, bounds))
+    fits = [Fit(member, measured, free, bounds) for member in model.members]
+    found = [fits[0].maximum(fits[0].first_guess(start))]
+    for fit in fits[1:]:
+        found.append(fit.maximum(found[-1].values))
     return tuple(found)
 
 
@@ -219,7 +212,7 @@ def _estimates(
     parts = np.zeros((2, len(names)))
     for number, name in enumerate(names):
         sigma = math.sqrt(shower[number] + ensemble[number])
-        estimates[name] = _reported(name, float(mean[number]), sigma)
+        estimates[name] = reported(name, float(mean[number]), sigma)
         half = estimates[name].error / sigma if sigma > 0 else 0.0
         parts[:, number] = half * np.sqrt([shower[number], ensemble[number]])
     about = {"showers": "Error from the number of showers", "ensemble": "Error of the flow"}
@@ -231,7 +224,7 @@ def _estimates(
     return estimates, xr.Dataset(variables, {"parameter": list(names), "unit": units})
 
 
-def _reported(name: str, value: float, sigma: float) -> Estimate:
+def reported(name: str, value: float, sigma: float) -> Estimate:
     """Return a coordinate of the fit with its interval, as what it is called outside."""
     if name == "energy_scale":
         ends = [math.exp(value + side * sigma) for side in (-1, 0, 1)]

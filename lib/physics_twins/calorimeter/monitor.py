@@ -11,10 +11,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from physics_twins.calorimeter.calibrate import COORDINATES, UNITS
-from physics_twins.calorimeter.fitting.maximum import Maximum, maximise, slopes_at
+from physics_twins.calorimeter.calibrate import COORDINATES, reported
+from physics_twins.calorimeter.fitting.maximum import Fit, Maximum
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.fitting.shower_likelihood import LEAST_VARIANCE
 from physics_twins.calorimeter.model import ShowerFlow
@@ -85,7 +84,7 @@ class Monitor(Watch[xr.Dataset]):
     def read(self, frame: xr.Dataset) -> Evidence[xr.Dataset]:
         """Return every number's deviation from normal in a batch."""
         measured = MeasuredShowers.of(frame, self._layout)
-        slope = self._slopes(measured).mean(axis=0) - self._normal
+        slope = self._fit(measured).slopes_at(self._values).mean(axis=0) - self._normal
         sigma = slope * np.sqrt(len(measured)) / self._scatter
         return Evidence(dict(zip(WATCHED, map(float, sigma), strict=True)), frame)
 
@@ -96,7 +95,7 @@ class Monitor(Watch[xr.Dataset]):
         """
         self.since = xr.concat(since, "shower", join="exact")
         measured = MeasuredShowers.of(self.since.isel(shower=slice(-MAX_SHOWERS_FITTED, None)))
-        found = maximise(self._member, measured, self._values, _free(), self._bounds)
+        found = self._fit(measured).maximum(self._values)
         best, change, most = name, None, 0.0
         for number, each in enumerate(WATCHED):
             away, error = _change(found, number, self._values)
@@ -114,7 +113,7 @@ class Monitor(Watch[xr.Dataset]):
             raise ValueError(
                 f"{n} quiet showers are too few to know what is normal: {MIN_QUIET_SHOWERS} are needed"
             )
-        slopes = self._slopes(quiet)
+        slopes = self._fit(quiet).slopes_at(self._values)
         self._normal, self._scatter = slopes.mean(axis=0), slopes.std(axis=0, ddof=1)
         # The scatter of the slopes is the information that a shower has.
         self._offset = np.linalg.solve(np.cov(slopes, rowvar=False), self._normal)
@@ -129,13 +128,9 @@ class Monitor(Watch[xr.Dataset]):
             for name, scatter in zip(WATCHED, self._scatter, strict=True)
         }
 
-    def _slopes(self, showers: MeasuredShowers) -> NDArray[np.float64]:
-        """Return how each shower's likelihood rises with each number, shape (shower, number)."""
-        return slopes_at(self._member, showers, self._values, _free())
-
-
-def _free() -> list[str]:
-    return [COORDINATES[name] for name in WATCHED]
+    def _fit(self, showers: MeasuredShowers) -> Fit:
+        free = tuple(COORDINATES[name] for name in WATCHED)
+        return Fit(self._member, showers, free, self._bounds)
 
 
 def _values(state: TwinState) -> dict[str, float]:
@@ -157,13 +152,6 @@ def _change(found: Maximum, number: int, before: dict[str, float]) -> tuple[floa
 
 def _as_reported(name: str, away: float, error: float, before: dict[str, float]) -> Estimate:
     """Return a change of a coordinate as one of what it is called outside."""
-    if name == "energy_scale":
-        scale = float(np.exp(before["log_scale"]))
-        return Estimate.of(scale * np.expm1(away), scale * error * np.exp(away), UNITS[name])
-    if name == "resolution":
-        old = float(np.sqrt(before["variance"]))
-        ends = [
-            float(np.sqrt(max(before["variance"] + away + s * error, 0.0))) - old for s in (-1, 0, 1)
-        ]
-        return Estimate(value=ends[1], low=ends[0], high=ends[2], unit=UNITS[name])
-    return Estimate.of(away, error, UNITS[name])
+    start = before[COORDINATES[name]]
+    old, now = reported(name, start, 0.0).value, reported(name, start + away, error)
+    return Estimate(value=now.value - old, low=now.low - old, high=now.high - old, unit=now.unit)

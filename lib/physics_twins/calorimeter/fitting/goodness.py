@@ -1,7 +1,5 @@
 """Whether a calibrated twin explains the showers that it was fitted to."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,43 +10,34 @@ from scipy import stats
 
 from physics_twins.calorimeter.fitting.maximum import Maximum, points
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
-from physics_twins.calorimeter.fitting.shower_likelihood import division_at
+from physics_twins.calorimeter.fitting.shower_likelihood import ShowerLikelihood
 from physics_twins.calorimeter.flow.network import ShowerNetwork
 
 
-@dataclass(frozen=True)
-class Goodness:
-    """Measured showers beside drawn ones of the same particles.
-
-    Attributes:
-        p_values: Probability of as large a difference by chance, for: `p_response`, the distribution of
-            visible over incident energy (Kolmogorov and Smirnov); `p_depth` and `p_length`, where and
-            how far along the beam the energy lies, and `p_likelihood`, how likely the division among
-            layers is (Wilcoxon's test of the pairs); `p_value`, of the least of them, looked at four
-            times.
-        profile: Mean part of a shower's energy in each layer, `measured` and `twin` (layer); their
-            `difference` in standard errors.
-    """
-
-    p_values: Mapping[str, float]
-    profile: xr.Dataset
-
-
 def goodness(
-    members: Sequence[ShowerNetwork],
-    measured: MeasuredShowers,
-    drawn: MeasuredShowers,
-    found: Sequence[Maximum],
-) -> Goodness:
+    member: ShowerNetwork, measured: MeasuredShowers, drawn: MeasuredShowers, found: Maximum
+) -> tuple[dict[str, float], xr.Dataset]:
     """Return how measured showers differ from those of the calibrated twin.
 
     Args:
-        members: Of the flow; the first one says how likely showers are.
+        member: Of the flow; it says how likely showers are.
         measured: Those that were fitted.
         drawn: A shower of the calibrated twin for each of them, in the same order.
-        found: The fit under each member.
+        found: The fit under this member.
+
+    Returns:
+        Probabilities of as large a difference by chance, for: `p_response`, the distribution of visible
+        over incident energy (Kolmogorov and Smirnov); `p_depth` and `p_length`, where and how far along
+        the beam the energy lies, and `p_likelihood`, how likely the division among layers is
+        (Wilcoxon's test of the pairs); `p_value`, of the least of them, looked at four times. And the
+        profile: mean part of a shower's energy in each layer, `measured` and `twin` (layer), their
+        `difference` in standard errors.
     """
-    likely = [_likelihood(members[0], each, found[0]) for each in (measured, drawn)]
+    with torch.no_grad():
+        likely = [
+            ShowerLikelihood(member, each).division_at(points(found.values, each, found.free)).numpy()
+            for each in (measured, drawn)
+        ]
     (depth, length), (twin_depth, twin_length) = _moments(measured), _moments(drawn)
     response: Any = stats.ks_2samp(measured.response.numpy(), drawn.response.numpy())
     found_p = {
@@ -58,12 +47,7 @@ def goodness(
         "p_likelihood": _of_pairs(*likely),
     }
     least = min(1.0, len(found_p) * min(found_p.values()))
-    return Goodness({**found_p, "p_value": least}, _profile(measured, drawn))
-
-
-def _likelihood(member: ShowerNetwork, showers: MeasuredShowers, found: Maximum) -> NDArray[np.float64]:
-    with torch.no_grad():
-        return division_at(member, showers, points(found.values, showers, found.free)).numpy()
+    return {**found_p, "p_value": least}, _profile(measured, drawn)
 
 
 def _moments(showers: MeasuredShowers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

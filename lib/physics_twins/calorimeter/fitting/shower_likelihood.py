@@ -16,7 +16,7 @@ from torch import Tensor
 
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.flow.likelihood import division_log_prob, visible_log_prob
-from physics_twins.calorimeter.flow.network import ShowerNetwork
+from physics_twins.calorimeter.flow.network import SAMPLED, ShowerNetwork, conditions
 
 # Coordinates of a fit: logarithm of the scale, variance of the logarithm of the gain, angle, thickness.
 COORDINATES = ("log_scale", "variance", "theta_deg", "absorber_mm")
@@ -64,101 +64,89 @@ class Expansion:
         return found
 
 
-def expand(
-    member: ShowerNetwork,
-    showers: MeasuredShowers,
-    centre: Mapping[str, Tensor],
-    free: Sequence[str],
-    *,
-    curved: bool = True,
-) -> Expansion:
-    """Return how likely the divisions of showers are around a point; see `Expansion`.
+@dataclass(frozen=True)
+class ShowerLikelihood:
+    """How likely measured showers are under a member of a flow.
 
-    Args:
+    A point has each of `COORDINATES` for every shower, shape (shower,).
+
+    Attributes:
         member: A network of the flow.
         showers: Measured.
-        centre: Each of `SMOOTH`, shape (shower,).
-        free: Those in which it is expanded.
-        curved: Whether to second order, which takes long, or to first.
     """
-    value, slope = _slope(member, showers, centre, free)
-    if not curved:
-        return Expansion(
-            dict(centre), tuple(free), value, slope, slope.new_zeros(*slope.shape, len(free))
-        )
-    rows = []
-    for name in free:
-        ends = [_moved(centre, name, side * _STEPS[name]) for side in (1, -1)]
-        up, down = (_slope(member, showers, end, free)[1] for end in ends)
-        rows.append((up - down) / (2 * _STEPS[name]))
-    curvature = torch.stack(rows, dim=1)
-    both = (curvature + curvature.transpose(1, 2)) / 2
-    return Expansion(dict(centre), tuple(free), value, slope, both)
 
+    member: ShowerNetwork
+    showers: MeasuredShowers
 
-def division_at(member: ShowerNetwork, showers: MeasuredShowers, point: Mapping[str, Tensor]) -> Tensor:
-    """Return the logarithm of the density of each shower's division, as it was measured, (shower,)."""
-    layers = showers.layers_without(point["log_scale"])
-    told = (showers.energy_gev, point["theta_deg"], point["absorber_mm"])
-    # One layer's gain belongs to the visible energy.
-    stretched = (showers.n_filled - 1) * point["log_scale"]
-    return division_log_prob(member, layers, *told) - stretched
+    def expand(
+        self, centre: Mapping[str, Tensor], free: Sequence[str], *, curved: bool = True
+    ) -> Expansion:
+        """Return how likely the divisions of showers are around a point; see `Expansion`.
 
+        Args:
+            centre: The point.
+            free: Those of `SMOOTH` in which it is expanded.
+            curved: Whether to second order, which takes long, or to first.
+        """
+        value, slope = self._slope(centre, free)
+        curvature = slope.new_zeros(*slope.shape, len(free))
+        for n, name in enumerate(free) if curved else ():
+            step = _STEPS[name]
+            ends = [{**centre, name: centre[name] + side * step} for side in (1, -1)]
+            up, down = (self._slope(end, free)[1] for end in ends)
+            curvature[:, n] = (up - down) / (2 * step)
+        both = (curvature + curvature.transpose(1, 2)) / 2
+        return Expansion(dict(centre), tuple(free), value, slope, both)
 
-def log_likelihood(
-    member: ShowerNetwork,
-    showers: MeasuredShowers,
-    expansion: Expansion,
-    point: Mapping[str, Tensor],
-) -> Tensor:
-    """Return the logarithm of the density of each shower's layers, shape (shower,).
+    def at(self, expansion: Expansion, point: Mapping[str, Tensor]) -> Tensor:
+        """Return the logarithm of the density of each shower's layers, shape (shower,).
 
-    Args:
-        member: A network of the flow.
-        showers: Measured.
-        expansion: Around a point near.
-        point: Each of `COORDINATES`, shape (shower,); it can be differentiated in them.
-    """
-    sigma = point["variance"].sqrt()
-    nodes, weights = _nodes(float(sigma.detach().max()))
-    scatter = sigma[:, None] * nodes - point["variance"][:, None] / 2
-    gain = point["log_scale"][:, None] + scatter
-    divided = expansion.at(
-        {
-            "log_scale": gain,
-            "theta_deg": point["theta_deg"][:, None],
-            "absorber_mm": point["absorber_mm"][:, None],
-        }
-    )
-    return torch.logsumexp(divided + visible_at(member, showers, gain, point) + weights.log(), dim=1)
+        Args:
+            expansion: Around a point near.
+            point: Where; it can be differentiated in it.
+        """
+        sigma = point["variance"].sqrt()
+        nodes, weights = _nodes(float(sigma.detach().max()))
+        scatter = sigma[:, None] * nodes - point["variance"][:, None] / 2
+        gain = point["log_scale"][:, None] + scatter
+        beside = {name: point[name][:, None] for name in ("theta_deg", "absorber_mm")}
+        divided = expansion.at({"log_scale": gain, **beside})
+        return torch.logsumexp(divided + self.visible_at(gain, point) + weights.log(), dim=1)
 
+    def division_at(self, point: Mapping[str, Tensor]) -> Tensor:
+        """Return the logarithm of the density of each division, as it was measured, shape (shower,)."""
+        layers = self.showers.layers_without(point["log_scale"])
+        # One layer's gain belongs to the visible energy.
+        stretched = (self.showers.n_filled - 1) * point["log_scale"]
+        return division_log_prob(self.member, layers, self._known(point)) - stretched
 
-def visible_at(
-    member: ShowerNetwork, showers: MeasuredShowers, gain: Tensor, point: Mapping[str, Tensor]
-) -> Tensor:
-    """Return the logarithm of the density of each measured visible energy, for gains (shower, gain)."""
-    visible = showers.visible_without(gain)
-    possible = visible < _MOST_VISIBLE * 1e3 * showers.energy_gev[:, None]
-    told = (showers.energy_gev, point["theta_deg"], point["absorber_mm"])
-    inside = torch.where(possible, visible, 0.5e3 * showers.energy_gev[:, None])
-    return torch.where(possible, visible_log_prob(member, inside, *told) - gain, _IMPOSSIBLE)
+    def visible_at(self, gain: Tensor, point: Mapping[str, Tensor]) -> Tensor:
+        """Return the logarithm of the density of each visible energy, for gains (shower, gain)."""
+        incident_mev = 1e3 * self.showers.energy_gev[:, None]
+        visible = self.showers.visible_without(gain)
+        possible = visible < _MOST_VISIBLE * incident_mev
+        inside = torch.where(possible, visible, incident_mev / 2)
+        found = visible_log_prob(self.member, inside, self._known(point))
+        return torch.where(possible, found - gain, _IMPOSSIBLE)
 
+    def mean_visible(self, point: Mapping[str, Tensor]) -> Tensor:
+        """Return the mean part of each particle's energy that the member makes visible."""
+        ends = (0.3 * SAMPLED, 3 * SAMPLED) if self.member.sizes.sampled else (0.6, 0.9995)
+        shares = torch.linspace(*ends, 400, dtype=torch.float64)
+        visible = 1e3 * self.showers.energy_gev[:, None] * shares
+        with torch.no_grad():
+            found = visible_log_prob(self.member, visible, self._known(point))
+        return torch.softmax(found, dim=1) @ shares
 
-def _slope(
-    member: ShowerNetwork,
-    showers: MeasuredShowers,
-    centre: Mapping[str, Tensor],
-    free: Sequence[str],
-) -> tuple[Tensor, Tensor]:
-    # Each shower has coordinates of its own, so that one pass gives all slopes.
-    point = {name: values.clone().requires_grad_(name in free) for name, values in centre.items()}
-    value = division_at(member, showers, point)
-    slopes = torch.autograd.grad(value.sum(), [point[name] for name in free])
-    return value.detach(), torch.stack(slopes, dim=1)
+    def _known(self, point: Mapping[str, Tensor]) -> Tensor:
+        return conditions(self.showers.energy_gev, point["theta_deg"], point["absorber_mm"])
 
-
-def _moved(centre: Mapping[str, Tensor], name: str, step: float) -> dict[str, Tensor]:
-    return {**centre, name: centre[name] + step}
+    def _slope(self, centre: Mapping[str, Tensor], free: Sequence[str]) -> tuple[Tensor, Tensor]:
+        # Each shower has coordinates of its own, so that one pass gives all slopes.
+        point = {name: values.clone().requires_grad_(name in free) for name, values in centre.items()}
+        value = self.division_at(point)
+        slopes = torch.autograd.grad(value.sum(), [point[name] for name in free])
+        return value.detach(), torch.stack(slopes, dim=1)
 
 
 def _nodes(sigma: float) -> tuple[Tensor, Tensor]:
