@@ -38,7 +38,7 @@ def test_profiles_draw_band_all_sets_and_ratio(metrics, name):
 def test_ratio_panel_shows_by_how_much_the_model_is_too_bright(metrics):
     figure = evaluation_plots.profile(metrics, "response")
     drawn(figure)
-    *_, model = [each for each in figure.Overlay.II if isinstance(each, hv.Curve)]
+    *_, model = [each for each in figure.Overlay.II if isinstance(each, hv.Scatter)]  # of one energy
     expected = metrics["response"].sel(source="model") / metrics["response"].sel(source="reference")
     np.testing.assert_allclose(model.dimension_values(1), expected)
 

@@ -148,10 +148,12 @@ def curves(
         colour = (BLUE, *REFERENCE_COLOURS)[n % (1 + len(REFERENCE_COLOURS))]
         values = means.isel({row: n}).values
         if errors is not None:
-            ends = (place.values, values, errors.isel({row: n}).values)
-            band = hv.Spread(ends, axes[0], [axes[1], "error"])
-            parts.append(styled(band, color=colour, fill_alpha=0.2, line_alpha=0))
-        line = hv.Curve((place.values, values), *axes, label=str(name))
+            ends = (place.values, values, errors.isel({row: n}).values), axes[0], [axes[1], "error"]
+            band = {"fill_alpha": 0.2, "line_alpha": 0}
+            error = styled(hv.Spread(*ends), **band) if place.size > 1 else hv.ErrorBars(*ends)
+            parts.append(styled(error, color=colour))
+        drawn = hv.Curve if place.size > 1 else hv.Scatter  # a single place has no curve
+        line = drawn((place.values, values), *axes, label=str(name))
         parts.append(styled(line, color=colour, line_width=1.5, tools=["hover"]))
     for name, value in (limits or {}).items():
         parts.append(_reference(value, place, axes, label=name, colour="black"))

@@ -1,15 +1,13 @@
 """Figures of the twin's verbs: what was calibrated, what would be if, and when the twin drifted."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import holoviews as hv
-import numpy as np
 import xarray as xr
 
 from physics_twins import figures
 from physics_twins.data import Estimate, in_print
-from physics_twins.figures.style import BLUE, FRAME, GREY, ORANGE, styled
+from physics_twins.figures.style import styled
 
 TITLES = {
     "energy_scale": "Energy scale",
@@ -80,26 +78,20 @@ def scenarios(table: xr.Dataset, numbers: Sequence[str] = tuple(_NUMBERS)) -> hv
         table: From `what_if`.
         numbers: Those that are shown.
     """
-    return hv.Layout([_differences(table.sel(number=n), _NUMBERS[n]) for n in numbers]).cols(3)
-
-
-def _differences(table: xr.Dataset, called: str) -> hv.Overlay:
-    number, unit = str(table["number"].values), in_print(str(table["unit"].values))
-    names = [str(name) for name in table["scenario"].values][1:]
-    scenario = hv.Dimension("scenario", label="Scenario")
-    value = hv.Dimension(number, label=f"{called}, difference", unit=unit or None)
-    away = table["difference"].values[1:]
-    error = table["difference_error"].values[1:]
-    bars = hv.ErrorBars((names, away, error), scenario, [value, "error"])
-    parts = [
-        styled(hv.HLine(0.0), color=GREY, line_width=1),
-        styled(bars, color=BLUE),
-        styled(hv.Scatter((names, away), scenario, value), color=ORANGE, size=8, tools=["hover"]),
-    ]
-    title = f"{called}: now {float(table['value'].values[0]):.3g} {unit}".rstrip()
-    ends = np.concatenate([away - error, away + error, [0.0]])
-    margin = 0.15 * (ends.max() - ends.min()) or 1.0
-    options: dict[str, Any] = {"width": 260, "height": 320, "xrotation": 35, "xlabel": ""}
-    options |= {"ylabel": f"{value.label} ({unit})" if unit else value.label}
-    options |= {"ylim": (ends.min() - margin, ends.max() + margin), "fontsize": {"title": 8}}
-    return styled(hv.Overlay(parts), title=title, show_legend=False, show_grid=True, **options, **FRAME)
+    at_once = table.sel(number=list(numbers))
+    units = [in_print(str(unit)) for unit in at_once["unit"].values]
+    away, error, now = (at_once[n].values for n in ("difference", "difference_error", "value"))
+    rows = {
+        str(name): {
+            n: Estimate.of(float(away[k, i]), float(error[k, i]), units[i])
+            for i, n in enumerate(numbers)
+        }
+        for k, name in enumerate(table["scenario"].values)
+        if k > 0
+    }
+    titles = {n: f"{_NUMBERS[n]}, difference" for n in numbers}
+    drawn = figures.estimates(rows, numbers, titles=titles, truth=dict.fromkeys(numbers, 0.0))
+    for panel, name, value, unit in zip(drawn, numbers, now[0], units, strict=True):
+        title = f"{_NUMBERS[name]}: now {value:.3g} {unit}".rstrip()
+        styled(panel, title=title, width=260, height=320, xrotation=35, show_grid=True)
+    return drawn
