@@ -33,6 +33,9 @@ PRINTED = {
     "calorimeter": {
         "auc_boosted": Printed("boosted trees that tell the flow's showers from Geant4's"),
         "cell_spectrum": Printed("mean number of cells off Geant4's, by half decades"),
+        "closure": Printed("energy closure of Geant4's showers at 1, 10, 100 GeV"),
+        "linearity": Printed("linearity of the response, 1 to 100 GeV"),
+        "reference_10gev": Printed("25 × (2.8 mm W + 0.5 mm Si), 10 GeV"),
         "generation_ms_b1_large": Printed("a shower of the flow on one core", (0, 2)),
         "onnx_ms": Printed("a shower of the ONNX file", (1,)),
         "judge_power": Printed("10 % of noise on every cell; 30 %", (1, 2)),
