@@ -62,7 +62,7 @@ PRINTED = {
         "u1_beta7_winding": Printed("the same of winding HMC, as published"),
         "u1_beta7_flow": Printed("the same of a flow from heat-kernel fields"),
         "gauge_flows": Printed("flows of gauge fields, effective sample size", (1, 5, 9, 6, 10)),
-        "phi4_agreement": Printed("largest distance between the samplers' susceptibilities"),
+        "phi4_agreement": Printed("largest distance of the samplers' and flows'"),
         "what_if_coverage": Printed("what if λ were 2 % larger: intervals of"),
     },
     "panels": {
