@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_browser import KERNEL_IS_IDLE, PIXELS, Lab, misfits, run_all_cells
+from lab_browser import KERNEL_IS_IDLE, PIXELS, Lab, misfits, run_all_cells, serious_findings
 
 from physics_twins import calorimeter
 
@@ -97,6 +97,7 @@ def page(browser: Any, lab: Lab, tmp_path: Path, request: pytest.FixtureRequest)
     yield tab
     tab.screenshot(path=tmp_path / "panel.png")
     tab.evaluate("() => { window.jupyterapp.shell.collapseLeft(); }")
+    found = serious_findings(tab, within=".jp-Notebook .jp-OutputArea-output")
     wrong = {width: misfits(tab, width) for width in WIDTHS}
     set_theme(tab, "JupyterLab Dark")
     wrong |= {f"{width}, dark": misfits(tab, width) for width in WIDTHS[1::2]}
@@ -106,6 +107,7 @@ def page(browser: Any, lab: Lab, tmp_path: Path, request: pytest.FixtureRequest)
     tab.close()
     assert not any(wrong.values()), wrong
     assert not light
+    assert found == []
 
 
 def set_theme(page: Any, name: str) -> None:

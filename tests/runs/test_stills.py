@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from bokeh.core.json_encoder import serialize_json
 from bokeh.document import Document
-from bokeh.layouts import row
-from bokeh.models import BoxAnnotation, ColumnDataSource, LogColorMapper, Span, Whisker
+from bokeh.layouts import gridplot, row
+from bokeh.models import BoxAnnotation, ColorBar, ColumnDataSource, LogColorMapper, Span, Whisker
 from bokeh.plotting import figure
 from bokeh.transform import linear_cmap
 from PIL import Image
@@ -48,6 +48,12 @@ def in_frame(svg, places):
 def drawn(svg):
     """Return what is drawn within the frame, ticks and edges left out."""
     return [each for each in svg.iter(f"{SVG}path") if each.get("clip-path")]
+
+
+def parts(svg, kind):
+    """Return the paths of one kind of drawing."""
+    (group,) = (each for each in svg.iter(f"{SVG}g") if each.get("id") == kind)
+    return group.findall(f".//{SVG}path")
 
 
 def look(path):
@@ -128,13 +134,67 @@ def test_bands_bars_and_names_are_drawn():
     svg = still(shown)
     np.testing.assert_allclose(marks(svg), [(0.25, 0.25), (0.75, 0.5)], atol=1e-3)
     assert {"fit", "truth"} <= words(svg)
-    (segment,) = drawn(svg)
+    (segment,) = parts(svg, "LineCollection_1")
     np.testing.assert_allclose(in_frame(svg, points(segment.get("d"))), [(0, 0), (1, 1)], atol=1e-3)
     for kind, height in (("PolyCollection_1", 0.5), ("FillBetweenPolyCollection_1", 0.25)):
-        (group,) = (each for each in svg.iter(f"{SVG}g") if each.get("id") == kind)
-        corners = points(group.find(f".//{SVG}path").get("d"))
-        corners[:, 1] += float(group.find(f".//{SVG}use").get("y"))
+        corners = points(parts(svg, kind)[0].get("d"))
+        used = svg.find(f".//{SVG}g[@id='{kind}']//{SVG}use")
+        corners[:, 1] += 0 if used is None else float(used.get("y"))
         np.testing.assert_allclose(in_frame(svg, corners).max(axis=0), (0.5, height), atol=1e-3)
+
+
+def test_points_keep_their_colours_marks_and_hollow_faces():
+    shown = figure(x_range=(0, 2), y_range=(0, 2))
+    shown.scatter([1], [1], marker="inverted_triangle", fill_color="#D55E00", line_color="black")
+    shown.scatter([1], [1], fill_alpha=0, line_color="green")
+    told = ColumnDataSource({"x": [0.5, 1.5], "y": [1, 1], "c": ["red", "#0072B2"]})
+    shown.scatter("x", "y", fill_color="c", line_color="c", source=told)
+    svg = still(shown)
+    styles = [
+        look(svg.findall(f".//{SVG}g[@id='PathCollection_{n}']//{SVG}use")[k])
+        for n, k in ((1, 0), (2, 0), (3, 0), (3, 1))
+    ]
+    assert styles[0]["fill"] == "#d55e00"
+    assert styles[0]["stroke"] == "#000000"
+    assert styles[1].get("fill-opacity", "1") == "0" or styles[1]["fill"] == "none"
+    assert styles[1]["stroke"] == "#008000"
+    assert [each["fill"] for each in styles[2:]] == ["#ff0000", "#0072b2"]
+
+
+def test_errors_of_what_has_a_name_stand_at_its_point():
+    shown = figure(x_range=["fit", "truth"], y_range=(0, 4))
+    source = ColumnDataSource({"x": ["truth"], "low": [1.0], "high": [3.0]})
+    shown.add_layout(Whisker(source=source, base="x", lower="low", upper="high"))
+    svg = still(shown)
+    (path,) = drawn(svg)
+    np.testing.assert_allclose(in_frame(svg, points(path.get("d")))[:, 0], 0.75, atol=1e-3)
+
+
+def test_boxes_hold_their_words_and_a_colour_bar_tells_values():
+    shown = figure(x_range=["a", "b"], y_range=["c", "d"])
+    source = ColumnDataSource({"x": ["a", "b"], "y": ["c", "d"], "z": [0.0, 1.0], "t": ["12", "34"]})
+    filled = linear_cmap("z", ["#000000", "#FFFFFF"], 0, 1)
+    shown.rect("x", "y", width=1, height=1, fill_color=filled, source=source)
+    shown.text("x", "y", text="t", source=source)
+    shown.vbar(x=["a"], top=[1], width=0.5)
+    shown.add_layout(ColorBar(color_mapper=filled.transform, title="part"), "right")
+    assert {"12", "34", "part"} <= words(still(shown))
+
+
+def test_what_cannot_be_drawn_takes_nothing_else_along():
+    broken, sound = figure(title="broken"), figure(title="sound", x_range=(0, 1), y_range=(0, 1))
+    broken.multi_line([[0, 1, 2]], [[0, 1]])
+    sound.line([0, 1], [0, 1])
+    (svg,) = stills(html_of(row(broken, sound)))
+    assert 'aria-label="sound"' in svg
+
+
+@pytest.mark.parametrize("values", [np.zeros((0, 0)), np.full((2, 2), np.nan), np.zeros((2, 2))])
+def test_an_image_of_nothing_is_a_frame(values):
+    shown = figure(x_range=(0, 2), y_range=(0, 2), title="nothing")
+    mapper = LogColorMapper(["#000000", "#FFFFFF"], low=0, high=1)
+    shown.image([values], x=0, y=0, dw=2, dh=2, color_mapper=mapper)
+    assert still(shown).get("aria-label") == "nothing"
 
 
 def test_errors_levels_and_bands_lie_where_they_are_told():
@@ -149,7 +209,7 @@ def test_errors_levels_and_bands_lie_where_they_are_told():
         style = look(path)
         kind = "stroke" if style.get("fill", "none") == "none" else "fill"
         by_colour[kind, style[kind]] = in_frame(svg, points(path.get("d")))
-    np.testing.assert_allclose(by_colour["stroke", "#333333"], [(0.5, 0.25), (0.5, 0.75)], atol=1e-3)
+    np.testing.assert_allclose(by_colour["stroke", "#000000"], [(0.5, 0.25), (0.5, 0.75)], atol=1e-3)
     np.testing.assert_allclose(by_colour["stroke", "#009e73"], [(0, 0.5), (1, 0.5)], atol=1e-3)
     band = by_colour["fill", "#009e73"]
     assert (band.min(axis=0), band.max(axis=0)) == (
@@ -158,9 +218,10 @@ def test_errors_levels_and_bands_lie_where_they_are_told():
     )
 
 
-def test_figures_of_a_layout_are_drawn_in_their_order():
+@pytest.mark.parametrize("laid", [lambda all_: row(*all_), lambda all_: gridplot([all_])])
+def test_figures_of_a_layout_are_drawn_in_their_order(laid):
     titled = [figure(title=name, width=200, height=200) for name in ("one", "two", "three")]
-    found = stills(html_of(row(*titled)))
+    found = stills(html_of(laid(titled)))
     assert [re.search('aria-label="(.*?)"', svg)[1] for svg in found] == ["one", "two", "three"]
 
 
