@@ -57,6 +57,9 @@ PRINTED = {
         "milc_l8888": Printed("numbers of MILC's", None, False),
         "corruptions_detected": Printed("files with one flipped bit", None, False),
         "monitor_calls": Printed("false alarms in 3,840 batches", (0, 1, 8)),
+        "phi4_acceptance_ess": Printed(
+            "φ⁴ on the line L = 4ξ, flows: acceptance", (0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11)
+        ),
         "training_seeds": Printed("three trainings at 8², seeds 1 to 3", (0, 2, 4, 1, 3, 5)),
         "u1_beta7": Printed("U(1), 16², β = 7, HMC with flux steps"),
         "u1_beta7_winding": Printed("the same of winding HMC, as published"),
