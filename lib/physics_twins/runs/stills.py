@@ -6,6 +6,7 @@ and bands, with axes, legend, colour bars and title.
 
 import io
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -67,6 +68,7 @@ def _svg(figure: Any) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of its fonts nobody needs to hear
     title = str(figure.title.text or "")
     size = ((figure.width or _WIDTH) / _DPI, (figure.height or _HEIGHT) / _DPI)
     with mpl.rc_context(_LOOK), io.StringIO() as written:
