@@ -60,6 +60,7 @@ PRINTED = {
         "phi4_acceptance_ess": Printed(
             "φ⁴ on the line L = 4ξ, flows: acceptance", (0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11)
         ),
+        "read_mb_per_s": Printed("reading and verifying, one core"),
         "training_seeds": Printed("three trainings at 8², seeds 1 to 3", (0, 2, 4, 1, 3, 5)),
         "u1_beta7": Printed("U(1), 16², β = 7, HMC with flux steps"),
         "u1_beta7_winding": Printed("the same of winding HMC, as published"),
@@ -69,6 +70,7 @@ PRINTED = {
         "what_if_coverage": Printed("what if λ were 2 % larger: intervals of"),
     },
     "panels": {
+        "first_ten_minutes": Printed("by a script that reads nothing", page="environment"),
         "refused_ms": Printed("a bad value in the run panel", page="environment"),
         "first_figure_s": Printed("to its first painted figure", page="environment"),
         "panel_latency_ms": Printed("moves 250 ms apart, on a machine", page="environment"),
@@ -77,6 +79,7 @@ PRINTED = {
     "platform": {
         "resume_exact": Printed("trainings killed at random moments", (0,), False, "environment"),
         "model_tampering": Printed("tampered models accepted", None, False, "environment"),
+        "slurm_test_s": Printed("SLURM's daemons started", page="environment"),
         "cells_per_s": Printed("cells of 1 ms per second and core", page="environment"),
         "rerun_s": Printed("a finished sweep of 1,000 cells run again", page="environment"),
         "notebook_cells_per_s": Printed("notebooks as cells, per second", page="environment"),
