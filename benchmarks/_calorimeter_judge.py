@@ -28,11 +28,13 @@ from physics_twins.calorimeter.training_showers import TEST, TEST_SEED
 
 # Not used while any of this was written.
 SEEDS = {"reference": 93_000, "floor": 94_000, "drawn": 95_000, "damage": 96_000, "folds": 97_000}
+SEEDS["test"] = TEST_SEED  # of the flow
 N_SHOWERS = 4000
 # Trainings of the judge in each figure: each with other folds, and another draw of what is judged.
 N_TRAININGS = 3
 # CaloChallenge's networks learn from more showers; 50,000 of each kind would take five CPU-hours.
 N_FOR_NETWORKS, N_NETWORKS = 2 * N_SHOWERS, 2
+NETWORKS_HIDDEN = FEATURES_HIDDEN, CELLS_HIDDEN
 NETWORK_DAMAGES = ("cell noise 30 %", "cell spectrum bent by 5 %")
 
 
@@ -68,14 +70,14 @@ def network_power() -> Figure:
     judged = _by_networks(lambda _: other, 1)
     for name in NETWORK_DAMAGES:
         judged += _by_networks(lambda n, name=name: damaged(other, name, seed=SEEDS["damage"] + n), 1)
-    return _figure(judged, "0.50, 0.50", ("reference", "floor", "damage"))
+    return _figure(judged, "0.50, 0.50", ("test", "reference", "floor", "damage"))
 
 
 def auc_network() -> Figure:
     """AUC of networks of CaloChallenge's size, flow against Geant4: on features, on cells."""
     flow, asked = load_flow(), CalorimeterParameters(**samples.TRAINING, n_showers=N_FOR_NETWORKS)
     judged = _by_networks(lambda n: generate(flow, asked, seed=SEEDS["drawn"] + n), N_NETWORKS)
-    return _figure(judged, "0.65, 0.65 asked", ("drawn",))
+    return _figure(judged, "0.65, 0.65 asked", ("test", "drawn"))
 
 
 def cell_spectrum() -> Figure:
@@ -92,28 +94,29 @@ def cell_spectrum() -> Figure:
 def _several(made: list[np.ndarray], reference: xr.Dataset) -> tuple[float, float]:
     """Return the mean AUC of several trainings, its error from showers and from training."""
     known = numbers(reference)
-    found = [told(each, known, seed=SEEDS["folds"] + k) for k, each in enumerate(made)]
-    values, errors = np.array(found).T
-    return float(values.mean()), float(np.hypot(errors.mean(), values.std(ddof=1)))
+    return _mean_of([told(each, known, seed=SEEDS["folds"] + k) for k, each in enumerate(made)])
 
 
 def _by_networks(made: Callable[[int], xr.Dataset], n_networks: int) -> list[tuple[float, float]]:
     """Return the AUC on features and on cells of what is made, each the mean of some trainings."""
-    known = geant4_showers(TEST, {"n_showers": N_FOR_NETWORKS}, seed=TEST_SEED)
-    judged = []
-    for seen, hidden in (
-        (lambda each: matrix(features(each)), FEATURES_HIDDEN),
-        (voxel_matrix, CELLS_HIDDEN),
-    ):
-        real = seen(known)
-        found = [
-            tell_apart(seen(made(n)), real, seed=SEEDS["folds"] + n, hidden=hidden)
-            for n in range(n_networks)
-        ]
-        values, errors = np.array(found).T
-        again = values.std(ddof=1) if n_networks > 1 else 0.0
-        judged.append((float(values.mean()), float(np.hypot(errors.mean(), again))))
-    return judged
+    known = _seen_by_networks(geant4_showers(TEST, {"n_showers": N_FOR_NETWORKS}, seed=SEEDS["test"]))
+    found: list[list[tuple[float, float]]] = [[] for _ in known]
+    for n in range(n_networks):
+        pairs = zip(_seen_by_networks(made(n)), known, NETWORKS_HIDDEN, strict=True)
+        for each, (drawn, real, hidden) in zip(found, pairs, strict=True):
+            each.append(tell_apart(drawn, real, seed=SEEDS["folds"] + n, hidden=hidden))
+    return [_mean_of(each) for each in found]
+
+
+def _seen_by_networks(showers: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    return matrix(features(showers)), voxel_matrix(showers)
+
+
+def _mean_of(found: list[tuple[float, float]]) -> tuple[float, float]:
+    """Return the mean of several trainings, and its error from showers and from training."""
+    values, errors = np.array(found).T
+    again = values.std(ddof=1) if len(values) > 1 else 0.0
+    return float(values.mean()), float(np.hypot(errors.mean(), again))
 
 
 def _both() -> xr.Dataset:

@@ -181,6 +181,18 @@ def test_boxes_hold_their_words_and_a_colour_bar_tells_values():
     assert {"12", "34", "part"} <= words(still(shown))
 
 
+def test_points_whose_colours_tell_values_have_their_bar():
+    shown = figure(x_range=(0, 2), y_range=(0, 2))
+    source = ColumnDataSource({"x": [0.5, 1.5], "y": [1.0, 1.0], "z": [0.0, 1.0]})
+    filled = linear_cmap("z", ["#000000", "#FFFFFF"], 0, 1)
+    shown.scatter("x", "y", fill_color=filled, source=source)
+    shown.add_layout(ColorBar(color_mapper=filled.transform, title="part"), "right")
+    svg = still(shown)
+    used = svg.findall(f".//{SVG}g[@id='PathCollection_1']//{SVG}use")
+    assert [look(each).get("fill", "#000000") for each in used] == ["#000000", "#ffffff"]
+    assert "part" in words(svg)
+
+
 def test_what_cannot_be_drawn_takes_nothing_else_along():
     broken, sound = figure(title="broken"), figure(title="sound", x_range=(0, 1), y_range=(0, 1))
     broken.multi_line([[0, 1, 2]], [[0, 1]])

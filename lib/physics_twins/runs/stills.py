@@ -155,14 +155,17 @@ class _Still:
         kind = type(glyph).__name__
         if kind in ("Line", "Step"):
             steps = "steps-mid" if kind == "Step" else None
-            return self.axes.plot(*self._of(glyph, source, "x", "y"), drawstyle=steps, **_line(glyph))[
-                0
-            ]
+            (line,) = self.axes.plot(
+                *self._of(glyph, source, "x", "y"), drawstyle=steps, **_line(glyph)
+            )
+            return line
         if kind == "Scatter":
             marker = _MARKERS.get(_value(glyph.marker), "o")
             size = (0.72 * float(_value(glyph.size) or 4)) ** 2
-            look = self._fill(glyph, source)
-            return self.axes.scatter(*self._of(glyph, source, "x", "y"), marker=marker, s=size, **look)
+            look = self._fill(glyph, source) | {"marker": marker, "s": size}
+            if "array" in look:  # values that colours tell
+                look["c"] = look.pop("array")
+            return self._known(glyph, self.axes.scatter(*self._of(glyph, source, "x", "y"), **look))
         if kind in ("Segment", "MultiLine"):
             if kind == "Segment":
                 x0, y0, x1, y1 = self._of(glyph, source, "x0", "y0", "x1", "y1")
@@ -212,7 +215,7 @@ class _Still:
         look = self._fill(glyph, source)
         drawn = PolyCollection(list(corners), rasterized="array" in look, **look)
         self.axes.add_collection(drawn)
-        return self._mapped(glyph, drawn)
+        return self._known(glyph, drawn)
 
     def _image(self, glyph: Any, source: Any) -> None:
         names = ("image", "x", "y", "dw", "dh")
@@ -238,7 +241,8 @@ class _Still:
             "linewidth": width if isinstance(width, float | int) else 1,
         }
 
-    def _mapped(self, glyph: Any, drawn: Any) -> Any:
+    def _known(self, glyph: Any, drawn: Any) -> Any:
+        """Remember what is drawn by values, for their colour bar; return it."""
         mapper: Any = getattr(glyph.fill_color, "transform", None)
         if hasattr(mapper, "palette"):
             self._drawn[mapper.id] = drawn
