@@ -5,6 +5,7 @@ import pytest
 import torch
 import xarray as xr
 from small_flows import layer_log_prob, untrained
+from torch.nn import functional
 
 from physics_twins.calorimeter.flow import drawing, neighbours, splits
 from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes, conditions
@@ -103,20 +104,6 @@ def test_drawn_showers_have_the_probability_that_the_network_gives_them(flow):
     assert np.allclose(showers["log_density"], told, rtol=2e-5, atol=0.02)
 
 
-def test_weights_without_steps_draw_as_their_network_says():
-    old = Sizes(hidden=16, context=16, memory=16, layers=16, steps=0)
-    with torch.random.fork_rng():
-        torch.manual_seed(4)
-        network = ShowerNetwork(old)
-    showers = generate(
-        flow_of([network], ASKED, absorber_mm=(1.2, 1.6)), ASKED, seed=3, with_density=True
-    )
-    with torch.no_grad():
-        parts = network(ShowerTensors.of(showers).cells_mev, known(showers))
-    told = sum(parts.values()).numpy()
-    assert np.allclose(showers["log_density"], told, rtol=2e-5, atol=0.02)
-
-
 def on_the_line(showers: xr.Dataset) -> float:
     """Part of the cells with energy that hold an annihilation photon's."""
     cells = showers["showers"].values
@@ -142,8 +129,13 @@ def test_the_shipped_flow_has_as_many_annihilation_photons_as_geant4():
     expected = on_the_line(real)
     # Some 1,300 cells of each; five standard errors.
     assert on_the_line(infer(load_flow(), real, seed=22)) == pytest.approx(expected, rel=0.2)
-    # Weights of the right form that are wrong are noticed: those without steps.
-    assert on_the_line(infer(load_flow("calorimeter-flow/1"), real, seed=22)) < 0.2 * expected
+    # Weights of the right form that are wrong are noticed: those that never choose a step.
+    wrong = load_flow()
+    with torch.no_grad():
+        for member in wrong.members:
+            for head in (member.ring_head, *member.angle_heads):
+                head.gates.bias.fill_(-1e4)
+    assert on_the_line(infer(wrong, real, seed=22)) < 0.2 * expected
 
 
 def test_a_layer_is_not_seen_before_it_is_drawn(flow):
@@ -163,11 +155,29 @@ def test_a_half_is_not_seen_before_it_is_drawn():
     # Energy that moves between two cells of a pair is not seen by halvings before that of the pair.
     moved[0, 5, 6, 4] += 0.05
     moved[0, 5, 7, 4] -= 0.05
-    rows = [neighbours.brightness(neighbours.energies(c)).flatten() for c in (cells, moved)]
-    seen = [row[5 * neighbours.N_PLACES + neighbours.DIVISIONS.of(4).seen] for row in rows]
+    rows = [neighbours.rows(neighbours.energies(c)) for c in (cells, moved)]
+    own = (neighbours.N_ROWS - 1) * neighbours.N_PLACES  # where the layer's own row begins
+    seen = [row[0, 5, own + neighbours.DIVISIONS.of(4).seen] for row in rows]
     of_ring = 4 * 8
     assert torch.allclose(seen[0][of_ring : of_ring + 4], seen[1][of_ring : of_ring + 4], atol=1e-6)
     assert not torch.allclose(seen[0][of_ring + 4], seen[1][of_ring + 4], atol=1e-6)
+
+
+def test_what_is_seen_of_all_layers_before_is_how_they_lean_and_nothing_of_the_layer_itself():
+    cells = torch.zeros(1, 45, 16, 9)
+    # 3 MeV in the first half of the second ring of layer 7, and 1 MeV in its other half in layer 9.
+    cells[0, 7, 2, 1], cells[0, 9, 12, 1] = 3.0, 1.0
+    rows = neighbours.rows(neighbours.energies(cells))[0].unflatten(1, (neighbours.N_ROWS, -1))
+    half, ring = neighbours.OF_RING + 1, neighbours.OF_RING + neighbours.WHOLE
+    long, short, two_before, before, own = rows[..., half].unbind(1)
+    for lean, keeps in ((short, neighbours.KEEPS[0]), (long, neighbours.KEEPS[1])):
+        expected = torch.zeros(45)
+        expected[8:10], expected[10:] = 1.0, (3 * keeps**2 - 1) / (3 * keeps**2 + 1)
+        assert torch.allclose(lean, expected, atol=1e-5)
+    assert [each.argmax().item() for each in (two_before, before, own)] == [9, 8, 7]
+    # All is in the second ring: it has more than those outside it, and the first has less.
+    assert rows[44, :2, ring].tolist() == [1.0, 1.0]
+    assert rows[44, :2, neighbours.WHOLE].tolist() == [-1.0, -1.0]
 
 
 def test_only_what_is_known_is_divided_and_seen():
@@ -319,16 +329,39 @@ def start(flow, tmp_path_factory):
 
 def test_a_training_that_starts_from_a_flow_leaves_its_layers_as_they_are(flow, start, monkeypatch):
     root, settings, showers = start
-    monkeypatch.setattr(training_of_flows, "load_flow", lambda address: load_flow(address, root=root))
+    monkeypatch.setattr(
+        training_of_flows, "load_flow", lambda address, **told: load_flow(address, root=root, **told)
+    )
     trained = train(showers, settings, validation=showers, seed=1, member=1, progress=False)
     before, after = flow.members[1].state_dict(), trained.modules["network"].state_dict()
     same = {name for name in before if torch.equal(before[name], after[name])}
     assert same == {name for name in before if not name.startswith(("ring_head.", "angle_heads."))}
 
 
+def test_older_weights_are_trained_on_but_not_drawn_from(start, tmp_path, monkeypatch):
+    _, settings, showers = start
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        old = [ShowerNetwork(Sizes(hidden=16, context=16, memory=16, layers=16, leans=0))] * 2
+    facts = {"card": Card("for a test", "none", "all"), "metrics": {}, "parameters": {}, "seed": 1}
+    save_flow(flow_of(old, ASKED, absorber_mm=(1.2, 1.6)), root=tmp_path, **facts)
+    with pytest.raises(ModelError, match="saw less of the layers before"):
+        load_flow(root=tmp_path)
+    monkeypatch.setattr(
+        training_of_flows, "load_flow", lambda address, **told: load_flow(root=tmp_path, **told)
+    )
+    trained = train(showers, settings, validation=showers, seed=1, progress=False)
+    near = [net.ring_head.near.weight for net in (old[0], trained.modules["network"])]
+    assert [each.shape[1] for each in near] == [12, 15]
+    # Four steps change little.
+    assert torch.allclose(near[1], functional.pad(near[0][:, :11], (0, 4)), atol=0.1)
+
+
 def test_a_flow_of_other_widths_is_no_start(start, monkeypatch):
     root, settings, showers = start
-    monkeypatch.setattr(training_of_flows, "load_flow", lambda address: load_flow(address, root=root))
+    monkeypatch.setattr(
+        training_of_flows, "load_flow", lambda address, **told: load_flow(address, root=root, **told)
+    )
     with pytest.raises(ValueError, match=r"start = 'calorimeter-flow/1' has Sizes\(hidden=16"):
         train(showers, settings.replace(hidden=24), validation=showers, seed=1, progress=False)
 

@@ -141,8 +141,13 @@ def save_flow(
     return models.save(nn.ModuleList(flow.members), name or default, **told)
 
 
-def load_flow(address: str = NAME, *, root: Path | None = None) -> ShowerFlow:
+def load_flow(address: str = NAME, *, root: Path | None = None, to_train: bool = False) -> ShowerFlow:
     """Return a saved flow, by default the newest or promoted one.
+
+    Args:
+        address: Name, or name and version.
+        root: Folder of models to look in; by default all of them.
+        to_train: Whether older weights will do, that saw less and can only be trained on.
 
     Raises:
         ModelError: There is none, it is damaged, or it is no flow of showers.
@@ -150,10 +155,11 @@ def load_flow(address: str = NAME, *, root: Path | None = None) -> ShowerFlow:
     model = models.find(address, root=root)
     try:
         told = {key: int(n) for key, n in model.config["sizes"].items()}
+        told.pop("steps", 1)  # whether densities have steps of energy; since then all have
         # Widths, and two that are yes or no.
-        if not all((key not in ("steps", "sampled")) <= n <= 4096 for key, n in told.items()):
+        if not all((key not in ("sampled", "leans")) <= n <= 4096 for key, n in told.items()):
             raise ValueError(f"sizes = {told}")
-        sizes = Sizes(**{"steps": 0, **told})
+        sizes = Sizes(**{"leans": 0, **told})
         n_members = int(model.config["n_members"])
         if not 1 <= n_members <= 100:
             raise ValueError(f"n_members = {n_members}")
@@ -161,6 +167,10 @@ def load_flow(address: str = NAME, *, root: Path | None = None) -> ShowerFlow:
         parameters = CalorimeterParameters(**model.config["showers"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise models.ModelError(f"{model}: config.json is not that of a flow: {error}") from None
+    if not (sizes.leans or sizes.sampled or to_train):
+        raise models.ModelError(
+            f"{model} saw less of the layers before: take a newer one, or train on with it as start"
+        )
     with torch.random.fork_rng(devices=[]):
         members = nn.ModuleList(ShowerNetwork(sizes) for _ in range(n_members))
     model.load_into(members)

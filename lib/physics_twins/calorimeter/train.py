@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 import xarray as xr
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
 from physics_twins import training
+from physics_twins.calorimeter.flow.neighbours import N_ANGLE_INPUTS, N_RING_INPUTS
 from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes
 from physics_twins.calorimeter.flow.shower_tensors import ShowerTensors
 from physics_twins.calorimeter.flow_parameters import FlowParameters
@@ -20,6 +22,7 @@ from physics_twins.training import Objective, Task, Trained, TrainingSettings
 
 _VALIDATION_BATCH = 500
 # Parts that a start leaves as they are: visible energy, layers, and what cells see of whole layers.
+_OLDER_KEPT = {N_RING_INPUTS: 11, N_ANGLE_INPUTS: 23}  # inputs of older weights that are seen still
 _STAY = ("total.", "layer_", "cells.", "memory.", "context_")
 
 
@@ -123,16 +126,21 @@ def _start(network: ShowerNetwork, address: str, member: int) -> None:
     Raises:
         ValueError: There is no such member, or it has other widths.
     """
-    flow = load_flow(address)
+    flow = load_flow(address, to_train=True)
     if member >= len(flow.members):
         raise ValueError(
             f"start = {address!r} has {len(flow.members)} members, member {member} is asked"
         )
     trained = flow.members[member]
-    if replace(trained.sizes, steps=network.sizes.steps) != network.sizes:
+    if replace(trained.sizes, leans=network.sizes.leans) != network.sizes:
         raise ValueError(f"start = {address!r} has {trained.sizes}, asked are {network.sizes}")
-    # Older weights know no steps: those start as they are.
-    network.load_state_dict(trained.state_dict(), strict=False)
+    state = trained.state_dict()
+    for name in [name for name in state if name.endswith("near.weight") and not trained.sizes.leans]:
+        # They saw the third layer before where leans are seen now, which count for nothing at first.
+        n = network.get_parameter(name).shape[1]
+        kept = state[name][:, : _OLDER_KEPT[n]]
+        state[name] = functional.pad(kept, (0, n - kept.shape[1]))
+    network.load_state_dict(state)
     for name, weights in network.named_parameters():
         weights.requires_grad_(not name.startswith(_STAY))
 

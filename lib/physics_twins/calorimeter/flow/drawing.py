@@ -24,8 +24,10 @@ _TOTAL_K, _WINDOW = networks.N_TOTAL_COMPONENTS, networks.N_WINDOW
 _SAMPLED, _PER_LOG = networks.SAMPLED, networks.PER_LOG
 _MIN_TOTAL, _MAX_TOTAL = np.float32(networks.MIN_LOG_SCALE), np.float32(networks.MAX_LOG_SCALE)
 _RING_INPUTS, _ANGLE_INPUTS = neighbours.N_RING_INPUTS, neighbours.N_ANGLE_INPUTS
-# Empty rings inside the first and outside the last; the layer at work, and three before it.
-_INSIDE, _OUTSIDE, _KEPT = 2, 3, 4
+# Empty rings inside the first and outside the last; the layer at work and two before it.
+_INSIDE, _OUTSIDE, _KEPT = 2, 3, 3
+_KEEPS, _FAINTEST = neighbours.KEEPS, neighbours.FAINTEST_MEV
+_AXIS = neighbours.AXIS
 _PARTS = 2 * _ANGLES - 1  # of a ring: itself, 2 halves, ... 16 cells, one after the other
 _BLOCK = 64
 _ALONE = 2**18  # multiplications up to which OpenBLAS computes in one thread
@@ -127,6 +129,8 @@ def _cells(weights, known, layers, cells, state, found):  # pragma: no cover
     n = len(known)
     bright = np.zeros((_KEPT, _INSIDE + _RINGS + _OUTSIDE, _PARTS, n), np.float32)
     rest = np.zeros((_KEPT, _RINGS + _OUTSIDE, n), np.float32)
+    leans = np.zeros((len(_KEEPS), _INSIDE + _RINGS + _OUTSIDE, _PARTS, n), np.float32)
+    faded = np.zeros((len(_KEEPS), _RINGS, _PARTS, n))
     energy = np.empty((_RINGS, _PARTS, n))
     shining = np.empty((n, _ANGLES * _RINGS), np.float32)
     memory = np.zeros((n, len(weights.memory.state_bias) // 3), np.float32)
@@ -136,8 +140,9 @@ def _cells(weights, known, layers, cells, state, found):  # pragma: no cover
         here = layer % _KEPT
         bright[here], rest[here], energy[:] = 0.0, 0.0, 0.0
         context = _context(weights, layers, layer, memory, facts)
-        _rings(weights.ring, context, layers[:, layer], bright, rest, layer, energy, state, found, work)
-        _angles(weights, context, bright, layer, energy, state, found, work)
+        before = (bright, rest, leans)
+        _rings(weights.ring, context, layers[:, layer], before, layer, energy, state, found, work)
+        _angles(weights, context, before, layer, energy, state, found, work)
         for angle in range(_ANGLES):
             for ring in range(_RINGS):
                 part = _ANGLES - 1 + angle
@@ -145,6 +150,32 @@ def _cells(weights, known, layers, cells, state, found):  # pragma: no cover
                     shining[b, angle * _RINGS + ring] = bright[here, _INSIDE + ring, part, b]
                     cells[b, layer, angle, ring] = energy[ring, part, b]
         _remember(weights.memory, _relu(_linear(shining, weights.cells)), memory)
+        for i in range(len(_KEEPS)):
+            _fade(faded[i], _KEEPS[i], energy, leans[i])
+
+
+@numba.njit(**_OPTIONS)
+def _fade(faded, keeps, energy, leans):  # pragma: no cover
+    """Bring the energies of all layers before up to the next one, and fill how they are divided."""
+    n = energy.shape[2]
+    beyond = np.zeros(n)
+    for ring in range(_RINGS - 1, -1, -1):
+        for part in range(_PARTS):
+            for b in range(n):
+                new = energy[ring, part, b]
+                faded[ring, part, b] += (1 - keeps) * (new - faded[ring, part, b])
+        lean = leans[_INSIDE + ring]
+        if ring < _RINGS - 1:
+            _lean(faded[ring, 0], beyond, lean[0])
+        for left in range(1, _PARTS, 2):
+            _lean(faded[ring, left], faded[ring, left + 1], lean[left])
+        beyond += faded[ring, 0]
+
+
+@numba.njit(**_OPTIONS)
+def _lean(left, right, lean):  # pragma: no cover
+    for b in range(len(left)):
+        lean[b] = (left[b] - right[b]) / max(left[b] + right[b], _FAINTEST)
 
 
 @numba.njit(**_OPTIONS)
@@ -197,10 +228,12 @@ def _work(weights, n):  # pragma: no cover
 
 
 @numba.njit(**_OPTIONS)
-def _rings(w, context, whole, bright, rest, layer, energy, state, found, work):  # pragma: no cover
+def _rings(w, context, whole, before, layer, energy, state, found, work):  # pragma: no cover
     """Divide a layer among its rings."""
+    bright, rest, leans = before
+    short, long = leans[0], leans[1]
     chosen, seen, _, first, hidden, out = work
-    here, b1, b2, b3 = layer % _KEPT, (layer - 1) % _KEPT, (layer - 2) % _KEPT, (layer - 3) % _KEPT
+    here, b1, b2 = layer % _KEPT, (layer - 1) % _KEPT, (layer - 2) % _KEPT
     far = _linear(context, w.far)
     remaining = whole.copy()
     for b in range(len(whole)):
@@ -221,7 +254,10 @@ def _rings(w, context, whole, bright, rest, layer, energy, state, found, work): 
         _see(seen, 8, bright[b2, r, 0], chosen, n)
         _see(seen, 9, rest[b2, ring + 1], chosen, n)
         _see(seen, 10, bright[b2, r - 1, 0], chosen, n)
-        _see(seen, 11, bright[b3, r, 0], chosen, n)
+        _see(seen, 11, short[r - 1, 0], chosen, n)
+        _see(seen, 12, short[r, 0], chosen, n)
+        _see(seen, 13, short[r + 1, 0], chosen, n)
+        _see(seen, 14, long[r, 0], chosen, n)
         _ask(w, far, ring, seen, remaining, chosen, n, first, hidden, out)
         for c in range(n):
             b = chosen[c]
@@ -238,8 +274,9 @@ def _rings(w, context, whole, bright, rest, layer, energy, state, found, work): 
 
 
 @numba.njit(**_OPTIONS)
-def _angles(weights, context, bright, layer, energy, state, found, work):  # pragma: no cover
+def _angles(weights, context, before, layer, energy, state, found, work):  # pragma: no cover
     """Halve each ring of a layer down to its cells."""
+    bright, _, leans = before
     chosen, _, seen, first, hidden, out = work
     here = layer % _KEPT
     far = np.empty((_LEVELS, len(context), first.shape[1]), np.float32)
@@ -254,7 +291,7 @@ def _angles(weights, context, bright, layer, energy, state, found, work):  # pra
                 n = _filled(whole, chosen)
                 if n == 0:
                     continue
-                _see_halves(bright, layer, ring + _INSIDE, n_parts, part, seen, chosen, n)
+                _see_halves(bright, leans, layer, ring + _INSIDE, n_parts, part, seen, chosen, n)
                 _ask(w, far[level], ring * n_parts + part, seen, whole, chosen, n, first, hidden, out)
                 at = 2 * n_parts - 1 + 2 * part
                 for c in range(n):
@@ -269,9 +306,9 @@ def _angles(weights, context, bright, layer, energy, state, found, work):  # pra
 
 
 @numba.njit(**_OPTIONS)
-def _see_halves(bright, layer, r, n_parts, part, seen, chosen, n):  # pragma: no cover
+def _see_halves(bright, leans, layer, r, n_parts, part, seen, chosen, n):  # pragma: no cover
     """Fill what is seen when a part of a ring is halved, as in `neighbours.angle_inputs`."""
-    here, b1, b2, b3 = layer % _KEPT, (layer - 1) % _KEPT, (layer - 2) % _KEPT, (layer - 3) % _KEPT
+    here, b1, b2 = layer % _KEPT, (layer - 1) % _KEPT, (layer - 2) % _KEPT
     own, inside, inside2 = bright[here, r], bright[here, r - 1], bright[here, r - 2]
     parts, halves = n_parts - 1, 2 * n_parts - 1
     a = halves + 2 * part
@@ -304,8 +341,11 @@ def _see_halves(bright, layer, r, n_parts, part, seen, chosen, n):  # pragma: no
     _see(seen, 20, bright[b1, r - 1, a + 1], chosen, n)
     _see(seen, 21, bright[b2, r, a], chosen, n)
     _see(seen, 22, bright[b2, r, a + 1], chosen, n)
-    _see(seen, 23, bright[b3, r, a], chosen, n)
-    _see(seen, 24, bright[b3, r, a + 1], chosen, n)
+    _see(seen, 23, leans[0, r, a], chosen, n)
+    _see(seen, 24, leans[0, r + 1, a], chosen, n)
+    _see(seen, 25, leans[0, r - 1, a], chosen, n)
+    for ring in range(_AXIS):
+        _see(seen, 26 + ring, leans[1, _INSIDE + ring, a], chosen, n)
 
 
 @numba.njit(**_OPTIONS)

@@ -16,16 +16,18 @@ from physics_twins.calorimeter.flow import network as networks
 from physics_twins.calorimeter.flow.neighbours import (
     CELLS,
     DIVISIONS,
+    KEEPS,
     N_ANGLES,
-    N_BEFORE,
     N_LAYERS,
     N_PLACES,
     N_RINGS,
+    N_ROWS,
     OF_RING,
 )
 from physics_twins.calorimeter.flow.network import Divider, ShowerNetwork
 
 _HALVINGS = N_ANGLES - 1  # of a ring
+_BEFORE = (N_ROWS - 1) * N_PLACES  # what is seen of layers before
 _RIGHT_STEP = 4  # the outcome of a division that gives the right half a step of energy
 _LAYER_STEPS, _RING_STEPS = N_LAYERS - 1, N_RINGS - 1
 # Random numbers of a shower: two for its energy, three for each division.
@@ -37,8 +39,8 @@ Step: TypeAlias = tuple[Tensors, Tensor]
 class ShowerGraph(nn.Module):
     """Showers from energies, angles, thicknesses and random numbers between 0 and 1."""
 
-    # Buffers: where in the rows of the layers before and of a layer stands what is seen at a division,
-    # and where in the layer's the left half.
+    # Buffers: where in the rows stands what is seen at a division, and where in the layer's own row
+    # the left half.
     seen: Tensor
     left: Tensor
 
@@ -46,7 +48,7 @@ class ShowerGraph(nn.Module):
         """Take a network's weights."""
         super().__init__()
         self.network = network
-        seen = torch.from_numpy(DIVISIONS.seen + N_BEFORE * N_PLACES)
+        seen = torch.from_numpy(DIVISIONS.seen + _BEFORE)
         self.register_buffer("seen", seen, persistent=False)
         self.register_buffer("left", torch.from_numpy(DIVISIONS.left), persistent=False)
 
@@ -97,7 +99,8 @@ class ShowerGraph(nn.Module):
         unit = network.memory.all_weights[0]
 
         def step(carry: Tensors, given: Tensors) -> Step:
-            memory, before = carry
+            memory, near, *faded = carry
+            before = torch.cat([*map(neighbours.leans, reversed(faded)), near], dim=1)
             whole, fact, place, numbers = given
             context = network.context_of(torch.cat([memory, fact], dim=-1), place)
             rings, bright = self._rings(whole, context, before, numbers[:, :_RING_STEPS])
@@ -105,10 +108,14 @@ class ShowerGraph(nn.Module):
             shining = bright[:, :-1].unflatten(1, (N_RINGS, OF_RING))[:, :, CELLS : CELLS + N_ANGLES]
             seen = functional.relu(network.cells(shining.transpose(1, 2).flatten(1)))
             memory = torch.gru_cell(seen, memory, *unit)
-            return (memory, torch.cat([before[:, N_PLACES:], bright], dim=1)), cells
+            mev = neighbours.energies(cells.transpose(1, 2)[:, None].float())[:, 0]
+            near = torch.cat([near[:, N_PLACES:], bright], dim=1)
+            faded = [k * each + (1 - k) * mev for k, each in zip(KEEPS, faded, strict=True)]
+            return (memory, near, *faded), cells
 
         empty = torch.zeros_like(known[:, :1])
-        start = tuple(empty.expand(-1, n).clone() for n in (network.sizes.memory, N_BEFORE * N_PLACES))
+        widths = (network.sizes.memory, 2 * N_PLACES, *(N_PLACES for _ in KEEPS))
+        start = tuple(empty.expand(-1, n).clone() for n in widths)
         given = (layers.transpose(0, 1), facts.transpose(0, 1), network.context_place, uniforms)
         _, cells = scan(step, start, given)
         return cells.permute(1, 0, 3, 2).float()

@@ -18,6 +18,7 @@ N_WINDOW = 3  # layers on either side whose energy is seen when one is divided
 # Of the logarithm of the energy that is not visible, over the incident one.
 N_TOTAL_COMPONENTS = 8
 _LEAST_LOSS = 1e-4
+_OLDER = 12, 25  # inputs of older weights
 # Sensors alone see a thirtieth: their density is one of the logarithm of what they see, over this part.
 SAMPLED = 0.0324
 PER_LOG = 10.0
@@ -32,8 +33,10 @@ class Sizes:
     context: int = 64
     memory: int = 96
     layers: int = 128
-    steps: int = 1  # whether densities of cells have steps at fixed energies; 0 in older weights
     sampled: int = 0  # whether layers of sensors are all that is seen; cells are then not divided
+    leans: int = (
+        1  # whether the leans of all layers before are seen; older weights saw the third of them
+    )
 
 
 class ShowerNetwork(nn.Module):
@@ -59,9 +62,10 @@ class ShowerNetwork(nn.Module):
         n_seen = s.memory + 2 * N_WINDOW + 1 + 4 + N_CONDITIONS
         self.context_in = nn.Linear(n_seen, s.context)
         self.context_out = nn.Linear(s.context, s.context)
-        self.ring_head = Divider(neighbours.N_RING_INPUTS, N_RINGS - 1, s)
+        n_ring, n_angle = (neighbours.N_RING_INPUTS, neighbours.N_ANGLE_INPUTS) if s.leans else _OLDER
+        self.ring_head = Divider(n_ring, N_RINGS - 1, s)
         self.angle_heads = nn.ModuleList(
-            Divider(neighbours.N_ANGLE_INPUTS, N_RINGS * 2**level, s) for level in range(N_LEVELS)
+            Divider(n_angle, N_RINGS * 2**level, s) for level in range(N_LEVELS)
         )
 
     def forward(self, cells_mev: Tensor, conditions: Tensor) -> dict[str, Tensor]:
@@ -74,12 +78,13 @@ class ShowerNetwork(nn.Module):
         if self.sizes.sampled:
             return self.layer_log_prob(cells_mev.double().sum(dim=(2, 3)), conditions)
         mev = neighbours.energies(cells_mev)
+        rows = neighbours.rows(mev)
         layers = mev[..., : -1 : neighbours.OF_RING].double().sum(dim=2)
         found = self.layer_log_prob(layers, conditions)
         context = self.context(cells_mev, layers.to(cells_mev.dtype), conditions)
         for kind, head in enumerate((self.ring_head, *self.angle_heads)):
             name = f"angles{kind - 1}" if kind else "rings"
-            found[name] = _divisions(head, neighbours.DIVISIONS.of(kind), mev, context)
+            found[name] = _divisions(head, neighbours.DIVISIONS.of(kind), mev, rows, context)
         return found
 
     def layer_log_prob(self, layers_mev: Tensor, conditions: Tensor) -> dict[str, Tensor]:
@@ -172,19 +177,17 @@ class Divider(nn.Module):
     def __init__(self, n_inputs: int, n_places: int, sizes: Sizes) -> None:
         """Build it, with the mixture's first means apart."""
         super().__init__()
-        self.sizes = sizes
         self.near = nn.Linear(n_inputs, sizes.hidden, bias=False)
         self.far = nn.Linear(sizes.context, sizes.hidden)
         self.place = nn.Parameter(0.1 * torch.randn(n_places, sizes.hidden))
         self.hidden = nn.Linear(sizes.hidden, sizes.hidden)
         self.out = nn.Linear(sizes.hidden, splits.N_OUTPUTS)
         _spread_means(self.out)
-        if sizes.steps:
-            self.whole = nn.Parameter(torch.zeros(splits.N_STEPS + 1, sizes.hidden))
-            self.gates = nn.Linear(sizes.hidden, 2)
-            self.steps = nn.Linear(sizes.hidden, 2 * splits.N_STEPS)
-            with torch.no_grad():
-                self.gates.bias.fill_(-2.0)
+        self.whole = nn.Parameter(torch.zeros(splits.N_STEPS + 1, sizes.hidden))
+        self.gates = nn.Linear(sizes.hidden, 2)
+        self.steps = nn.Linear(sizes.hidden, 2 * splits.N_STEPS)
+        with torch.no_grad():
+            self.gates.bias.fill_(-2.0)
 
     def forward(
         self,
@@ -205,27 +208,22 @@ class Divider(nn.Module):
         """
         left, right = halves_mev
         state = self.state(inputs, self.far(context)[layers], self.place[places], left + right)
-        outputs = self.outputs(state)
-        if not self.sizes.steps:
-            return splits.log_probability(outputs, left, right)
         steps = self.steps(state[(left > 0) & (right > 0)])
-        return splits.stepped_log_probability(outputs, steps, left, right)
+        return splits.stepped_log_probability(self.outputs(state), steps, left, right)
 
     def state(self, inputs: Tensor, far: Tensor, place: Tensor, whole_mev: Tensor) -> Tensor:
         """Return the last hidden layer, shape (division, hidden)."""
         state = self.near(inputs) + far + place
-        if self.sizes.steps:
-            state = state + self.whole.index_select(0, splits.step_number(whole_mev))
+        state = state + self.whole.index_select(0, splits.step_number(whole_mev))
         return functional.relu(self.hidden(functional.relu(state)))
 
     def outputs(self, state: Tensor) -> Tensor:
         """Return what the network says but for the steps, shape (division, outputs)."""
-        parts = [self.out(state), self.gates(state)] if self.sizes.steps else [self.out(state)]
-        return torch.cat(parts, dim=-1)
+        return torch.cat([self.out(state), self.gates(state)], dim=-1)
 
 
 def _divisions(
-    head: nn.Module, divisions: neighbours.Divisions, mev: Tensor, context: Tensor
+    head: nn.Module, divisions: neighbours.Divisions, mev: Tensor, rows: Tensor, context: Tensor
 ) -> Tensor:
     """Return the logarithm of the density of all divisions of one kind, shape (shower,).
 
@@ -235,6 +233,7 @@ def _divisions(
         head: The `Divider` of this kind.
         divisions: Where they are.
         mev: From `neighbours.energies`.
+        rows: From `neighbours.rows`.
         context: From `ShowerNetwork.context`.
     """
     n_showers, n_layers, n_places = mev.shape
@@ -243,10 +242,9 @@ def _divisions(
     left, right = (mev.index_select(2, at).flatten(0, 1) for at in (at_left, at_right))
     layers, places = torch.nonzero(left + right > 0, as_tuple=True)
     halves = (left[layers, places], right[layers, places])
-    # Before a shower's first layer are some that are empty.
-    bright = functional.pad(neighbours.brightness(mev), (0, 0, neighbours.N_BEFORE, 0))
-    start = n_places * (layers + neighbours.N_BEFORE * (1 + layers // n_layers))
-    inputs = bright.take(start[:, None] + seen[places])
+    # Of the rows that are seen the layer's own is the last.
+    start = n_places * (neighbours.N_ROWS * (layers + 1) - 1)
+    inputs = rows.take(start[:, None] + seen[places])
     log_prob = head(inputs, context.flatten(0, 1), places, layers, halves)
     empty = torch.zeros(n_showers, dtype=log_prob.dtype, device=log_prob.device)
     return empty.index_add(0, layers // n_layers, log_prob)

@@ -11,7 +11,6 @@ from physics_twins.calorimeter.flow import splits
 from physics_twins.calorimeter.flow.network import Divider, Head, ShowerNetwork
 
 Array: TypeAlias = NDArray[np.float32]
-_NEVER = np.float32(-1e4)
 
 
 class Memory(NamedTuple):
@@ -85,24 +84,15 @@ def pack(network: ShowerNetwork) -> Weights:
 
 
 def _dividing(head: Divider) -> Dividing:
-    n_hidden = head.hidden.out_features
-    out = _dense(head.out)
-    if hasattr(head, "steps"):
-        gates, steps = _dense(head.gates), _dense(head.steps)
-        whole = _array(head.whole)
-    else:
-        # Weights without steps: a step is never chosen.
-        gates = Dense(np.zeros((n_hidden, 2), np.float32), np.full(2, _NEVER))
-        steps = Dense(*(np.zeros((*s, 2 * splits.N_STEPS), np.float32) for s in ((n_hidden,), ())))
-        whole = np.zeros((splits.N_STEPS + 1, n_hidden), np.float32)
+    out, gates, steps = (_dense(layer) for layer in (head.out, head.gates, head.steps))
     return Dividing(
         _array(head.near.weight.t()),
         _dense(head.far),
         _array(head.place),
-        whole,
+        _array(head.whole),
         _dense(head.hidden),
         Dense(np.hstack([out.weights, gates.weights]), np.hstack([out.bias, gates.bias])),
-        np.ascontiguousarray(steps.weights.T).reshape(2, splits.N_STEPS, n_hidden),
+        np.ascontiguousarray(steps.weights.T).reshape(2, splits.N_STEPS, -1),
         steps.bias.reshape(2, splits.N_STEPS),
     )
 
