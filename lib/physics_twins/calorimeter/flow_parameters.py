@@ -29,7 +29,7 @@ class FlowParameters(Parameters):
     showers_dir: str = field("", help="Folder of these showers; empty makes them in the run's own")
     start: str = field(
         "",
-        help="Trained flow to start from, as calorimeter-flow/1; its layers stay. Empty: start afresh",
+        help="Trained flow to start from, as calorimeter-flow/4; its layers stay. Empty: start afresh",
     )
     n_steps: int = field(4_500, ge=1, le=10**8, unit="steps", help="Steps of each member's training")
     batch_size: int = field(48, ge=2, le=10**6, help="Showers in a step")
