@@ -4,10 +4,13 @@ It is held against 10,000 showers of Geant4 that neither taught it nor chose its
 them takes 37 CPU-minutes; a folder in PHYSICS_TWINS_SHOWERS keeps them.
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -15,7 +18,7 @@ from scipy.stats import norm
 
 from _calorimeter_distances import frechet_distance, kernel_distance, manifold_scores
 from _calorimeter_showers import geant4_showers
-from _table import Figure, median_and_spread, share_error, this_machine
+from _table import Figure, Skipped, median_and_spread, share_error, this_machine
 from physics_twins import models
 from physics_twins.calorimeter import draw_onnx, part, samples
 from physics_twins.calorimeter.evaluate import evaluate
@@ -116,6 +119,28 @@ def _spent_ms(draw: Callable[[int], None], n_showers: int) -> float:
     return 1e3 * spent / n_done
 
 
+def generation_memory_mb() -> Figure:
+    """Size of the weights; peak memory of a process that draws one shower, and 10,000 at once."""
+    if not Path("/proc/self/status").exists():
+        raise Skipped("peak memory is read from /proc, which only Linux has")
+    code = (
+        "import sys; from physics_twins.calorimeter.infer import generate;"
+        "from physics_twins.calorimeter.model import load_flow;"
+        "from physics_twins.calorimeter.parameters import CalorimeterParameters as P;"
+        "generate(load_flow(), P.from_json(sys.argv[1]), seed=int(sys.argv[2]));"
+        # Not getrusage: its peak includes that of the process that started this one.
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    values = [(models.find(draw_onnx.NAME).folder / "model.safetensors").stat().st_size / 1e6]
+    for n in BATCHES[::2]:
+        told = [TRAINING.replace(n_showers=n).to_json(), str(SEEDS["time"])]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *told], capture_output=True, text=True, check=True
+        )
+        values.append(float(done.stdout) * 1024 / 1e6)
+    return Figure(values, None, "MB", "", this_machine(), (SEEDS["time"],))
+
+
 def speed_up() -> Figure:
     """CPU time of Geant4 over that of the flow, in batches of 100, at 1, 3, 10, 30 and 100 GeV."""
     flow, seed = load_flow(), SEEDS["time"]
@@ -194,6 +219,7 @@ BENCHMARKS = {
         separation_total_layers,
         response_resolution,
         generation_ms_b1_large,
+        generation_memory_mb,
         speed_up,
         onnx_ms,
         onnx_parity,
