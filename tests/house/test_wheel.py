@@ -90,7 +90,7 @@ def test_a_sweep_runs_from_any_folder(twins, tmp_path):
 @pytest.mark.slow
 def test_the_shipped_models_come_with_the_wheel(twins, installed, tmp_path):
     listed = twins("models")
-    for name in ("calorimeter-flow/3", "pulsar-classifier/4"):
+    for name in ("calorimeter-flow/4", "pulsar-classifier/4"):
         assert name in listed
     assert "damaged" not in listed
     look = "from physics_twins.pulsar.model import load_classifier; print(load_classifier().address)"
