@@ -33,6 +33,8 @@ PRINTED = {
     "calorimeter": {
         "auc_boosted": Printed("boosted trees that tell the flow's showers from Geant4's"),
         "cell_spectrum": Printed("mean number of cells off Geant4's, by half decades"),
+        "auc_network": Printed("networks of CaloChallenge's size, 8,000"),
+        "network_power": Printed("networks of CaloChallenge's size, 8,000"),
         "closure": Printed("energy closure of Geant4's showers at 1, 10, 100 GeV"),
         "linearity": Printed("linearity of the response, 1 to 100 GeV"),
         "reference_10gev": Printed("(2.8 mm W + 0.5 mm Si), 10 GeV"),
@@ -123,6 +125,9 @@ PRINTED = {
         "injected_snr_ratio": Printed("over that of the ideal matched filter", page="pulsar"),
     },
     "virgo": {
+        "fdr_channels": Printed("channels of the hard set, all coupled strongly"),
+        "network_match": Printed("| live |"),
+        "network_losers": Printed("| live |"),
         "unsafe_channels": Printed("channels that carry strain: found of two", None, False),
         "reconstruction_mismatch": Printed("Of 34 witnessed glitches of the simulator"),
         "network_range_hard": Printed("range of the mean spectrum (lowest: 0.951", (0, 2, 3)),
