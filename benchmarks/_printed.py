@@ -41,6 +41,9 @@ PRINTED = {
         "generation_memory_mb": Printed("weights of its five networks", None, False),
         "ensemble_coverage": Printed("68 % intervals of the ensemble cover |"),
         "audit_false_alarm_showers": Printed("audits that reject a right twin"),
+        "calibrate_scale_thickness": Printed("energy scale; thickness of the absorbers from 500"),
+        "calibrate_rivals": Printed("the same by a ratio of means that believes"),
+        "calibrate_s": Printed("calibration of 500 showers, one core"),
         "drift_false_found": Printed("false alarms per 1,000 of 7,200 showers"),
         "drift_ratio": Printed("false alarms per 1,000 of 7,200 showers"),
         "closure": Printed("energy closure of Geant4's showers at 1, 10, 100 GeV"),
@@ -55,6 +58,7 @@ PRINTED = {
     },
     "lattice": {
         "sun_2d": Printed("SU(2) in 2D at β = 2.2; SU(3) at 3, 6, 9"),
+        "su3_4d_autocorrelation": Printed("autocorrelation times of plaquette and 2", (6, 7)),
         "su3_4d_plaquette": Printed("SU(3) in 4D at β = 6, 8⁴: plaquette"),
         "su3_4d_sweeps": Printed("sweeps of all links per CPU second", (0,)),
         "error_coverage": Printed("68 % intervals cover: 1,000 AR(1) chains"),
