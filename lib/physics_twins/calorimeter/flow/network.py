@@ -34,9 +34,7 @@ class Sizes:
     memory: int = 96
     layers: int = 128
     sampled: int = 0  # whether layers of sensors are all that is seen; cells are then not divided
-    leans: int = (
-        1  # whether the leans of all layers before are seen; older weights saw the third of them
-    )
+    leans: int = 1  # whether leans of all layers before are seen; in older weights the third is
 
 
 class ShowerNetwork(nn.Module):
