@@ -45,6 +45,7 @@ PRINTED = {
         "calibrate_rivals": Printed("the same by a ratio of means that believes"),
         "calibrate_s": Printed("calibration of 500 showers, one core"),
         "speed_up": Printed("times faster than Geant4 at 1, 3, 10", None, False),
+        "farm_speedup": Printed("showers per second of two workers over one"),
         "geant4_cpu_s_10gev": Printed("Geant4 at 10 GeV, one core"),
         "drift_false_found": Printed("false alarms per 1,000 of 7,200 showers"),
         "drift_ratio": Printed("false alarms per 1,000 of 7,200 showers"),
