@@ -96,6 +96,7 @@ PRINTED = {
     "platform": {
         "resume_exact": Printed("trainings killed at random moments", (0,), False, "environment"),
         "model_tampering": Printed("tampered models accepted", None, False, "environment"),
+        "sweep_faults": Printed("sweeps of 24 cells on SLURM", None, False, "environment"),
         "slurm_test_s": Printed("SLURM's daemons started", page="environment"),
         "cells_per_s": Printed("cells of 1 ms per second and core", page="environment"),
         "rerun_s": Printed("a finished sweep of 1,000 cells run again", page="environment"),
