@@ -61,6 +61,7 @@ PRINTED = {
     },
     "lattice": {
         "sun_2d": Printed("SU(2) in 2D at β = 2.2; SU(3) at 3, 6, 9"),
+        "samples_per_s": Printed("fields per CPU second at 8", (0, 4, 8, 12, 1, 5, 9, 3, 7, 11)),
         "su3_4d_autocorrelation": Printed("autocorrelation times of plaquette and 2", (6, 7)),
         "su3_4d_plaquette": Printed("SU(3) in 4D at β = 6, 8⁴: plaquette"),
         "su3_4d_sweeps": Printed("sweeps of all links per CPU second", (0,)),

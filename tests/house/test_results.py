@@ -16,7 +16,7 @@ BOOK, PRINTED, RESULTS = _printed.BOOK, _printed.PRINTED, _printed.RESULTS
 
 KEPT = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
 RECORDS = [(twin, record) for twin, records in KEPT.items() for record in records]
-MOST_UNCHECKED = 4  # lines of tables of figures that no kept record stands behind; fewer are better
+MOST_UNCHECKED = 3  # lines of tables of figures that no kept record stands behind; fewer are better
 
 
 def test_every_kept_result_has_its_place_in_the_book():
