@@ -228,7 +228,9 @@ def write_anew(twin: str, known: Iterable[Mapping[str, Any]], record: Mapping[st
         return f"{record['id']}: no line of the book prints it yet"
     before, page = line_of(twin, record), page_of(twin, record)
     numbers = printed_numbers(twin, old), printed_numbers(twin, record)
-    after = rewritten(before, *numbers) if len(numbers[0]) == len(numbers[1]) else before
+    # A line that does not print the old numbers was edited: others that look like them are none.
+    same_form = len(numbers[0]) == len(numbers[1]) and not missing(numbers[0], before)
+    after = rewritten(before, *numbers) if same_form else before
     page.write_text(page.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
     left = missing(numbers[1], after)
     return f"{record['id']}: write {left} into {page.name} by hand" if left else ""
