@@ -7,6 +7,7 @@ import pytest
 import torch
 import xarray as xr
 from judges import judge
+from scipy.stats import kstest
 from small_flows import untrained
 
 from physics_twins.calorimeter import form, training_showers
@@ -15,7 +16,6 @@ from physics_twins.calorimeter.evaluating.features import features
 from physics_twins.calorimeter.fitting.measured import MeasuredShowers
 from physics_twins.calorimeter.flow.likelihood import visible_log_prob
 from physics_twins.calorimeter.flow.network import ShowerNetwork, Sizes, conditions
-from physics_twins.calorimeter.flow.shower_tensors import ShowerTensors
 from physics_twins.calorimeter.flow_parameters import FlowParameters
 from physics_twins.calorimeter.infer import generate
 from physics_twins.calorimeter.model import ShowerFlow, flow_of, load_flow, save_flow
@@ -35,7 +35,7 @@ def flow() -> ShowerFlow:
 
 
 def drawn() -> xr.Dataset:
-    return generate(flow(), ASKED, seed=5, with_density=True)
+    return generate(flow(), ASKED, seed=5)
 
 
 def test_layers_are_those_that_geant4_gives_whatever_the_cells():
@@ -55,13 +55,17 @@ def test_layers_without_what_sensors_saw_are_refused():
         form.layers_alone(drawn())
 
 
-def test_drawn_layers_have_the_density_that_the_network_gives_them():
-    showers = drawn()
-    tensors = ShowerTensors.of(showers)
-    parts = flow().members[0](tensors.cells_mev, tensors.conditions)
-    expected = torch.stack(list(parts.values())).sum(dim=0)
-    # Cells in single precision, in 45 divisions.
-    np.testing.assert_allclose(showers["log_density"], expected, atol=2e-2)
+def test_drawn_layers_hold_together_what_the_network_says():
+    """By the chance of less than what was drawn, which is as likely to be anywhere from 0 to 1."""
+    asked = ASKED.replace(energy_gev=3.0, energy_max_gev=0.0, n_showers=4000)
+    visible = generate(flow(), asked, seed=5)["showers"].sum(("depth", "angle", "radius"), dtype=float)
+    values = torch.linspace(1.0, 2900.0, 30_000, dtype=torch.float64)
+    told = (torch.full_like(values, each) for each in (3.0, 0.0, 1.4))
+    density = visible_log_prob(flow().members[0], values, conditions(*told)).exp()
+    below = torch.cumulative_trapezoid(density, values).numpy()
+    chance = np.interp(visible, values[1:], below)
+    assert kstest(chance, "uniform").pvalue > 1e-3
+    assert kstest(np.interp(1.05 * visible, values[1:], below), "uniform").pvalue < 1e-3
 
 
 def test_all_probability_of_what_silicon_sees_adds_up_to_one():

@@ -25,7 +25,6 @@ def generate(
     seed: int,
     member: int | None = None,
     extrapolate: bool = False,
-    with_density: bool = False,
 ) -> xr.Dataset:
     """Return showers drawn from the flow.
 
@@ -38,8 +37,6 @@ def generate(
         seed: Two calls with one seed give the same showers.
         member: Network of the ensemble that draws; by default all in turn, shower by shower.
         extrapolate: Whether energies, angles and thickness may lie outside the trained range.
-        with_density: Whether to add `log_density` (shower), the logarithm of each shower's density
-            under its network; it takes half as long again.
 
     Returns:
         What `simulate` returns, without what only Geant4 knows: leakage and the sensors' energies.
@@ -50,7 +47,7 @@ def generate(
     """
     model.check(parameters, extrapolate=extrapolate)
     beam = beams.draw(parameters, seed=seed, first=0, count=parameters.n_showers)
-    return _drawn(model, parameters, beam, seed, member, with_density)
+    return _drawn(model, parameters, beam, seed, member)
 
 
 def infer(
@@ -60,7 +57,6 @@ def infer(
     seed: int,
     member: int | None = None,
     extrapolate: bool = False,
-    with_density: bool = False,
 ) -> xr.Dataset:
     """Return a shower of the flow for each particle of other showers, to be held against those.
 
@@ -70,7 +66,6 @@ def infer(
         seed: Two calls with one seed give the same showers.
         member: Network of the ensemble that draws; by default all in turn, shower by shower.
         extrapolate: Whether energies, angles and thickness may lie outside the trained range.
-        with_density: As for `generate`.
 
     Raises:
         ValueError: As for `generate`.
@@ -95,7 +90,7 @@ def infer(
         phi_deg=phi.astype(float),
         position_mm=np.stack(place, axis=1).astype(float),
     )
-    return _drawn(model, asked, beam, seed, member, with_density)
+    return _drawn(model, asked, beam, seed, member)
 
 
 def ensemble_mean(
@@ -126,7 +121,6 @@ def _drawn(
     beam: beams.Beam,
     seed: int,
     member: int | None,
-    with_density: bool,
 ) -> xr.Dataset:
     n = len(model.members)
     if member is not None and not 0 <= member < n:
@@ -135,21 +129,15 @@ def _drawn(
     known = conditions(energy, theta, torch.full_like(energy, parameters.absorber_mm)).float().numpy()
     shape = (len(axis.centres) for axis in axes(model.parameters))
     cells = np.zeros((len(beam), *shape), dtype=np.float32)
-    log_density = np.zeros(len(beam) if with_density else 0)
     told = (known, 1e3 * beam.energy_gev, beam.stream[:, 0])
     for number in range(n) if member is None else (member,):
         chosen = slice(number, None, n) if member is None else slice(None)
         conditioned, incident_mev, seeds = (np.ascontiguousarray(column[chosen]) for column in told)
-        given = (conditioned, incident_mev, seeds, cells[chosen], log_density[chosen])
-        drawing.draw(model.weights[number], *given)
+        drawing.draw(model.weights[number], conditioned, incident_mev, seeds, cells[chosen])
     facts = {
         "title": f"Showers of {parameters.particle}s in {parameters.absorber} and {parameters.sensor}",
         "made_by": f"flow {model.address or 'not saved'}",
         "member": "all in turn" if member is None else str(member),
     }
     traced = attributes(parameters, seed=seed, **facts)
-    showers = form.shower_dataset(parameters, beam, cells, {}, traced)
-    if not with_density:
-        return showers
-    about = {"units": "1", "long_name": "Logarithm of the density of the shower"}
-    return showers.assign(log_density=("shower", log_density, about))
+    return form.shower_dataset(parameters, beam, cells, {}, traced)

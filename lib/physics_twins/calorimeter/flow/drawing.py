@@ -3,9 +3,9 @@
 All showers of a block are divided in the same place together, so that the weights are read once for
 all of them; those that are empty there cost nothing. A shower does not depend on the others of its
 block. Each has random numbers of its own: a counter goes through splitmix64 (Steele et al.
-2014, OOPSLA, 453). What the networks see is what `neighbours` and `network` say, and what is drawn is
-what `splits` says; tests hold them together. All is in one file since numba, which keeps what it has
-compiled, notices no change in another.
+2014, OOPSLA, 453); which of them a division takes is told by its place. `graph` draws the same showers
+from the same numbers, only slower: a test holds them together. All is in one file since numba, which
+keeps what it has compiled, notices no change in another.
 """
 
 import math
@@ -17,18 +17,16 @@ from physics_twins.calorimeter.flow import neighbours, splits
 from physics_twins.calorimeter.flow import network as networks
 
 _LAYERS, _ANGLES, _RINGS = neighbours.N_LAYERS, neighbours.N_ANGLES, neighbours.N_RINGS
-_LEVELS, _OUTPUTS = neighbours.N_LEVELS, splits.N_STEPPED_OUTPUTS
-_EDGES, _STEPS = splits.STEP_EDGES_MEV, splits.N_STEPS
+_PLACES, _ROWS = neighbours.N_PLACES, neighbours.N_ROWS
+_OF_RING, _CELLS = neighbours.OF_RING, neighbours.CELLS
+_KEEPS, _FAINTEST = neighbours.KEEPS, neighbours.FAINTEST_MEV
+_OUTPUTS, _EDGES, _STEPS = splits.N_STEPPED_OUTPUTS, splits.STEP_EDGES_MEV, splits.N_STEPS
 _LOG_EDGES = np.log(splits.STEP_EDGES_MEV)
 _TOTAL_K, _WINDOW = networks.N_TOTAL_COMPONENTS, networks.N_WINDOW
 _SAMPLED, _PER_LOG = networks.SAMPLED, networks.PER_LOG
 _MIN_TOTAL, _MAX_TOTAL = np.float32(networks.MIN_LOG_SCALE), np.float32(networks.MAX_LOG_SCALE)
-_RING_INPUTS, _ANGLE_INPUTS = neighbours.N_RING_INPUTS, neighbours.N_ANGLE_INPUTS
-# Empty rings inside the first and outside the last; the layer at work and two before it.
-_INSIDE, _OUTSIDE, _KEPT = 2, 3, 3
-_KEEPS, _FAINTEST = neighbours.KEEPS, neighbours.FAINTEST_MEV
-_AXIS = neighbours.AXIS
-_PARTS = 2 * _ANGLES - 1  # of a ring: itself, 2 halves, ... 16 cells, one after the other
+# Random numbers: two for a shower's energy, three for each division.
+_OF_TOTAL, _OF_DIVISION = 2, 3
 _BLOCK = 64
 _ALONE = 2**18  # multiplications up to which OpenBLAS computes in one thread
 _THRESHOLD = splits.THRESHOLD_MEV
@@ -42,8 +40,8 @@ _OPTIONS = {"cache": True, "nogil": True, "fastmath": True, "error_model": "nump
 
 
 @numba.njit(**_OPTIONS)
-def draw(weights, conditions, incident_mev, seeds, cells, log_prob):  # pragma: no cover
-    """Fill showers, and the logarithm of the probability with which each was drawn.
+def draw(weights, conditions, incident_mev, seeds, cells):  # pragma: no cover
+    """Fill showers.
 
     Args:
         weights: From `weights.pack`.
@@ -51,23 +49,20 @@ def draw(weights, conditions, incident_mev, seeds, cells, log_prob):  # pragma: 
         incident_mev: Shape (shower,), float64.
         seeds: Shape (shower,), uint64.
         cells: In MeV, shape (shower, layer, angle, ring), float32; all zero at the start.
-        log_prob: Shape (shower,), float64; that of `network.ShowerNetwork`, all parts together. Shape
-            (0,) where it is not wanted, which is faster.
     """
     for first in range(0, len(seeds), _BLOCK):
         block = slice(first, min(first + _BLOCK, len(seeds)))
-        state, known, found = seeds[block].copy(), conditions[block], log_prob[block]
-        found[:] = 0.0
-        visible = _total(weights, known, incident_mev[block], state, found)
-        layers = _layers(weights, known, visible, state, found)
+        known, own = conditions[block], seeds[block]
+        visible = _total(weights, known, incident_mev[block], own)
+        layers = _layers(weights, known, visible, own)
         if weights.sampled:
             cells[block][:, :, 0, 0] = layers
         else:
-            _cells(weights, known, layers, cells[block], state, found)
+            _cells(weights, known, layers, cells[block], own)
 
 
 @numba.njit(**_OPTIONS)
-def _total(weights, known, incident_mev, state, found):  # pragma: no cover
+def _total(weights, known, incident_mev, seeds):  # pragma: no cover
     """Return the visible energies in MeV."""
     first, second, third = weights.total
     out = _linear(_relu(_linear(_relu(_linear(known, first)), second)), third)
@@ -76,8 +71,8 @@ def _total(weights, known, incident_mev, state, found):  # pragma: no cover
     for b in range(len(known)):
         for i in range(_TOTAL_K):
             out[b, _TOTAL_K + i] += step * i - np.float32(1.0)
-        k = _choose(out[b, :_TOTAL_K], _uniform(state, b))
-        u = _uniform(state, b)
+        k = _choose(out[b, :_TOTAL_K], _uniform(seeds[b], 0))
+        u = _uniform(seeds[b], 1)
         scale = math.exp(min(max(out[b, 2 * _TOTAL_K + k], _MIN_TOTAL), _MAX_TOTAL))
         place = out[b, _TOTAL_K + k] + scale * math.log(u / (1 - u))
         # See `network.visible_place`. Less than a thousandth of what is usual is never seen.
@@ -87,13 +82,11 @@ def _total(weights, known, incident_mev, state, found):  # pragma: no cover
         else:
             place = min(max(place, math.log(1e-4) + 4.2), math.log(0.999) + 4.2)
             visible[b] = incident_mev[b] * (1 - math.exp(place - 4.2))
-        if len(found) > 0:
-            found[b] += _mixture_log_density(out[b], place, _MIN_TOTAL, _MAX_TOTAL)
     return visible
 
 
 @numba.njit(**_OPTIONS)
-def _layers(weights, known, visible, state, found):  # pragma: no cover
+def _layers(weights, known, visible, seeds):  # pragma: no cover
     """Return the energies of the layers, shape (shower, layer)."""
     n, n_known = known.shape
     seen = np.empty((n, 3 + n_known), np.float32)
@@ -114,9 +107,8 @@ def _layers(weights, known, visible, state, found):  # pragma: no cover
         for b in range(n):
             left = 0.0
             if remaining[b] > 0:
-                left = _divide(out[b], remaining[b], state, b)
-                if len(found) > 0:
-                    found[b] += _log_probability(out[b], remaining[b], left)
+                number = _OF_TOTAL + _OF_DIVISION * layer
+                left = _divide(out[b], remaining[b], seeds[b], number)
             layers[b, layer] = before[b] = left
             remaining[b] -= left
     layers[:, _LAYERS - 1] = np.maximum(remaining, 0.0)
@@ -124,52 +116,76 @@ def _layers(weights, known, visible, state, found):  # pragma: no cover
 
 
 @numba.njit(**_OPTIONS)
-def _cells(weights, known, layers, cells, state, found):  # pragma: no cover
+def _cells(weights, known, layers, cells, seeds):  # pragma: no cover
     """Fill the cells of all layers."""
-    n = len(known)
-    bright = np.zeros((_KEPT, _INSIDE + _RINGS + _OUTSIDE, _PARTS, n), np.float32)
-    rest = np.zeros((_KEPT, _RINGS + _OUTSIDE, n), np.float32)
-    leans = np.zeros((len(_KEEPS), _INSIDE + _RINGS + _OUTSIDE, _PARTS, n), np.float32)
-    faded = np.zeros((len(_KEEPS), _RINGS, _PARTS, n))
-    energy = np.empty((_RINGS, _PARTS, n))
+    n, table = len(known), weights.divisions
+    rows = np.zeros((_ROWS * _PLACES, n), np.float32)
+    own = rows[-_PLACES:]
+    energy, faded = np.empty((_PLACES, n)), np.zeros((len(_KEEPS), _PLACES, n))
     shining = np.empty((n, _ANGLES * _RINGS), np.float32)
     memory = np.zeros((n, len(weights.memory.state_bias) // 3), np.float32)
     facts = _whole_facts(known, layers, memory.shape[1])
     work = _work(weights, n)
+    number = _OF_TOTAL + _OF_DIVISION * (_LAYERS - 1)
     for layer in range(_LAYERS):
-        here = layer % _KEPT
-        bright[here], rest[here], energy[:] = 0.0, 0.0, 0.0
         context = _context(weights, layers, layer, memory, facts)
-        before = (bright, rest, leans)
-        _rings(weights.ring, context, layers[:, layer], before, layer, energy, state, found, work)
-        _angles(weights, context, before, layer, energy, state, found, work)
+        energy[:], own[:] = 0.0, 0.0
+        for b in range(n):
+            energy[table.whole[0], b] = layers[b, layer]
+            own[table.whole[0], b] = _brightness(layers[b, layer])
+        _divide_layer(weights, context, energy, rows, seeds, number, work)
+        number += _OF_DIVISION * len(table.kind)
         for angle in range(_ANGLES):
             for ring in range(_RINGS):
-                part = _ANGLES - 1 + angle
+                place = ring * _OF_RING + _CELLS + angle
                 for b in range(n):
-                    shining[b, angle * _RINGS + ring] = bright[here, _INSIDE + ring, part, b]
-                    cells[b, layer, angle, ring] = energy[ring, part, b]
+                    shining[b, angle * _RINGS + ring] = own[place, b]
+                    cells[b, layer, angle, ring] = energy[place, b]
         _remember(weights.memory, _relu(_linear(shining, weights.cells)), memory)
-        for i in range(len(_KEEPS)):
-            _fade(faded[i], _KEEPS[i], energy, leans[i])
+        _go_on(table, energy, faded, rows)
 
 
 @numba.njit(**_OPTIONS)
-def _fade(faded, keeps, energy, leans):  # pragma: no cover
-    """Bring the energies of all layers before up to the next one, and fill how they are divided."""
-    n = energy.shape[2]
-    beyond = np.zeros(n)
-    for ring in range(_RINGS - 1, -1, -1):
-        for part in range(_PARTS):
-            for b in range(n):
-                new = energy[ring, part, b]
-                faded[ring, part, b] += (1 - keeps) * (new - faded[ring, part, b])
-        lean = leans[_INSIDE + ring]
-        if ring < _RINGS - 1:
-            _lean(faded[ring, 0], beyond, lean[0])
-        for left in range(1, _PARTS, 2):
-            _lean(faded[ring, left], faded[ring, left + 1], lean[left])
-        beyond += faded[ring, 0]
+def _divide_layer(weights, context, energy, rows, seeds, number, work):  # pragma: no cover
+    """Fill the energies in the row of a layer, of which all together is known, and how they shine."""
+    table, own = weights.divisions, rows[-_PLACES:]
+    chosen, seen, first, hidden, out = work
+    far = np.empty((len(weights.dividers), len(context), first.shape[1]), np.float32)
+    for k in range(len(weights.dividers)):
+        far[k] = _linear(context, weights.dividers[k].far)
+    kind, w = 0, weights.dividers[0]
+    for d in range(len(table.kind)):
+        whole, at_left, at_right = energy[table.whole[d]], table.left[d], table.right[d]
+        n = _filled(whole, chosen)
+        if n == 0:
+            continue
+        if table.kind[d] != kind:  # for one shower it takes as long as to divide
+            kind = table.kind[d]
+            w = weights.dividers[kind]
+        for i in range(seen.shape[1]):
+            there = rows[(_ROWS - 1) * _PLACES + table.seen[d, i]]
+            for c in range(n):
+                seen[c, i] = there[chosen[c]]
+        _ask(w, far[kind], table.number[d], seen, whole, chosen, n, first, hidden, out)
+        for c in range(n):
+            b = chosen[c]
+            left = _divide_stepped(w, out[c], hidden[c], whole[b], seeds[b], number + _OF_DIVISION * d)
+            right = whole[b] - left
+            energy[at_left, b], energy[at_right, b] = left, right
+            own[at_left, b], own[at_right, b] = _brightness(left), _brightness(right)
+
+
+@numba.njit(**_OPTIONS)
+def _go_on(table, energy, faded, rows):  # pragma: no cover
+    """Bring the rows that are seen up to the next layer: what shone, and how all before leant."""
+    for row in (2, 3):
+        rows[row * _PLACES : (row + 1) * _PLACES] = rows[(row + 1) * _PLACES : (row + 2) * _PLACES]
+    for i in range(len(_KEEPS)):
+        faded[i] += (1 - _KEEPS[i]) * (energy - faded[i])
+        first = (len(_KEEPS) - 1 - i) * _PLACES
+        for d in range(len(table.left)):
+            at_left, at_right = table.left[d], table.right[d]
+            _lean(faded[i, at_left], faded[i, at_right], rows[first + at_left])
 
 
 @numba.njit(**_OPTIONS)
@@ -216,142 +232,14 @@ def _context(weights, layers, layer, memory, facts):  # pragma: no cover
 @numba.njit(**_OPTIONS)
 def _work(weights, n):  # pragma: no cover
     """Return room for n divisions: their showers, what is seen of them, two hidden layers, outputs."""
-    w = weights.ring
+    w = weights.dividers[0]
     return (
         np.empty(n, np.int64),
-        np.empty((n, _RING_INPUTS), np.float32),
-        np.empty((n, _ANGLE_INPUTS), np.float32),
+        np.empty((n, len(w.near)), np.float32),
         np.empty((n, len(w.far.bias)), np.float32),
         np.empty((n, len(w.hidden.bias)), np.float32),
         np.empty((n, _OUTPUTS), np.float32),
     )
-
-
-@numba.njit(**_OPTIONS)
-def _rings(w, context, whole, before, layer, energy, state, found, work):  # pragma: no cover
-    """Divide a layer among its rings."""
-    bright, rest, leans = before
-    short, long = leans[0], leans[1]
-    chosen, seen, _, first, hidden, out = work
-    here, b1, b2 = layer % _KEPT, (layer - 1) % _KEPT, (layer - 2) % _KEPT
-    far = _linear(context, w.far)
-    remaining = whole.copy()
-    for b in range(len(whole)):
-        rest[here, 0, b] = _brightness(whole[b])
-    for ring in range(_RINGS - 1):
-        r = ring + _INSIDE
-        n = _filled(remaining, chosen)
-        if n == 0:
-            break
-        _see(seen, 0, rest[here, ring], chosen, n)
-        _see(seen, 1, rest[here, 0], chosen, n)
-        _see(seen, 2, bright[here, r - 1, 0], chosen, n)
-        _see(seen, 3, bright[here, r - 2, 0], chosen, n)
-        _see(seen, 4, bright[b1, r - 1, 0], chosen, n)
-        _see(seen, 5, bright[b1, r, 0], chosen, n)
-        _see(seen, 6, bright[b1, r + 1, 0], chosen, n)
-        _see(seen, 7, rest[b1, ring + 2], chosen, n)
-        _see(seen, 8, bright[b2, r, 0], chosen, n)
-        _see(seen, 9, rest[b2, ring + 1], chosen, n)
-        _see(seen, 10, bright[b2, r - 1, 0], chosen, n)
-        _see(seen, 11, short[r - 1, 0], chosen, n)
-        _see(seen, 12, short[r, 0], chosen, n)
-        _see(seen, 13, short[r + 1, 0], chosen, n)
-        _see(seen, 14, long[r, 0], chosen, n)
-        _ask(w, far, ring, seen, remaining, chosen, n, first, hidden, out)
-        for c in range(n):
-            b = chosen[c]
-            left = _divide_stepped(w, out[c], hidden[c], remaining[b], state, b)
-            if len(found) > 0:
-                found[b] += _stepped_log_probability(w, out[c], hidden[c], remaining[b], left)
-            energy[ring, 0, b] = left
-            remaining[b] -= left
-            bright[here, r, 0, b] = _brightness(left)
-            rest[here, ring + 1, b] = _brightness(remaining[b])
-    for b in range(len(whole)):
-        energy[_RINGS - 1, 0, b] = max(remaining[b], 0.0)
-        bright[here, _RINGS - 1 + _INSIDE, 0, b] = _brightness(remaining[b])
-
-
-@numba.njit(**_OPTIONS)
-def _angles(weights, context, before, layer, energy, state, found, work):  # pragma: no cover
-    """Halve each ring of a layer down to its cells."""
-    bright, _, leans = before
-    chosen, _, seen, first, hidden, out = work
-    here = layer % _KEPT
-    far = np.empty((_LEVELS, len(context), first.shape[1]), np.float32)
-    for level in range(_LEVELS):
-        far[level] = _linear(context, weights.angles[level].far)
-    for ring in range(_RINGS):
-        for level in range(_LEVELS):
-            w = weights.angles[level]
-            n_parts = 1 << level
-            for part in range(n_parts):
-                whole = energy[ring, n_parts - 1 + part]
-                n = _filled(whole, chosen)
-                if n == 0:
-                    continue
-                _see_halves(bright, leans, layer, ring + _INSIDE, n_parts, part, seen, chosen, n)
-                _ask(w, far[level], ring * n_parts + part, seen, whole, chosen, n, first, hidden, out)
-                at = 2 * n_parts - 1 + 2 * part
-                for c in range(n):
-                    b = chosen[c]
-                    left = _divide_stepped(w, out[c], hidden[c], whole[b], state, b)
-                    if len(found) > 0:
-                        found[b] += _stepped_log_probability(w, out[c], hidden[c], whole[b], left)
-                    right = whole[b] - left
-                    energy[ring, at, b], energy[ring, at + 1, b] = left, right
-                    bright[here, ring + _INSIDE, at, b] = _brightness(left)
-                    bright[here, ring + _INSIDE, at + 1, b] = _brightness(right)
-
-
-@numba.njit(**_OPTIONS)
-def _see_halves(bright, leans, layer, r, n_parts, part, seen, chosen, n):  # pragma: no cover
-    """Fill what is seen when a part of a ring is halved, as in `neighbours.angle_inputs`."""
-    here, b1, b2 = layer % _KEPT, (layer - 1) % _KEPT, (layer - 2) % _KEPT
-    own, inside, inside2 = bright[here, r], bright[here, r - 1], bright[here, r - 2]
-    parts, halves = n_parts - 1, 2 * n_parts - 1
-    a = halves + 2 * part
-    before = halves + (2 * part - 1) % (2 * n_parts)
-    behind = halves + (2 * part + 2) % (2 * n_parts)
-    _see(seen, 0, own[parts + part], chosen, n)
-    # The half before the first part is not known yet, that after the last one is.
-    seen[:n, 1] = seen[:n, 2] = 0.0
-    if part > 0:
-        _see(seen, 1, own[before], chosen, n)
-    if n_parts > 1 and part == n_parts - 1:
-        _see(seen, 2, own[behind], chosen, n)
-    _see(seen, 3, own[parts + (part - 1) % n_parts], chosen, n)
-    _see(seen, 4, own[parts + (part + 1) % n_parts], chosen, n)
-    _see(seen, 5, inside[before], chosen, n)
-    _see(seen, 6, inside[a], chosen, n)
-    _see(seen, 7, inside[a + 1], chosen, n)
-    _see(seen, 8, inside[behind], chosen, n)
-    _see(seen, 9, inside2[a], chosen, n)
-    _see(seen, 10, inside2[a + 1], chosen, n)
-    _see(seen, 11, own[0], chosen, n)
-    _see(seen, 12, bright[here, r + 1, 0], chosen, n)
-    _see(seen, 13, bright[b1, r, before], chosen, n)
-    _see(seen, 14, bright[b1, r, a], chosen, n)
-    _see(seen, 15, bright[b1, r, a + 1], chosen, n)
-    _see(seen, 16, bright[b1, r, behind], chosen, n)
-    _see(seen, 17, bright[b1, r + 1, a], chosen, n)
-    _see(seen, 18, bright[b1, r + 1, a + 1], chosen, n)
-    _see(seen, 19, bright[b1, r - 1, a], chosen, n)
-    _see(seen, 20, bright[b1, r - 1, a + 1], chosen, n)
-    _see(seen, 21, bright[b2, r, a], chosen, n)
-    _see(seen, 22, bright[b2, r, a + 1], chosen, n)
-    _see(seen, 23, leans[0, r, a], chosen, n)
-    _see(seen, 24, leans[0, r + 1, a], chosen, n)
-    _see(seen, 25, leans[0, r - 1, a], chosen, n)
-    for ring in range(_AXIS):
-        _see(seen, 26 + ring, leans[1, _INSIDE + ring, a], chosen, n)
-
-
-@numba.njit(**_OPTIONS)
-def _see(seen, column, values, chosen, n):  # pragma: no cover
-    for c in range(n):
-        seen[c, column] = values[chosen[c]]
 
 
 @numba.njit(**_OPTIONS)
@@ -423,30 +311,30 @@ def _relu(x):  # pragma: no cover
 
 
 @numba.njit(**_OPTIONS)
-def _divide(out, whole_mev, state, shower):  # pragma: no cover
+def _divide(out, whole_mev, seed, number):  # pragma: no cover
     """Return the energy of the first half in MeV.
 
     Args:
         out: What the network says of the division, shape (`splits.N_OUTPUTS`,), float32.
         whole_mev: Energy that is divided.
-        state: Counters of all showers, uint64.
-        shower: Whose random numbers are taken.
+        seed: Of the shower's random numbers.
+        number: The first of the three that are taken.
     """
     both = out[2] if whole_mev >= 2 * _THRESHOLD else _NEVER
     top = max(out[0], out[1], both)
     left, right = math.exp(out[0] - top), math.exp(out[1] - top)
-    u = _uniform(state, shower) * (left + right + math.exp(both - top))
+    u = _uniform(seed, number) * (left + right + math.exp(both - top))
     if u < left:
         return whole_mev
     if u < left + right:
         return 0.0
-    return _divide_by_share(out, whole_mev, state, shower)
+    return _divide_by_share(out, whole_mev, seed, number)
 
 
 @numba.njit(**_OPTIONS)
-def _divide_by_share(out, whole_mev, state, shower):  # pragma: no cover
-    k = _choose(out[3 : 3 + _K], _uniform(state, shower))
-    u = _uniform(state, shower)
+def _divide_by_share(out, whole_mev, seed, number):  # pragma: no cover
+    k = _choose(out[3 : 3 + _K], _uniform(seed, number + 1))
+    u = _uniform(seed, number + 2)
     scale = math.exp(min(max(out[3 + 2 * _K + k], _MIN_SCALE), _MAX_SCALE))
     z = out[3 + _K + k] + scale * math.log(u / (1 - u))
     share = 1 / (1 + math.exp(-min(max(z, -_MAX_LOGIT), _MAX_LOGIT)))
@@ -454,7 +342,7 @@ def _divide_by_share(out, whole_mev, state, shower):  # pragma: no cover
 
 
 @numba.njit(**_OPTIONS)
-def _divide_stepped(w, out, hidden, whole_mev, state, shower):  # pragma: no cover
+def _divide_stepped(w, out, hidden, whole_mev, seed, number):  # pragma: no cover
     """Return the energy of the first half in MeV where its density has steps, as `_divide` does.
 
     Args:
@@ -462,20 +350,19 @@ def _divide_stepped(w, out, hidden, whole_mev, state, shower):  # pragma: no cov
         out: What it says, shape (`splits.N_STEPPED_OUTPUTS`,).
         hidden: Its last layer, from which the steps are computed only where one is chosen.
         whole_mev: Energy that is divided.
-        state: Counters of all showers, uint64.
-        shower: Whose random numbers are taken.
+        seed: Of the shower's random numbers.
+        number: The first of the three that are taken.
     """
-    u = _uniform(state, shower)
-    k = _choose(_outcome_logits(out, whole_mev), u)
+    k = _choose(_outcome_logits(out, whole_mev), _uniform(seed, number))
     if k == 0:
         return whole_mev
     if k == 1:
         return 0.0
     if k == 2:
-        return _divide_by_share(out, whole_mev, state, shower)
+        return _divide_by_share(out, whole_mev, seed, number)
     logits = _step_logits(w, hidden, k - 3, whole_mev)
-    i = _choose(logits, _uniform(state, shower))
-    u = _uniform(state, shower)
+    i = _choose(logits, _uniform(seed, number + 1))
+    u = _uniform(seed, number + 2)
     mine = math.exp(_LOG_EDGES[i] + u * (_LOG_EDGES[i + 1] - _LOG_EDGES[i]))
     return mine if k == 3 else whole_mev - mine
 
@@ -521,79 +408,6 @@ def _step_number(energy_mev):  # pragma: no cover
 
 
 @numba.njit(**_OPTIONS)
-def _stepped_log_probability(w, out, hidden, whole_mev, left_mev):  # pragma: no cover
-    """Return the logarithm of the probability of a division, as `splits` does."""
-    logits = _outcome_logits(out, whole_mev)
-    top = logits.max()
-    total = 0.0
-    for k in range(5):
-        total += math.exp(logits[k] - top)
-    rest = top + math.log(total)
-    if left_mev >= whole_mev:
-        return logits[0] - rest
-    if left_mev <= 0:
-        return logits[1] - rest
-    right_mev = whole_mev - left_mev
-    z = _share_logit(left_mev, right_mev)
-    share = _mixture_log_density(out[3 : 3 + 3 * _K], z, _MIN_SCALE, _MAX_SCALE)
-    density = math.exp(logits[2] - rest + share)
-    left, right = max(left_mev - _THRESHOLD, 1e-9), max(right_mev - _THRESHOLD, 1e-9)
-    for half in range(2):
-        mine = left_mev if half == 0 else right_mev
-        i = _step_number(mine)
-        steps = _step_logits(w, hidden, half, whole_mev)
-        if i < len(steps):
-            top = steps.max()
-            total = 0.0
-            for k in range(len(steps)):
-                total += math.exp(steps[k] - top)
-            chance = math.exp(logits[3 + half] - rest + steps[i] - top) / total
-            slope = left * right / ((left + right) * mine)
-            density += chance * slope / (_LOG_EDGES[i + 1] - _LOG_EDGES[i])
-    return math.log(density)
-
-
-@numba.njit(**_OPTIONS)
-def _log_probability(out, whole_mev, left_mev):  # pragma: no cover
-    """Return the logarithm of the probability of a division, as `splits.log_probability` does."""
-    both = out[2] if whole_mev >= 2 * _THRESHOLD else _NEVER
-    top = max(out[0], out[1], both)
-    total = math.exp(out[0] - top) + math.exp(out[1] - top) + math.exp(both - top)
-    rest = top + math.log(total)
-    if left_mev >= whole_mev:
-        return out[0] - rest
-    if left_mev <= 0:
-        return out[1] - rest
-    z = _share_logit(left_mev, whole_mev - left_mev)
-    return both - rest + _mixture_log_density(out[3:], z, _MIN_SCALE, _MAX_SCALE)
-
-
-@numba.njit(**_OPTIONS)
-def _mixture_log_density(out, z, low, high):  # pragma: no cover
-    """Return the logarithm of the density of a mixture of logistic distributions.
-
-    Args:
-        out: Logits, means and log scales of the components, one after the other.
-        z: Where.
-        low: Smallest log scale.
-        high: Largest.
-    """
-    n = len(out) // 3
-    top = out[0]
-    for i in range(1, n):
-        top = max(top, out[i])
-    total = density = 0.0
-    for i in range(n):
-        log_scale = min(max(out[2 * n + i], low), high)
-        u = (z - out[n + i]) * math.exp(-log_scale)
-        weight = math.exp(out[i] - top)
-        total += weight
-        softplus = max(-u, 0.0) + math.log1p(math.exp(-abs(u)))
-        density += weight * math.exp(-u - log_scale - 2 * softplus)
-    return math.log(density / total)
-
-
-@numba.njit(**_OPTIONS)
 def _choose(logits, u):  # pragma: no cover
     """Return the number of a component, chosen by its logit."""
     top = logits[0]
@@ -624,10 +438,9 @@ def _share_logit(left_mev, right_mev):  # pragma: no cover
 
 
 @numba.njit(**_OPTIONS)
-def _uniform(state, shower):  # pragma: no cover
-    """Return a number between 0 and 1, both excluded, and step on."""
-    state[shower] += _GOLDEN
-    x = state[shower]
+def _uniform(seed, number):  # pragma: no cover
+    """Return one of a seed's numbers between 0 and 1, both excluded."""
+    x = seed + np.uint64(number + 1) * _GOLDEN
     x = (x ^ (x >> np.uint64(30))) * _MIX1
     x = (x ^ (x >> np.uint64(27))) * _MIX2
     x = x ^ (x >> np.uint64(31))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from physics_twins.calorimeter.flow import splits
+from physics_twins.calorimeter.flow.neighbours import DIVISIONS, N_ANGLE_INPUTS, Divisions
 from physics_twins.calorimeter.flow.network import Divider, Head, ShowerNetwork
 
 Array: TypeAlias = NDArray[np.float32]
@@ -55,8 +56,8 @@ class Weights(NamedTuple):
     context_place: Array
     context_in: Dense
     context_out: Dense
-    ring: Dividing
-    angles: tuple[Dividing, Dividing, Dividing, Dividing]
+    dividers: tuple[Dividing, ...]  # by the kind of division
+    divisions: Divisions
     sampled: bool
 
 
@@ -64,7 +65,7 @@ def pack(network: ShowerNetwork) -> Weights:
     """Return the weights of a network on the CPU."""
     n = network
     linear = [n.total[i] for i in (0, 2, 4)]
-    angles = [_dividing(head) for head in n.angle_heads if isinstance(head, Divider)]
+    heads = [each for each in (n.ring_head, *n.angle_heads) if isinstance(each, Divider)]
     head: Head = n.layer_head
     return Weights(
         total=(_dense(linear[0]), _dense(linear[1]), _dense(linear[2])),
@@ -77,16 +78,18 @@ def pack(network: ShowerNetwork) -> Weights:
         context_place=_array(n.context_place),
         context_in=_dense(n.context_in),
         context_out=_dense(n.context_out),
-        ring=_dividing(n.ring_head),
-        angles=(angles[0], angles[1], angles[2], angles[3]),
+        dividers=tuple(map(_dividing, heads)),
+        divisions=DIVISIONS,
         sampled=bool(n.sizes.sampled),
     )
 
 
 def _dividing(head: Divider) -> Dividing:
     out, gates, steps = (_dense(layer) for layer in (head.out, head.gates, head.steps))
+    near = np.zeros((N_ANGLE_INPUTS, head.near.out_features), np.float32)
+    near[: head.near.in_features] = _array(head.near.weight.t())  # rings see less: the rest is 0
     return Dividing(
-        _array(head.near.weight.t()),
+        near,
         _dense(head.far),
         _array(head.place),
         _array(head.whole),
