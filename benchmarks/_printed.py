@@ -93,6 +93,9 @@ PRINTED = {
         "first_figure_s": Printed("to its first painted figure", page="environment"),
         "panel_latency_ms": Printed("moves 250 ms apart, on a machine", page="environment"),
         "panel_latency_beside_ms": Printed("moves 1 s apart, on a machine", page="environment"),
+        "panel_ready_s": Printed('painted after "run all cells"', page="environment"),
+        "notebooks_executed": Printed("that were run for the book", None, False, page="environment"),
+        "book_offline": Printed("the book without network", None, False, page="environment"),
     },
     "platform": {
         "resume_exact": Printed("trainings killed at random moments", (0,), False, "environment"),
