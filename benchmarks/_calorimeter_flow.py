@@ -4,13 +4,10 @@ It is held against 10,000 showers of Geant4 that neither taught it nor chose its
 against 50,000. Simulating them takes two CPU-hours; a folder in PHYSICS_TWINS_SHOWERS keeps them.
 """
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import cache
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -18,7 +15,7 @@ from scipy.stats import norm
 
 from _calorimeter_distances import frechet_distance, kernel_distance, manifold_scores
 from _calorimeter_showers import geant4_showers
-from _table import Figure, Skipped, median_and_spread, share_error, this_machine
+from _table import Figure, median_and_spread, peak_memory_mb, share_error, this_machine
 from physics_twins import models
 from physics_twins.calorimeter import draw_onnx, part, samples
 from physics_twins.calorimeter.evaluate import evaluate
@@ -121,23 +118,16 @@ def _spent_ms(draw: Callable[[int], None], n_showers: int) -> float:
 
 def generation_memory_mb() -> Figure:
     """Size of the weights; peak memory of a process that draws one shower, and 10,000 at once."""
-    if not Path("/proc/self/status").exists():
-        raise Skipped("peak memory is read from /proc, which only Linux has")
     code = (
         "import sys; from physics_twins.calorimeter.infer import generate;"
         "from physics_twins.calorimeter.model import load_flow;"
         "from physics_twins.calorimeter.parameters import CalorimeterParameters as P;"
-        "generate(load_flow(), P.from_json(sys.argv[1]), seed=int(sys.argv[2]));"
-        # Not getrusage: its peak includes that of the process that started this one.
-        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+        "generate(load_flow(), P.from_json(sys.argv[1]), seed=int(sys.argv[2]))"
     )
     values = [(models.find(draw_onnx.NAME).folder / "model.safetensors").stat().st_size / 1e6]
     for n in BATCHES[::2]:
-        told = [TRAINING.replace(n_showers=n).to_json(), str(SEEDS["time"])]
-        done = subprocess.run(
-            [sys.executable, "-c", code, *told], capture_output=True, text=True, check=True
-        )
-        values.append(float(done.stdout) * 1024 / 1e6)
+        told = TRAINING.replace(n_showers=n).to_json(), str(SEEDS["time"])
+        values.append(peak_memory_mb(code, *told))
     return Figure(values, None, "MB", "", this_machine(), (SEEDS["time"],))
 
 

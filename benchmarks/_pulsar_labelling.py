@@ -1,7 +1,5 @@
 """The figures of stream labelling; part of `pulsar.py`."""
 
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from _pulsar_mix import DM_PC_CM3, SEGMENT_FRAMES, Segment, segments
-from _table import Figure, Skipped, median_and_spread, this_machine
+from _table import Figure, median_and_spread, peak_memory_mb, this_machine
 from physics_twins.pulsar.classifying.classifiers import (
     Classifier,
     ThresholdClassifier,
@@ -115,22 +113,17 @@ def label_msamples_per_s() -> Figure:
 
 def label_memory_mb() -> Figure:
     """Peak memory of the command `twins label` on a file of 1 GB, Python itself included."""
-    if not Path("/proc/self/status").exists():
-        raise Skipped("peak memory is read from /proc, which only Linux has")
     with tempfile.TemporaryDirectory() as folder:
         path = write_stream(Path(folder, "long.fil"), 8, repeats=4)
         code = (
             "import sys;from physics_twins.cli.__main__ import app;"
-            "app(sys.argv[1:], standalone_mode=False);"
-            # Not getrusage: its peak includes that of the process that started this one.
-            "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+            "app(sys.argv[1:], standalone_mode=False)"
         )
         told = ["label", str(path), "--quiet", "--out", str(Path(folder, "out"))]
         told += ["-p", "dm_min_pc_cm3=40", "-p", "dm_max_pc_cm3=72"]
-        command = [sys.executable, "-c", code, *told]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        value = peak_memory_mb(code, *told)
     return Figure(
-        float(done.stdout.split()[-1]) * 1024 / 1e6,
+        value,
         None,
         "MB",
         300.0,

@@ -1,12 +1,10 @@
 """The figures of the pulsar's simulator: its speed and its memory; part of `pulsar.py`."""
 
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from _table import Figure, Skipped, median_and_spread, this_machine
+from _table import Figure, median_and_spread, peak_memory_mb, this_machine
 from physics_twins.pulsar.parameters import ALL_PHYSICS, ObservationParameters
 from physics_twins.pulsar.stream import stream
 
@@ -29,21 +27,14 @@ def sim_speed() -> Figure:
 
 def stream_memory() -> Figure:
     """Peak memory of a process that streams 1 GB with all physics on to a file, Python included."""
-    if not Path("/proc/self/status").exists():
-        raise Skipped("peak memory is read from /proc, which only Linux has")
     code = (
         "import sys; from physics_twins.pulsar.stream import write_stream;"
         "from physics_twins.pulsar.parameters import ObservationParameters as P;"
-        "write_stream(P.from_json(sys.argv[1]), sys.argv[2], seed=int(sys.argv[3]), duration_s=400.0);"
-        # Not getrusage: its peak includes that of the process that started this one.
-        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+        "write_stream(P.from_json(sys.argv[1]), sys.argv[2], seed=int(sys.argv[3]), duration_s=400.0)"
     )
     with tempfile.TemporaryDirectory() as folder:
         arguments = [EVERYTHING.to_json(), str(Path(folder, "long.fil")), str(HELD_OUT_SEEDS[0])]
-        done = subprocess.run(
-            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
-        )
-    value = float(done.stdout) * 1024 / 1e6
+        value = peak_memory_mb(code, *arguments)
     return Figure(value, None, "MB", 300.0, this_machine(), HELD_OUT_SEEDS[:1])
 
 

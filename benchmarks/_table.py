@@ -67,6 +67,26 @@ def share_error(share: float, n: int) -> float:
     return float(fraction(share * n, n)[1])
 
 
+def peak_memory_mb(code: str, *arguments: str) -> float:
+    """Return the peak memory of a Python that runs some code, itself included.
+
+    Args:
+        code: Statements that import what they need; `sys.argv` holds the arguments from 1.
+        arguments: These.
+
+    Raises:
+        Skipped: There is no /proc here.
+        CalledProcessError: The code failed.
+    """
+    if not Path("/proc/self/status").exists():
+        raise Skipped("peak memory is read from /proc, which only Linux has")
+    # Not getrusage: its peak includes that of the process that started this one.
+    code += "\nprint(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1]) * 1024 / 1e6
+
+
 def run_benchmarks(
     benchmarks: Mapping[str, Callable[[], Figure]], arguments: Sequence[str] | None = None
 ) -> int:

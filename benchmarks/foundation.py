@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from _pulsar_files import pulses_in
-from _table import Figure, Skipped, median_and_spread, run_benchmarks, this_machine
+from _table import Figure, median_and_spread, peak_memory_mb, run_benchmarks, this_machine
 from physics_twins.pulsar.evaluate import evaluate
 from physics_twins.pulsar.figures.search_plots import BOXCAR_LIMIT
 from physics_twins.pulsar.files import FilterbankHeader, FilterbankWriter
@@ -116,22 +116,16 @@ def injected_snr_ratio() -> Figure:
 
 def stream_memory() -> Figure:
     """Peak memory of a process that cleans and searches a file of 4 GB, Python itself included."""
-    if not Path("/proc/self/status").exists():
-        raise Skipped("peak memory is read from /proc, which only Linux has")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "long.fil")
         _write_noise(path, n_bytes=4_000_000_000)
         code = (
             "import sys; from physics_twins.pulsar.infer import infer;"
             "from physics_twins.pulsar.parameters import SearchParameters as P;"
-            "infer(P(dm_min_pc_cm3=56.0, dm_max_pc_cm3=58.0, width_max_ms=5.0), sys.argv[1]);"
-            # Not getrusage: its peak includes that of the process that started this one.
-            "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+            "infer(P(dm_min_pc_cm3=56.0, dm_max_pc_cm3=58.0, width_max_ms=5.0), sys.argv[1])"
         )
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
-        )
-    return Figure(float(done.stdout) * 1024 / 1e6, None, "MB", 300.0, this_machine(), (0,))
+        value = peak_memory_mb(code, str(path))
+    return Figure(value, None, "MB", 300.0, this_machine(), (0,))
 
 
 @cache
