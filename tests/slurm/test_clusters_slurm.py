@@ -164,5 +164,6 @@ def test_ctrl_c_ends_a_job_that_waits(slurm):
         assert process.stderr
         assert "PENDING" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-    assert process.returncode == 130
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
     assert slurm.queue("waits") == []
