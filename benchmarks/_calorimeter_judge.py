@@ -80,9 +80,10 @@ def network_power() -> Figure:
     Half of the showers that judge the flow stand against the other half.
     """
     reference, other = (_for_networks().isel(shower=slice(k, None, 2)) for k in (0, 1))
-    judged = _by_networks([other], reference)
+    known = _seen_by_networks(reference)
+    judged = _by_networks([other], known)
     for name in NETWORK_DAMAGES:
-        judged += _by_networks([damaged(other, name, seed=SEEDS["damage"])], reference)
+        judged += _by_networks([damaged(other, name, seed=SEEDS["damage"])], known)
     return _figure(judged, "0.50, 0.50", ("test", "damage"))
 
 
@@ -90,7 +91,7 @@ def auc_network() -> Figure:
     """AUC of networks of CaloChallenge's size, flow against Geant4: on features, on cells."""
     flow, asked = load_flow(), _asked().replace(n_showers=N_FOR_NETWORKS)
     drawn = (generate(flow, asked, seed=SEEDS["drawn"] + n) for n in range(N_NETWORKS))
-    judged = _by_networks(drawn, _for_networks())
+    judged = _by_networks(drawn, _seen_by_networks(_for_networks()))
     return _figure(judged, "0.65, 0.65 asked", ("test", "drawn"))
 
 
@@ -111,9 +112,10 @@ def _several(made: list[np.ndarray], reference: xr.Dataset) -> tuple[float, floa
     return _mean_of([told(each, known, seed=SEEDS["folds"] + k) for k, each in enumerate(made)])
 
 
-def _by_networks(made: Iterable[xr.Dataset], reference: xr.Dataset) -> list[tuple[float, float]]:
+def _by_networks(
+    made: Iterable[xr.Dataset], known: tuple[np.ndarray, np.ndarray]
+) -> list[tuple[float, float]]:
     """Return the AUC on features and on cells of what is made, each the mean of some trainings."""
-    known = _seen_by_networks(reference)
     found: list[list[tuple[float, float]]] = [[] for _ in known]
     for n, showers in enumerate(made):
         pairs = zip(_seen_by_networks(showers), known, NETWORKS_HIDDEN, strict=True)

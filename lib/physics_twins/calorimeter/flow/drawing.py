@@ -159,7 +159,7 @@ def _divide_layer(weights, context, energy, rows, seeds, number, work):  # pragm
         n = _filled(whole, chosen)
         if n == 0:
             continue
-        if table.kind[d] != kind:  # for one shower it takes as long as to divide
+        if table.kind[d] != kind:  # taken anew each time, it costs one shower alone a tenth
             kind = table.kind[d]
             w = weights.dividers[kind]
         for i in range(seen.shape[1]):
